@@ -1,0 +1,1 @@
+"""dqpipe: from raw data to a curated, explained, leak-free training set."""

@@ -1,0 +1,89 @@
+"""The error tree: every error that dqpipe raises on purpose.
+
+    DqpipeError
+    ├── ConfigError       the pipeline.yaml or an argument is wrong          exit code 2
+    ├── PlanError         stages that cannot run together, or on this data   exit code 2
+    ├── PluginError       a plugin that cannot be loaded, or two that clash  exit code 2
+    ├── DatasetError      a source that cannot be read as a dataset          exit code 2
+    ├── OutputError       a place that cannot be written                     exit code 2
+    ├── StageError        a stage that failed; ends the run                  exit code 3
+    ├── GateError         a gate that failed, after the report was written   exit code 1
+    └── MediaError        one file that cannot be decoded; becomes a finding
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DqpipeError(Exception):
+    """Any error that dqpipe raises on purpose; its text says what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(DqpipeError):
+    """A mistake in the configuration, with the line it stands on."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message, where)
+        self.message, self.where = message, where
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+class PlanError(DqpipeError):
+    """Stages that cannot run together, or not on this dataset."""
+
+
+class PluginError(DqpipeError):
+    """A plugin that cannot be loaded, or two that claim one name."""
+
+
+class DatasetError(DqpipeError):
+    """A source that cannot be read as a dataset."""
+
+
+class OutputError(DqpipeError):
+    """A place that cannot be written, or that already holds something."""
+
+
+class StageError(DqpipeError):
+    """A stage that failed: names the stage, where, and what to do."""
+
+    exit_code = 3
+
+    def __init__(self, stage: str, where: str, reason: str, advice: str = "") -> None:
+        super().__init__(stage, where, reason, advice)
+        self.stage, self.where, self.reason, self.advice = stage, where, reason, advice
+
+    def __str__(self) -> str:
+        text = f"stage {self.stage} failed in {self.where}: {self.reason}"
+        return f"{text}\n  {self.advice}" if self.advice else text
+
+
+class GateError(DqpipeError):
+    """One or more gates failed; the report was written before."""
+
+    exit_code = 1
+
+
+class MediaError(DqpipeError):
+    """One file that cannot be decoded; the message is the reason a person reads."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """A sentence with the nearest right name and what is allowed."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"{guess}allowed: {listed(names)}" if names else f"{guess}nothing is allowed here"
+
+
+def listed(items: Iterable[object], limit: int = 20) -> str:
+    """Up to `limit` items and a count of the rest, however many there are."""
+    every = [str(item) for item in items]
+    rest = len(every) - limit
+    return ", ".join(every[:limit]) + (f" and {rest} more" if rest > 0 else "")

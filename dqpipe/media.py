@@ -1,0 +1,57 @@
+"""What a decoder returns: a header, or a picture; and the renditions a stage can ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+Rendition = Literal["header", "picture", "full"]
+SHORTER_SIDE = 256
+"""`picture` is decoded at the largest JPEG DCT reduction (1, 2, 4, 8) that keeps the shorter side at least this long."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a media file says of itself before it is decoded; width and height in pixels, EXIF orientation applied."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    orientation: int = 1
+    frames: int = 1
+    size: int = 0
+
+    @property
+    def grey(self) -> bool:
+        """Whether the file has one channel of light only."""
+        return self.mode in {"1", "L", "LA", "I", "I;16", "I;16B", "F"}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture, EXIF orientation applied, alpha blended on white.
+
+    `pixels` is uint8 [height, width, 3], RGB. `reduction` is the JPEG DCT scale (1 is the full size). `native` holds the
+    values as stored where `pixels` has lost some of them (16 bit, alpha), else None.
+    """
+
+    header: Header
+    pixels: np.ndarray
+    reduction: int = 1
+    native: np.ndarray | None = None
+
+    @cached_property
+    def grey(self) -> np.ndarray:
+        """Luma (ITU-R BT.601), uint8 [height, width]; made once for all the stages of a shard."""
+        import cv2
+
+        return cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)
+
+    @property
+    def exact(self) -> np.ndarray:
+        """The values that make two pictures the same picture."""
+        return self.pixels if self.native is None else self.native
