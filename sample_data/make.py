@@ -197,7 +197,7 @@ def jpeg(image: Image.Image, quality: int, orientation: int = 1) -> bytes:
 def encode(image: Image.Image, rng: np.random.Generator) -> tuple[bytes, str]:
     """Encode as PNG or as a good JPEG, by chance."""
     quality = int(rng.integers(*SOUND_QUALITY, endpoint=True))
-    return (png(image), "png") if rng.random() < 0.5 else (jpeg(image, quality), "jpg")
+    return (png(image), "png") if rng.integers(2) else (jpeg(image, quality), "jpg")
 
 
 def save(original: Original, rng: np.random.Generator) -> Sample:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score the ledger of a run over the sample data against truth.csv: what was found, and what was claimed of sound samples.
+"""Score the ledger of a run over the sample data against truth.csv.
 
     ledger rows (id, code, severity, match, decision) + truth rows (path, kind, expected, source)
         ──▶ Score: share found of each kind, precision of wrong labels, sound samples flagged, dropped, relabelled
@@ -136,9 +136,7 @@ def is_found(row: Row, ledger: list[Row], codes: dict[str, set[str]], clusters: 
     """Say whether the expected code stands on a planted fault, or on its pair, or on the dataset for a class."""
     expected = set(row["expected"].split("|"))
     if not row["path"]:
-        return any(
-            claim["id"] is None and claim["code"] in expected and names(claim, row["label"]) for claim in ledger
-        )
+        return any(claim["id"] is None and claim["code"] in expected and names(claim, row["label"]) for claim in ledger)
     if row["source"]:
         path, source = row["path"], row["source"]
         together = path in clusters and clusters[path] == clusters.get(source)
