@@ -9,6 +9,8 @@ Each is a small frozen wrapper around an Arrow table that checks its schema when
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -321,3 +323,22 @@ def label_text(label: object) -> str | None:
 def label_from_text(text: str, kind: pa.DataType) -> object:
     """The inverse of `label_text` for a label column of this Arrow type."""
     return text if pa.types.is_string(kind) or pa.types.is_large_string(kind) else json.loads(text)
+
+
+_BYTE = re.compile(r"\\x([0-9a-f]{2})")
+
+
+def path_text(path: str) -> str:
+    """A path as valid Unicode that a table can hold: a byte that is not UTF-8 stands as `\\xe9`.
+
+    Where the name itself has a backslash that looks like that, the backslash stands as `\\x5c`; all other names stay as
+    they are. `media_path` is the inverse.
+    """
+    plain = _BYTE.sub(r"\\x5cx\1", path)
+    return plain.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def media_path(root: str, media: str) -> str:
+    """The file of a media reference, as `open` takes it; bytes that are not UTF-8 come back as they were (see `path_text`)."""
+    joined = os.path.join(root, media)  # noqa: PTH118 (hostile names must not be normalised)
+    return _BYTE.sub(lambda match: bytes.fromhex(match[1]).decode("utf-8", "surrogateescape"), joined)
