@@ -1,0 +1,192 @@
+"""Findings to decisions: the rules, then the limits on what they may do.
+
+    findings ──rules──▶ a wish per claim ──▶ labels settled? ──▶ training sample? ──▶ below the ceiling? ──▶ a copy left?
+        ──the strongest wish of each sample──▶ decisions
+
+Of several wishes for one sample drop goes before relabel, relabel before review, review before keep. The exception: a claim
+under a rule with `instead_of` takes the wishes of those codes away from the same sample. So copies with different labels are
+reviewed, and none is dropped as a copy of the other, since which label is right is for a person to say; a training copy of
+an evaluation sample is dropped all the same.
+
+Each limit weakens wishes, and says so by a mark in `because`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dqpipe.model import Decisions, Findings, Samples, label_text
+from dqpipe.stages import Decide, extension, option
+from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Rule, judge, table
+
+UNSETTLED = "policy.unsettled"
+"""A relabelling became a review: there is no suggestion other than the present label, or there are several."""
+EVALUATION = "policy.evaluation"
+"""A drop or a relabelling became a review: the sample is not for training."""
+CEILING = "policy.ceiling"
+"""A drop became a review: more of the class, or of all, would have been dropped than `max_drop` allows."""
+LAST_COPY = "policy.last_copy"
+"""A copy is not dropped: everything that it is a copy of is dropped for other reasons."""
+
+
+@extension
+class Policy(Decide):
+    """Which claim leads to which decision, with a ceiling on what is dropped."""
+
+    name = "policy"
+    version = 1
+
+    rules: dict[str, Any] = option(
+        help="code (or a glob such as image_quality.*) to keep, drop, relabel or review, or to {decision, at_least: confidence, "
+        "otherwise: review, severity: warning, instead_of: [codes]}; the first that fits counts, and the built-in ones come last",
+        factory=dict,
+    )
+    max_drop: float = option(
+        0.2,
+        "largest share of the training samples of any class, and of all, that may be dropped; the strongest claims drop up to it, "
+        "the rest is reviewed with policy.ceiling among the reasons",
+        ge=0,
+        le=1,
+    )
+    uncounted: list[str] = option(
+        help="codes (or globs) whose drops do not count against max_drop: nothing can be kept of the sample, or nothing may be",
+        factory=lambda: ["files.unreadable", "duplicates.leak", "duplicate_rows.leak"],
+    )
+    touch_evaluation: bool = option(False, "whether samples of validation and test splits may be dropped and relabelled as well")
+    hold: bool = option(False, "whether samples under review stay out of the curated set until somebody has looked at them")
+
+    def check(self) -> None:
+        """Raise ConfigError for a rule that cannot be meant."""
+        table(self.rules)
+
+    def codes(self) -> list[str]:
+        """The codes and globs that the user's rules speak of, so that misspelt ones can be refused."""
+        own = [Rule.of(str(code), given) for code, given in self.rules.items()]
+        return sorted({code for rule in own for code in (rule.code, *rule.instead_of)})
+
+    def decide(self, samples: Samples, findings: Findings) -> Decisions:
+        """One row per sample; findings about the whole dataset decide nothing."""
+        claims = judge(samples, findings, table(self.rules))
+        marks = {}
+        marks[UNSETTLED] = unsettled(samples, claims)
+        claims.weaken(marks[UNSETTLED], [RELABEL], to=REVIEW)
+        touchable = samples.training() | self.touch_evaluation
+        marks[EVALUATION] = ~touchable & (claims.strongest() > REVIEW)
+        claims.weaken(marks[EVALUATION], [RELABEL, DROP], to=REVIEW)
+        free = claims.rows((claims.wish == DROP) & claims.of(self.uncounted))
+        marks[CEILING] = above_ceiling(claims, classes(samples), touchable & ~free, self.max_drop)
+        claims.weaken(marks[CEILING], [DROP], to=REVIEW)
+        marks[LAST_COPY] = last_copies(claims)
+        claims.weaken(marks[LAST_COPY], [DROP], to=KEEP)
+        return decisions(samples, claims, marks)
+
+
+def unsettled(samples: Samples, claims: Claims) -> np.ndarray:
+    """[n] bool: samples to relabel, but with no new label or with several."""
+    import pandas as pd
+
+    asks = np.flatnonzero(claims.wish == RELABEL)
+    rows = claims.row[asks]
+    present = [label_text(label) for label in samples["label"][rows]] if "label" in samples else [None] * len(rows)
+    new = [s if s != p else None for s, p in zip(claims.suggestion[asks], present, strict=True)]
+    count = pd.Series(new, dtype=object).groupby(rows).nunique()
+    found = np.zeros(len(samples), dtype=bool)
+    found[count.index[count != 1].to_numpy(dtype=np.int64)] = True
+    return found
+
+
+def classes(samples: Samples) -> np.ndarray:
+    """[n] int: the number of each sample's class; all 0 where labels are no classes (numbers, lists, structs, absent).
+
+    Whole numbers are classes where a value has five samples or more on average.
+    """
+    one = np.zeros(len(samples), dtype=np.int64)
+    if "label" not in samples:
+        return one
+    column = samples.table.column("label").combine_chunks()
+    kind = column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind)):
+        return one
+    encoded = column.dictionary_encode()
+    if pa.types.is_integer(kind) and len(encoded.dictionary) * 5 > len(samples):
+        return one
+    return encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def above_ceiling(claims: Claims, of: np.ndarray, counted: np.ndarray, share: float) -> np.ndarray:
+    """[n] bool: samples that more certain drops leave no room for, in their class (`of`) or in all.
+
+    The strongest claim of a sample counts: by severity, then confidence, then id. `counted` are the samples that make up
+    a class: for training, and not dropped anyway.
+    """
+    weight = np.full(claims.samples, -1.0)
+    drops = claims.wish == DROP
+    np.maximum.at(weight, claims.row[drops], claims.weight[drops])
+    ordered = np.flatnonzero((weight >= 0) & counted)
+    ordered = ordered[np.argsort(-weight[ordered], kind="stable")]
+    above = np.zeros(claims.samples, dtype=bool)
+    for group in (of, np.zeros_like(of)):
+        left = ordered[~above[ordered]]
+        room = np.floor(share * np.bincount(group[counted], minlength=group.max(initial=0) + 1) + 1e-9)
+        above[left[_place(group[left]) >= room[group[left]]]] = True
+    return above
+
+
+def _place(groups: np.ndarray) -> np.ndarray:
+    """The how-manieth of its group each entry is, from 0."""
+    import pandas as pd
+
+    return pd.Series(groups).groupby(groups).cumcount().to_numpy()
+
+
+def last_copies(claims: Claims) -> np.ndarray:
+    """[n] bool: of each cluster of copies that would be dropped altogether, the first that is dropped only as a copy.
+
+    A drop whose claim names a match is a drop as a copy of it.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = claims.samples
+    last = np.zeros(count, dtype=bool)
+    drops = claims.wish == DROP
+    copies = drops & (claims.match >= 0)
+    if not copies.any():
+        return last
+    edges = (np.ones(copies.sum(), dtype=np.int8), (claims.row[copies], claims.match[copies]))
+    clusters, cluster = connected_components(coo_array(edges, shape=(count, count)), directed=False)
+    stays = np.zeros(clusters, dtype=bool)
+    stays[cluster[~claims.rows(drops)]] = True
+    able = np.flatnonzero(claims.rows(copies) & ~claims.rows(drops & ~copies) & ~stays[cluster])
+    last[able[np.unique(cluster[able], return_index=True)[1]]] = True
+    return last
+
+
+def decisions(samples: Samples, claims: Claims, marks: dict[str, np.ndarray]) -> Decisions:
+    """The strongest wish of each sample, with the codes that wished it and the marks of what weakened it."""
+    wish = claims.strongest()
+    label = np.full(len(samples), None, dtype=object)
+    asks = (claims.wish == RELABEL) & (wish[claims.row] == RELABEL)
+    label[claims.row[asks]] = claims.suggestion[asks]
+    names = np.array([*claims.names, *marks], dtype=object)
+    reasons = [(claims.row, claims.code, claims.wish == wish[claims.row])]
+    for number, rows in enumerate(marks.values()):
+        hit = np.flatnonzero(rows)
+        reasons.append((hit, np.full(len(hit), len(claims.names) + number), wish[hit] < DROP))
+    key = np.unique(np.concatenate([row[used] * len(names) + code[used] for row, code, used in reasons]))
+    row, code = np.divmod(key.astype(np.int64), max(len(names), 1))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(samples)))])
+    because = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(names[code], pa.string()))
+    return Decisions(
+        pa.table(
+            {
+                "id": samples.table.column("id"),
+                "decision": pa.array(np.array(WISHES, dtype=object)[wish], pa.string()),
+                "new_label": pa.array(label, pa.string()),
+                "because": because,
+            }
+        )
+    )

@@ -1,0 +1,198 @@
+"""Which claim leads to which decision, and what the limits take back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from dqpipe_curation import rules
+from dqpipe_curation.policy import CEILING, EVALUATION, LAST_COPY, UNSETTLED, Policy
+
+from dqpipe.errors import ConfigError
+from dqpipe.model import Findings, Samples, claim, table_of
+
+WARNING = {"severity": "warning"}
+
+
+def samples(count: int, **columns: Any) -> Samples:
+    return Samples(pa.table({"id": [f"s{n:02d}" for n in range(count)], **columns}))
+
+
+def decide(of: Samples, *claims: pd.DataFrame, **options: Any) -> dict[str, tuple[str, list[str]]]:
+    """Every sample that is not simply kept, with its decision and reasons."""
+    frame = Policy(**{"max_drop": 1.0, **options}).decide(of, Findings(table_of(Findings.columns, list(claims)))).frame()
+    rows = zip(frame["id"], frame["decision"], frame["because"], strict=True)
+    return {i: (decision, list(because)) for i, decision, because in rows if decision != "keep" or len(because)}
+
+
+@pytest.mark.parametrize(
+    ("code", "confidence", "expected"),
+    [
+        ("files.unreadable", None, "drop"),
+        ("duplicates.exact", None, "drop"),
+        ("duplicates.near", 0.95, "drop"),
+        ("duplicates.near", 0.5, "review"),
+        ("duplicates.near", None, "review"),
+        ("duplicates.leak", None, "drop"),
+        ("duplicates.label_conflict", 1.0, "review"),
+        ("label_noise.likely_wrong", 0.95, "relabel"),
+        ("label_noise.likely_wrong", 0.6, "review"),
+        ("image_quality.blurry", 1.0, "review"),
+        ("image_quality.low_information", 0.95, "drop"),
+        ("outliers.far", 1.0, "review"),
+        ("embeddings.failed", None, "review"),
+        ("a_stranger.claim", None, "review"),
+    ],
+)
+def test_a_claim_leads_to_the_decision_of_the_table(code: str, confidence: float | None, expected: str) -> None:
+    said = claim(code, ["s00"], severity="warning", confidence=confidence, suggestion="b")
+    assert decide(samples(2, label=["a", "a"]), said) == {"s00": (expected, [code])}
+
+
+def test_an_info_claim_leads_to_nothing_unless_its_rule_says_so() -> None:
+    said = claim("files.odd", ["s00"], severity="info")
+    assert decide(samples(1), said) == {}
+    assert decide(samples(1), said, rules={"files.*": {"decision": "drop", "severity": "info"}}) == {"s00": ("drop", ["files.odd"])}
+
+
+def test_the_users_first_fitting_rule_goes_before_the_built_in_ones() -> None:
+    said = [claim("image_quality.dark", ["s00"], **WARNING), claim("image_quality.blurry", ["s01"], **WARNING)]
+    own = {"image_quality.dark": "keep", "image_quality.*": "drop"}
+    assert decide(samples(2), *said, rules=own) == {"s01": ("drop", ["image_quality.blurry"])}
+
+
+def test_a_claim_about_the_dataset_decides_nothing() -> None:
+    assert decide(samples(2), claim("diversity.rare_class", [None], **WARNING)) == {}
+
+
+def test_drop_goes_before_relabel_before_review() -> None:
+    said = [
+        claim("image_quality.blurry", ["s00", "s01"], **WARNING),
+        claim("label_noise.likely_wrong", ["s00", "s01"], confidence=1.0, suggestion="b", **WARNING),
+        claim("files.unreadable", ["s00"], severity="error"),
+    ]
+    expected = {"s00": ("drop", ["files.unreadable"]), "s01": ("relabel", ["label_noise.likely_wrong"])}
+    assert decide(samples(2, label=["a", "a"]), *said) == expected
+
+
+def test_copies_with_different_labels_are_reviewed_and_not_dropped() -> None:
+    said = [
+        claim("duplicates.exact", ["s01"], match="s00", **WARNING),
+        claim("duplicates.label_conflict", ["s00", "s01"], **WARNING),
+    ]
+    conflict = ("review", ["duplicates.label_conflict"])
+    assert decide(samples(2, label=["a", "b"]), *said) == {"s00": conflict, "s01": conflict}
+    leak = claim("duplicates.leak", ["s01"], match="s00", severity="error")
+    assert decide(samples(2, label=["a", "b"]), *said, leak) == {"s00": conflict, "s01": ("drop", ["duplicates.leak"])}
+
+
+def test_a_conflict_that_the_user_ignores_overrules_nothing() -> None:
+    said = [
+        claim("duplicates.exact", ["s01"], match="s00", **WARNING),
+        claim("duplicates.label_conflict", ["s00", "s01"], **WARNING),
+    ]
+    own = {"duplicates.label_conflict": "keep"}
+    assert decide(samples(2), *said, rules=own) == {"s01": ("drop", ["duplicates.exact"])}
+
+
+def test_relabel_takes_the_one_suggestion_and_reviews_where_there_is_not_one() -> None:
+    def noise(code: str, sample: str, suggestion: str | None) -> pd.DataFrame:
+        return claim(code, [sample], confidence=0.99, suggestion=suggestion, **WARNING)
+
+    said = [
+        noise("label_noise.likely_wrong", "s00", "b"),
+        noise("label_noise.likely_wrong", "s01", "b"),
+        noise("second.likely_wrong", "s01", "c"),
+        noise("label_noise.likely_wrong", "s02", None),
+        noise("label_noise.likely_wrong", "s03", "a"),
+    ]
+    of = samples(4, label=["a"] * 4)
+    policy = Policy(rules={"second.likely_wrong": "relabel"})
+    frame = policy.decide(of, Findings(table_of(Findings.columns, said))).frame()
+    assert frame["decision"].tolist() == ["relabel", "review", "review", "review"]
+    assert frame["new_label"].fillna("").tolist() == ["b", "", "", ""]
+    assert list(frame["because"][1]) == ["label_noise.likely_wrong", "second.likely_wrong", UNSETTLED]
+
+
+def test_evaluation_samples_are_reviewed_unless_the_policy_touches_them() -> None:
+    of = samples(3, label=["a"] * 3, split=["train", "val", "test"])
+    said = claim("duplicates.exact", of.ids, confidence=1.0, match="elsewhere", **WARNING)
+    protected = ("review", ["duplicates.exact", EVALUATION])
+    dropped = ("drop", ["duplicates.exact"])
+    assert decide(of, said) == {"s00": dropped, "s01": protected, "s02": protected}
+    assert decide(of, said, touch_evaluation=True) == dict.fromkeys(of.ids, dropped)
+
+
+def test_the_strongest_claims_drop_up_to_the_ceiling_of_each_class() -> None:
+    of = samples(20, label=["a"] * 10 + ["b"] * 10)
+    said = claim("x.bad", [f"s{n:02d}" for n in range(4)], confidence=[0.2, 0.9, 0.8, 0.1], **WARNING)
+    above = ("review", ["x.bad", CEILING])
+    dropped = ("drop", ["x.bad"])
+    assert decide(of, said, rules={"x.bad": "drop"}, max_drop=0.2) == {"s00": above, "s01": dropped, "s02": dropped, "s03": above}
+
+
+def test_the_ceiling_holds_for_the_whole_set_where_labels_are_no_classes() -> None:
+    of = samples(10, label=[float(n) for n in range(10)])
+    found = decide(of, claim("x.bad", of.ids, **WARNING), rules={"x.bad": "drop"}, max_drop=0.3)
+    assert [i for i, (decision, _) in found.items() if decision == "drop"] == ["s00", "s01", "s02"]
+
+
+def test_what_cannot_be_read_is_dropped_whatever_the_ceiling() -> None:
+    of = samples(4, label=["a"] * 4)
+    found = decide(of, claim("files.unreadable", ["s00", "s01", "s02"], severity="error"), max_drop=0.0)
+    assert [decision for decision, _ in found.values()] == ["drop"] * 3
+
+
+def test_a_copy_stays_when_all_that_it_copies_is_dropped() -> None:
+    said = [
+        claim("duplicates.exact", ["s01", "s02"], match="s00", confidence=1.0, **WARNING),
+        claim("files.unreadable", ["s00"], severity="error"),
+    ]
+    frame = Policy(max_drop=1.0).decide(samples(3), Findings(table_of(Findings.columns, said))).frame()
+    assert frame["decision"].tolist() == ["drop", "keep", "drop"]
+    assert list(frame["because"][1]) == ["duplicates.exact", LAST_COPY]
+
+
+def test_a_chain_of_copies_leaves_its_keeper_alone() -> None:
+    said = [claim("duplicates.exact", ["s01"], match="s00", **WARNING), claim("duplicates.exact", ["s02"], match="s01", **WARNING)]
+    assert [decision for decision, _ in decide(samples(3), *said).values()] == ["drop", "drop"]
+
+
+def test_the_order_of_findings_does_not_matter() -> None:
+    of = samples(30, label=["a", "b", "c"] * 10)
+    said = [
+        claim("duplicates.near", of.ids[5:15], match=of.ids[:10], confidence=0.95, **WARNING),
+        claim("label_noise.likely_wrong", of.ids[::3], suggestion="b", confidence=0.95, **WARNING),
+        claim("image_quality.low_information", of.ids[:9], confidence=1.0, **WARNING),
+    ]
+    assert decide(of, *said, max_drop=0.2) == decide(of, *said[::-1], max_drop=0.2)
+
+
+@pytest.mark.parametrize(
+    ("own", "hint"),
+    [
+        ({"a.b": "dropp"}, "did you mean 'drop'"),
+        ({"a.b": {"decision": "drop", "atleast": 0.5}}, "did you mean 'at_least'"),
+        ({"a.b": {"decision": "drop", "at_least": 5}}, "from 0 to 1"),
+        ({"a.b": {"decision": "drop", "severity": "bad"}}, "severity 'bad' is unknown"),
+        ({"a.b": {"at_least": 0.5}}, "a mapping with `decision`"),
+        ({"a.b": {"decision": "drop", "instead_of": "c.d"}}, "a list of codes"),
+    ],
+)
+def test_a_rule_that_cannot_be_meant_is_refused(own: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        Policy(rules=own).check()
+
+
+def test_the_codes_of_the_users_rules_are_told() -> None:
+    own = {"a.b": "drop", "c.*": {"decision": "review", "instead_of": ["d.e"]}}
+    assert Policy(rules=own).codes() == ["a.b", "c.*", "d.e"]
+
+
+def test_the_documented_table_holds_every_built_in_rule() -> None:
+    told = [line.split() for line in (rules.__doc__ or "").splitlines() if line.startswith("    ")]
+    documented = {words[0].replace("<stage>", "*"): words[1] for words in told}
+    built_in = {rule.code: rule.decision for rule in rules.table({}) if not rule.code.startswith("duplicate_rows.") and rule.code != "*"}
+    assert {code: documented[code] for code in built_in} == built_in
