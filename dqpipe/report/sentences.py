@@ -1,0 +1,182 @@
+"""The account in plain sentences: what failed, what was found, what was done and why, what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+FEW = 5
+PLURALS = {"class": "classes", "is": "are", "was": "were", "carries": "carry", "has": "have", "concerns": "concern"}
+
+
+def many(number: int, word: str) -> str:
+    """A number with its word, in the singular or the plural: 1 class, 1,204 samples."""
+    return f"{number:,} {plural(number, word)}"
+
+
+def plural(number: int, word: str) -> str:
+    """A word in the number that goes with `number`."""
+    return word if number == 1 else PLURALS.get(word, word + "s")
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Parts with commas and a final "and"."""
+    every = list(parts)
+    return every[0] if len(every) == 1 else f"{', '.join(every[:-1])} and {every[-1]}" if every else ""
+
+
+def some(parts: Iterable[str], word: str, limit: int = FEW) -> str:
+    """Up to `limit` parts and a count of the others."""
+    every = list(parts)
+    rest = len(every) - limit
+    return joined([*every[:limit], *([f"{rest:,} more {plural(rest, word)}"] if rest > 0 else [])])
+
+
+def named(name: str | None) -> str:
+    """The name of a class, or what to call the samples that have none."""
+    return "no label" if name is None else name
+
+
+def alerts(record: Mapping[str, Any]) -> list[str]:
+    """What must be known before anything else: stages that failed, gates that failed."""
+    told = []
+    for row in record["failures"]["rows"][:FEW]:
+        where = f" on {many(row['samples'], 'sample')}" if row["samples"] else ""
+        lead = f" (for example {', '.join(map(str, row['examples'][:2]))})" if row.get("examples") else ""
+        told.append(f"Stage {row['stage']} failed{where}{lead}: {str(row.get('reason', '')).rstrip('.')}.")
+    rest = record["failures"]["total"] - FEW
+    if rest > 0:
+        told.append(f"{rest:,} more {plural(rest, 'failure')} {plural(rest, 'is')} listed in run.json.")
+    failed = [gate for gate in record["gates"] if not gate["passed"]]
+    told += [f"Gate failed: {gate['gate']}. {_sentence(gate.get('said', ''))}".strip() for gate in failed]
+    if failed:
+        told.append("No curated set was published because of this; report, ledger and run.json were written.")
+    return told
+
+
+def said(record: Mapping[str, Any]) -> list[str]:
+    """What was read, found, decided and made."""
+    numbers = record["account"]
+    sentences = [_read(numbers), _found(record), _dropped(record), _relabelled(record), _review(record), _added(record), _result(numbers)]
+    return [sentence for sentence in [*sentences, *_classes(record), _gates(record)] if sentence]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
+def _read(numbers: Mapping[str, Any]) -> str:
+    n, marked = numbers["samples"], numbers["marked"]
+    classes = f" in {many(numbers['classes'], 'class')}" if numbers["classes"] else ""
+    splits = f" and {many(numbers['splits'], 'split')}" if numbers["splits"] > 1 and classes else ""
+    carry = f"{marked:,} {plural(marked, 'carries')}" if marked else "none carries"
+    return f"{many(n, 'sample')}{classes}{splits} {plural(n, 'was')} read; {carry} a warning or an error."
+
+
+def _found(record: Mapping[str, Any]) -> str:
+    """The warnings and errors found most often; the codes overlap, a sample can carry several."""
+    rows = [row for stage in record["counts"]["stages"] for row in stage["codes"] if row["severity"] != "info" and row["samples"]]
+    ranked = sorted(rows, key=lambda row: (-row["samples"], row["code"]))
+    whole = record["account"]["whole"]
+    dataset = f" {many(whole, 'warning')} {plural(whole, 'concerns')} the dataset as a whole." if whole else ""
+    if not ranked:
+        return dataset.strip()
+    lead = "Found most often" if len(ranked) > 1 else "Found"
+    kinds = [f"{row['code']} on {row['samples']:,}" for row in ranked]
+    return f"{lead}: {some(kinds, 'kind')}.{dataset}"
+
+
+def _because(record: Mapping[str, Any], decision: str) -> str:
+    reasons = record["decisions"]["because"][decision]
+    if list(reasons) == [""] or not reasons:
+        return ""
+    total = sum(reasons.values())
+    if len(reasons) == 1:
+        return f" for {next(iter(reasons))}"
+    top = list(reasons.items())[:FEW]
+    rest = total - sum(n for _, n in top)
+    return ": " + joined([*(f"{n:,} for {code or 'no stated reason'}" for code, n in top), *([f"{rest:,} for other reasons"] if rest else [])])
+
+
+def _dropped(record: Mapping[str, Any]) -> str:
+    n = record["account"]["dropped"]
+    return f"{many(n, 'sample')} {plural(n, 'was')} dropped{_because(record, 'drop')}." if n else "No sample was dropped."
+
+
+def _relabelled(record: Mapping[str, Any]) -> str:
+    n = record["account"]["relabelled"]
+    pairs = record["decisions"]["relabels"]["pairs"]
+    if not n:
+        return ""
+    most = f", most often from {named(pairs[0]['from'])} to {pairs[0]['to']} ({pairs[0]['samples']:,})" if pairs and n > 1 and pairs[0]["samples"] > 1 else ""
+    return f"{many(n, 'sample')} {plural(n, 'was')} relabelled{_because(record, 'relabel')}{most}."
+
+
+def _review(record: Mapping[str, Any]) -> str:
+    n, held = record["account"]["review"], record["account"]["held"]
+    if not n:
+        return ""
+    out = f"; {held:,} of them {plural(held, 'is')} held back until then" if held else ""
+    return f"{many(n, 'sample')} {plural(n, 'was')} put up for review{_because(record, 'review')}{out}."
+
+
+def _added(record: Mapping[str, Any]) -> str:
+    n = record["account"]["added"]
+    if not n:
+        return ""
+    rows = sorted((row for row in record["classes"]["rows"] if row["added"]), key=lambda row: (-row["added"], str(row["name"])))
+    classes = [f"{named(row['name'])} ({row['added']:,})" for row in rows]
+    where = f" for {some(classes, 'class')}" if rows else ""
+    return f"{many(n, 'new sample')} {plural(n, 'was')} made by augmentation{where}."
+
+
+def _result(numbers: Mapping[str, Any]) -> str:
+    n, added = numbers["curated"], numbers["added"]
+    classes = f" in {many(numbers['classes_after'], 'class')}" if numbers["classes_after"] else ""
+    parts = f": {numbers['kept']:,} of the originals and {added:,} new" if added else ""
+    lead = "The curated set holds" if numbers["made"] else "A curated set would hold"
+    return f"{lead} {many(n, 'sample')}{classes}{parts}."
+
+
+def _classes(record: Mapping[str, Any]) -> list[str]:
+    """Whether cleaning hurt a class."""
+    emptied, hardest = record["classes"]["emptied"], record["classes"]["hardest"]
+    told = []
+    if emptied["total"]:
+        n = emptied["total"]
+        names = joined([*map(str, emptied["names"]), *([f"{n - len(emptied['names']):,} more"] if n > len(emptied["names"]) else [])])
+        told.append(f"{many(n, 'class')} {plural(n, 'has')} no sample left: {names}.")
+    if hardest and hardest["dropped"] and record["account"]["classes"] > 1:
+        share = hardest["dropped"] / hardest["before"]
+        told.append(f"The class that lost the largest share is {hardest['name']}: {hardest['dropped']:,} of {hardest['before']:,} ({share:.0%}).")
+    return told
+
+
+def _gates(record: Mapping[str, Any]) -> str:
+    n = len(record["gates"])
+    return f"{'The gate' if n == 1 else f'All {n} gates'} passed." if n and all(gate["passed"] for gate in record["gates"]) else ""
+
+
+def steps(record: Mapping[str, Any]) -> list[str]:
+    """What a person could do next."""
+    numbers, told = record["account"], []
+    if record["failures"]["total"]:
+        told.append("Read the failures first: a sample that a stage failed on was not judged by it.")
+    if any(not gate["passed"] for gate in record["gates"]):
+        told.append("Look at what the failed gates count, then change the data, the policy or the gate and run again: nothing is measured twice.")
+    if n := numbers["review"]:
+        told.append(f"Look at the {many(n, 'sample')} put up for review: report.html shows the strongest, ledger.parquet has {'it' if n == 1 else 'all'}.")
+    if n := numbers["relabelled"]:
+        told.append(f"Check some of the {many(n, 'new label')} before you train: a suggestion can be wrong.")
+    if record["classes"]["emptied"]["total"]:
+        told.append("Decide whether the classes without samples should go, or need new data.")
+    if one := _one(record):
+        told.append(f"Ask why a sample is where it is: dqpipe why {shlex.quote(one)}")
+    return told
+
+
+def _one(record: Mapping[str, Any]) -> str:
+    """A sample worth asking about: the strongest one that was not simply kept."""
+    rows = [row for rows in record["examples"].values() for row in rows if row["id"] and row["decision"] not in (None, "keep")]
+    return next((row["id"] for row in rows if row["id"].isprintable() and len(row["id"]) < 100), "")
