@@ -1,0 +1,147 @@
+"""Decisions applied: kept samples and new ones become the curated dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+
+import numpy as np
+import pyarrow as pa
+
+from dqpipe.errors import OutputError, StageError
+from dqpipe.measure import decode, media_path, one_thread, read_bytes
+from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, table_of
+from dqpipe.stages import Augment, Decide, Decoder, Recipe
+from dqpipe.store import digest, digest_json
+
+UNREADABLE = "media.unreadable"
+
+
+def decide(policy: Decide, samples: Samples, findings: Findings, readable: np.ndarray) -> Decisions:
+    """One decision for each sample; one that cannot be read and was kept is queued for review. Raises StageError."""
+    shown = samples.select([name for name in ("id", "label", "split", "group") if name in samples])
+    returned = policy.decide(shown, findings)
+    table = returned.table if isinstance(returned, Decisions) else table_of(Decisions.columns, returned)
+    order = {sample: row for row, sample in enumerate(table.column("id").to_pylist())}
+    if set(order) != set(samples.ids) or table.num_rows != len(samples):
+        raise StageError(policy.name, "decide", f"it returned {table.num_rows} decisions for {len(samples)} samples, one for each is wanted")
+    decisions = table.take(pa.array([order[sample] for sample in samples.ids], pa.int64())).to_pydict()
+    for row in np.flatnonzero(~readable):
+        if decisions["decision"][row] in ("keep", "relabel"):
+            decisions["decision"][row], decisions["because"][row] = "review", [*(decisions["because"][row] or []), UNREADABLE]
+            decisions["new_label"][row] = None
+    return Decisions(pa.table({name: pa.array(decisions[name], kind) for name, kind in Decisions.columns.items()}))
+
+
+def kept(dataset: Dataset, decisions: Decisions, *, hold: bool) -> Dataset:
+    """The dataset without what was dropped (and what is held for review), with new labels, before anything is added."""
+    gone = {"drop", "review"} if hold else {"drop"}
+    rows = np.flatnonzero([decision not in gone for decision in decisions["decision"]])
+    table = dataset.samples.table.take(pa.array(rows))
+    if "label" in dataset.samples:
+        kind = table.schema.field("label").type
+        labels = table.column("label").to_pylist()
+        for at, row in enumerate(rows):
+            new = decisions["new_label"][row]
+            if decisions["decision"][row] == "relabel" and new is not None:
+                labels[at] = label_from_text(new, kind)
+        table = table.set_column(table.column_names.index("label"), "label", pa.array(labels, kind))
+    for name in ("parent", "made_by"):
+        table = table.append_column(name, pa.nulls(len(rows), pa.string()))
+    return replace(dataset, samples=Samples(table))
+
+
+@dataclass(frozen=True)
+class Making:
+    """Some new samples to make in a worker: (recipe, parent's media, where to write)."""
+
+    augment: Augment
+    decoders: tuple[Decoder, ...]
+    root: str
+    items: tuple[tuple[Recipe, str, str], ...]
+
+
+def plan_samples(entry_name: str, augment: Augment, dataset: Dataset, decisions: Decisions, folder: Path, seed: int) -> tuple[pa.Table, list[tuple[Recipe, str, str]]]:
+    """The new samples' rows, and what to make; only kept or relabelled training samples are parents."""
+    fine = {i for i, d in zip(decisions["id"], decisions["decision"], strict=True) if d in ("keep", "relabel")}
+    training = dataset.samples.training() & np.array([i in fine for i in dataset.samples.ids], dtype=bool)
+    parents = dataset.samples.take(training)
+    recipes = augment.plan(parents, _seeds(parents, entry_name, seed)) if len(parents) else []
+    rows = {sample: row for row, sample in enumerate(parents.ids)}
+    unknown = [recipe.parent for recipe in recipes if recipe.parent not in rows]
+    if unknown:
+        raise StageError(entry_name, "plan", f"it names {unknown[0]!r} as a parent, which is not a kept training sample")
+    table = parents.table.take(pa.array([rows[recipe.parent] for recipe in recipes], pa.int64()))
+    made = [{**dict(augment.provenance()), "copy": r.copy, "seed": r.seed} for r in recipes]
+    ids = _new_ids(recipes, entry_name, set(dataset.samples.ids))
+    paths = [str(folder / f"{digest(sample)}.png") for sample in ids]
+    items = [(recipe, parents["media"][rows[recipe.parent]], path) for recipe, path in zip(recipes, paths, strict=True)]
+    new = {"id": ids, "media": paths, "content": [None] * len(ids), "parent": [r.parent for r in recipes],
+           "made_by": [json.dumps(m, sort_keys=True, default=str) for m in made]}  # fmt: skip
+    for name, values in new.items():
+        table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
+    return table, items
+
+
+def _seeds(parents: Samples, name: str, seed: int) -> Callable[[str, int], int]:
+    contents = dict(zip(parents.ids, parents["content"], strict=True))
+    occurrence: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    for sample in parents.ids:
+        occurrence[sample] = seen.get(contents[sample], 0)
+        seen[contents[sample]] = occurrence[sample] + 1
+    return lambda parent, copy: int(digest_json([seed, name, contents[parent], occurrence[parent], copy])[:8], 16)
+
+
+def _new_ids(recipes: Sequence[Recipe], name: str, taken: set[str]) -> list[str]:
+    ids = []
+    for recipe in recipes:
+        stem, dot, _ = recipe.parent.rpartition(".")
+        base = stem if dot and "/" not in _ else recipe.parent
+        sample = f"{base}.{name}{recipe.copy}.png"
+        while sample in taken:
+            sample = f"{sample[:-4]}_.png"
+        taken.add(sample)
+        ids.append(sample)
+    return ids
+
+
+def make_samples(making: Making) -> int:
+    """Make some new samples as PNG files. Raises StageError, OutputError."""
+    import cv2
+
+    with one_thread():
+        for recipe, media, path in making.items:
+            try:
+                picture = decode(making.decoders, read_bytes(media_path(making.root, media)), "full")
+                made = making.augment.make(picture, recipe.seed)
+            except Exception as error:  # noqa: BLE001 (named, and given back as a StageError)
+                raise StageError(making.augment.name, f"copy {recipe.copy} of {recipe.parent}", f"{type(error).__name__}: {error}") from None
+            bgr = made if made.ndim == 2 else cv2.cvtColor(made, cv2.COLOR_RGB2BGR)  # noqa: PLR2004
+            data = cv2.imencode(".png", bgr)[1].tobytes()
+            _write(path, data)
+    return len(making.items)
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(data)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or os.strerror(error.errno or 0)}") from None
+
+
+def version_content(curated: Samples, decisions: Decisions) -> str:
+    """The hash that names a curated set: its samples, their contents and labels, and every decision."""
+    state = hashlib.blake2b(digest_size=4)
+    columns = [curated.table.column(name).to_pylist() for name in ("id", "content", "label") if name in curated]
+    for row in [*zip(*columns, strict=True), *zip(decisions["id"], decisions["decision"], decisions["new_label"], strict=True)]:
+        state.update(json.dumps(row, default=str, ensure_ascii=True).encode())
+    return state.hexdigest()
+
+

@@ -1,0 +1,368 @@
+"""pipeline.yaml to a Config: every mistake is refused with its line, the nearest right name and what is allowed.
+
+    text ──compose──▶ values + the line of each ──build──▶ Config (extensions with their options, checked)
+
+The file is trusted like code: it can name modules to import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
+from dqpipe.plugins import Registry
+from dqpipe.stages import KINDS, Augment, Decide, Extension, Reader, Report, Stage
+
+Place = tuple[str | int, ...]
+SECTIONS = ("dataset", "stages", "policy", "gates", "outputs", "seed")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One extension of the plan under the name it goes by (`as:`, or its own)."""
+
+    name: str
+    extension: Any
+    where: str = ""
+
+
+class DatasetSection(pydantic.BaseModel, extra="forbid"):
+    """What is read."""
+
+    path: str | None = pydantic.Field(None, description="folder, manifest or table; relative to this file")
+    reader: str | dict[str, Any] | None = pydantic.Field(None, description="how it is read; found out when left away")
+    roles: dict[Literal["id", "media", "label", "split", "group"], str] = pydantic.Field(
+        default_factory=dict, description="which of your columns plays which role"
+    )
+    limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(None, description="only so many samples, for a first look")
+
+
+class OutputsSection(pydantic.BaseModel, extra="forbid"):
+    """What is written, and where."""
+
+    path: str = pydantic.Field("out", description="folder; relative to this file")
+    files: Literal["copy", "hardlink", "manifest"] = pydantic.Field("copy", description="how kept media are written")
+    reports: list[str] = pydantic.Field(default_factory=lambda: ["html", "json"], description="reports beside the curated set")
+    store: str | None = pydantic.Field(None, description="where measured facts are kept; default: store/ in the output")
+    keep_versions: int = pydantic.Field(2, ge=1, description="how many published versions stay on disk")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A pipeline, checked: what is read, the stages in order, the policy, the augmentations, gates, outputs, seed."""
+
+    stages: tuple[Entry, ...]
+    policy: Entry
+    source: Any = None
+    reader: Reader | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    augments: tuple[Entry, ...] = ()
+    gates: tuple[tuple[str, str], ...] = ()
+    """Each gate's text, and where it stands."""
+    outputs: OutputsSection = field(default_factory=OutputsSection)
+    reports: tuple[Report, ...] = ()
+    seed: int = 0
+    base: Path = Path()
+    """The folder that relative paths start from."""
+
+    def resolve(self, path: str | None) -> Path | None:
+        """A path of the config as an absolute one."""
+        return None if path is None else (self.base / Path(path).expanduser()).absolute()
+
+    @property
+    def out(self) -> Path:
+        """The output folder."""
+        return typing.cast(Path, self.resolve(self.outputs.path))
+
+    @property
+    def store(self) -> Path:
+        """The folder of the facts store."""
+        return self.resolve(self.outputs.store) or self.out / "store"
+
+    def record(self) -> dict[str, Any]:
+        """The config as JSON values, defaults filled in."""
+        return {
+            "dataset": {"path": str(self.source) if isinstance(self.source, (str, Path)) else type(self.source).__name__,
+                        "reader": self.reader.name if self.reader else None, "roles": dict(self.roles), "limit": self.limit},
+            "stages": [{entry.name: options_record(entry.extension)} for entry in (*self.stages, *self.augments)],
+            "policy": {self.policy.name: options_record(self.policy.extension)},
+            "gates": [text for text, _ in self.gates],
+            "outputs": self.outputs.model_dump(),
+            "seed": self.seed,
+        }
+
+
+def options_record(extension: Extension) -> dict[str, Any]:
+    """Options as JSON values; a nested extension becomes {name: options}."""
+    return {name: _plain(value) for name, value in extension.options().items()}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Extension):
+        return {value.name: options_record(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+class Source:
+    """A YAML text, its values, and the line of each of them."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self.name = name
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.lines: dict[Place, int] = {}
+            self._walk(node, ())
+            self.values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"{name}, line {mark.line + 1}" if mark else name
+            raise ConfigError(f"not valid YAML: {getattr(error, 'problem', None) or error}", where) from None
+
+    def _walk(self, node: yaml.Node | None, place: Place) -> None:
+        if node is None:
+            return
+        self.lines.setdefault(place, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                here = (*place, key.value)
+                if key.value in seen:
+                    raise ConfigError(f"{key.value!r} stands twice", f"{self.name}, line {key.start_mark.line + 1}")
+                seen.add(key.value)
+                self.lines[here] = key.start_mark.line + 1
+                self._walk(value, here)
+        elif isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                self._walk(value, (*place, number))
+
+    def where(self, place: Place) -> str:
+        """The file and the line of the deepest known part of a place."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return f"{self.name}, line {self.lines.get(place, 1)}"
+
+
+def load(path: str | Path, registry: Registry) -> Config:
+    """The Config of a file. Raises ConfigError."""
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", str(file)) from None
+    return parse(text, registry, name=str(file), base=file.absolute().parent)
+
+
+def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | None = None) -> Config:
+    """The Config of a YAML text. Raises ConfigError."""
+    source = Source(text, name)
+    values = source.values
+    if not isinstance(values, dict):
+        raise ConfigError(f"a mapping with {', '.join(SECTIONS)} is wanted", source.where(()))
+    for key in values:
+        if key not in SECTIONS:
+            raise ConfigError(f"unknown section {key!r}: {nearest(str(key), SECTIONS)}", source.where((key,)))
+    build = Builder(registry, source)
+    dataset = build.section(DatasetSection, values.get("dataset"), ("dataset",))
+    outputs = build.section(OutputsSection, values.get("outputs"), ("outputs",))
+    stages, augments = build.stages(values.get("stages"))
+    root = base or Path.cwd()
+    return Config(
+        stages=stages,
+        augments=augments,
+        policy=build.policy(values.get("policy")),
+        source=None if dataset.path is None else str((root / Path(dataset.path).expanduser()).absolute()),
+        reader=None if dataset.reader is None else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
+        roles=dataset.roles,
+        limit=dataset.limit,
+        gates=build.gates(values.get("gates")),
+        outputs=outputs,
+        reports=tuple(build.one(Report, item, ("outputs", "reports", i)).extension for i, item in enumerate(outputs.reports)),
+        seed=build.seed(values.get("seed", 0)),
+        base=root,
+    )
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Values to extensions and sections; every error carries the line."""
+
+    registry: Registry
+    source: Source
+
+    def fail(self, message: str, place: Place) -> ConfigError:
+        """The error of a place."""
+        return ConfigError(message, self.source.where(place))
+
+    def section(self, model: type[Any], values: Any, place: Place) -> Any:  # noqa: ANN401
+        """A section checked by its pydantic model."""
+        if values is not None and not isinstance(values, dict):
+            raise self.fail(f"{place[-1]} is a mapping, not {values!r}", place)
+        try:
+            return model.model_validate(values or {})
+        except pydantic.ValidationError as error:
+            raise self._explain(error, place, model.model_fields) from None
+
+    def stages(self, values: Any) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:  # noqa: ANN401
+        """The stages and the augmentations, in order."""
+        if not isinstance(values, list) or not values:
+            raise self.fail("stages is a list of stages, at least one", ("stages",))
+        found: list[Entry] = []
+        for number, value in enumerate(values):
+            place = ("stages", number)
+            name = self._name(value, place)
+            kind = Augment if name in self.registry.names(Augment) else Stage
+            if name not in self.registry.names(kind):
+                known = [*self.registry.names(Stage), *self.registry.names(Augment)]
+                broken = "".join(f"\n  plugin {p} failed to load: {why}" for p, why in self.registry.broken.items())
+                raise self.fail(f"no stage is called {name!r}: {nearest(name, known)}{broken}", place)
+            entry = self.one(kind, value, place)
+            if any(entry.name == other.name for other in found):
+                raise self.fail(f"stage {entry.name!r} stands twice: give one of them another name with `as: other_name`", place)
+            found.append(entry)
+        return (
+            tuple(entry for entry in found if isinstance(entry.extension, Stage)),
+            tuple(entry for entry in found if isinstance(entry.extension, Augment)),
+        )
+
+    def policy(self, values: Any) -> Entry:  # noqa: ANN401
+        """The policy: `policy: {options}` of the one called policy, or `policy: {use: other, …}`."""
+        if values is not None and not isinstance(values, dict):
+            raise self.fail(f"policy is a mapping of options, not {values!r}", ("policy",))
+        options = dict(values or {})
+        return self.one(Decide, {options.pop("use", "policy"): options}, ("policy",), nested=False)
+
+    def gates(self, values: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401
+        """The gates as texts; they are parsed when the plan is made."""
+        if values is None:
+            return ()
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise self.fail('gates is a list of conditions that fail the run, such as "label_noise.likely_wrong > 5%"', ("gates",))
+        return tuple((value, self.source.where(("gates", i))) for i, value in enumerate(values))
+
+    def seed(self, value: Any) -> int:  # noqa: ANN401
+        """The seed, a whole number from 0."""
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self.fail(f"seed is a whole number from 0, not {value!r}", ("seed",))
+        return value
+
+    def _name(self, value: Any, place: Place) -> str:  # noqa: ANN401
+        if isinstance(value, str):
+            return value
+        if isinstance(value, dict) and len(value) == 1:
+            return str(next(iter(value)))
+        raise self.fail(f"a name, or one name with its options, is wanted, not {value!r}", place)
+
+    def one(self, kind: type[Extension], value: Any, place: Place, *, nested: bool = True) -> Entry:  # noqa: ANN401
+        """An extension from `name` or `{name: {options}}`; `as` among the options renames a stage."""
+        name = self._name(value, place)
+        options = value[name] if isinstance(value, dict) else None
+        inner = (*place, name) if nested and isinstance(value, dict) else place
+        try:
+            cls = self.registry.get(kind, name)
+        except PluginError as error:
+            raise self.fail(str(error), place) from None
+        if options is not None and not isinstance(options, dict):
+            raise self.fail(f"the options of {name} are a mapping, not {options!r}", inner)
+        options = dict(options or {})
+        alias = options.pop("as", name) if kind is Stage else name
+        if not isinstance(alias, str) or not alias.replace("_", "").isalnum() or alias == "media":
+            raise self.fail(f"`as` is a name of letters, digits and _, other than media; not {alias!r}", inner)
+        return Entry(alias, self._make(cls, options, inner), self.source.where(place))
+
+    def _make(self, cls: type[Extension], options: dict[str, Any], place: Place) -> Extension:
+        for name, kind in nested_kinds(cls).items():
+            if isinstance(options.get(name), (str, dict)):
+                options[name] = self.one(kind, options[name], (*place, name)).extension
+        try:
+            instance = pydantic.TypeAdapter(cls).validate_python(options)
+            check = getattr(instance, "check", None)
+            if check is not None:
+                check()
+        except pydantic.ValidationError as error:
+            raise self._explain(error, place, [f.name for f in dataclasses.fields(cls)]) from None  # type: ignore[arg-type]
+        except (ConfigError, PlanError) as error:
+            if isinstance(error, ConfigError) and error.where:
+                raise
+            raise self.fail(f"{cls.name}: {error}", place) from None
+        return instance
+
+    def _explain(self, error: pydantic.ValidationError, place: Place, allowed: Sequence[str] | Mapping[str, Any]) -> ConfigError:
+        first = error.errors()[0]
+        here = (*place, *first["loc"])
+        name = ".".join(str(part) for part in first["loc"]) or str(place[-1])
+        if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+            return self.fail(f"unknown option {name!r}: {nearest(name, allowed)}", here)
+        given = "" if first["type"].startswith("missing") else f", not {first['input']!r}"[:200]
+        return self.fail(f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}{given}", here)
+
+
+def nested_kinds(cls: type[Extension]) -> dict[str, type[Extension]]:
+    """The options of an extension that are extensions themselves (an embedder, say), by name."""
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    return {name: hints[name] for name in names if isinstance(hints.get(name), type) and hints[name] in KINDS}
+
+
+def schema(registry: Registry) -> dict[str, Any]:
+    """The JSON Schema of pipeline.yaml with everything that is installed, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "dqpipe pipeline",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["stages"],
+        "properties": {
+            "dataset": DatasetSection.model_json_schema(),
+            "stages": {"type": "array", "minItems": 1, "items": _choice(registry, (Stage, Augment))},
+            "policy": {"type": "object", "description": "what to do about what was found"},
+            "gates": {"type": "array", "items": {"type": "string"}, "description": "conditions that fail the run"},
+            "outputs": OutputsSection.model_json_schema(),
+            "seed": {"type": "integer", "minimum": 0, "default": 0},
+        },
+    }
+
+
+def _choice(registry: Registry, kinds: tuple[type[Extension], ...]) -> dict[str, Any]:
+    classes = [cls for kind in kinds for cls in registry.all(kind)]
+    named = {cls.name: options_schema(registry, cls) for cls in classes}
+    for kind, options in ((registry_kind, named[cls.name]) for cls in classes for registry_kind in kinds if issubclass(cls, registry_kind)):
+        if kind is Stage:
+            options.setdefault("properties", {})["as"] = {"type": "string", "description": "another name for this use of the stage"}
+    return {
+        "oneOf": [
+            {"type": "string", "enum": list(named)},
+            {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": False, "properties": named},
+        ]
+    }
+
+
+def options_schema(registry: Registry, cls: type[Extension]) -> dict[str, Any]:
+    """The JSON Schema of one extension's options; a nested extension is a name, or a name with options."""
+    nested = nested_kinds(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    properties: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if f.name in nested:
+            names = registry.names(nested[f.name])
+            shape: dict[str, Any] = {"anyOf": [{"type": "string", "enum": names}, {"type": "object", "maxProperties": 1, "minProperties": 1}]}
+        else:
+            shape = pydantic.TypeAdapter(hints[f.name]).json_schema()
+        if f.default is not dataclasses.MISSING:
+            shape["default"] = _plain(f.default)
+        bounds = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "min_length": "minLength"}
+        shape |= {bounds[key]: value for key, value in f.metadata.items() if key in bounds}
+        properties[f.name] = {**shape, "description": f.metadata.get("description", "")}
+    return {"type": "object", "description": cls.summary(), "additionalProperties": False, "properties": properties}

@@ -1,0 +1,130 @@
+"""What is known of one dataset while a run goes on: its samples with their content, and facts, loaded where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dqpipe.measure import Task
+from dqpipe.model import Dataset, Facts, Samples
+from dqpipe.plan import MEDIA, Planned
+from dqpipe.store import Store, digest
+
+
+class Evidence:
+    """A dataset's facts by full name. Scalars are held; vectors are read from the store when a stage asks for them."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.scalars: dict[str, pa.Array] = {}
+        self._has: dict[str, np.ndarray] = {}
+        self._vectors: dict[str, Callable[[np.ndarray], pa.Array]] = {}
+
+    @property
+    def samples(self) -> Samples:
+        """The samples, content filled in."""
+        return self.dataset.samples
+
+    def add_media(self, store: Store, key: str, errors: Mapping[str, str]) -> None:
+        """The engine's own facts; `errors` holds what could not even be read, by id."""
+        table = store.read_facts(key, self.samples.table.column("content").to_pylist(), [f.name for f in MEDIA])
+        ok = table.column("ok").to_pylist() if table is not None else [None] * len(self.samples)
+        why = table.column("error").to_pylist() if table is not None else [None] * len(self.samples)
+        for row, sample in enumerate(self.samples.ids):
+            if sample in errors:
+                ok[row], why[row] = False, errors[sample]
+        self._keep("media.ok", pa.array(ok, pa.bool_()))
+        self._keep("media.error", pa.array(why, pa.string()))
+
+    def add_measured(self, store: Store, task: Task) -> None:
+        """The facts a stage measured, for the samples that have them."""
+        rows = self.samples.table.select(["content", *task.columns]).to_pylist()
+        keys = [None if row["content"] is None else task.sample_key(row["content"], row) for row in rows]
+        known = set(store.known(task.key, f"read-{id(self)}"))
+        has = np.array([key in known for key in keys], dtype=bool)
+        if "media.ok" in self.scalars and task.rendition is not None:
+            has &= pc.fill_null(self.scalars["media.ok"], False).to_numpy(zero_copy_only=False)
+        shown = [key if there else None for key, there in zip(keys, has, strict=True)]
+        scalars = [f.name for f in task.gives if not f.type.startswith("vector")]
+        table = store.read_facts(task.key, shown, scalars) if scalars else None
+        for fact in task.gives:
+            name = f"{task.name}.{fact.name}"
+            if fact.name in scalars:
+                from dqpipe.model import arrow_type
+
+                self._keep(name, table.column(fact.name).combine_chunks() if table is not None else pa.nulls(len(rows), arrow_type(fact.type)))
+            else:
+                self._has[name] = has
+                self._vectors[name] = _reader(store, task.key, shown, fact.name)
+
+    def add_related(self, planned: Planned, rows: np.ndarray, table: pa.Table) -> None:
+        """What `relate` returned for the samples at `rows`, null for the others."""
+        where = np.full(len(self.samples), -1, dtype=np.int64)
+        where[rows] = np.arange(len(rows))
+        take = pa.array(np.maximum(where, 0), mask=where < 0)
+        for name in table.column_names:
+            column = table.column(name).combine_chunks()
+            self._keep(f"{planned.name}.{name}", column.take(take) if len(column) else pa.nulls(len(where), column.type))
+
+    def _keep(self, name: str, values: pa.Array | pa.ChunkedArray) -> None:
+        array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        self.scalars[name] = array
+        self._has[name] = array.is_valid().to_numpy(zero_copy_only=False)
+
+    def view(self, planned: Planned, *, related: bool = True) -> tuple[np.ndarray, Samples, Facts]:
+        """The rows a stage is shown, and for them exactly the columns it declared: its own bare, others' in full."""
+        own = [f"{planned.name}.{f.name}" for f in planned.own(None if related else "measure")]
+        later = {f"{planned.name}.{f.name}" for f in planned.own("relate")} if not related else set()
+        mask = np.ones(len(self.samples), dtype=bool)
+        for name in planned.required:
+            if name not in later:
+                mask &= self._has[name]
+        rows = np.flatnonzero(mask)
+        columns = {name: self.column(name, rows) for name in planned.facts}
+        columns |= {name.split(".", 1)[1]: self.column(name, rows) for name in own}
+        names = ["id", "content", *planned.columns]
+        samples = self.samples.select([n for n in names if n in self.samples]).take(rows)
+        return rows, samples, Facts(pa.table(columns) if columns else pa.table({"": pa.nulls(len(rows))}).select([]))
+
+    def column(self, name: str, rows: np.ndarray) -> pa.Array:
+        """One fact for the samples at these rows."""
+        if name in self._vectors:
+            return self._vectors[name](rows)
+        return self.scalars[name].take(pa.array(rows))
+
+    def has(self, name: str) -> np.ndarray:
+        """[n] bool: which samples have a fact."""
+        return self._has[name]
+
+    def vectors(self) -> Sequence[str]:
+        """The names of the vector facts."""
+        return sorted(self._vectors)
+
+    def facts(self) -> Facts:
+        """All scalar facts, wide, without vectors."""
+        scalars = {name: column for name, column in self.scalars.items() if not pa.types.is_fixed_size_list(column.type)}
+        return Facts(pa.table({"id": self.samples.table.column("id"), **scalars}))
+
+
+def _reader(store: Store, key: str, keys: Sequence[str | None], fact: str) -> Callable[[np.ndarray], pa.Array]:
+    def read(rows: np.ndarray) -> pa.Array:
+        matrix = store.read_vectors(key, [keys[row] for row in rows], fact)
+        matrix = np.zeros((0, 1), np.float32) if matrix is None else matrix
+        return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+
+    return read
+
+
+def row_contents(samples: Samples, leave: Sequence[str] = ("id", "content", "label", "split", "media")) -> list[str]:
+    """The content of samples without media: a hash of their own values, but for id, label and split."""
+    columns = [samples.table.column(name) for name in sorted(samples.names) if name not in leave]
+    texts = []
+    for column in columns:
+        simple = not pa.types.is_nested(column.type) and not pa.types.is_dictionary(column.type)
+        texts.append(pc.cast(column, pa.string()).to_pylist() if simple and not pa.types.is_binary(column.type) else [None if v is None else repr(v) for v in column.to_pylist()])
+    if not texts:
+        return [digest(sample) for sample in samples.ids]
+    return [digest(*("\x00null" if v is None else v for v in row)) for row in zip(*texts, strict=True)]

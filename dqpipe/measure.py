@@ -1,0 +1,384 @@
+"""Measuring one shard: what a worker does, and all that it knows.
+
+    ShardRef ──read, hash──▶ content ──not in the store?──▶ decode once ──every stage's measure──▶ facts in the store
+
+Workers get a job and a reference, write facts to the store and return counts: no table travels.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dqpipe.errors import MediaError, StageError
+from dqpipe.media import Picture, Rendition
+from dqpipe.model import Facts, Samples, SchemaError, fact_array
+from dqpipe.plan import MEDIA
+from dqpipe.stages import Decoder, Fact, Shard, Stage
+from dqpipe.store import Store, digest, digest_json, read_arrow, trusted, write_arrow
+
+MICRO_BATCH = 32
+LARGEST_FILE = 1 << 30
+FOR_GOOD = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
+"""Read errors that trying again does not cure."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One stage's measuring: its options of that phase, and the key its facts are kept under."""
+
+    name: str
+    stage: Stage
+    key: str
+    columns: tuple[str, ...]
+    gives: tuple[Fact, ...]
+    artifact: Mapping[str, np.ndarray] | None = None
+
+    @property
+    def rendition(self) -> Rendition | None:
+        """What it sees of the media."""
+        return self.stage.rendition
+
+    def sample_key(self, content: str, row: Mapping[str, Any]) -> str:
+        """The key of one sample: its content, and the columns this stage reads."""
+        return digest(content, digest_json([row[c] for c in self.columns])) if self.columns else content
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is the same for every shard of a run."""
+
+    run: str
+    root: str
+    store: Store
+    tasks: tuple[Task, ...]
+    decoders: tuple[Decoder, ...]
+    media_key: str
+    rehash: bool = False
+
+
+@dataclass(frozen=True)
+class ShardRef:
+    """Rows start to stop of a file of samples."""
+
+    number: int
+    path: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a shard came to: counts, seconds per stage, failures (id, stage, reason), and where its contents are."""
+
+    number: int
+    samples: int
+    decoded: int
+    measured: Mapping[str, int]
+    seconds: Mapping[str, float]
+    failures: tuple[tuple[str, str, str], ...]
+    contents: str
+
+
+@dataclass
+class _Rows:
+    """Facts of one task, gathered batch by batch."""
+
+    keys: list[str] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
+
+
+def media_key(decoders: Sequence[Decoder]) -> str:
+    """The key under which is kept whether a file can be decoded."""
+    return digest_json(["media", [identity(d, d.options()) for d in decoders]])
+
+
+def task_of(name: str, stage: Stage, columns: Sequence[str], gives: Sequence[Fact], decoders: Sequence[Decoder], artifact: Mapping[str, np.ndarray] | None) -> Task:
+    """A stage's measuring with its key: whatever its facts depend on besides the sample is in it."""
+    measuring = stage.at("measure")
+    shape = [(f.name, f.type) for f in gives]
+    learned = None if artifact is None else [(n, digest(np.ascontiguousarray(a).tobytes())) for n, a in sorted(artifact.items())]
+    by = [identity(d, d.options()) for d in decoders] if stage.rendition else []
+    key = digest_json([identity(stage, measuring.options()), stage.rendition, sorted(columns), shape, by, learned])
+    return Task(name, measuring, key, tuple(sorted(columns)), tuple(gives), artifact)
+
+
+def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: ANN401
+    """What makes two extensions give equal results: name, version, options, libraries, artifacts."""
+    import importlib.metadata
+
+    from dqpipe.config import options_record
+    from dqpipe.stages import Extension
+
+    plain = {n: identity(v, v.options()) if isinstance(v, Extension) else v for n, v in options.items()}
+    libraries = {name: importlib.metadata.version(name) for name in extension.libraries}
+    record = options_record(extension) if not plain else plain
+    return [extension.name, extension.version, record, libraries, dict(extension.artifacts())]
+
+
+def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
+    """Measure what is not in the store yet. Raises StageError if more than 1 % of the shard (and over 5) fail, OutputError."""
+    job, ref = item
+    samples = Samples(read_arrow(Path(ref.path)).slice(ref.start, ref.stop - ref.start))
+    work = _Work(job, ref)
+    with one_thread():
+        for start in range(0, len(samples), MICRO_BATCH):
+            work.batch(samples.take(np.arange(start, min(start + MICRO_BATCH, len(samples)))))
+    return work.finish(len(samples))
+
+
+class _Work:
+    """The state of one shard while it is measured; lives and dies inside `measure_shard`."""
+
+    def __init__(self, job: Job, ref: ShardRef) -> None:
+        self.job, self.ref = job, ref
+        self.seconds: dict[str, float] = dict.fromkeys(("read", "decode", *(t.name for t in job.tasks)), 0.0)
+        self.rows = {task.name: _Rows() for task in job.tasks}
+        self.media: dict[str, str | None] = {}
+        self.contents: list[tuple[str, str | None, str | None]] = []
+        self.failures: list[tuple[str, str, str]] = []
+        self.decoded = 0
+        self.known = {task.name: set(job.store.known(task.key, job.run)) for task in job.tasks}
+        self.judged = set(job.store.known(job.media_key, job.run))
+        self.unreadable = _unreadable(job) if self.judged else set()
+
+    def batch(self, samples: Samples) -> None:
+        """Read, hash, decode and measure some samples, once each."""
+        waiting: dict[str, list[tuple[int, str]]] = {task.name: [] for task in self.job.tasks}
+        rows = samples.table.to_pylist()
+        media: dict[int, dict[str, Any]] = {}
+        for number, row in enumerate(rows):
+            content, data, error = self._content(row)
+            self.contents.append((row["id"], content, error))
+            if content is None:
+                continue
+            missing = self._missing(content, row)
+            if row.get("media") is not None and (missing or content not in self.judged):
+                ready = self._decode(row, content, data, {t.rendition for t, _ in missing if t.rendition})
+                if ready is None:
+                    missing = [(t, k) for t, k in missing if t.rendition is None]
+                else:
+                    media[number] = ready
+            for task, key in missing:
+                broken = media.get(number, {}).get(task.rendition) if task.rendition else None
+                if isinstance(broken, MediaError):
+                    self.failures.append((row["id"], task.name, str(broken)))
+                    continue
+                self.known[task.name].add(key)
+                waiting[task.name].append((number, key))
+        for task in self.job.tasks:
+            self._run(task, samples, waiting[task.name], media)
+
+    def _content(self, row: Mapping[str, Any]) -> tuple[str | None, bytes | None, str | None]:
+        if row.get("content") is not None:
+            return row["content"], None, None
+        began = time.perf_counter()
+        try:
+            data = read_bytes(media_path(self.job.root, row["media"]))
+        except OSError as error:
+            return None, None, f"cannot be read: {error.strerror or error}"
+        except MediaError as error:
+            return None, None, str(error)
+        finally:
+            self.seconds["read"] += time.perf_counter() - began
+        return hashlib.blake2b(data, digest_size=16).hexdigest(), data, None
+
+    def _missing(self, content: str, row: Mapping[str, Any]) -> list[tuple[Task, str]]:
+        broken = content in self.unreadable or self.media.get(content) is not None
+        tasks = [t for t in self.job.tasks if t.rendition is None or (not broken and row.get("media") is not None)]
+        keyed = [(task, task.sample_key(content, row)) for task in tasks]
+        return [(task, key) for task, key in keyed if key not in self.known[task.name]]
+
+    def _decode(self, row: Mapping[str, Any], content: str, data: bytes | None, wanted: set[Rendition]) -> dict[str, Any] | None:
+        """The renditions of one file, or None if it cannot be decoded; a rendition that fails alone is its MediaError."""
+        began = time.perf_counter()
+        try:
+            data = read_bytes(media_path(self.job.root, row["media"])) if data is None else data
+            picture = decode(self.job.decoders, data, "picture")
+            self.media.setdefault(content, None)
+        except (MediaError, OSError) as error:
+            self.media[content] = str(error)
+            return None
+        finally:
+            self.judged.add(content)
+            self.seconds["decode"] += time.perf_counter() - began
+        self.decoded += 1
+        ready: dict[str, Any] = {"picture": picture, "header": picture.header}
+        if "full" in wanted:
+            try:
+                ready["full"] = picture if picture.reduction == 1 else decode(self.job.decoders, data, "full")
+            except MediaError as error:
+                ready["full"] = error
+        return ready
+
+    def _run(self, task: Task, samples: Samples, waiting: Sequence[tuple[int, str]], media: Mapping[int, dict[str, Any]]) -> None:
+        if not waiting:
+            return
+        began = time.perf_counter()
+        rows = self.rows[task.name]
+        try:
+            rows.tables.append(self._measure(task, samples, waiting, media))
+            rows.keys += [key for _, key in waiting]
+        except Exception:  # noqa: BLE001 (tried again one by one, to find the culprit and its reason)
+            for number, key in waiting:
+                try:
+                    rows.tables.append(self._measure(task, samples, [(number, key)], media))
+                    rows.keys.append(key)
+                except Exception as error:  # noqa: BLE001 (becomes a finding of this sample)
+                    self.failures.append((samples.ids[number], task.name, f"{type(error).__name__}: {error}"[:500]))
+        self.seconds[task.name] += time.perf_counter() - began
+
+    def _measure(self, task: Task, samples: Samples, waiting: Sequence[tuple[int, str]], media: Mapping[int, dict[str, Any]]) -> pa.Table:
+        numbers = [number for number, _ in waiting]
+        names = ["id", "content", *task.columns]
+        shard = Shard(samples.take(numbers).select(names), tuple(media[n][task.rendition] for n in numbers) if task.rendition else (), task.artifact)
+        return facts_table(task.stage.measure(shard), task.gives, len(numbers))
+
+    def finish(self, count: int) -> Measured:
+        """Write what was measured, and say how it went."""
+        names = {task.name for task in self.job.tasks}
+        for name in sorted(names):
+            failed = [f for f in self.failures if f[1] == name]
+            if len(failed) > max(5, 0.01 * count) and len(failed) == count:
+                raise StageError(name, f"shard {self.ref.number}", f"every one of its {count} samples failed, the first with: {failed[0][2]}",
+                                 f"leave {name} out of stages, or look at {failed[0][0]!r}")  # fmt: skip
+        for task in self.job.tasks:
+            rows = self.rows[task.name]
+            if rows.keys:
+                table = pa.concat_tables(rows.tables, promote_options="none")
+                vectors = {f.name: table.column(f.name).combine_chunks() for f in task.gives if f.type.startswith("vector")}
+                scalars = table.select([f.name for f in task.gives if f.name not in vectors])
+                self.job.store.write_facts(task.key, rows.keys, scalars, vectors)
+        if self.media:
+            contents = sorted(self.media)
+            errors = [self.media[c] for c in contents]
+            facts = pa.table({"ok": pa.array([e is None for e in errors]), "error": pa.array(errors, pa.string())})
+            self.job.store.write_facts(self.job.media_key, contents, facts, {})
+        path = self.job.store.run_folder(self.job.run) / f"contents-{self.ref.number}.arrow"
+        ids, contents_, errors_ = zip(*self.contents, strict=True) if self.contents else ((), (), ())
+        write_arrow(path, pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents_, pa.string()), "error": pa.array(errors_, pa.string())}))
+        measured = {task.name: len(self.rows[task.name].keys) for task in self.job.tasks}
+        return Measured(self.ref.number, count, self.decoded, measured, self.seconds, tuple(self.failures), str(path))
+
+
+def _unreadable(job: Job) -> set[str]:
+    keys = sorted(job.store.known(job.media_key, job.run))
+    table = job.store.read_facts(job.media_key, keys, [f.name for f in MEDIA])
+    return {key for key, ok in zip(keys, table.column("ok").to_pylist(), strict=True) if not ok}
+
+
+def facts_table(returned: Any, gives: Iterable[Fact], count: int) -> pa.Table:  # noqa: ANN401
+    """What a stage returned as an Arrow table of exactly the facts it declared. Raises SchemaError."""
+    columns = returned.table.to_pydict() if isinstance(returned, Facts) else returned
+    facts = {f.name: f for f in gives}
+    got = list(columns.columns) if hasattr(columns, "columns") else list(columns)
+    if set(got) != set(facts):
+        raise SchemaError(f"facts {sorted(got)} were returned, {sorted(facts)} are declared")
+    arrays = {name: fact_array(columns[name], f.type) for name, f in facts.items()}
+    for name, array in arrays.items():
+        if len(array) != count:
+            raise SchemaError(f"fact {name} has {len(array)} rows for {count} samples")
+        if array.null_count and not facts[name].nullable:
+            raise SchemaError(f"fact {name} has {array.null_count} empty values and is not declared nullable")
+    return pa.table(arrays)
+
+
+def media_path(root: str, media: str) -> str:
+    """The file of a media reference; bytes that are not UTF-8 come back as they were read."""
+    return os.path.join(root, media)  # noqa: PTH118 (hostile names must not be normalised)
+
+
+def read_bytes(path: str) -> bytes:
+    """The bytes of a file, tried three times where trying again may help. Raises OSError, MediaError if it is too large."""
+    name = os.fsencode(path)
+    for attempt in range(3):
+        try:
+            size = os.stat(name).st_size  # noqa: PTH116
+            if size > LARGEST_FILE:
+                raise MediaError(f"the file has {size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
+            with open(name, "rb") as file:  # noqa: PTH123
+                return file.read()
+        except OSError as error:
+            if error.errno in FOR_GOOD or attempt == 2:  # noqa: PLR2004
+                raise
+            time.sleep(0.1 * 2**attempt)
+    raise AssertionError
+
+
+def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401
+    """The bytes decoded by the first decoder that knows their kind. Raises MediaError."""
+    if not data:
+        raise MediaError("the file is empty (0 bytes)")
+    fitting = [d for d in decoders if d.suits(data[:64])] or list(decoders[:1])
+    if not fitting:
+        raise MediaError("no installed decoder reads media")
+    return fitting[0].decode(data, rendition)
+
+
+def pixels_of(samples: Samples, root: str, decoders: Sequence[Decoder], ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
+    """Some named samples decoded again, in the order asked for. Raises MediaError, KeyError."""
+    where = dict(zip(samples.ids, samples["media"], strict=True))
+    return [decode(decoders, read_bytes(media_path(root, where[i])), rendition) for i in ids]
+
+
+def rereader(samples: Samples, root: str, decoders: Sequence[Decoder], counts: dict[str, int], name: str) -> Any:  # noqa: ANN401
+    """The `pixels` handed to `relate`: counts what it decodes again."""
+    read = partial(pixels_of, samples, root, decoders)
+
+    def pixels(ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
+        counts[name] = counts.get(name, 0) + len(ids)
+        return read(ids, rendition)
+
+    return pixels
+
+
+@contextmanager
+def one_thread(count: int = 1) -> Any:  # noqa: ANN401
+    """A fixed number of threads in numpy, OpenCV and torch: the same bits, and workers that do not crowd each other."""
+    from threadpoolctl import threadpool_limits
+
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(count)
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 0
+    if torch:
+        torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        cv2.setNumThreads(before)
+        if torch:
+            torch.set_num_threads(threads)
+
+
+def stat_contents(dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, int, int, str]], scanned_ns: int) -> tuple[list[str | None], dict[str, os.stat_result]]:
+    """What is known of unchanged files, and the stat of every file that has one."""
+    contents: list[str | None] = []
+    stats: dict[str, os.stat_result] = {}
+    for reference in media:
+        if reference is None:
+            contents.append(None)
+            continue
+        path = media_path(dataset_root, reference)
+        try:
+            stats[path] = os.stat(os.fsencode(path))  # noqa: PTH116
+        except OSError:
+            contents.append(None)
+            continue
+        contents.append(trusted(index.get(path), stats[path], scanned_ns))
+    return contents, stats

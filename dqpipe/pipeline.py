@@ -1,0 +1,140 @@
+"""The Python door: `curate`, `check`, `Pipeline`, and the Result they return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dqpipe import config as configs
+from dqpipe import plan as plans
+from dqpipe import plugins, propose
+from dqpipe.config import Config
+from dqpipe.engine import SHARD, Run, read
+from dqpipe.execution.executor import Executor
+from dqpipe.execution.local import Processes, executor_named
+from dqpipe.plugins import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run came to: its tables as DataFrames, its account, and where it was written.
+
+    `samples`, `facts` (without vectors), `findings`, `figures`, `decisions` are of the raw dataset; `curated` are the
+    kept and the new samples, `ledger` says for each sample why it is where it is.
+    """
+
+    samples: pd.DataFrame
+    facts: pd.DataFrame
+    findings: pd.DataFrame
+    figures: pd.DataFrame
+    decisions: pd.DataFrame
+    curated: pd.DataFrame
+    ledger: pd.DataFrame
+    record: Mapping[str, Any]
+    gates: tuple[Mapping[str, Any], ...]
+    path: Path | None
+    """The published version's folder; None for a check."""
+
+    @property
+    def account(self) -> list[str]:
+        """The run in plain sentences."""
+        from dqpipe.report import account
+
+        return account(self.record)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return all(gate["passed"] for gate in self.gates)
+
+    def __repr__(self) -> str:
+        where = f"\n  in {self.path}" if self.path else ""
+        return "dqpipe.Result\n  " + "\n  ".join(self.account) + where
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A pipeline that can run: a checked config and the plugins it was built with."""
+
+    config: Config
+    registry: Registry
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, *, without: Iterable[str] = ()) -> Pipeline:
+        """The pipeline of a file. Raises ConfigError, PluginError."""
+        registry = plugins.load(without)
+        return cls(configs.load(path, registry), registry)
+
+    @classmethod
+    def from_text(cls, text: str, *, base: str | Path | None = None, registry: Registry | None = None) -> Pipeline:
+        """The pipeline of a YAML text; relative paths start from `base`. Raises ConfigError, PluginError."""
+        registry = registry or plugins.load()
+        return cls(configs.parse(text, registry, base=None if base is None else Path(base).absolute()), registry)
+
+    @classmethod
+    def proposed(cls, source: Any, *, roles: Mapping[str, str] | None = None, registry: Registry | None = None, **outputs: Any) -> Pipeline:  # noqa: ANN401
+        """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame). Raises DatasetError."""
+        registry = registry or plugins.load()
+        text = propose.pipeline_yaml(registry, source, roles or {})
+        config = configs.parse(text, registry, name="proposed pipeline")
+        return cls(replace(config, source=source, outputs=config.outputs.model_copy(update=outputs)), registry)
+
+    def run(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int = SHARD, force: bool = False, rehash: bool = False) -> Result:  # noqa: ANN401
+        """Run everything and publish. Raises DqpipeError; GateError after the report was written."""
+        return result_of(self._run(executor, source=source, shard_size=shard_size, force=force, rehash=rehash).run())
+
+    def check(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int = SHARD) -> Result:  # noqa: ANN401
+        """Run without curating: findings, decisions and gates, nothing written but measured facts. A failed gate does not raise."""
+        from dqpipe.errors import GateError
+
+        run = self._run(executor, source=source, shard_size=shard_size, writes=False)
+        try:
+            run.run()
+        except GateError:
+            pass  # the result says so: `passed`, `gates`
+        return result_of(run)
+
+    def _run(self, executor: Executor | str | None, **options: Any) -> Run:  # noqa: ANN401
+        chosen = executor_named(executor) if isinstance(executor, str) else executor or Processes()
+        return Run(self.config, self.registry, chosen, **options)
+
+    def dataset(self) -> Any:  # noqa: ANN401
+        """The dataset of the config, read but not measured. Raises DatasetError."""
+        return read(self.config, self.registry, self.config.source)
+
+    def plan(self) -> plans.Plan:
+        """The plan, checked against the dataset. Raises PlanError."""
+        return plans.make(self.config, self.registry, self.dataset())
+
+
+def curate(source: Any, out: str | Path, *, force: bool = False, executor: Executor | str | None = None, roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0) -> Result:  # noqa: ANN401
+    """Curate a folder, a manifest, a table or a DataFrame with the proposed pipeline. Raises DqpipeError."""
+    pipeline = Pipeline.proposed(source, roles=roles, path=str(Path(out).absolute()), files=files)
+    return Pipeline(replace(pipeline.config, seed=seed), pipeline.registry).run(executor, force=force)
+
+
+def check(source: Any, *, gates: Iterable[str] = (), executor: Executor | str | None = None, roles: Mapping[str, str] | None = None) -> Result:  # noqa: ANN401
+    """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline; nothing is written. Raises DqpipeError."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
+        pipeline = Pipeline.proposed(source, roles=roles, path=folder)
+        config = replace(pipeline.config, gates=tuple((text, "gates") for text in gates))
+        return Pipeline(config, pipeline.registry).check(executor)
+
+
+def result_of(run: Run) -> Result:
+    """The Result of a finished run."""
+    from dqpipe.ledger import ledger
+
+    curated, added = run.outcome()
+    table = ledger(run.raw.samples, added, run.findings, run.decisions, run.record["run"]["stages"])
+    return Result(
+        samples=run.raw.samples.frame(), facts=run.raw.facts().frame(), findings=run.findings.frame(), figures=run.figures.frame(),
+        decisions=run.decisions.frame(), curated=curated.frame(), ledger=table.to_pandas(), record=run.record, gates=tuple(run.gates), path=run.published,
+    )  # fmt: skip

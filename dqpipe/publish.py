@@ -1,0 +1,79 @@
+"""Where a run's output goes: versions beside each other, and one pointer that is switched.
+
+    out/versions/<id>/   curated/  ledger.parquet  report.html  report.json  relabel.csv  run.json
+    out/version          the id of the published version; replaced in one step
+    out/curated, out/report.html      links to the published version's
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from dqpipe.errors import OutputError
+
+POINTER = "version"
+OURS = {"versions", "store", POINTER, "curated", "report.html"}
+
+
+def published(out: Path) -> str | None:
+    """The id of the published version, or None."""
+    pointer = out / POINTER
+    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+
+
+def prepare(out: Path, *, force: bool, source: str | None) -> None:
+    """See that an output may be written. Raises OutputError."""
+    if source is not None and (real := Path(source).resolve()).is_dir():
+        inside = out.resolve().is_relative_to(real)
+        if inside or real.is_relative_to(out.resolve() / "versions"):
+            raise OutputError(f"the output {out} and the dataset {source} lie in each other: choose another output folder")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; the output is a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+        (out / "versions").mkdir(exist_ok=True)
+        probe = out / "versions" / f".probe-{uuid.uuid4().hex[:8]}"
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise OutputError(f"cannot write the output {out}: {error.strerror or error}") from None
+    if not force and (published(out) or names - OURS):
+        what = "holds a published version" if published(out) else f"is not empty (it holds {sorted(names - OURS)[0]!r})"
+        raise OutputError(f"the output {out} {what}: choose another one, or --force to publish beside and then switch")
+
+
+def switch(out: Path, version: str, keep: int) -> None:
+    """Make a version the published one, in one step, and forget all but the newest `keep`."""
+    _replace(out / POINTER, version + "\n")
+    for name in ("curated", "report.html"):
+        link(out, name, version)
+    stand = sorted((p for p in (out / "versions").iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: p.name)
+    for old in stand[:-keep]:
+        if old.name != version:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def link(out: Path, name: str, version: str) -> None:
+    """A relative link out/name → versions/<version>/name, switched in one step; a real file in its place is left."""
+    place = out / name
+    if place.exists() and not place.is_symlink():
+        return
+    spare = out / f".{name}.{uuid.uuid4().hex[:8]}"
+    try:
+        spare.symlink_to(Path("versions") / version / name)
+        os.replace(spare, place)  # noqa: PTH105
+    except OSError:
+        spare.unlink(missing_ok=True)  # a file system without links: the pointer file is what counts
+
+
+def _replace(path: Path, text: str) -> None:
+    spare = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    with spare.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    spare.replace(path)

@@ -1,0 +1,226 @@
+"""The facts store: what was measured, on disk, per sample.
+
+    store/
+      index.arrow                    path → size, mtime_ns, inode, content: unchanged files are not read again
+      facts/<stage key>/<part>.arrow             rows: key of a sample, scalar facts
+      facts/<stage key>/<part>.<fact>.vectors    one vector fact, in a file of its own, memory-mapped
+      relations/<key>.arrow          what `relate` returned for exactly these inputs
+      artifacts/<key>.npz            what a stage's `fit` learned, frozen
+      runs/<id>/                     references that workers pass around; removed when the run ends
+
+Every file is written beside and renamed, named by its content: writing one twice is harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dqpipe.errors import OutputError
+
+RACY_NS = 2_000_000_000
+"""A file changed this shortly before it was scanned may change again within the clock's grain: it is not trusted."""
+
+
+def digest(*parts: bytes | str) -> str:
+    """32 hex digits (BLAKE2b, 128 bits) over length-prefixed parts."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "little"))
+        state.update(data)
+    return state.hexdigest()
+
+
+def digest_json(value: Any) -> str:  # noqa: ANN401
+    """The digest of JSON values, whatever the order of their keys."""
+    return digest(json.dumps(value, sort_keys=True, ensure_ascii=True, default=str))
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """An Arrow IPC file, whole or not at all. Raises OutputError on a full or read-only disk."""
+    spare = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pa.OSFile(str(spare), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        spare.replace(path)
+    except OSError as error:
+        spare.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """An Arrow IPC file, memory-mapped."""
+    return pa.ipc.open_file(pa.memory_map(str(path), "r")).read_all()
+
+
+@dataclass(frozen=True)
+class Store:
+    """The facts store below a folder; cheap to pickle."""
+
+    root: Path
+
+    def create(self) -> None:
+        """Make the folder, and see that it can be written. Raises OutputError."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{uuid.uuid4().hex[:8]}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise OutputError(f"the facts store {self.root} cannot be written: {error.strerror or error}") from None
+
+    # facts ---------------------------------------------------------------------------------------------------------
+
+    def parts(self, key: str) -> list[Path]:
+        """The scalar files of a stage key, by name."""
+        return sorted((self.root / "facts" / key).glob("[0-9a-f]*.arrow"))
+
+    def write_facts(self, key: str, samples: Sequence[str], scalars: pa.Table, vectors: Mapping[str, pa.Array]) -> None:
+        """One part: rows for these sample keys. The vectors first, so that a part with its scalars is complete."""
+        name = digest(*sorted(samples))
+        folder = self.root / "facts" / key
+        if (folder / f"{name}.arrow").exists():
+            return
+        for fact, values in vectors.items():
+            write_arrow(folder / f"{name}.{fact}.vectors", pa.table({fact: values}))
+        write_arrow(folder / f"{name}.arrow", scalars.add_column(0, "key", pa.array(list(samples), pa.string())))
+
+    def read_facts(self, key: str, samples: Sequence[str | None], names: Sequence[str]) -> pa.Table:
+        """Scalar facts for these sample keys, row by row; null where there are none."""
+        parts = [read_arrow(path) for path in self.parts(key)]
+        rows = _positions(parts, samples)
+        whole = pa.concat_tables(parts).select(list(names)) if parts else None
+        return None if whole is None else whole.take(rows)
+
+    def read_vectors(self, key: str, samples: Sequence[str | None], fact: str) -> np.ndarray | None:
+        """One vector fact, [n, d], for sample keys that all have it; None where nothing was ever stored."""
+        paths = self.parts(key)
+        if not paths:
+            return None
+        tables = [read_arrow(path.with_name(f"{path.stem}.{fact}.vectors")) for path in paths]
+        width = tables[0].schema.field(0).type.list_size
+        rows = _positions([read_arrow(path) for path in paths], samples)
+        starts = np.cumsum([0] + [t.num_rows for t in tables])
+        at = np.asarray(rows.to_numpy(zero_copy_only=False), dtype=np.int64)
+        out: np.ndarray | None = None
+        for start, table in zip(starts, tables, strict=False):
+            block = table.column(0).combine_chunks()
+            block = block.chunk(0) if isinstance(block, pa.ChunkedArray) else block
+            values = block.flatten().to_numpy().reshape(-1, width)
+            out = np.empty((len(at), width), dtype=values.dtype) if out is None else out
+            here = (at >= start) & (at < start + len(values))
+            out[here] = values[at[here] - start]
+        return out
+
+    def known(self, key: str, run: str) -> frozenset[str]:
+        """The sample keys that have facts, as they were when the run started."""
+        return _known(str(self.root), key, run)
+
+    # relations -----------------------------------------------------------------------------------------------------
+
+    def relation(self, key: str) -> pa.Table | None:
+        """What `relate` returned for these inputs, or None."""
+        path = self.root / "relations" / f"{key}.arrow"
+        return read_arrow(path) if path.exists() else None
+
+    def write_relation(self, key: str, table: pa.Table) -> None:
+        """Keep what `relate` returned."""
+        write_arrow(self.root / "relations" / f"{key}.arrow", table)
+
+    # artifacts -----------------------------------------------------------------------------------------------------
+
+    def artifact(self, key: str) -> dict[str, np.ndarray] | None:
+        """What a `fit` learned, or None."""
+        path = self.root / "artifacts" / f"{key}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    def write_artifact(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep what a `fit` learned."""
+        folder = self.root / "artifacts"
+        folder.mkdir(parents=True, exist_ok=True)
+        spare = folder / f".{uuid.uuid4().hex}.npz"
+        np.savez(spare, **arrays)  # type: ignore[arg-type]
+        spare.replace(folder / f"{key}.npz")
+
+    # the index of files --------------------------------------------------------------------------------------------
+
+    def index(self) -> dict[str, tuple[int, int, int, str]]:
+        """path → size, mtime_ns, inode, content of the last scan."""
+        path = self.root / "index.arrow"
+        if not path.exists():
+            return {}
+        columns = read_arrow(path).to_pydict()
+        rows = zip(columns["size"], columns["mtime"], columns["inode"], columns["content"], strict=True)
+        return dict(zip(columns["path"], rows, strict=True))
+
+    def scanned_ns(self) -> int:
+        """When the last scan was kept, in ns."""
+        path = self.root / "index.arrow"
+        return path.stat().st_mtime_ns if path.exists() else 0
+
+    def write_index(self, rows: Mapping[str, tuple[int, int, int, str]]) -> None:
+        """Keep the index of a scan."""
+        paths = sorted(rows)
+        columns = {
+            "path": pa.array(paths, pa.string()),
+            **{name: pa.array([rows[p][i] for p in paths], pa.int64()) for i, name in enumerate(("size", "mtime", "inode"))},
+            "content": pa.array([rows[p][3] for p in paths], pa.string()),
+        }
+        write_arrow(self.root / "index.arrow", pa.table(columns))
+
+    # runs ----------------------------------------------------------------------------------------------------------
+
+    def run_folder(self, run: str) -> Path:
+        """The folder of references of one run."""
+        folder = self.root / "runs" / run
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def forget_run(self, run: str) -> None:
+        """Remove the references of a run, and those of runs that died a day ago or more."""
+        shutil.rmtree(self.root / "runs" / run, ignore_errors=True)
+        for folder in (self.root / "runs").glob("*"):
+            if time.time() - folder.stat().st_mtime > 86_400:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def trusted(entry: tuple[int, int, int, str] | None, stat: os.stat_result, scanned_ns: int) -> str | None:
+    """The content of a file that is unchanged since the last scan, or None: as git's index recognises it."""
+    if entry is None or (stat.st_size, stat.st_mtime_ns, stat.st_ino) != entry[:3]:
+        return None
+    return entry[3] if stat.st_mtime_ns < scanned_ns - RACY_NS else None
+
+
+def _positions(parts: Iterable[pa.Table], samples: Sequence[str | None]) -> pa.Array:
+    """Row of each sample key in the concatenated parts; null where it has none."""
+    import pandas as pd
+
+    columns = [part.column("key") for part in parts]
+    keys = pd.Index(pa.chunked_array([c for col in columns for c in col.chunks], pa.string()).to_numpy(), dtype=object)
+    first = ~keys.duplicated()
+    where = np.flatnonzero(first)
+    at = pd.Index(keys[first], dtype=object).get_indexer(pd.Index(np.array(samples, dtype=object), dtype=object))
+    return pa.array(np.where(at >= 0, where[at] if len(where) else -1, 0), mask=at < 0, type=pa.int64())
+
+
+@lru_cache(maxsize=64)
+def _known(root: str, key: str, run: str) -> frozenset[str]:  # noqa: ARG001 (the run bounds how long the answer holds)
+    columns = [read_arrow(path).column("key").to_pylist() for path in Store(Path(root)).parts(key)]
+    return frozenset(value for column in columns for value in column)
