@@ -325,7 +325,8 @@ def label_from_text(text: str, kind: pa.DataType) -> object:
     return text if pa.types.is_string(kind) or pa.types.is_large_string(kind) else json.loads(text)
 
 
-_BYTE = re.compile(r"\\x([0-9a-f]{2})")
+_BYTE = re.compile(r"\\x([89a-f][0-9a-f]|5c)")
+"""Only bytes that `path_text` writes: a reference that spells `\\x2f` must not become a slash."""
 
 
 def path_text(path: str) -> str:
