@@ -437,6 +437,7 @@ class Run:
         self._account()
         _, added = self.outcome()
         pq.write_table(ledger(self.raw.samples, added, self.findings, self.decisions, self.record["run"]["stages"]), folder / "ledger.parquet", compression="zstd")
+        pq.write_table(self.raw.facts().table, folder / "facts.parquet", compression="zstd")
         queue = _relabel_queue(self.raw.samples, self.findings, self.decisions)
         queue.to_csv(folder / "relabel.csv", index=False)
         for entry in self.config.augments:

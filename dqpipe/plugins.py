@@ -45,6 +45,11 @@ class Registry:
     origin: Mapping[tuple[type[Extension], str], str]
     broken: Mapping[str, str] = field(default_factory=dict)
     hooks: Any = None
+    manager: Any = None
+
+    def watch(self, name: str, observer: object) -> None:
+        """Let one more observer see runs driven with this registry."""
+        self.manager.register(observer, name=name)
 
     def names(self, kind: type[Extension]) -> list[str]:
         """The names of the extensions of a kind, sorted."""
@@ -132,4 +137,4 @@ def _collect(loaders: Mapping[str, Callable[[], object]]) -> Registry:
             if key in extensions:
                 raise PluginError(f"{key[0].__name__.lower()} {cls.name!r} is claimed by plugin {origin[key]} and by plugin {plugin}")
             extensions[key], origin[key] = cls, plugin
-    return Registry(extensions, origin, broken, manager.hook)
+    return Registry(extensions, origin, broken, manager.hook, manager)

@@ -1,0 +1,319 @@
+"""The command line: init, run, check, why, plugins, schema."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dqpipe import __version__
+from dqpipe.errors import ConfigError, DqpipeError, GateError, listed, nearest
+
+if TYPE_CHECKING:
+    from dqpipe.engine import Run
+    from dqpipe.pipeline import Pipeline
+    from dqpipe.plugins import Registry
+
+app = typer.Typer(
+    name="dqpipe", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    help="From raw data to a curated, explained, leak-free training set.",
+    epilog="Exit codes: 0 fine · 1 a gate failed, or some samples could not be measured · 2 the config, the data or the output is wrong · 3 a stage failed · 130 interrupted.",
+)  # fmt: skip
+Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+ConfigFile = Annotated[Path, typer.Argument(help="The pipeline.yaml.", show_default=False)]
+Workers = Annotated[str, typer.Option("--executor", help="serial | processes | processes:<workers>", metavar="NAME")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only so many samples, for a first look.")]
+
+
+def main() -> None:
+    """Run the command line; every error dqpipe knows ends with one message and its exit code, never a traceback."""
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except DqpipeError as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("interrupted: what was measured is kept, nothing half-written is left", err=True, fg="yellow")
+        sys.stderr.flush()
+        os._exit(130)  # workers were told to go; waiting for their threads would only hang
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        show = getattr(error, "show", None)  # click's usage errors, of whichever click typer brings
+        if show is None:
+            raise
+        show()
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 (typer's callback)
+    if wanted:
+        typer.echo(f"dqpipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001, FBT002
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to stderr.")] = False,  # noqa: FBT002
+) -> None:
+    """Options before the command."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "great_expectations", "prefect"):
+        logging.getLogger(noisy).setLevel(logging.WARNING if verbose else logging.ERROR)
+
+
+@app.command()
+def init(
+    path: Annotated[str, typer.Argument(help="A folder of images, a manifest or a table.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("pipeline.yaml"),
+    out: Annotated[str, typer.Option(help="Where the pipeline will write.")] = "out",
+    force: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,  # noqa: FBT002
+    without: Without = None,
+) -> None:
+    """Look at a folder or table and write a commented pipeline.yaml that runs."""
+    from dqpipe.propose import pipeline_yaml
+
+    if output.exists() and not force:
+        raise ConfigError(f"{output} exists: --force replaces it, --output writes another file")
+    text = pipeline_yaml(_registry(without), path, {}, out)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror or error}") from None
+    typer.echo(f"{output} is written; next: dqpipe run {output}")
+
+
+@app.command()
+def run(  # noqa: PLR0913
+    config: ConfigFile = Path("pipeline.yaml"),
+    limit: Limit = None,
+    force: Annotated[bool, typer.Option(help="Publish beside what the output holds, then switch.")] = False,  # noqa: FBT002
+    flow: Annotated[bool, typer.Option("--flow", help="Run as a Prefect flow (on Prefect's embedded server, or yours).")] = False,  # noqa: FBT002
+    executor: Workers = "processes",
+    shard_size: Annotated[int, typer.Option(min=1, help="Samples per shard.")] = 256,
+    rehash: Annotated[bool, typer.Option(help="Read every file again, also unchanged ones.")] = False,  # noqa: FBT002
+    out: Annotated[Path | None, typer.Option("--out", help="Another output folder than the config's.")] = None,
+    without: Without = None,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Run a pipeline: measure, find, decide, curate, report."""
+    from dqpipe.engine import Run
+    from dqpipe.execution.local import executor_named
+
+    pipeline = _pipeline(config, without, limit, out)
+    arguments = {"shard_size": shard_size, "force": force, "rehash": rehash}
+    failed: GateError | None = None
+    with _progress(pipeline.registry):
+        if flow:
+            from dqpipe.execution.prefect import run_flow
+
+            ran = run_flow(pipeline, executor=executor_named(executor), **arguments)
+        else:
+            ran = Run(pipeline.config, pipeline.registry, executor_named(executor), **arguments)
+            try:
+                ran.run()
+            except GateError as error:
+                failed = error
+    _tell(ran, as_json=as_json)
+    if failed or not all(gate["passed"] for gate in ran.gates):
+        raise failed or GateError("; ".join(gate["said"] for gate in ran.gates if not gate["passed"]))
+    if ran.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    config: ConfigFile = Path("pipeline.yaml"),
+    limit: Limit = None,
+    executor: Workers = "processes",
+    without: Without = None,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Look without curating: exit code 1 when a gate fails."""
+    from dqpipe.engine import Run
+    from dqpipe.execution.local import executor_named
+
+    pipeline = _pipeline(config, without, limit, None)
+    ran = Run(pipeline.config, pipeline.registry, executor_named(executor), writes=False)
+    failed: GateError | None = None
+    with _progress(pipeline.registry):
+        try:
+            ran.run()
+        except GateError as error:
+            failed = error
+    _tell(ran, as_json=as_json)
+    if failed:
+        raise failed
+    if ran.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def why(
+    sample: Annotated[str, typer.Argument(help="The sample's id: its path in the dataset, or its key.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The output folder of a run, or a version in it.")] = Path("out"),
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Say what was seen in a sample, what was claimed, what was decided, on which number, against which threshold."""
+    from dqpipe.explain import explain
+
+    known = explain(out, sample)
+    if as_json:
+        typer.echo(json.dumps(known, indent=2, default=str, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for style, line in known["said"]:
+        console.print(Text(line, style=style))
+
+
+@app.command("plugins")
+def list_plugins(
+    name: Annotated[str | None, typer.Argument(help="One of them, with its options.")] = None,
+    without: Without = None,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """List stages, readers, writers and so on, their options, and who brings them."""
+    from dqpipe.config import options_schema
+
+    registry = _registry(without)
+    rows = [
+        {"kind": kind.__name__.lower(), "name": ext, "plugin": registry.origin[kind, ext], "version": cls.version, "summary": cls.summary(),
+         "requires": list(cls.requires), "options": options_schema(registry, cls)["properties"]}
+        for (kind, ext), cls in sorted(registry.extensions.items(), key=lambda item: (item[0][0].__name__, item[0][1]))
+    ]  # fmt: skip
+    if name is not None:
+        known = [row["name"] for row in rows]
+        rows = [row for row in rows if row["name"] == name]
+        if not rows:
+            raise ConfigError(f"nothing is called {name!r}: {nearest(name, known)}")
+    if as_json:
+        typer.echo(json.dumps({"extensions": rows, "broken": dict(registry.broken)}, indent=2, default=str))
+        return
+    _print_plugins(rows, registry.broken, detailed=name is not None)
+
+
+@app.command()
+def schema(without: Without = None) -> None:
+    """Print the JSON Schema of pipeline.yaml, for editors."""
+    from dqpipe import config
+
+    typer.echo(json.dumps(config.schema(_registry(without)), indent=2, default=str))
+
+
+def _registry(without: list[str] | None) -> Registry:
+    from dqpipe import plugins
+
+    registry = plugins.load(without or ())
+    for name, error in registry.broken.items():
+        typer.secho(f"warning: plugin {name} could not be loaded and is left out: {error}", err=True, fg="yellow")
+    return registry
+
+
+def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: Path | None) -> Pipeline:
+    from dataclasses import replace
+
+    from dqpipe import config as configs
+    from dqpipe.pipeline import Pipeline
+
+    registry = _registry(without)
+    config = configs.load(path, registry)
+    if limit is not None:
+        config = replace(config, limit=limit)
+    if out is not None:
+        config = replace(config, outputs=config.outputs.model_copy(update={"path": str(out.absolute())}))
+    return Pipeline(config, registry)
+
+
+def _tell(ran: Run, *, as_json: bool) -> None:
+    """The account, short: found, dropped, relabelled, added, why, and where the report is."""
+    if as_json:
+        record = {"account": ran.record["account"], "counts": ran.record.get("counts"), "gates": ran.gates,
+                  "path": None if ran.published is None else str(ran.published), "version": ran.version}  # fmt: skip
+        typer.echo(json.dumps(record, indent=2, default=str, ensure_ascii=False))
+        return
+    from dqpipe.report import account
+
+    for line in account(ran.record):
+        typer.echo(line)
+    if ran.published is not None:
+        curated = ran.published / "curated"
+        typer.echo(f"\nreport:  {_short(ran.published / 'report.html')}")
+        if curated.exists():
+            typer.echo(f"curated: {_short(curated)}")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+@contextmanager
+def _progress(registry: Registry) -> Iterator[None]:
+    """Bars with counts and time left on a terminal; nothing anywhere else."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from dqpipe.hookspecs import hookimpl
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("reading", total=None)
+
+        class Watcher:
+            @hookimpl
+            def dqpipe_shard_finished(self, shard: Mapping[str, Any]) -> None:
+                done = bars.tasks[0].completed + shard["samples"] if bars.tasks[0].total == shard["total"] else shard["samples"]
+                bars.update(bar, description="measuring", total=shard["total"], completed=done)
+
+            @hookimpl
+            def dqpipe_stage_finished(self, stage: Mapping[str, Any]) -> None:
+                bars.update(bar, description=f"after {stage['name']}", total=None, completed=0)
+
+        registry.watch("progress bars", Watcher())
+        yield
+
+
+def _print_plugins(rows: list[dict[str, Any]], broken: Mapping[str, str], *, detailed: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        table = Table(title=kind, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for column in ("name", "plugin", "what it does", *(() if detailed else ("options",))):
+            table.add_column(column, overflow="fold")
+        for row in (r for r in rows if r["kind"] == kind):
+            options = [] if detailed else [listed(row["options"], 12)]
+            table.add_row(row["name"], row["plugin"], row["summary"], *options)
+        console.print(table)
+        console.print()
+    if detailed:
+        for row in rows:
+            table = Table(title=f"options of {row['name']}", title_justify="left", box=None, pad_edge=False)
+            for column in ("option", "default", "meaning"):
+                table.add_column(column, overflow="fold")
+            for option, shape in row["options"].items():
+                table.add_row(option, json.dumps(shape.get("default"), default=str), shape.get("description", ""))
+            console.print(table)
+    for plugin, error in broken.items():
+        console.print(f"plugin {plugin} could not be loaded: {error}", style="red", markup=False)

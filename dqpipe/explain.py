@@ -1,0 +1,77 @@
+"""Why a sample is where it is, in words, from the files of a published version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dqpipe import publish
+from dqpipe.errors import DatasetError, nearest
+
+WORDS = {"keep": "is kept", "drop": "is dropped", "relabel": "gets another label", "review": "is kept and queued for review", None: "was not decided on"}
+
+
+def explain(out: Path, sample: str) -> dict[str, Any]:
+    """Facts, findings and decision of one sample as JSON values, and `said`, lines of (style, text). Raises DatasetError."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    folder = version_folder(out)
+    ledger = pq.read_table(folder / "ledger.parquet")
+    rows = ledger.filter(pc.equal(ledger.column("id"), sample)).to_pylist()
+    if not rows:
+        ids = pc.unique(ledger.column("id").drop_null()).to_pylist()
+        ending = [i for i in ids if i.endswith(sample)]
+        raise DatasetError(f"no sample is called {sample!r} in {folder}: {nearest(sample, ending or ids)}")
+    facts = {}
+    if (folder / "facts.parquet").exists():
+        table = pq.read_table(folder / "facts.parquet", filters=[("id", "=", sample)])
+        facts = {name: value for name, value in (table.to_pylist() or [{}])[0].items() if name != "id" and value is not None}
+    claims = json.loads((folder / "run.json").read_text(encoding="utf-8"))["stages"]
+    helps = {code: c["help"] for stage in claims for code, c in stage["claims"].items()}
+    findings = [row for row in rows if row["code"] is not None]
+    known = {"id": sample, "decision": rows[0]["decision"], "new_label": rows[0]["new_label"], "because": rows[0]["because"] or [],
+             "label": rows[0]["label"], "parent": rows[0]["parent"], "made_by": rows[0]["made_by"], "findings": findings, "facts": facts}  # fmt: skip
+    return {**known, "said": _said(known, helps)}
+
+
+def version_folder(out: Path) -> Path:
+    """The folder of a published version: `out` itself if it is one, else the published one of an output. Raises DatasetError."""
+    if (out / "ledger.parquet").is_file():
+        return out
+    version = publish.published(out)
+    folders = [out / "versions" / version] if version else sorted(p for p in (out / "versions").glob("[0-9]*"))
+    if not folders or not (folders[-1] / "ledger.parquet").is_file():
+        raise DatasetError(f"{out} holds no run of dqpipe (no ledger.parquet): give its output folder with --out")
+    return folders[-1]
+
+
+def _said(known: dict[str, Any], helps: dict[str, str]) -> list[tuple[str, str]]:
+    label = f" (label {known['label']})" if known["label"] is not None else ""
+    to = f": {known['label']} → {known['new_label']}" if known["new_label"] else ""
+    said = [("bold", f"{known['id']}{label} {WORDS[known['decision']]}{to}")]
+    if known["because"]:
+        said.append(("", f"because of {', '.join(known['because'])}"))
+    if known["parent"]:
+        said.append(("", f"made from {known['parent']} by {known['made_by']}"))
+    said += [("", ""), ("bold", "findings" if known["findings"] else "no findings")]
+    styles = {"error": "red", "warning": "yellow", "info": "cyan"}
+    for row in known["findings"]:
+        said.append((styles[row["severity"]], f"  {row['severity']}: {row['code']} (stage {row['stage']} version {row['stage_version']}, plugin {row['plugin']})"))
+        said += [("", f"      {text}") for text in _evidence(row, helps.get(row["code"], ""))]
+    if known["facts"]:
+        said += [("", ""), ("bold", "facts")]
+        said += [("", f"  {name} = {_number(value)}") for name, value in sorted(known["facts"].items())]
+    return said
+
+
+def _evidence(row: dict[str, Any], meaning: str) -> list[str]:
+    lines = [row["detail"] or meaning]
+    numbers = [f"{name} {_number(row[name])}" for name in ("value", "threshold", "confidence") if row[name] is not None]
+    named = [f"{name} {row[name]}" for name in ("match", "suggestion", "part") if row[name] is not None]
+    return [line for line in (*lines, ", ".join(numbers + named)) if line]
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

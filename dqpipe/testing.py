@@ -1,0 +1,131 @@
+"""For plugin authors: `check_stage`, the contract as a test, and a small dataset with known faults to run it on."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dqpipe import plugins
+from dqpipe.config import Config, Entry, OutputsSection
+from dqpipe.engine import Run
+from dqpipe.execution.local import Serial
+from dqpipe.model import SEVERITIES, VECTOR_TYPES, arrow_type
+from dqpipe.plugins import Registry
+from dqpipe.stages import PHASES, Claim, Decide, Fact, Figure, Stage
+
+TILE = 64
+
+
+class ContractError(AssertionError):
+    """A stage that does not keep the contract; the message says what and why it matters."""
+
+
+def small_images(folder: Path) -> dict[str, str]:
+    """Write 60 photograph tiles in two class folders, with known faults; returns fault → relative path.
+
+    The faults: `copy` (equal bytes), `truncated` (half the bytes), `text` (a text named .png), `empty` (one colour).
+    """
+    import cv2
+    from sklearn.datasets import load_sample_images
+
+    photos = load_sample_images().images
+    for name, photo in zip(("china", "flower"), photos, strict=True):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        places = [(y, x) for y in range(0, photo.shape[0] - TILE, TILE) for x in range(0, photo.shape[1] - TILE, TILE)][:30]
+        for number, (y, x) in enumerate(places):
+            cv2.imwrite(str(folder / name / f"{number:02d}.png"), cv2.cvtColor(photo[y : y + TILE, x : x + TILE], cv2.COLOR_RGB2BGR))
+    source = (folder / "china" / "03.png").read_bytes()
+    (folder / "china" / "copy.png").write_bytes(source)
+    (folder / "china" / "truncated.png").write_bytes(source[: len(source) // 2])
+    (folder / "flower" / "text.png").write_text("not a picture\n")
+    cv2.imwrite(str(folder / "flower" / "empty.png"), np.full((TILE, TILE, 3), 127, np.uint8))
+    return {"copy": "china/copy.png", "truncated": "china/truncated.png", "text": "flower/text.png", "empty": "flower/empty.png"}
+
+
+def check_stage(stage: Stage, *, after: Sequence[Stage] = (), source: Any = None, registry: Registry | None = None) -> Run:  # noqa: ANN401
+    """Run a stage (behind the stages in `after` whose facts it needs) and raise ContractError where it breaks the contract.
+
+    `source` is anything a reader takes; by default small images with faults. What is checked: its declaration; that it
+    pickles; that measuring reads measuring options only; that facts, findings and figures are as declared, and the same
+    whatever the shards, the order of runs, and a second time. Returns the last run, for tests of your own.
+    """
+    _check_declaration(stage)
+    registry = registry or plugins.load()
+    with tempfile.TemporaryDirectory(prefix="dqpipe-check-") as folder:
+        if source is None:
+            source = str(Path(folder) / "images")
+            small_images(Path(source))
+        runs = [_run(stage, after, source, registry, Path(folder) / f"store-{size}", size) for size in (7, 1000)]
+        again = _run(stage, after, source, registry, Path(folder) / "store-7", 1000)
+    first = runs[0]
+    if first.failures:
+        (sample, name), why = next(iter(first.failures.items()))
+        raise ContractError(f"{name} could not measure {sample!r}: {why}")
+    if again.measured and any(again.measured.values()):
+        raise ContractError(f"a second run measured again: {again.measured}; what `measure` depends on must be in its options, needs and version")
+    for other, what in ((runs[1], "with other shards"), (again, "a second time")):
+        for table in ("facts", "findings", "figures"):
+            _same(_frame(first, table), _frame(other, table), f"{stage.name}: {table} differ {what}")
+        for name in first.raw.vectors():
+            rows = np.flatnonzero(first.raw.has(name))
+            if not first.raw.column(name, rows).equals(other.raw.column(name, rows)):
+                raise ContractError(f"{name} differs {what}: a row of `measure` may depend on its own sample only, to the bit")
+    return again
+
+
+def _run(stage: Stage, after: Sequence[Stage], source: Any, registry: Registry, store: Path, size: int) -> Run:  # noqa: ANN401
+    entries = tuple(Entry(s.name, s, "check_stage") for s in (*after, stage))
+    policy = Entry("policy", registry.get(Decide, "policy")())
+    outputs = OutputsSection(path=str(store.parent / "out"), store=str(store))
+    config = Config(entries, policy, source=source, outputs=outputs)
+    return Run(config, registry, Serial(), shard_size=size, writes=False).run()
+
+
+def _frame(run: Run, table: str) -> pd.DataFrame:
+    return run.raw.facts().frame() if table == "facts" else getattr(run, table).frame()
+
+
+def _same(one: pd.DataFrame, other: pd.DataFrame, message: str) -> None:
+    try:
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    except AssertionError as error:
+        raise ContractError(f"{message}: {error}") from None
+
+
+def _check_declaration(stage: Stage) -> None:
+    name = type(stage).__name__
+    if not stage.name.replace("_", "").isalnum() or stage.name != stage.name.lower():
+        raise ContractError(f"{name}: name {stage.name!r} is lower case letters, digits and _")
+    if not stage.summary():
+        raise ContractError(f"{name}: its docstring's first line says what it does")
+    if pickle.loads(pickle.dumps(stage)) != stage:  # noqa: S301 (made the line before)
+        raise ContractError(f"{name} does not pickle to an equal stage: workers would get another one")
+    for f in dataclasses.fields(stage):  # type: ignore[arg-type]
+        if not f.metadata.get("description"):
+            raise ContractError(f"{name}: option {f.name} has no help; make it with option(default, help)")
+        if f.metadata["json_schema_extra"]["at"] not in PHASES:
+            raise ContractError(f"{name}: option {f.name} is read at one of {PHASES}")
+    for gift in stage.gives:
+        _check_gift(name, gift)
+    does = {method: stage.does(method) for method in ("measure", "relate", "detect", "summarise")}
+    kinds = {"measure": stage.facts_at("measure"), "relate": stage.facts_at("relate"), "detect": [g for g in stage.gives if isinstance(g, Claim)],
+             "summarise": [g for g in stage.gives if isinstance(g, Figure)]}  # fmt: skip
+    for method, done in does.items():
+        if done != bool(kinds[method]):
+            raise ContractError(f"{name}: it {'has' if done else 'lacks'} {method}, and declares {len(kinds[method])} of what that gives")
+
+
+def _check_gift(name: str, gift: Fact | Claim | Figure) -> None:
+    if not gift.help:
+        raise ContractError(f"{name}: {gift} has no help")
+    if isinstance(gift, Claim) and gift.severity not in SEVERITIES:
+        raise ContractError(f"{name}: severity of {gift.code} is one of {SEVERITIES}")
+    if isinstance(gift, Fact) and gift.type not in VECTOR_TYPES:
+        arrow_type(gift.type)
