@@ -1,0 +1,63 @@
+"""What every writer does: bring the media of a curated set to their places, and write manifest.parquet."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dqpipe.model import Dataset, media_path, path_text
+from dqpipe_files.copying import copy, writing
+from dqpipe_files.records import is_new
+
+MANIFEST = "manifest.parquet"
+
+
+def media_of(dataset: Dataset) -> list[str | None]:
+    """The media reference of each sample, None for those that have none."""
+    return list(dataset.samples["media"]) if "media" in dataset.samples else [None] * len(dataset)
+
+
+def bring(dataset: Dataset, places: Sequence[str | None], folder: Path, files: str) -> list[str | None]:
+    """Copy or link the media to their places below the folder; the reference of each from there on.
+
+    With `files="manifest"` only new media are written, and the others stay where they are: their references are absolute.
+    """
+    references: list[str | None] = []
+    pairs: dict[str, str] = {}
+    for media, place, new in zip(media_of(dataset), places, is_new(dataset.samples), strict=True):
+        if media is None or place is None:
+            references.append(None)
+        elif files == "manifest" and not new:
+            references.append(posixpath.join(dataset.root, media))
+        else:
+            pairs[place] = media
+            references.append(place)
+    tables = 2 * dataset.samples.table.nbytes
+    copy([(media, place) for place, media in pairs.items()], dataset.root, folder, link=files == "hardlink", tables=tables)
+    return references
+
+
+def write_manifest(dataset: Dataset, references: Sequence[str | None], folder: Path) -> None:
+    """Write manifest.parquet: all columns of the samples under their original id, with `media` as it is now."""
+    table = dataset.samples.table
+    if "media" in dataset.samples:
+        column = pa.array(references, pa.string())
+        table = table.set_column(table.column_names.index("media"), "media", column)
+    with writing(folder):
+        pq.write_table(table, folder / MANIFEST)
+
+
+def source_name(layout: Any) -> str:  # noqa: ANN401 (plain JSON values)
+    """The name of the table that the dataset was read from; `data.parquet` if there is none, or if it is that of ours."""
+    name = posixpath.basename(layout.get("source", ""))
+    return name if name and name != MANIFEST else "data.parquet"
+
+
+def below(folder: Path, name: str) -> str:
+    """A path below a folder, as `open` takes it."""
+    return media_path(path_text(str(folder)), name)

@@ -1,0 +1,68 @@
+"""Claims the files that cannot be read, and counts the samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dqpipe.model import Facts, Samples, claim, figure, label_text
+from dqpipe.stages import Claim, Figure, Stage, extension
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Key = str | None
+
+
+@extension
+class Files(Stage):
+    """Claims every file that cannot be read as an image, with the reason, and counts samples per class and split."""
+
+    name = "files"
+    version = 1
+    default = True
+    needs = ("media.ok", "media.error", "label?", "split?")
+    gives = (
+        Claim("unreadable", "error", "the file is missing, broken, or not what its name says: nothing can be learned from it"),
+        Figure("samples", "number of samples"),
+        Figure("unreadable", "share of the samples whose file cannot be read, 0 to 1"),
+    )
+
+    def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
+        """One claim per file that could not be read; the detail is the decoder's reason."""
+        broken = ~facts["media.ok"].astype(bool)
+        reasons = [reason or "the file cannot be read" for reason in facts["media.error"][broken]]
+        return [claim("unreadable", samples.ids[broken], confidence=1.0, detail=reasons)]
+
+    def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
+        """How many samples, and which share of them is unreadable: over all, per class and per split."""
+        broken = ~facts["media.ok"].astype(bool)
+        figures = []
+        for scope, keys in _scopes(samples):
+            count = Counter(key for row in keys for key in row)
+            bad = Counter(key for row, lost in zip(keys, broken, strict=True) if lost for key in row)
+            for key in sorted(count, key=str):
+                figures.append(figure("samples", count[key], scope=scope, key=key))
+                figures.append(figure("unreadable", bad[key] / count[key], scope=scope, key=key))
+        return figures
+
+
+def _scopes(samples: Samples) -> Iterator[tuple[str, list[tuple[Key, ...]]]]:
+    """Each scope with the keys that a sample counts for: a class for each label of a list, none without a label."""
+    yield "set", [(None,)] * len(samples)
+    if "label" in samples:
+        yield "class", [_classes(label) for label in samples["label"]]
+    if "split" in samples:
+        yield "split", [() if split is None else (split,) for split in samples["split"]]
+
+
+def _classes(label: object) -> tuple[Key, ...]:
+    """The classes of a label: none for a quantity (a float) or a struct."""
+    if label is None or isinstance(label, (float, np.floating, dict)):
+        return ()
+    if isinstance(label, (list, tuple, np.ndarray)):
+        return tuple(dict.fromkeys(label_text(item) for item in label if isinstance(item, (str, int))))
+    return (label_text(label.item() if isinstance(label, np.generic) else label),)

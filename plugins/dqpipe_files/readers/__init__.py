@@ -1,0 +1,1 @@
+"""Readers: a source to a Dataset."""

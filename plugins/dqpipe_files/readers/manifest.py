@@ -1,0 +1,50 @@
+"""Tables with a column of image paths: CSV, TSV, JSON lines and Parquet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dqpipe.errors import DatasetError
+from dqpipe.model import Dataset
+from dqpipe.stages import Reader, extension, option
+from dqpipe_files.records import Records
+from dqpipe_files.roles import ROLES, is_images
+from dqpipe_files.tabular import find, kind_of
+
+
+@extension
+class Manifest(Reader):
+    """A table with a column of image paths, relative to its own folder or absolute: CSV, TSV, JSON lines or Parquet.
+
+    The image column is the one that `roles` name, or one called image, path, file, filename, image_path, filepath or media
+    whose values look like paths of images. The id is the key column, else the path, with `#<row>` where an image stands
+    in several rows.
+    """
+
+    name = "manifest"
+    version = 1
+
+    root: str = option("", "folder that relative image paths start from; the table's own if empty, from which it may be relative")
+    encoding: str = option("utf-8", "how the text of a CSV or JSON lines file is encoded")
+    delimiter: str = option("", "what stands between the cells of a CSV file; found in its first line if empty", max_length=1)
+
+    def suits(self, source: object) -> int:
+        """A file of a table whose first rows have a column of image paths."""
+        path = isinstance(source, (str, os.PathLike)) and Path(source).expanduser()
+        if not path or not path.is_file() or not kind_of(str(path)):
+            return 0
+        try:
+            head = find(str(path), self.encoding, self.delimiter).read(50)
+        except DatasetError:  # `read` says what is wrong; here it only is no manifest
+            return 0
+        return 60 if any(name in head.column_names and is_images(head.column(name)) for name in ROLES["media"]) else 0
+
+    def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
+        """The dataset of a manifest. Raises DatasetError, also if no image of it exists: then `root` is wrong."""
+        if not isinstance(source, (str, os.PathLike)):
+            raise DatasetError(f"a manifest is read from the path of a file, not from {type(source).__name__}")
+        path = os.path.abspath(Path(source).expanduser())
+        return Records.find(path, roles, media=True, options=self.options()).dataset()

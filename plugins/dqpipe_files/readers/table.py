@@ -1,0 +1,41 @@
+"""Tables without images: CSV, TSV, JSON lines and Parquet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dqpipe.errors import DatasetError
+from dqpipe.model import Dataset
+from dqpipe.stages import Reader, extension, option
+from dqpipe_files.records import Records
+from dqpipe_files.tabular import kind_of
+
+
+@extension
+class Table(Reader):
+    """A table whose rows are the samples: CSV, TSV, JSON lines or Parquet.
+
+    The id is the key column, or `row-0000012`, counted from 0. A column called label, class, target or category is the
+    label where `roles` name none; split, group and id likewise.
+    """
+
+    name = "table"
+    version = 1
+
+    encoding: str = option("utf-8", "how the text of a CSV or JSON lines file is encoded")
+    delimiter: str = option("", "what stands between the cells of a CSV file; found in its first line if empty", max_length=1)
+
+    def suits(self, source: object) -> int:
+        """Any file with the extension of a table."""
+        path = isinstance(source, (str, os.PathLike)) and Path(source).expanduser()
+        return 40 if path and path.is_file() and kind_of(str(path)) else 0
+
+    def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
+        """The dataset of a table; with the role `media` given, that of a manifest. Raises DatasetError."""
+        if not isinstance(source, (str, os.PathLike)):
+            raise DatasetError(f"a table is read from the path of a file, not from {type(source).__name__}")
+        path = os.path.abspath(Path(source).expanduser())
+        return Records.find(path, roles, media=bool(roles.get("media")), options=self.options()).dataset()

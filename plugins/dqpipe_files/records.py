@@ -1,0 +1,131 @@
+"""A table in a file as a dataset, and the same table written again with what curation changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from dqpipe.errors import DatasetError, OutputError, listed
+from dqpipe.model import Dataset, Samples, label_text, media_path, path_text
+from dqpipe_files.roles import Columns
+from dqpipe_files.tabular import TableFile, find
+
+PROBES = 1000
+"""So many images of a manifest are looked for at most, before it is said that none exists."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """The rows of a table in a file, and what its columns are for; `options` are those of its reader."""
+
+    file: TableFile
+    table: pa.Table
+    columns: Columns
+    options: Mapping[str, str]
+
+    @classmethod
+    def find(cls, path: str, roles: Mapping[str, str | None], *, media: bool, options: Mapping[str, str]) -> Records:
+        """The rows of a file. Raises DatasetError: not readable, no row, a role or a column that does not exist."""
+        file = find(path, options["encoding"], options["delimiter"])
+        table = file.read()
+        if not table.num_rows:
+            raise DatasetError(f"{path_text(path)} has no rows")
+        columns = Columns.of(table, roles, media=media)
+        if media and "media" not in columns.roles:
+            have = listed(table.column_names)
+            raise DatasetError(f"{path_text(path)} has no column that looks like paths of images: name it in `roles: media`; has {have}")
+        return cls(file, table, columns, options)
+
+    @classmethod
+    def of(cls, layout: Mapping[str, Any]) -> Records:
+        """The rows that a dataset was read from, read again."""
+        file = find(media_path("", layout["source"]), layout["options"]["encoding"], layout["options"]["delimiter"])
+        return cls(file, file.read(), Columns(layout["roles"], layout["own"]), layout["options"])
+
+    @property
+    def root(self) -> str:
+        """The folder that relative paths of images start from."""
+        return os.path.normpath(os.path.join(os.path.dirname(self.file.path), os.path.expanduser(self.options.get("root", ""))))
+
+    def samples(self) -> pa.Table:
+        """The samples in the order of the file."""
+        return self.columns.samples(self.table, text=self.file.text)
+
+    def dataset(self) -> Dataset:
+        """The samples by id, with all that a writer must know."""
+        samples = Samples(self.samples().sort_by("id"))
+        layout = {
+            "source": path_text(self.file.path),
+            "roles": dict(self.columns.roles),
+            "own": dict(self.columns.own),
+            "options": dict(self.options),
+        }
+        if "media" not in samples:
+            return Dataset(samples, "", "table", layout)
+        dataset = Dataset(samples, path_text(self.root), "manifest", layout)
+        some_exist(dataset, self.columns.roles["media"])
+        return dataset
+
+    def rewrite(self, target: str, samples: Samples, cells: Sequence[str | None]) -> None:
+        """Write the rows of these samples in the order of the file, with new labels and paths, then the new samples.
+
+        `cells` are the paths of images as the table shall have them. Raises OutputError if the file has changed meanwhile.
+        """
+        before = self.samples()
+        rows = {id_: row for row, id_ in enumerate(before.column("id").to_pylist())}
+        new = is_new(samples)
+        gone = [id_ for id_, made in zip(samples.ids, new, strict=True) if not made and id_ not in rows]
+        if gone:
+            raise OutputError(f"{path_text(self.file.path)} has changed since it was read: no row for {listed(gone, 5)}")
+        at = [None if made else rows[id_] for id_, made in zip(samples.ids, new, strict=True)]
+        changes = {
+            self.columns.roles[role]: changed
+            for role, values in (("label", _labels(samples)), ("media", cells))
+            if role in self.columns.roles and (changed := _changed(before.column(role), at, values))
+        }
+        if "label" in self.columns.roles and self.file.text:
+            _respell(changes, self.columns.roles["label"], before.column("label"), self.table)
+        extra = [self._row(samples, number, cells[number]) for number, row in enumerate(at) if row is None]
+        self.file.rewrite(target, sorted(row for row in at if row is not None), changes, extra)
+
+    def _row(self, samples: Samples, number: int, cell: str | None) -> dict[str, Any]:
+        """The user's columns of a new sample."""
+        row = {name: samples.table.column(name)[number].as_py() for name in samples.names} | {"media": cell}
+        names = {**self.columns.own, **self.columns.roles}
+        return {column: row.get(name) for name, column in names.items()}
+
+
+def is_new(samples: Samples) -> list[bool]:
+    """Which samples were made in this run: those that have a parent."""
+    return [parent is not None for parent in samples["parent"]] if "parent" in samples else [False] * len(samples)
+
+
+def some_exist(dataset: Dataset, column: str) -> None:
+    """Raise DatasetError if no image of a manifest exists: then its folder is another one."""
+    paths = [path for path in dataset.samples["media"] if path]
+    probes = paths[:: max(1, len(paths) // PROBES)]
+    if not any(os.path.exists(media_path(dataset.root, path)) for path in probes):
+        shown = listed(map(repr, probes), 3)
+        raise DatasetError(f"no image of column {column!r} exists below {dataset.root} (looked for {shown}): set the reader's `root`")
+
+
+def _labels(samples: Samples) -> list[Any]:
+    return list(samples.table.column("label").to_pylist()) if "label" in samples else [None] * len(samples)
+
+
+def _changed(before: pa.ChunkedArray, at: Sequence[int | None], values: Sequence[Any]) -> dict[int, Any]:
+    """Row → new value, where it is another one."""
+    old = before.to_pylist()
+    return {row: value for row, value in zip(at, values, strict=True) if row is not None and label_text(old[row]) != label_text(value)}
+
+
+def _respell(changes: dict[str, dict[int, Any]], column: str, labels: pa.ChunkedArray, cells: pa.Table) -> None:
+    """Write a new label as the table writes it elsewhere (`True`, not `true`; `1.0`, not `1`)."""
+    if column not in changes:
+        return
+    known = dict(zip(map(label_text, labels.to_pylist()), cells.column(column).to_pylist(), strict=True))
+    changes[column] = {row: known.get(label_text(value), value) for row, value in changes[column].items()}

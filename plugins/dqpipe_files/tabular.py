@@ -1,0 +1,249 @@
+"""Files that hold a table (CSV, TSV, JSON lines, Parquet): read with types, and written again cell by cell as they were."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Self, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dqpipe.errors import DatasetError, listed
+from dqpipe.model import label_text, path_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+DELIMITERS = (",", ";", "\t", "|")
+Cells = Mapping[str, Mapping[int, Any]]
+"""New values: column → row → value."""
+
+
+def kind_of(path: str) -> str:
+    """The kind of table in a file, by its extension; "" if it is none. CSV and JSON lines may end in .gz."""
+    name = path.lower().removesuffix(".gz")
+    kind = KINDS.get(os.path.splitext(name)[1], "")
+    return "" if kind == "parquet" and path.lower().endswith(".gz") else kind
+
+
+def open_file(path: str, mode: str, encoding: str | None = None, newline: str | None = None) -> IO[Any]:
+    """Open a file that is packed if its name ends in .gz; what is packed does not hold the time."""
+    if not path.lower().endswith(".gz"):
+        return open(path, mode, encoding=encoding, newline=newline)
+    if "w" not in mode:
+        return cast("IO[Any]", gzip.open(path, mode if "b" in mode else mode + "t", encoding=encoding, newline=newline))
+    packed = gzip.GzipFile(filename=path, mode="wb", mtime=0)
+    return io.TextIOWrapper(packed, encoding=encoding, newline=newline)
+
+
+@contextmanager
+def _reading(path: str, encoding: str = "") -> Iterator[None]:
+    """Whatever the system, the packing, the encoding or Arrow says against a file, as a DatasetError that names it."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path_text(path)} is not {encoding} ({error.reason} at byte {error.start}): set `encoding`") from None
+    except pa.ArrowInvalid as error:
+        raise DatasetError(f"{path_text(path)} is no Parquet file: {error}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path_text(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A CSV or TSV file: its cells are text, kept as they are; only an empty cell is an empty value."""
+
+    path: str
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    newline: str = "\n"
+    text: bool = True
+
+    @classmethod
+    def find(cls, path: str, encoding: str, delimiter: str) -> Self:
+        """How this file is written: a byte order mark, its line ends, and the delimiter that its first line has most of."""
+        with _reading(path), open_file(path, "rb") as file:
+            head = file.read(65536)
+        if head.startswith(b"\xef\xbb\xbf") and encoding.lower().replace("-", "") == "utf8":
+            encoding = "utf-8-sig"
+        first = head.decode(encoding, "replace").split("\n")[0]
+        if not delimiter:
+            delimiter = "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else max(DELIMITERS, key=first.count)
+        return cls(path, encoding, delimiter, "\r\n" if first.endswith("\r") else "\n")
+
+    def _cells(self, rows: int | None) -> pd.DataFrame:
+        import pandas as pd
+
+        options: dict[str, Any] = {"header": None, "dtype": str, "na_filter": False, "nrows": rows, "sep": self.delimiter}
+        try:
+            with _reading(self.path, self.encoding), open_file(self.path, "r", self.encoding, "") as file:
+                return pd.read_csv(file, **options)
+        except pd.errors.EmptyDataError:
+            raise DatasetError(f"{path_text(self.path)} is empty") from None
+        except pd.errors.ParserError as error:
+            reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+            raise DatasetError(f"{path_text(self.path)} is no table delimited by {self.delimiter!r}: {reason}") from None
+
+    def read(self, rows: int | None = None) -> pa.Table:
+        """All the rows, or the first ones, as text with nulls for empty cells; a column without a name is `column_<n>`."""
+        cells = self._cells(None if rows is None else rows + 1)
+        names = [name or f"column_{number}" for number, name in enumerate(cells.iloc[0], 1)]
+        body = cells.iloc[1:]
+        arrays = [pa.array(body[i].where(body[i] != "", None), pa.string(), from_pandas=True) for i in range(len(names))]
+        return _named(self.path, names, arrays)
+
+    def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
+        """Write these rows in the file's own order and spelling, with the changed cells, then the extra rows."""
+        import pandas as pd
+
+        cells = self._cells(None)
+        names = [name or f"column_{number}" for number, name in enumerate(cells.iloc[0], 1)]
+        for name, column in changes.items():
+            where = [row + 1 for row in column]
+            cells.iloc[where, names.index(name)] = [cell_text(value) for value in column.values()]
+        more = pd.DataFrame([[cell_text(row.get(name)) for name in names] for row in extra], columns=cells.columns, dtype=str)
+        kept = pd.concat([cells.iloc[[0, *(row + 1 for row in rows)]], more])
+        with open_file(target, "w", self.encoding, "") as file:
+            kept.to_csv(file, header=False, index=False, sep=self.delimiter, lineterminator=self.newline)
+
+
+@dataclass(frozen=True)
+class JsonlFile:
+    """A file with one JSON object in each line."""
+
+    path: str
+    encoding: str = "utf-8"
+    text: bool = False
+
+    def _records(self, rows: int | None) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = []
+        with _reading(self.path, self.encoding), open_file(self.path, "r", self.encoding) as file:
+            for number, line in enumerate(file, 1):
+                if rows is not None and len(records) >= rows:
+                    break
+                if line.strip():
+                    records.append(_record(line, path_text(self.path), number))
+        return records
+
+    def read(self, rows: int | None = None) -> pa.Table:
+        """All the rows, or the first ones; a key that a line does not have is null."""
+        records = self._records(rows)
+        names = list(dict.fromkeys(name for record in records for name in record))
+        return _named(self.path, names, [_array([record.get(name) for record in records]) for name in names])
+
+    def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
+        """Write these rows in the file's own order, with the changed values, then the extra rows."""
+        records = self._records(None)
+        for name, column in changes.items():
+            for row, value in column.items():
+                records[row][name] = value
+        more = [{name: value for name, value in row.items() if value is not None} for row in extra]
+        with open_file(target, "w", self.encoding, "\n") as file:
+            for record in [*(records[row] for row in rows), *more]:
+                file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A Parquet file."""
+
+    path: str
+    text: bool = False
+
+    def read(self, rows: int | None = None) -> pa.Table:
+        """All the rows, or the first ones."""
+        with _reading(self.path), pq.ParquetFile(self.path) as file:
+            if rows is None:
+                table = file.read()
+            else:
+                first = next(file.iter_batches(batch_size=max(rows, 1)), None)
+                table = pa.Table.from_batches([] if first is None else [first], file.schema_arrow)
+        return _named(self.path, table.column_names, table.columns).replace_schema_metadata(table.schema.metadata)
+
+    def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
+        """Write these rows in the file's own order and types, with the changed values, then the extra rows.
+
+        A column whose type cannot hold a new value (a key of numbers, for a new sample) becomes text.
+        """
+        table = self.read()
+        columns = {}
+        for name in table.column_names:
+            kind = table.schema.field(name).type
+            column = table.column(name)
+            if name in changes:
+                values = column.to_pylist()
+                for row, value in changes[name].items():
+                    values[row] = value
+                column = typed(values, kind)
+            kept = column.take(pa.array(rows, pa.int64()))
+            columns[name] = joined(kept, [row.get(name) for row in extra])
+        pq.write_table(pa.table(columns).replace_schema_metadata(table.schema.metadata), target)
+
+
+TableFile = CsvFile | JsonlFile | ParquetFile
+
+
+def find(path: str, encoding: str = "utf-8", delimiter: str = "") -> TableFile:
+    """The table in a file. Raises DatasetError if there is none, or it cannot be opened."""
+    kind = kind_of(path)
+    if not kind:
+        raise DatasetError(f"{path_text(path)} is no table that can be read: its extension should be one of {listed(KINDS)}")
+    if kind == "csv":
+        return CsvFile.find(path, encoding, delimiter)
+    return JsonlFile(path, encoding) if kind == "jsonl" else ParquetFile(path)
+
+
+def cell_text(value: object) -> str:
+    """A value as the text of a CSV cell; nothing is escaped against spreadsheets, so that data come back as they were."""
+    return label_text(value) or "" if value is None or isinstance(value, (str, bool, int, float, list, dict)) else str(value)
+
+
+def typed(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """The values in this type, or as text where it cannot hold them all."""
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return pa.array([None if value is None else cell_text(value) for value in values], pa.string())
+
+
+def joined(column: pa.ChunkedArray | pa.Array, more: Sequence[Any]) -> pa.ChunkedArray:
+    """A column with more values, as text if its type cannot hold them."""
+    if not more:
+        return column
+    tail = typed(more, column.type)
+    if tail.type == column.type:
+        return pa.chunked_array([*getattr(column, "chunks", [column]), tail])
+    return pa.chunked_array([pa.array([None if value is None else cell_text(value) for value in column.to_pylist()], pa.string()), tail])
+
+
+def _record(line: str, path: str, number: int) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{path}, line {number}: not JSON: {error.msg}") from None
+    if not isinstance(record, dict):
+        raise DatasetError(f"{path}, line {number}: a JSON object is wanted, not {type(record).__name__}")
+    return record
+
+
+def _array(values: list[Any]) -> pa.Array:
+    """Values of JSON as one Arrow type, as text if they have several."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array([label_text(value) for value in values], pa.string())
+
+
+def _named(path: str, names: Sequence[str], arrays: Sequence[Any]) -> pa.Table:
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise DatasetError(f"{path_text(path)}: a column stands twice: {listed(twice, 5)}")
+    return pa.Table.from_arrays(list(arrays), names=list(names))

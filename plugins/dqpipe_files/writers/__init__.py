@@ -1,0 +1,1 @@
+"""Writers: curated samples back to the format they came in."""

@@ -1,0 +1,58 @@
+"""An image folder again, with relabelled and new samples in the folders of their classes."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+from typing import Literal
+
+from dqpipe.model import Dataset, label_text
+from dqpipe.stages import Writer, extension
+from dqpipe_files.curated import MANIFEST, bring, media_of, write_manifest
+from dqpipe_files.placing import Places, file_name, folder_name, folders_of, safe
+from dqpipe_files.readers.image_folder import class_of
+from dqpipe_files.records import is_new
+
+
+@extension
+class ImageFolder(Writer):
+    """A folder of images in the same split and class folders, with manifest.parquet beside them.
+
+    What keeps its label keeps its path. A relabelled sample goes to the folder of its new label, a new one to that of its
+    class; where the name is taken, a number is added. A label that cannot be a folder's name is written as in a URL.
+    """
+
+    name = "image_folder"
+    version = 1
+
+    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+        """Write the folder. Raises OutputError."""
+        references = bring(dataset, places(dataset), folder, files)
+        write_manifest(dataset, references, folder)
+
+
+def places(dataset: Dataset) -> list[str | None]:
+    """The path of each sample below the folder, None without media; those that keep their path choose first."""
+    splits = bool(dataset.layout.get("splits"))
+    media, new = media_of(dataset), is_new(dataset.samples)
+    labels, tops = _texts(dataset, "label"), _texts(dataset, "split")
+    placed = [not made and path is not None and safe(path) == path for path, made in zip(media, new, strict=True)]
+    was = [class_of(path, splits=splits) if path and has else None for path, has in zip(media, placed, strict=True)]
+    stays = [has and old == label for has, old, label in zip(placed, was, labels, strict=True)]
+    folders = folders_of((label for label in labels if label is not None), {name for name in was if name is not None})
+    taken = Places([MANIFEST])
+    found = [taken.take(path) if stay and path else None for path, stay in zip(media, stays, strict=True)]
+    for number, path in enumerate(media):
+        if path is not None and not stays[number]:
+            label, top = labels[number], tops[number]
+            rest = file_name(path) if was[number] is None else path.split("/", 2 if splits else 1)[-1]
+            parts = (folder_name(top) if splits and top else "", "" if label is None else folders[label], rest)
+            found[number] = taken.take(posixpath.join(*parts))
+    return found
+
+
+def _texts(dataset: Dataset, column: str) -> list[str | None]:
+    """A column as text, None where there is none."""
+    if column not in dataset.samples:
+        return [None] * len(dataset)
+    return [label_text(value) for value in dataset.samples.table.column(column).to_pylist()]

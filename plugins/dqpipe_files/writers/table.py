@@ -1,0 +1,22 @@
+"""A table without images again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from dqpipe.model import Dataset
+from dqpipe.stages import Writer, extension
+from dqpipe_files.rewriting import write_table
+
+
+@extension
+class Table(Writer):
+    """The same table in its own format, and manifest.parquet."""
+
+    name = "table"
+    version = 1
+
+    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+        """Write the table. Raises OutputError."""
+        write_table(dataset, folder, files)
