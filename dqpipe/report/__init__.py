@@ -2,7 +2,7 @@
 
     Samples, Facts, Findings, Figures, Decisions, curated Samples, gates, run
         ──▶ {"schema", "account", "counts", "classes", "groups", "splits", "decisions", "suggestions", "examples", "peers",
-             "figures", "distributions", "gates", "run", "failures"}
+             "added", "figures", "distributions", "gates", "run", "failures"}
 
 Its size is bounded by the plan, not by the dataset. The same input gives the same record.
 """
@@ -64,10 +64,11 @@ def record(
         "suggestions": examples.suggestions(joined),
         "examples": shown,
         "peers": examples.peers(joined, shown),
+        "added": examples.added(joined),
         "figures": _figures(figures),
         "distributions": examples.distributions(joined, facts),
         "gates": list(gates),
-        "run": {key: value for key, value in run.items() if key != "failures"},
+        "run": run,
         "failures": _failures(run.get("failures", [])),
     }
     told["account"] = _numbers(joined, told, made=curated is not None)
@@ -130,7 +131,7 @@ def _gravest(severities: Mapping[str, int]) -> str:
 def _decided(joined: tally.Joined, new_label: pa.Array) -> dict[str, Any]:
     n = np.bincount(joined.decision, minlength=4).tolist()
     counts = dict(zip(DECISIONS, n, strict=True))
-    return {"counts": counts, "because": tally.reasons(joined), "relabels": examples.relabels(joined, new_label)}
+    return {"counts": counts, "because": tally.reasons(joined), "marks": tally.marks(joined), "relabels": examples.relabels(joined, new_label)}
 
 
 def _numbers(joined: tally.Joined, told: Mapping[str, Any], *, made: bool) -> dict[str, Any]:

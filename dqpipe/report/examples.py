@@ -99,6 +99,17 @@ def peers(joined: Joined, shown: dict[str, list[dict[str, Any]]]) -> dict[str, l
     return found
 
 
+def added(joined: Joined) -> list[dict[str, Any]]:
+    """Some of the new samples, each with its parent, spread evenly over all of them."""
+    rows = np.flatnonzero(joined.origin < 0)
+    if not len(rows) or "parent" not in joined.curated:
+        return []
+    spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).astype(int))]
+    names = [name for name in ("id", "label", "parent", "made_by") if name in joined.curated]
+    told = joined.curated.select(names).table.take(pa.array(spread)).to_pylist()
+    return [row | {"label": label_text(row.get("label"))} for row in told]
+
+
 def suggestions(joined: Joined) -> dict[str, Any]:
     """How often which label was doubted in favour of which other: the confusion that label errors show."""
     if "suggestion" not in joined.findings:

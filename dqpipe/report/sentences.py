@@ -48,6 +48,7 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
     rest = record["failures"]["total"] - FEW
     if rest > 0:
         told.append(f"{rest:,} more {plural(rest, 'failure')} {plural(rest, 'is')} listed in run.json.")
+    told += [f"Plugin {name} could not be loaded and took no part: {why}." for name, why in record["run"].get("plugins_broken", {}).items()]
     failed = [gate for gate in record["gates"] if not gate["passed"]]
     told += [f"Gate failed: {gate['gate']}. {_sentence(gate.get('said', ''))}".strip() for gate in failed]
     if failed:
@@ -58,20 +59,23 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
 def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
-    sentences = [_read(numbers), _found(record), _dropped(record), _relabelled(record), _review(record), _added(record), _result(numbers)]
-    return [sentence for sentence in [*sentences, *_classes(record), _gates(record)] if sentence]
+    sentences = [_read(record), _found(record), _dropped(record), _relabelled(record), _review(record), _marks(record), _added(record)]
+    return [sentence for sentence in [*sentences, _result(numbers), *_classes(record), _gates(record)] if sentence]
 
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-def _read(numbers: Mapping[str, Any]) -> str:
+def _read(record: Mapping[str, Any]) -> str:
+    numbers = record["account"]
     n, marked = numbers["samples"], numbers["marked"]
     classes = f" in {many(numbers['classes'], 'class')}" if numbers["classes"] else ""
     splits = f" and {many(numbers['splits'], 'split')}" if numbers["splits"] > 1 and classes else ""
     carry = f"{marked:,} {plural(marked, 'carries')}" if marked else "none carries"
-    return f"{many(n, 'sample')}{classes}{splits} {plural(n, 'was')} read; {carry} a warning or an error."
+    bare = next((row["before"] for row in record["classes"]["rows"] if row["name"] is None), 0)
+    without = f" {many(bare, 'sample')} {plural(bare, 'has')} no label." if bare and classes else ""
+    return f"{many(n, 'sample')}{classes}{splits} {plural(n, 'was')} read; {carry} a warning or an error.{without}"
 
 
 def _found(record: Mapping[str, Any]) -> str:
@@ -96,7 +100,7 @@ def _because(record: Mapping[str, Any], decision: str) -> str:
         return f" for {next(iter(reasons))}"
     top = list(reasons.items())[:FEW]
     rest = total - sum(n for _, n in top)
-    return ": " + joined([*(f"{n:,} for {code or 'no stated reason'}" for code, n in top), *([f"{rest:,} for other reasons"] if rest else [])])
+    return ": " + joined([*(f"{n:,} for {code}" if code else f"{n:,} without a stated reason" for code, n in top), *([f"{rest:,} for other reasons"] if rest else [])])
 
 
 def _dropped(record: Mapping[str, Any]) -> str:
@@ -119,6 +123,12 @@ def _review(record: Mapping[str, Any]) -> str:
         return ""
     out = f"; {held:,} of them {plural(held, 'is')} held back until then" if held else ""
     return f"{many(n, 'sample')} {plural(n, 'was')} put up for review{_because(record, 'review')}{out}."
+
+
+def _marks(record: Mapping[str, Any]) -> str:
+    marks = record["decisions"]["marks"]
+    told = joined(f"{code} on {many(n, 'sample')}" for code, n in marks.items())
+    return f"The policy softened what the claims asked for: {told}." if marks else ""
 
 
 def _added(record: Mapping[str, Any]) -> str:

@@ -225,3 +225,10 @@ def reasons(joined: Joined) -> dict[str, dict[str, int]]:
         ranked = sorted(counts, key=lambda row: (-row["counts"], row["values"] or ""))
         found[decision] = {row["values"] or "": row["counts"] for row in ranked}
     return found
+
+
+def marks(joined: Joined) -> dict[str, int]:
+    """Samples by reasons that no finding claims: what the policy itself put among the reasons (a ceiling, say)."""
+    counts = pc.value_counts(pc.list_flatten(joined.because)).to_pylist()
+    ranked = sorted((row for row in counts if row["values"] not in joined.codes), key=lambda row: (-row["counts"], row["values"]))
+    return {row["values"]: row["counts"] for row in ranked}

@@ -1,0 +1,27 @@
+"""Samples per class, split and group, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dqpipe.stages import Section, extension
+from dqpipe_reports.page import render
+
+SHOWN = 30
+"""Rows that are seen at once; the others unfold."""
+
+
+@extension
+class Classes(Section):
+    """Samples per class, split and group before and after, and what happened in between."""
+
+    name = "classes"
+    order = 300
+    title = "Before and after"
+
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+        """One table for each of class, split and group that the dataset has."""
+        tables = [(word, record[key]) for word, key in (("class", "classes"), ("split", "splits"), ("group", "groups"))]
+        tables = [(word, table) for word, table in tables if table["rows"]]
+        return render("classes.html", tables=tables, shown=SHOWN) if tables else ""

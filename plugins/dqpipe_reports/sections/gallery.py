@@ -1,0 +1,33 @@
+"""The strongest examples of each claim, beside what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dqpipe.stages import Section, extension
+from dqpipe_reports.page import render
+
+
+@extension
+class Gallery(Section):
+    """The strongest examples of each claim, with reasons, to look at and to filter."""
+
+    name = "examples"
+    order = 400
+    title = "The strongest examples"
+
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+        """Pictures where the dataset has media, else rows; the gravest claims first."""
+        rows = [row for stage in record["counts"]["stages"] for row in stage["codes"] if record["examples"].get(row["code"])]
+        rank = {"error": 0, "warning": 1, "info": 2}
+        rows.sort(key=lambda row: rank[row["severity"]])  # stable: stages stay in the order of the plan
+        told = [row | {"examples": record["examples"][row["code"]]} for row in rows]
+        template = "gallery.html" if record["account"]["media"] else "rows.html"
+        return render(template, codes=told, peers=record["peers"], thumbnail=thumbnail, decisions=_decisions(told)) if told else ""
+
+
+def _decisions(codes: list[dict[str, Any]]) -> list[str]:
+    """The decisions that the examples came to, in the order they weigh."""
+    found = {example["decision"] for row in codes for example in row["examples"]}
+    return [decision for decision in ("drop", "relabel", "review", "keep") if decision in found]
