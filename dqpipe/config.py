@@ -174,7 +174,9 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
     for key in values:
         if key not in SECTIONS:
             raise ConfigError(f"unknown section {key!r}: {nearest(str(key), SECTIONS)}", source.where((key,)))
-    build = Builder(registry, source)
+    seed = values.get("seed", 0)
+    build = Builder(registry, source, seed)
+    build.checked_seed()
     dataset = build.section(DatasetSection, values.get("dataset"), ("dataset",))
     outputs = build.section(OutputsSection, values.get("outputs"), ("outputs",))
     stages, augments = build.stages(values.get("stages"))
@@ -190,7 +192,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         gates=build.gates(values.get("gates")),
         outputs=outputs,
         reports=tuple(build.one(Report, item, ("outputs", "reports", i)).extension for i, item in enumerate(outputs.reports)),
-        seed=build.seed(values.get("seed", 0)),
+        seed=build.checked_seed(),
         base=root,
     )
 
@@ -201,6 +203,8 @@ class Builder:
 
     registry: Registry
     source: Source
+    seed: Any = 0
+    """The run's seed: what every option called `seed` is unless it is given."""
 
     def fail(self, message: str, place: Place) -> ConfigError:
         """The error of a place."""
@@ -252,11 +256,11 @@ class Builder:
             raise self.fail('gates is a list of conditions that fail the run, such as "label_noise.likely_wrong > 5%"', ("gates",))
         return tuple((value, self.source.where(("gates", i))) for i, value in enumerate(values))
 
-    def seed(self, value: Any) -> int:  # noqa: ANN401
+    def checked_seed(self) -> int:
         """The seed, a whole number from 0."""
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.fail(f"seed is a whole number from 0, not {value!r}", ("seed",))
-        return value
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise self.fail(f"seed is a whole number from 0, not {self.seed!r}", ("seed",))
+        return self.seed
 
     def _name(self, value: Any, place: Place) -> str:  # noqa: ANN401
         if isinstance(value, str):
@@ -286,6 +290,8 @@ class Builder:
         for name, kind in nested_kinds(cls).items():
             if isinstance(options.get(name), (str, dict)):
                 options[name] = self.one(kind, options[name], (*place, name)).extension
+        if "seed" in {f.name for f in dataclasses.fields(cls)}:  # type: ignore[arg-type]
+            options.setdefault("seed", self.seed)
         try:
             instance = pydantic.TypeAdapter(cls).validate_python(options)
             check = getattr(instance, "check", None)

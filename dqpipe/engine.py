@@ -160,7 +160,7 @@ class Run:
         dataset = evidence.dataset
         decoders = self.plan.decoders
         tasks = tuple(self._task(planned) for planned in self.plan.doing("measure") if evidence is self.raw or planned in self.plan.summarising())
-        job = measuring.Job(self.id, dataset.root, self.store, tasks, decoders, measuring.media_key(decoders))
+        job = measuring.Job(self.id, f"{self.id} {'raw' if evidence is self.raw else 'curated'}", dataset.root, self.store, tasks, decoders, measuring.media_key(decoders))
         contents, stats = self._known_contents(dataset)
         waiting = self._waiting(job, dataset, contents)
         errors: dict[str, str] = {}
@@ -214,9 +214,9 @@ class Run:
 
     def _waiting(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None]) -> np.ndarray:
         """Rows with anything left to do: content unknown, not yet judged readable, or facts missing."""
-        judged = self.store.known(job.media_key, self.id)
+        judged = self.store.known(job.media_key, job.snapshot)
         broken = measuring._unreadable(job) if judged else set()  # noqa: SLF001
-        known = {task.name: self.store.known(task.key, self.id) for task in job.tasks}
+        known = {task.name: self.store.known(task.key, job.snapshot) for task in job.tasks}
         columns = sorted({c for task in job.tasks for c in task.columns})
         rows = dataset.samples.select([*columns]).table.to_pylist() if columns else [{}] * len(contents)
         media = dataset.samples["media"] if "media" in dataset.samples else np.full(len(contents), None)

@@ -43,7 +43,7 @@ class Evidence:
         """The facts a stage measured, for the samples that have them."""
         rows = self.samples.table.select(["content", *task.columns]).to_pylist()
         keys = [None if row["content"] is None else task.sample_key(row["content"], row) for row in rows]
-        known = set(store.known(task.key, f"read-{id(self)}"))
+        known = set(store.keys(task.key))
         has = np.array([key in known for key in keys], dtype=bool)
         if "media.ok" in self.scalars and task.rendition is not None:
             has &= pc.fill_null(self.scalars["media.ok"], False).to_numpy(zero_copy_only=False)

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from dqpipe.errors import MediaError, StageError
 from dqpipe.media import Picture, Rendition
-from dqpipe.model import Facts, Samples, SchemaError, fact_array
+from dqpipe.model import Facts, Samples, SchemaError, fact_array, media_path
 from dqpipe.plan import MEDIA
 from dqpipe.stages import Decoder, Fact, Shard, Stage
 from dqpipe.store import Store, digest, digest_json, read_arrow, trusted, write_arrow
@@ -61,6 +61,8 @@ class Job:
     """What is the same for every shard of a run."""
 
     run: str
+    snapshot: str
+    """When the store was looked at: what is known does not change while shards are measured."""
     root: str
     store: Store
     tasks: tuple[Task, ...]
@@ -150,8 +152,8 @@ class _Work:
         self.contents: list[tuple[str, str | None, str | None]] = []
         self.failures: list[tuple[str, str, str]] = []
         self.decoded = 0
-        self.known = {task.name: set(job.store.known(task.key, job.run)) for task in job.tasks}
-        self.judged = set(job.store.known(job.media_key, job.run))
+        self.known = {task.name: set(job.store.known(task.key, job.snapshot)) for task in job.tasks}
+        self.judged = set(job.store.known(job.media_key, job.snapshot))
         self.unreadable = _unreadable(job) if self.judged else set()
 
     def batch(self, samples: Samples) -> None:
@@ -184,6 +186,8 @@ class _Work:
     def _content(self, row: Mapping[str, Any]) -> tuple[str | None, bytes | None, str | None]:
         if row.get("content") is not None:
             return row["content"], None, None
+        if row.get("media") is None:
+            return None, None, "no file is named"
         began = time.perf_counter()
         try:
             data = read_bytes(media_path(self.job.root, row["media"]))
@@ -274,7 +278,7 @@ class _Work:
 
 
 def _unreadable(job: Job) -> set[str]:
-    keys = sorted(job.store.known(job.media_key, job.run))
+    keys = sorted(job.store.known(job.media_key, job.snapshot))
     table = job.store.read_facts(job.media_key, keys, [f.name for f in MEDIA])
     return {key for key, ok in zip(keys, table.column("ok").to_pylist(), strict=True) if not ok}
 
@@ -295,14 +299,11 @@ def facts_table(returned: Any, gives: Iterable[Fact], count: int) -> pa.Table:  
     return pa.table(arrays)
 
 
-def media_path(root: str, media: str) -> str:
-    """The file of a media reference; bytes that are not UTF-8 come back as they were read."""
-    return os.path.join(root, media)  # noqa: PTH118 (hostile names must not be normalised)
-
-
 def read_bytes(path: str) -> bytes:
     """The bytes of a file, tried three times where trying again may help. Raises OSError, MediaError if it is too large."""
     name = os.fsencode(path)
+    if b"\0" in name:
+        raise MediaError("no file can have this name: it holds a NUL character")
     for attempt in range(3):
         try:
             size = os.stat(name).st_size  # noqa: PTH116
@@ -377,7 +378,7 @@ def stat_contents(dataset_root: str, media: Sequence[str | None], index: Mapping
         path = media_path(dataset_root, reference)
         try:
             stats[path] = os.stat(os.fsencode(path))  # noqa: PTH116
-        except OSError:
+        except (OSError, ValueError):  # a NUL character
             contents.append(None)
             continue
         contents.append(trusted(index.get(path), stats[path], scanned_ns))

@@ -23,13 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
 
+from dqpipe.media import Header, Picture, Rendition
 from dqpipe.model import Dataset, Decisions, Facts, Figures, Findings, Samples
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-    from dqpipe.media import Header, Picture, Rendition
 
 T = TypeVar("T")
 Phase = Literal["measure", "relate", "detect"]

@@ -126,9 +126,14 @@ class Store:
             out[here] = values[at[here] - start]
         return out
 
-    def known(self, key: str, run: str) -> frozenset[str]:
-        """The sample keys that have facts, as they were when the run started."""
-        return _known(str(self.root), key, run)
+    def keys(self, key: str) -> frozenset[str]:
+        """The sample keys that have facts of a stage key."""
+        columns = [read_arrow(path).column("key").to_pylist() for path in self.parts(key)]
+        return frozenset(value for column in columns for value in column)
+
+    def known(self, key: str, snapshot: str) -> frozenset[str]:
+        """The same, as it was at a moment named by the caller; read once in each process."""
+        return _known(str(self.root), key, snapshot)
 
     # relations -----------------------------------------------------------------------------------------------------
 
@@ -221,6 +226,5 @@ def _positions(parts: Iterable[pa.Table], samples: Sequence[str | None]) -> pa.A
 
 
 @lru_cache(maxsize=64)
-def _known(root: str, key: str, run: str) -> frozenset[str]:  # noqa: ARG001 (the run bounds how long the answer holds)
-    columns = [read_arrow(path).column("key").to_pylist() for path in Store(Path(root)).parts(key)]
-    return frozenset(value for column in columns for value in column)
+def _known(root: str, key: str, snapshot: str) -> frozenset[str]:  # noqa: ARG001 (a new moment is a new answer)
+    return Store(Path(root)).keys(key)

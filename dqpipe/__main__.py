@@ -1,0 +1,5 @@
+"""`python -m dqpipe`."""
+
+from dqpipe.cli import main
+
+main()

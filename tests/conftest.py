@@ -1,0 +1,41 @@
+"""What many tests share: quiet surroundings, and a small folder of images with known faults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+from dqpipe import plugins
+from dqpipe.plugins import Registry
+from dqpipe.testing import small_images
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """Every installed plugin."""
+    return plugins.load()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """60 photograph tiles in two classes, with faults, in a folder of their own."""
+    folder = tmp_path / "images"
+    small_images(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_leftover_workers() -> Iterator[None]:
+    yield
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full-install", action="store_true", help="install the wheel with all its dependencies from the index")

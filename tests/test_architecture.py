@@ -1,0 +1,63 @@
+"""The layers hold, the engine knows no plugin, and importing does nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dqpipe
+from dqpipe.plugins import Registry
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_import_contracts_hold() -> None:
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prefect_is_imported_in_one_file_of_the_engine() -> None:
+    using = [p.relative_to(ROOT).as_posix() for p in (ROOT / "dqpipe").rglob("*.py") if "import prefect" in (t := p.read_text()) or "from prefect" in t]
+    assert using == ["dqpipe/execution/prefect.py"]
+
+
+def test_the_engine_names_no_stage(registry: Registry) -> None:
+    from dqpipe.stages import Stage
+
+    names = [f'"{name}"' for name in registry.names(Stage)]
+    guilty = [(p.name, name) for p in (ROOT / "dqpipe").rglob("*.py") for name in names if name in p.read_text()]
+    assert guilty == []
+
+
+def test_importing_dqpipe_is_light() -> None:
+    code = "import sys, json; before = set(sys.modules); import dqpipe; print(json.dumps(sorted(set(sys.modules) - before)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert {"prefect", "torch", "great_expectations", "pandas", "cv2", "sklearn"}.isdisjoint(name.split(".")[0] for name in loaded)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["plugins"], ["schema"]])
+def test_looking_around_loads_no_heavy_library(command: list[str]) -> None:
+    code = f"import sys; sys.argv = ['dqpipe', *{command}]\nfrom dqpipe.cli import main\ntry: main()\nexcept SystemExit: pass\nprint([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+HEAVY = ["torch", "prefect", "great_expectations", "albumentations", "sklearn", "cleanlab", "cv2"]
+
+
+def test_public_names_are_sorted_complete_and_importable() -> None:
+    assert dqpipe.__all__ == sorted(dqpipe.__all__)
+    assert [name for name in dqpipe.__all__ if not hasattr(dqpipe, name)] == []
+
+
+def test_every_extension_says_what_it_does_and_every_option_has_help(registry: Registry) -> None:
+    import dataclasses
+
+    silent = [cls.name for cls in registry.extensions.values() if not cls.summary()]
+    mute = [(cls.name, f.name) for cls in registry.extensions.values() for f in dataclasses.fields(cls) if not f.metadata.get("description")]
+    assert (silent, mute) == ([], [])
