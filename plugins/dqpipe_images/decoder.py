@@ -1,0 +1,280 @@
+"""Bytes of an image file to pixels: strict about damage, bounded in memory, silent, with a reason for everything it refuses.
+
+    bytes ──first bytes──▶ format ──header──▶ size below the limit? ──▶ Header
+                                                     └──pixels, turned, on white──▶ Picture
+
+Pillow decodes every format. Its JPEG pixels are those of OpenCV to the bit, at every DCT scale and 0.8 to 0.95 of the
+speed from 640 × 480 upwards; but OpenCV returns grey rows for a damaged file and lets libjpeg write to stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import struct
+import threading
+import warnings
+import zlib
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dqpipe.errors import MediaError
+from dqpipe.media import SHORTER_SIDE, Header, Picture
+from dqpipe.stages import Decoder, extension, option
+from dqpipe_images.signatures import HEAD, explain, image_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL.ImageFile import ImageFile
+
+    from dqpipe.media import Rendition
+
+# The classes behind `Image.open`, named so that no other plugin of Pillow (one of them runs Ghostscript) can be reached,
+# and so that the limit on pixels is ours.
+CLASSES = {
+    "JPEG": "JpegImagePlugin.JpegImageFile",
+    "PNG": "PngImagePlugin.PngImageFile",
+    "GIF": "GifImagePlugin.GifImageFile",
+    "BMP": "BmpImagePlugin.BmpImageFile",
+    "TIFF": "TiffImagePlugin.TiffImageFile",
+    "WEBP": "WebPImagePlugin.WebPImageFile",
+    "AVIF": "AvifImagePlugin.AvifImageFile",
+    "JPEG2000": "Jpeg2KImagePlugin.Jpeg2KImageFile",
+    "PPM": "PpmImagePlugin.PpmImageFile",
+}
+TURNS = {  # EXIF orientation → the method of PIL.Image.Transpose that undoes it
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+ORIENTATION = 0x0112  # the EXIF tag
+ORIENTED = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")  # without one of these a PNG is not turned
+END_OF_IMAGE, START_OF_SCAN, SEQUENTIAL = b"\xff\xd9", 0xDA, (0xC0, 0xC1)
+PADDING = bytes(16)  # libjpeg looks a few bytes ahead
+RANGES = (255, 4095, 65535)  # the largest values of 8, 12 and 16 bits
+CUT_SHORT = ("truncated", "not enough", "end of file", "eof ", "unexpected end", "incomplete", "read beyond", "buffer overrun")
+
+_SILENCE = threading.Lock()
+_TIFF_LOG = logging.getLogger("PIL.TiffImagePlugin")
+
+
+@extension
+class ImageDecoder(Decoder):
+    """Decode JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000 and PNM images, turned as EXIF says, alpha blended on white."""
+
+    name = "image"
+    version = 1
+    libraries = ("pillow",)
+
+    max_pixels: int = option(178_000_000, "refuse a file that claims more pixels than this, before decoding it", at="measure", ge=1)
+
+    def suits(self, head: bytes) -> bool:
+        """Whether the first bytes are those of an image; names of files do not matter."""
+        return image_format(head) is not None
+
+    def decode(self, data: bytes, rendition: Rendition) -> Header | Picture:
+        """The Header, or the Picture: of an animation the first frame. Raises MediaError for whatever else the bytes are."""
+        kind = image_format(data[:HEAD])
+        if kind is None:
+            raise MediaError(explain(data))
+        try:
+            return self._decode(kind, data, rendition)
+        except MediaError:
+            raise
+        except Exception as error:  # noqa: BLE001 (on damaged files Pillow raises whatever its parsers stumble over)
+            raise MediaError(_reason(error, kind, data)) from None
+
+    def _decode(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture:
+        self._refuse_bomb(_canvas(kind, data))
+        if kind == "PNG":
+            _check_chunks(data)
+        with _quiet():
+            image = _open(kind, _strict(data) if kind == "JPEG" else data)
+            self._refuse_bomb(image.size)
+            header = _header(kind, image, data)
+        if rendition == "header":
+            return header
+        reduction = _reduction(header) if rendition == "picture" and kind == "JPEG" else 1
+        if reduction > 1:
+            image.draft(None, (image.width // reduction, image.height // reduction))
+        if kind == "TIFF":
+            with _quiet():  # only its pixels come with warnings
+                image.load()
+        else:
+            image.load()
+        pixels, native = _pixels(image, 1 if kind == "TIFF" else header.orientation)
+        return Picture(header, pixels, reduction, native)
+
+    def _refuse_bomb(self, size: tuple[int, int]) -> None:
+        width, height = size
+        if width * height > self.max_pixels:
+            limit = f"{self.max_pixels / 1e6:g} million"
+            raise MediaError(f"claims {width:,} × {height:,} pixels, above the limit of {limit} (option max_pixels)")
+
+
+# ── headers ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what Pillow warns of and logs: what matters of it is an error here. Python's filters belong to all threads."""
+    with _SILENCE, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        spoken = _TIFF_LOG.disabled
+        _TIFF_LOG.disabled = True
+        try:
+            yield
+        finally:
+            _TIFF_LOG.disabled = spoken
+
+
+def _open(kind: str, data: bytes) -> ImageFile:
+    module, name = CLASSES[kind].split(".")
+    try:
+        cls = getattr(importlib.import_module(f"PIL.{module}"), name)
+    except ImportError:
+        raise MediaError(f"{kind} images cannot be read by this version of Pillow: pip install -U pillow") from None
+    image: ImageFile = cls(BytesIO(data), "")
+    return image
+
+
+def _header(kind: str, image: ImageFile, data: bytes) -> Header:
+    orientation = _orientation(kind, image, data)
+    width, height = image.size
+    if orientation >= 5 and kind != "TIFF":  # a quarter turn; Pillow gives the size of a TIFF turned already
+        width, height = height, width
+    frames = int(getattr(image, "n_frames", 1))
+    return Header(kind, width, height, image.mode, orientation, frames, len(data))
+
+
+def _orientation(kind: str, image: ImageFile, data: bytes) -> int:
+    """The EXIF orientation, 1 to 8; for a PNG, whose tags may stand after the pixels, only looked up if it can have one."""
+    if kind == "PNG" and not any(mark in data for mark in ORIENTED):
+        return 1
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 (EXIF data that cannot be parsed turn nothing, as in every viewer)
+        return 1
+    return found if isinstance(found, int) and found in TURNS else 1
+
+
+def _canvas(kind: str, data: bytes) -> tuple[int, int]:
+    """The size that a WebP claims, whose canvas Pillow allocates on opening; (0, 0) for the others, which it does not."""
+    if kind != "WEBP" or data[12:16] != b"VP8X" or len(data) < 30:
+        return 0, 0
+    return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+
+
+def _reduction(header: Header) -> int:
+    """The largest DCT scale that keeps the shorter side long enough."""
+    shorter = min(header.width, header.height)
+    return next((scale for scale in (8, 4, 2) if shorter // scale >= SHORTER_SIDE), 1)
+
+
+# ── damage ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _strict(data: bytes) -> bytes:
+    """JPEG bytes in which missing entropy-coded data is an error to Pillow.
+
+    At the end-of-image marker libjpeg fills what is missing with grey and only warns; without the marker it waits for more
+    data, and Pillow calls the file truncated. That works for one sequential scan; other files are given back as they are.
+    """
+    position, components = 2, 0
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker in SEQUENTIAL:
+            components = data[position + 9] if position + 9 < len(data) else 0
+        if marker == START_OF_SCAN:
+            if not components or data[position + 4 : position + 5] != bytes([components]):
+                return data
+            end = data.find(END_OF_IMAGE, position + 2 + length)
+            scan = data[:end] if end >= 0 else data.rstrip(b"\x00")  # a file whose tail was never written ends in zeros
+            return scan + PADDING
+        position += 2 + length if marker != 0xFF else 1  # markers may be preceded by fill bytes
+    return data
+
+
+def _check_chunks(data: bytes) -> None:
+    """Raise MediaError if a PNG ends before its last chunk, or a critical chunk does not match its checksum."""
+    position, name = 8, b""
+    while name != b"IEND":
+        if position + 12 > len(data):
+            raise MediaError(_ends_early("PNG", data))
+        length, name = struct.unpack_from(">I4s", data, position)
+        if not name.isalpha():
+            raise MediaError("damaged PNG: something else stands where a chunk should begin")
+        end = position + 8 + length
+        if end + 4 > len(data):
+            raise MediaError(_ends_early("PNG", data))
+        critical = not name[0] & 0x20
+        if critical and zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise MediaError(f"damaged PNG: the checksum of its {name.decode()} chunk is wrong")
+        position = end + 4
+
+
+def _ends_early(kind: str, data: bytes) -> str:
+    return f"the file ends early: incomplete {kind} of {len(data):,} bytes"
+
+
+def _reason(error: Exception, kind: str, data: bytes) -> str:
+    """What a person is told about an error of Pillow."""
+    if isinstance(error, MemoryError):
+        return f"this {kind} needs more memory than there is"
+    text = " ".join(str(error).split())
+    cut_short = any(word in text.lower() for word in CUT_SHORT)
+    missing_end = kind == "JPEG" and data.rfind(END_OF_IMAGE) < data.rfind(bytes([0xFF, START_OF_SCAN]))
+    missing_rest = kind == "WEBP" and int.from_bytes(data[4:8], "little") > len(data) - 8
+    if kind == "JPEG" and cut_short and not missing_end and END_OF_IMAGE in data:
+        return "damaged JPEG: a part of its pixels is missing"
+    if cut_short or missing_end or missing_rest or isinstance(error, (EOFError, IndexError, struct.error)):
+        return _ends_early(kind, data)
+    if isinstance(error, KeyError):
+        text = f"unknown or missing entry {text}"
+    return f"damaged or unsupported {kind}: {text or type(error).__name__}"
+
+
+# ── pixels ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pixels(image: Any, orientation: int) -> tuple[np.ndarray, np.ndarray | None]:  # noqa: ANN401 (PIL's Image)
+    """uint8 [h, w, 3], and the values as stored where these have lost some of them; both read-only, stages share them."""
+    from PIL import Image
+
+    if orientation in TURNS:
+        image = image.transpose(Image.Transpose[TURNS[orientation]])
+    native = None
+    if image.mode == "F" or image.mode.startswith("I"):
+        native = np.asarray(image)
+        image = Image.fromarray(_eight_bits(native))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:  # somewhere not opaque
+            native = np.asarray(image)
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    for array in (pixels, native):
+        if array is not None:
+            array.flags.writeable = False
+    return pixels, native
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """uint8 of wider values [h, w]: the scale is that of the smallest range that holds them, 0–1 (floats), 8, 12 or 16 bits.
+
+    Values outside all of these are stretched from their smallest to their largest; values that are no numbers are black.
+    """
+    finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(finite.min()), float(finite.max())
+    ranges = (1, *RANGES) if values.dtype.kind == "f" else RANGES
+    if low >= 0 and high <= ranges[-1]:
+        low, high = 0.0, float(next(top for top in ranges if high <= top))
+    return np.round((finite - np.float32(low)) * np.float32(255 / (high - low) if high > low else 0)).astype(np.uint8)
