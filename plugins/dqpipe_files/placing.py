@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from dqpipe_files.walking import LITTER
 
-LONGEST = 200
-"""Bytes of a folder's name; most file systems allow 255."""
+LONGEST = 240
+"""Bytes of a name that is made here; most file systems allow 255."""
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/%]")
 
 
@@ -36,11 +36,10 @@ class Places:
 
     def _free(self, path: str, *taken: Collection[str]) -> str:
         """The first name like this one that is in none of the sets."""
-        stem, extension = posixpath.splitext(path)
         place = path
         while any(place in some for some in taken):
             self._number[path] = self._number.get(path, 1) + 1
-            place = f"{stem}-{self._number[path]}{extension}"
+            place = with_ending(path, f"-{self._number[path]}")
         return place
 
 
@@ -52,20 +51,34 @@ def safe(path: str) -> str | None:
     return None if short == "." else short
 
 
+def with_ending(path: str, ending: str) -> str:
+    """A path with something put before its extension, cut where the name would be too long."""
+    folder, name = posixpath.split(path)
+    stem, extension = posixpath.splitext(name)
+    room = max(1, LONGEST - len((ending + extension).encode()))
+    return posixpath.join(folder, stem.encode()[:room].decode("utf-8", "ignore") + ending + extension)
+
+
 def file_name(path: str) -> str:
-    """The last part of a path, as a name that a file can have."""
-    name = posixpath.basename(path).replace("\0", "")
-    return "file" if name in {"", ".", ".."} else name
+    """The last part of a path, as a name that a file can have: not hidden, not too long."""
+    name = posixpath.basename(path).replace("\0", "").lstrip(".") or "file"
+    return name if len(name.encode()) <= LONGEST else with_ending(name, "")
+
+
+def new_name(id_: str, media: str) -> str:
+    """The name of a new sample's file: from its id, where that ends like its file."""
+    return file_name(id_ if posixpath.splitext(id_)[1] == posixpath.splitext(media)[1] else media)
 
 
 def folders_of(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
     """The folder of each label, all different: `known` ones are their own, the others' as `folder_name` says."""
-    folders = {label: label for label in known}
+    folders, taken = {label: label for label in known}, set(known)
     for label in sorted(set(labels) - set(known)):
         name = folder_name(label)
-        while name in folders.values():  # the folder of another label that looks like this one's
+        while name in taken:  # the folder of another label that looks like this one's
             name += "%"
         folders[label] = name
+        taken.add(name)
     return folders
 
 

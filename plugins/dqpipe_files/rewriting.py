@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from dqpipe.model import Dataset, label_text, media_path
 from dqpipe_files.copying import writing
 from dqpipe_files.curated import MANIFEST, bring, media_of, source_name, write_manifest
-from dqpipe_files.placing import Places, file_name, folders_of, safe
+from dqpipe_files.placing import Places, file_name, folders_of, new_name, safe
 from dqpipe_files.records import Records, is_new
 
 
@@ -52,10 +52,10 @@ def _places(dataset: Dataset, name: str, inner: str) -> list[str | None]:
     labels = dataset.samples.table.column("label").to_pylist() if "label" in dataset.samples else [None] * len(media)
     texts = ["" if label is None else str(label_text(label)) for label in labels]
     folders = folders_of(filter(None, texts), ())
-    for path, made, text in zip(media, new, texts, strict=True):
+    for path, made, text, id_ in zip(media, new, texts, dataset.samples.ids, strict=True):
         if path is not None and path not in found:
-            kind = posixpath.join("augmented", folders.get(text, "")) if made else "media"
-            found[path] = taken.take(posixpath.join(inner, kind, file_name(path)))
+            place = ("augmented", folders.get(text, ""), new_name(id_, path)) if made else ("media", file_name(path))
+            found[path] = taken.take(posixpath.join(inner, *place))
     return [None if path is None else found[path] for path in media]
 
 

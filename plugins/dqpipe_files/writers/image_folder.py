@@ -9,7 +9,7 @@ from typing import Literal
 from dqpipe.model import Dataset, label_text
 from dqpipe.stages import Writer, extension
 from dqpipe_files.curated import MANIFEST, bring, media_of, write_manifest
-from dqpipe_files.placing import Places, file_name, folder_name, folders_of, safe
+from dqpipe_files.placing import Places, folder_name, folders_of, new_name, safe
 from dqpipe_files.readers.image_folder import class_of
 from dqpipe_files.records import is_new
 
@@ -33,8 +33,8 @@ class ImageFolder(Writer):
 
 def places(dataset: Dataset) -> list[str | None]:
     """The path of each sample below the folder, None without media; those that keep their path choose first."""
-    splits = bool(dataset.layout.get("splits"))
-    media, new = media_of(dataset), is_new(dataset.samples)
+    samples, splits = dataset.samples, bool(dataset.layout.get("splits"))
+    media, new = media_of(dataset), is_new(samples)
     labels, tops = _texts(dataset, "label"), _texts(dataset, "split")
     placed = [not made and path is not None and safe(path) == path for path, made in zip(media, new, strict=True)]
     was = [class_of(path, splits=splits) if path and has else None for path, has in zip(media, placed, strict=True)]
@@ -45,10 +45,16 @@ def places(dataset: Dataset) -> list[str | None]:
     for number, path in enumerate(media):
         if path is not None and not stays[number]:
             label, top = labels[number], tops[number]
-            rest = file_name(path) if was[number] is None else path.split("/", 2 if splits else 1)[-1]
+            rest = _rest(path, splits) if placed[number] else new_name(samples.ids[number], path)
             parts = (folder_name(top) if splits and top else "", "" if label is None else folders[label], rest)
             found[number] = taken.take(posixpath.join(*parts))
     return found
+
+
+def _rest(path: str, splits: bool) -> str:  # noqa: FBT001
+    """A path without its split and class folders."""
+    parts = path.split("/")
+    return "/".join(parts[1 + splits :] or parts[-1:])
 
 
 def _texts(dataset: Dataset, column: str) -> list[str | None]:
