@@ -4,7 +4,8 @@
     subject  = a code ("label_noise.likely_wrong"), a decision ("dropped", "relabelled", "review", "kept"), or a figure
     operator = ">" | ">=" | "<" | "<="
 
-A code or a decision counts samples; with "%" it is their share of all samples. The condition states what must not be.
+A code or a decision counts samples; with "%" it is their share of all samples. A name that is both a code and a figure is
+the code. The condition states what must not be.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Gate:
     operator: str
     limit: float
     percent: bool
+    of_figure: bool = False
 
     def record(self, samples: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> dict[str, Any]:
         """Whether it passed, the value that counted, and a sentence."""
@@ -58,7 +60,7 @@ class Gate:
         return values[key], key
 
     def _values(self, samples: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> dict[str | None, float]:
-        if self.subject in set(figures["figure"]):
+        if self.of_figure:
             frame = figures.frame().query("figure == @self.subject and of == 'raw' and scope == @wanted", local_dict={"self": self, "wanted": self.scope or "set"})
             return {key: float(value) * (100 if self.percent else 1) for key, value in zip(frame["key"], frame["value"], strict=True)}
         hit = self._hits(samples, findings, decisions)
@@ -85,7 +87,9 @@ def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str]) -
             f"gate {text!r} is not of the form `subject [in any class] > number[%]`, such as \"dropped in any class > 10%\"", where
         )
     subject = match["subject"]
+    codes, figures = list(codes), list(figures)
     known = [*codes, *figures, *DECIDED]
     if not fnmatch.filter(known, subject):
         raise ConfigError(f"gate {text!r}: nothing is called {subject!r}: {nearest(subject, known)}", where)
-    return Gate(text, subject, match["scope"], match["operator"], float(match["limit"]), bool(match["percent"]))
+    of_figure = not fnmatch.filter([*codes, *DECIDED], subject)
+    return Gate(text, subject, match["scope"], match["operator"], float(match["limit"]), bool(match["percent"]), of_figure)

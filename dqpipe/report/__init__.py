@@ -71,7 +71,7 @@ def record(
         "run": run,
         "failures": _failures(run.get("failures", [])),
     }
-    told["account"] = _numbers(joined, told, made=curated is not None)
+    told["account"] = _numbers(joined, told, made=curated is not None and all(gate["passed"] for gate in gates))
     told["account"] |= {"alerts": sentences.alerts(told), "said": sentences.said(told), "next": sentences.steps(told)}
     return plain(told)
 

@@ -1,0 +1,52 @@
+"""The contract as a test, over every built-in stage, and the README's table of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dqpipe import plan
+from dqpipe.engine import read
+from dqpipe.config import Config, Entry
+from dqpipe.plugins import Registry
+from dqpipe.stages import Augment, Decide, Stage
+from dqpipe.testing import check_stage, small_images
+
+ROOT = Path(__file__).parents[2]
+STAGES = ["diversity", "duplicate_rows", "duplicates", "embeddings", "expectations", "files", "image_quality", "label_noise", "outliers"]
+OPTIONS = {"expectations": {"expectations": [{"expectation": "expect_column_values_to_not_be_null", "column": "label", "severity": "error"}]}}
+
+
+def test_these_are_all(registry: Registry) -> None:
+    assert registry.broken == {}
+    assert registry.names(Stage) == STAGES
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) -> None:
+    if name == "duplicate_rows":
+        pd.DataFrame({"x": [1, 2, 1, 3] * 5, "label": ["a", "b"] * 10}).to_csv(tmp_path / "rows.csv", index=False)
+        source = str(tmp_path / "rows.csv")
+    else:
+        small_images(tmp_path / "images")
+        source = str(tmp_path / "images")
+    dataset = read(Config((), Entry("policy", registry.get(Decide, "policy")()), source=source), registry, source)
+    chosen = {cls.name: options for cls, options in plan.proposal(registry, dataset)} | {name: OPTIONS.get(name, {})}
+    stages = {other: registry.get(Stage, other)(**options) for other, options in chosen.items()}
+    needed = {need.split(".")[0] for need in stages[name].needs if "." in need}
+    while True:
+        more = {need.split(".")[0] for other in needed - {"media"} for need in stages[other].needs if "." in need} - needed
+        if not more:
+            break
+        needed |= more
+    check_stage(stages[name], after=[stages[other] for other in chosen if other in needed], source=source, registry=registry)
+
+
+def test_the_readme_lists_every_stage(registry: Registry) -> None:
+    found = {(cls, name): origin for (cls, name), origin in registry.origin.items() if cls in (Stage, Augment)}
+    rows = [f"| `{name}` | {registry.get(kind, name).summary()} | {origin} |" for (kind, name), origin in sorted(found.items(), key=lambda i: i[0][1])]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("<!-- stages -->")[1].split("<!-- /stages -->")[0].strip().split("\n")
+    assert table[2:] == rows
