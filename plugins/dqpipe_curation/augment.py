@@ -226,6 +226,6 @@ def _try(spec: dict[str, Any]) -> None:
         made = transform(image=np.ascontiguousarray(picture))["image"]
     except Exception as error:  # noqa: BLE001 (a transform may raise anything; it is named with what it said)
         raise ConfigError(f"{name} cannot be applied to a picture of 256 x 256 pixels: {type(error).__name__}: {error}") from None
-    if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.ndim != 3 or made.shape[2] != 3:
+    if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape[2:] != picture.shape[2:]:
         kind = f"{made.dtype} of shape {tuple(made.shape)}" if hasattr(made, "dtype") else type(made).__name__
         raise ConfigError(f"{name} makes {kind} and no picture (uint8, 3 channels): leave it to the training code")

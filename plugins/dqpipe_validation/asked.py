@@ -18,6 +18,8 @@ from dqpipe.errors import ConfigError, nearest
 
 SEVERITIES = {"info": "info", "warning": "warning", "error": "error", "critical": "error"}
 """Great Expectations' severities, and ours, as ours."""
+LONGEST = 60
+"""Characters of a value that is told in words."""
 _TYPE = ("type", "expectation", "expectation_type")
 _APART = (
     "kwargs",
@@ -62,7 +64,7 @@ class Asked:
         """What is expected, in words."""
         text = self.type.removeprefix("expect_").removeprefix("column_").replace("_", " ")
         given = {name: value for name, value in self.kwargs.items() if name not in (*_COLUMNS, "column_list", "condition_parser")}
-        return f"{text} ({', '.join(f'{name} {_short(value)}' for name, value in given.items())})" if given else text
+        return f"{text} ({', '.join(f'{name} {short(value)}' for name, value in given.items())})" if given else text
 
 
 def read(suite: str | None, listed: Iterable[Mapping[str, Any]]) -> list[Asked]:
@@ -149,6 +151,7 @@ def _conditioned(condition: object) -> list[str]:
     return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value as a text of bearable length."""
     text = str(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -83,8 +83,11 @@ class DuplicateRows(Stage):
 
 
 def _rows(samples: Samples, facts: Facts) -> pd.DataFrame:
-    """One row per sample, those to keep first: id, group, label, target (the label if it is a number), whether it leaks,
-    the first row of the group's latest split, its place among its copies and the first of them."""
+    """One row per sample, those to keep first.
+
+    `target` is the label if it is a number, `latest` the first row of the group's latest split, `place` the row's place
+    among its copies and `kept` the first of them.
+    """
     import pandas as pd
 
     labels = [label_text(label) for label in samples["label"]] if "label" in samples else [None] * len(samples)

@@ -18,7 +18,7 @@ import numpy as np
 from dqpipe.errors import ConfigError, StageError, listed, nearest
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.stages import Claim, Figure, Stage, extension, option
-from dqpipe_validation.asked import Asked, read
+from dqpipe_validation.asked import Asked, read, short
 from dqpipe_validation.proposal import propose
 
 if TYPE_CHECKING:
@@ -30,8 +30,11 @@ _FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of one expectation: the positions of failing rows (None where it judges no single rows), their share
-    of the judged rows, and the observed value of an aggregate."""
+    """What came of one expectation.
+
+    `rows` are the positions of failing rows, None where it judges no single rows; `share` is theirs of the judged rows;
+    `observed` is the value of an aggregate.
+    """
 
     asked: Asked
     success: bool
@@ -170,7 +173,7 @@ def _configuration(asked: Asked, place: int) -> Any:  # noqa: ANN401 (an Expecta
         known = list_registered_expectation_implementations()
         raise ConfigError(f"Great Expectations knows no {asked.type!r}: {nearest(asked.type, known)}") from None
     except (GreatExpectationsError, ValueError, TypeError) as error:
-        problems = getattr(error, "errors", lambda: [])()
+        problems: list[dict[str, Any]] = getattr(error, "errors", list)()
         said = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems] or [str(error)]
         raise ConfigError(f"{asked.type}: {listed(dict.fromkeys(said), 5)}") from None
     return configuration
@@ -218,7 +221,7 @@ def _claims(outcome: Outcome, samples: Samples, frame: pd.DataFrame) -> pd.DataF
 
 
 def _texts(name: str, values: pd.Series) -> list[str]:
-    """ "fare is 7" for each value; each text is made once for all the rows that have it."""
+    """What each value is, in words; each text is made once for all the rows that have it."""
     if values.dtype == object:  # lists cannot be told apart by their hash
         return [f"{name} is {_told(value)}" for value in values]
     codes, different = values.factorize(use_na_sentinel=True)
@@ -248,5 +251,4 @@ def _told(value: object) -> str:
         return "empty"
     if _number(value):
         return f"{value:.6g}"
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return short(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))

@@ -47,7 +47,9 @@ def _of_role(name: str, column: pa.ChunkedArray) -> list[dict[str, Any]]:
 def _of_column(name: str, column: pa.ChunkedArray) -> list[dict[str, Any]]:
     if column.null_count == len(column):
         return []
-    found = [{"expectation": "values_to_not_be_null", "column": name, "severity": "warning"}] if not column.null_count else []
+    found: list[dict[str, Any]] = (
+        [{"expectation": "values_to_not_be_null", "column": name, "severity": "warning"}] if not column.null_count else []
+    )
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         ends = pc.min_max(column).as_py()
         low, high = float(ends["min"]), float(ends["max"])

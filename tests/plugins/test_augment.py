@@ -107,11 +107,11 @@ def test_both_forms_of_a_pipeline_make_the_same() -> None:
 
 
 def test_the_written_pipeline_can_be_used_for_training() -> None:
-    import albumentations as A
+    import albumentations
 
     written = json.loads(json.dumps(Augmentation().provenance()))
-    assert written["pipeline"]["__version__"] == A.__version__
-    made = A.from_dict(written["pipeline"])(image=picture().pixels)["image"]
+    assert written["pipeline"]["__version__"] == albumentations.__version__
+    made = albumentations.from_dict(written["pipeline"])(image=picture().pixels)["image"]
     assert (made.dtype, made.shape) == (np.uint8, (12, 20, 3))
 
 

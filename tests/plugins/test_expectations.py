@@ -158,7 +158,7 @@ def test_no_expectation_and_no_suite_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_expectation_that_raises_is_an_error_and_not_a_failure() -> None:
-    with pytest.raises(StageError, match="color_between: .*same type"):
+    with pytest.raises(StageError, match=r"color_between: .*same type"):
         found({"expectation": "values_to_be_between", "column": "color", "min_value": 0})
 
 
