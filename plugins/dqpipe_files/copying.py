@@ -1,5 +1,7 @@
 """Files of a dataset to another folder: checked first, then copied or linked; sources are never changed."""
 
+# names stay as the system gives them; Path would make an object of each
+# ruff: noqa: PTH103, PTH110, PTH114, PTH115, PTH116, PTH120, PTH211
 from __future__ import annotations
 
 import os
@@ -39,12 +41,17 @@ def copy(pairs: Sequence[Pair], root: str, folder: Path, *, link: bool, tables: 
         _check_space(folder, _bytes_needed(sources, folder, link=link) + tables)
         made: set[str] = set()
         for source, (_, place) in zip(sources, pairs, strict=True):
-            target = media_path(str(folder), place)
+            target = below(folder, place)
             parent = os.path.dirname(target)
             if parent not in made:
                 os.makedirs(parent, exist_ok=True)
                 made.add(parent)
             _put(source, target, link=link)
+
+
+def below(folder: Path, place: str) -> str:
+    """A place below a folder, as `open` takes it."""
+    return media_path(path_text(str(folder)), place)
 
 
 def _bytes_needed(sources: Sequence[str], folder: Path, *, link: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.model import Dataset, media_path, path_text
+from dqpipe.model import Dataset
 from dqpipe_files.copying import copy, writing
 from dqpipe_files.records import is_new
 
@@ -56,8 +56,3 @@ def source_name(layout: Any) -> str:  # noqa: ANN401 (plain JSON values)
     """The name of the table that the dataset was read from; `data.parquet` if there is none, or if it is that of ours."""
     name = posixpath.basename(layout.get("source", ""))
     return name if name and name != MANIFEST else "data.parquet"
-
-
-def below(folder: Path, name: str) -> str:
-    """A path below a folder, as `open` takes it."""
-    return media_path(path_text(str(folder)), name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -49,7 +50,8 @@ class Records:
     @property
     def root(self) -> str:
         """The folder that relative paths of images start from."""
-        return os.path.normpath(os.path.join(os.path.dirname(self.file.path), os.path.expanduser(self.options.get("root", ""))))
+        root = str(Path(self.options.get("root", "")).expanduser())
+        return posixpath.normpath(posixpath.join(posixpath.dirname(self.file.path), root))
 
     def samples(self) -> pa.Table:
         """The samples in the order of the file."""
@@ -108,9 +110,13 @@ def some_exist(dataset: Dataset, column: str) -> None:
     """Raise DatasetError if no image of a manifest exists: then its folder is another one."""
     paths = [path for path in dataset.samples["media"] if path]
     probes = paths[:: max(1, len(paths) // PROBES)]
-    if not any(os.path.exists(media_path(dataset.root, path)) for path in probes):
+    if not any(_exists(media_path(dataset.root, path)) for path in probes):
         shown = listed(map(repr, probes), 3)
         raise DatasetError(f"no image of column {column!r} exists below {dataset.root} (looked for {shown}): set the reader's `root`")
+
+
+def _exists(path: str) -> bool:
+    return "\0" not in path and Path(path).exists()
 
 
 def _labels(samples: Samples) -> list[Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.model import Dataset, label_text, media_path
-from dqpipe_files.copying import writing
+from dqpipe.model import Dataset, label_text
+from dqpipe_files.copying import below, writing
 from dqpipe_files.curated import MANIFEST, bring, media_of, source_name, write_manifest
 from dqpipe_files.placing import Places, file_name, folders_of, new_name, safe
 from dqpipe_files.records import Records, is_new
@@ -26,7 +26,7 @@ def write_table(dataset: Dataset, folder: Path, files: str) -> None:
     name, inner = source_name(dataset.layout), _inner(dataset, records)
     references = bring(dataset, _places(dataset, name, inner), folder, files)
     cells = [_cell(media, reference, inner) for media, reference in zip(media_of(dataset), references, strict=True)]
-    target = media_path(str(folder), name)
+    target = below(folder, name)
     with writing(folder):
         if records is None:
             pq.write_table(_frame(dataset, cells), target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +135,7 @@ def is_images(column: pa.ChunkedArray) -> bool:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return False
     values = [value for value in column.slice(0, 1000).to_pylist() if value]
-    fitting = sum(os.path.splitext(value)[1].lower() in IMAGES for value in values)
+    fitting = sum(posixpath.splitext(value)[1].lower() in IMAGES for value in values)
     return bool(values) and fitting >= 0.9 * len(values)
 
 

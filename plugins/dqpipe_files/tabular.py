@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
+import posixpath
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 import pyarrow as pa
@@ -30,14 +31,14 @@ Cells = Mapping[str, Mapping[int, Any]]
 def kind_of(path: str) -> str:
     """The kind of table in a file, by its extension; "" if it is none. CSV and JSON lines may end in .gz."""
     name = path.lower().removesuffix(".gz")
-    kind = KINDS.get(os.path.splitext(name)[1], "")
+    kind = KINDS.get(posixpath.splitext(name)[1], "")
     return "" if kind == "parquet" and path.lower().endswith(".gz") else kind
 
 
 def open_file(path: str, mode: str, encoding: str | None = None, newline: str | None = None) -> IO[Any]:
     """Open a file that is packed if its name ends in .gz; what is packed does not hold the time."""
     if not path.lower().endswith(".gz"):
-        return open(path, mode, encoding=encoding, newline=newline)
+        return Path(path).open(mode, encoding=encoding, newline=newline)
     if "w" not in mode:
         return cast("IO[Any]", gzip.open(path, mode if "b" in mode else mode + "t", encoding=encoding, newline=newline))
     packed = gzip.GzipFile(filename=path, mode="wb", mtime=0)

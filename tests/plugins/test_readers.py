@@ -23,10 +23,9 @@ from dqpipe.model import Dataset, media_path, path_text
 def make(root: Path, *names: str) -> Path:
     """Small files below a folder, each with its own name as content."""
     for name in names:
-        path = os.path.join(root, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(os.fsencode(name))
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.fsencode(name))
     return root
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -50,7 +50,7 @@ class DataFrame(Reader):
         layout = {"roles": dict(columns.roles), "own": dict(columns.own), "types": types}
         if "media" not in samples:
             return Dataset(samples, "", self.name, layout)
-        dataset = Dataset(samples, path_text(os.path.abspath(os.path.expanduser(self.root))), self.name, layout)
+        dataset = Dataset(samples, path_text(str(Path(self.root).expanduser().absolute())), self.name, layout)
         some_exist(dataset, columns.roles["media"])
         return dataset
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,9 @@ class ImageFolder(Reader):
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset of a folder; it has no columns, so no roles. Raises DatasetError if it cannot be read or has no file."""
-        root = os.path.abspath(Path(source).expanduser())
-        if not os.path.isdir(root):
-            raise DatasetError(f"{path_text(root)} is not a folder" if os.path.exists(root) else f"there is no folder {path_text(root)}")
+        root = str(Path(source).expanduser().absolute())
+        if not Path(root).is_dir():
+            raise DatasetError(f"{path_text(root)} is not a folder" if Path(root).exists() else f"there is no folder {path_text(root)}")
         if any(roles.values()):
             raise DatasetError(f"an image folder has no columns to give the roles {listed(roles)} to: leave `roles` out")
         walk = Walk(root).run()
@@ -64,7 +65,7 @@ class ImageFolder(Reader):
         samples = []
         for file in walk.files:
             parts = file.split("/")
-            stem, extension_ = os.path.splitext(parts[-1].lower())
+            stem, extension_ = posixpath.splitext(parts[-1].lower())
             if len(parts) <= depth and (extension_ in self.sidecars or (not extension_ and stem in PAPERS)):
                 walk.skip(file, "describes the data and is no sample")
             else:

@@ -46,5 +46,5 @@ class Manifest(Reader):
         """The dataset of a manifest. Raises DatasetError, also if no image of it exists: then `root` is wrong."""
         if not isinstance(source, (str, os.PathLike)):
             raise DatasetError(f"a manifest is read from the path of a file, not from {type(source).__name__}")
-        path = os.path.abspath(Path(source).expanduser())
+        path = str(Path(source).expanduser().absolute())
         return Records.find(path, roles, media=True, options=self.options()).dataset()

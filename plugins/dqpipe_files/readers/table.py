@@ -37,5 +37,5 @@ class Table(Reader):
         """The dataset of a table; with the role `media` given, that of a manifest. Raises DatasetError."""
         if not isinstance(source, (str, os.PathLike)):
             raise DatasetError(f"a table is read from the path of a file, not from {type(source).__name__}")
-        path = os.path.abspath(Path(source).expanduser())
+        path = str(Path(source).expanduser().absolute())
         return Records.find(path, roles, media=bool(roles.get("media")), options=self.options()).dataset()

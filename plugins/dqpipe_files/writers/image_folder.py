@@ -51,7 +51,7 @@ def places(dataset: Dataset) -> list[str | None]:
     return found
 
 
-def _rest(path: str, splits: bool) -> str:  # noqa: FBT001
+def _rest(path: str, splits: bool) -> str:
     """A path without its split and class folders."""
     parts = path.split("/")
     return "/".join(parts[1 + splits :] or parts[-1:])
