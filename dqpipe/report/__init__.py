@@ -14,7 +14,7 @@ import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,6 @@ import pyarrow.compute as pc
 
 from dqpipe.model import DECISIONS, SEVERITIES, Decisions, Facts, Figures, Findings, Samples
 from dqpipe.report import examples, sentences, tally
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SCHEMA = "dqpipe.report/1"
 KEYS = 100
@@ -164,26 +161,29 @@ def _classes_after(told: Mapping[str, Any]) -> Iterable[str]:
 
 def _figures(figures: Figures) -> list[dict[str, Any]]:
     """Figures by name and scope; of each key the raw and the curated value; at most KEYS keys, those that changed most."""
-    if not len(figures):
-        return []
-    frame = figures.frame()
-    frame["of"] = frame["of"].fillna("raw") if "of" in frame else "raw"
-    frame["key"] = frame["key"].fillna("") if "key" in frame else ""
-    found = []
-    for (name, scope), part in frame.groupby(["figure", "scope"], sort=True):
-        values = part.pivot_table(index="key", columns="of", values="value", aggfunc="first")
-        change = (values["curated"] - values["raw"]).abs() if {"raw", "curated"} <= set(values.columns) else values.iloc[:, 0] * 0
-        ranked = change.fillna(0).sort_values(ascending=False, kind="stable").index[:KEYS]
-        keys = list(ranked) or sorted(part["key"].unique())[:KEYS]
-        told = part[part["key"].isin(keys)]
-        found.append({"figure": name, "scope": scope, "total": part["key"].nunique(), "rows": _keyed(told, keys)})
-    return found
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in figures.table.to_pylist():
+        keys = found.setdefault((row["figure"], row["scope"]), {})
+        told = {name: row[name] for name in ("value", "low", "high", "detail") if name in row}
+        keys.setdefault(row.get("key") or "", {})[row.get("of") or "raw"] = plain(told)
+    return [
+        {"figure": name, "scope": scope, "total": len(keys), "rows": [_keyed(key, keys[key]) for key in _most_changed(keys)]}
+        for (name, scope), keys in sorted(found.items())
+    ]
 
 
-def _keyed(part: pd.DataFrame, keys: Sequence[str]) -> list[dict[str, Any]]:
-    columns = [name for name in ("value", "low", "high", "detail") if name in part]
-    rows = {(row["key"], row["of"]): {name: row[name] for name in columns} for row in part.to_dict("records")}
-    return [{"key": key or None, "raw": rows.get((key, "raw")), "curated": rows.get((key, "curated"))} for key in sorted(keys)]
+def _keyed(key: str, of: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": key or None, "raw": of.get("raw"), "curated": of.get("curated")}
+
+
+def _most_changed(keys: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The keys to list, sorted: those whose curated value is farthest from the raw one."""
+
+    def change(key: str) -> float:
+        values = [keys[key].get(of, {}).get("value") for of in ("raw", "curated")]
+        return 0.0 if None in values else abs(values[1] - values[0])
+
+    return sorted(sorted(keys, key=lambda key: (-change(key), key))[:KEYS])
 
 
 def _failures(failures: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 FEW = 5
-PLURALS = {"class": "classes", "is": "are", "was": "were", "carries": "carry", "has": "have", "concerns": "concern"}
+PLURALS = {"class": "classes", "is": "are", "was": "were", "carries": "carry", "has": "have", "concerns": "concern", "needs": "need"}
 
 
 def many(number: int, word: str) -> str:
@@ -159,7 +159,7 @@ def _classes(record: Mapping[str, Any]) -> list[str]:
         told.append(f"{many(n, 'class')} {plural(n, 'has')} no sample left: {names}.")
     if hardest and hardest["dropped"] and record["account"]["classes"] > 1:
         share = hardest["dropped"] / hardest["before"]
-        told.append(f"The class that lost the largest share is {hardest['name']}: {hardest['dropped']:,} of {hardest['before']:,} ({share:.0%}).")
+        told.append(f"The class that lost the largest share is {hardest['name']}: {hardest['dropped']:,} of {hardest['before']:,} ({100 * share:.0f} %).")
     return told
 
 
@@ -176,14 +176,19 @@ def steps(record: Mapping[str, Any]) -> list[str]:
     if any(not gate["passed"] for gate in record["gates"]):
         told.append("Look at what the failed gates count, then change the data, the policy or the gate and run again: nothing is measured twice.")
     if n := numbers["review"]:
-        told.append(f"Look at the {many(n, 'sample')} put up for review: report.html shows the strongest, ledger.parquet has {'it' if n == 1 else 'all'}.")
+        told.append(f"Look at {_these(n, 'sample')} put up for review: report.html shows the strongest findings, ledger.parquet has all.")
     if n := numbers["relabelled"]:
-        told.append(f"Check some of the {many(n, 'new label')} before you train: a suggestion can be wrong.")
-    if record["classes"]["emptied"]["total"]:
-        told.append("Decide whether the classes without samples should go, or need new data.")
+        checked = "the new label" if n == 1 else f"some of {_these(n, 'new label')}"
+        told.append(f"Check {checked} before you train: a suggestion can be wrong.")
+    if n := record["classes"]["emptied"]["total"]:
+        told.append(f"Decide whether the {plural(n, 'class')} without samples should go, or {plural(n, 'needs')} new data.")
     if one := _one(record):
         told.append(f"Ask why a sample is where it is: dqpipe why {shlex.quote(one)}")
     return told
+
+
+def _these(number: int, word: str) -> str:
+    return f"the {word}" if number == 1 else f"the {many(number, word)}"
 
 
 def _one(record: Mapping[str, Any]) -> str:

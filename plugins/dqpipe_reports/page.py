@@ -27,7 +27,7 @@ def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(loader=PackageLoader("dqpipe_reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"n": number, "share": share, "sig": significant, "seconds": seconds, "anchor": anchor, "linked": linked, "short": short, "json": as_json}
+    made.filters |= {"n": number, "share": share, "sig": significant, "seconds": seconds, "signed": signed, "anchor": anchor, "linked": linked, "short": short, "json": as_json}
     made.globals |= {"many": many, "plural": plural, "percent_of": percent_of}
     return made
 
@@ -50,12 +50,19 @@ def share(value: float | None) -> str:
     """A share as a percentage that is 0 % or 100 % only if it is exactly that."""
     if value is None:
         return "–"
+    if value < 0:
+        return f"-{share(-value)}"
     percent = 100 * value
     for digits in (0, 1, 2):
         text = f"{percent:.{digits}f}"
         if (float(text) not in (0.0, 100.0)) or percent in (0.0, 100.0):
             return f"{text} %"
     return "< 0.01 %" if percent < 50 else "> 99.99 %"  # noqa: PLR2004
+
+
+def signed(text: str) -> str:
+    """A change as text with its sign, a true minus sign included."""
+    return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text if text == "0" else f"+{text}"
 
 
 def seconds(value: float | None) -> str:

@@ -15,7 +15,7 @@ class Account(Section):
 
     name = "account"
     order = 100
-    title = "The account"
+    title = "Account"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """The sentences of the record, a bar drawn to scale, and the gates."""

@@ -8,6 +8,7 @@ from typing import Any
 from dqpipe.stages import Section, extension
 from dqpipe_reports.page import render
 
+COLUMNS = {"dropped": "Dropped", "held": "Held", "away": "Away", "into": "Into", "added": "New", "review": "Review", "marked": "Marked"}
 SHOWN = 30
 """Rows that are seen at once; the others unfold."""
 
@@ -23,5 +24,11 @@ class Classes(Section):
     def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """One table for each of class, split and group that the dataset has."""
         tables = [(word, record[key]) for word, key in (("class", "classes"), ("split", "splits"), ("group", "groups"))]
-        tables = [(word, table) for word, table in tables if table["rows"]]
+        tables = [(word, table, columns(table)) for word, table in tables if table["rows"]]
         return render("classes.html", tables=tables, shown=SHOWN) if tables else ""
+
+
+def columns(table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The columns that are not zero in every row; what was dropped always stands."""
+    rows = [*table["rows"], *([table["others"]] if table["others"] else [])]
+    return [(name, word) for name, word in COLUMNS.items() if name == "dropped" or any(row[name] for row in rows)]

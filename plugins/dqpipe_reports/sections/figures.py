@@ -15,7 +15,7 @@ class Numbers(Section):
 
     name = "figures"
     order = 500
-    title = "Diversity and other figures"
+    title = "Diversity and figures"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """The figures of the whole set in one table, those of classes, splits and groups below, unfolding."""

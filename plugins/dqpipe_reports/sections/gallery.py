@@ -8,6 +8,9 @@ from typing import Any
 from dqpipe.stages import Section, extension
 from dqpipe_reports.page import render
 
+FEW = 6
+"""Examples of a claim that are seen at once; the others unfold. page.css knows it as well."""
+
 
 @extension
 class Gallery(Section):
@@ -15,7 +18,7 @@ class Gallery(Section):
 
     name = "examples"
     order = 400
-    title = "The strongest examples"
+    title = "Strongest examples"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """Pictures where the dataset has media, else rows; the gravest claims first."""
@@ -24,7 +27,7 @@ class Gallery(Section):
         rows.sort(key=lambda row: rank[row["severity"]])  # stable: stages stay in the order of the plan
         told = [row | {"examples": record["examples"][row["code"]]} for row in rows]
         template = "gallery.html" if record["account"]["media"] else "rows.html"
-        return render(template, codes=told, peers=record["peers"], thumbnail=thumbnail, decisions=_decisions(told)) if told else ""
+        return render(template, codes=told, peers=record["peers"], thumbnail=thumbnail, few=FEW, decisions=_decisions(told)) if told else ""
 
 
 def _decisions(codes: list[dict[str, Any]]) -> list[str]:

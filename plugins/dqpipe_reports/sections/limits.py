@@ -17,7 +17,7 @@ class Limits(Section):
 
     name = "limits"
     order = 600
-    title = "Where the limits lie"
+    title = "Limits"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """A histogram for each fact, those with limits first, the others unfolding; every bar starts at zero."""

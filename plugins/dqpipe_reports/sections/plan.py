@@ -15,7 +15,7 @@ class Plan(Section):
 
     name = "plan"
     order = 900
-    title = "How it was done"
+    title = "Plan"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """Stages with options, timings with bars, versions; the whole configuration unfolds."""

@@ -10,6 +10,17 @@
     button.addEventListener("click", () => { rows.hidden = false; button.hidden = true; });
   }
 
+  // Galleries show the first examples; a filter that is set shows every one that fits.
+  const folds = all("[data-more]").map((button) => ({ button, kind: button.closest("[data-kind]"), open: false }));
+  const fold = (all_shown) => {
+    for (const { button, kind, open } of folds) {
+      kind.classList.toggle("folded", !open && !all_shown);
+      button.hidden = open || all_shown;
+    }
+  };
+  for (const item of folds) item.button.addEventListener("click", () => { item.open = true; fold(false); });
+  fold(false);
+
   // Filters over the examples; their state stands in the address, so that a view can be kept.
   const form = document.querySelector(".filters");
   if (form) {
@@ -30,6 +41,7 @@
       for (const kind of all("[data-kind]")) kind.hidden = !kind.querySelector("[data-example]:not([hidden])");
       output.textContent = shown === examples.length ? `${shown} examples` : `${shown} of ${examples.length} examples`;
       empty.hidden = shown > 0;
+      fold(fields.some((field) => field.value));
     };
 
     const remember = () => {
@@ -72,6 +84,10 @@
     opened = all("details:not([open])");
     for (const details of opened) details.open = true;
     for (const body of all("tbody.more")) body.hidden = false;
+    fold(true);
   });
-  window.addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
+  window.addEventListener("afterprint", () => {
+    for (const details of opened) details.open = false;
+    fold(false);
+  });
 })();
