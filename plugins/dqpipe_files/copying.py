@@ -24,6 +24,8 @@ def writing(folder: Path) -> Iterator[None]:
     """Whatever the system says against writing below a folder, as an OutputError that names it."""
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise OutputError(f"{folder}: {error.object[error.start]!r} cannot be written as {error.encoding}: set the reader's `encoding`") from None
     except (OSError, shutil.Error) as error:
         name = path_text(os.fsdecode(getattr(error, "filename", None) or folder))
         raise OutputError(f"{name} cannot be written: {getattr(error, 'strerror', None) or error}") from None

@@ -7,6 +7,7 @@ import io
 import json
 import posixpath
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,8 +53,12 @@ def _reading(path: str, encoding: str = "") -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path_text(path)} is not {encoding} ({error.reason} at byte {error.start}): set `encoding`") from None
-    except pa.ArrowInvalid as error:
-        raise DatasetError(f"{path_text(path)} is no Parquet file: {error}") from None
+    except UnicodeEncodeError as error:
+        raise DatasetError(f"{path_text(path)} holds {error.object[error.start]!r}, which is no valid text") from None
+    except LookupError as error:
+        raise DatasetError(f"{path_text(path)}: {error}: set `encoding`") from None
+    except pa.ArrowException as error:
+        raise DatasetError(f"{path_text(path)} is no Parquet file that can be read: {error}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path_text(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -73,9 +78,9 @@ class CsvFile:
         """How this file is written: a byte order mark, its line ends, and the delimiter that its first line has most of."""
         with _reading(path), open_file(path, "rb") as file:
             head = file.read(65536)
+            first = head.decode(encoding, "replace").split("\n")[0]
         if head.startswith(b"\xef\xbb\xbf") and encoding.lower().replace("-", "") == "utf8":
             encoding = "utf-8-sig"
-        first = head.decode(encoding, "replace").split("\n")[0]
         if not delimiter:
             delimiter = "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else max(DELIMITERS, key=first.count)
         return cls(path, encoding, delimiter, "\r\n" if first.endswith("\r") else "\n")
@@ -138,7 +143,8 @@ class JsonlFile:
         """All the rows, or the first ones; a key that a line does not have is null."""
         records = self._records(rows)
         names = list(dict.fromkeys(name for record in records for name in record))
-        return _named(self.path, names, [_array([record.get(name) for record in records]) for name in names])
+        with _reading(self.path, self.encoding):
+            return _named(self.path, names, [_array([record.get(name) for record in records]) for name in names])
 
     def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
         """Write these rows in the file's own order, with the changed values, then the extra rows."""
@@ -147,7 +153,7 @@ class JsonlFile:
             for row, value in column.items():
                 records[row][name] = value
         more = [{name: value for name, value in row.items() if value is not None} for row in extra]
-        with open_file(target, "w", self.encoding, "\n") as file:
+        with open_file(target, "w", self.encoding.removesuffix("-sig"), "\n") as file:
             for record in [*(records[row] for row in rows), *more]:
                 file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
 
@@ -199,7 +205,7 @@ def find(path: str, encoding: str = "utf-8", delimiter: str = "") -> TableFile:
         raise DatasetError(f"{path_text(path)} is no table that can be read: its extension should be one of {listed(KINDS)}")
     if kind == "csv":
         return CsvFile.find(path, encoding, delimiter)
-    return JsonlFile(path, encoding) if kind == "jsonl" else ParquetFile(path)
+    return JsonlFile(path, "utf-8-sig" if encoding == "utf-8" else encoding) if kind == "jsonl" else ParquetFile(path)
 
 
 def cell_text(value: object) -> str:
@@ -244,7 +250,7 @@ def _array(values: list[Any]) -> pa.Array:
 
 
 def _named(path: str, names: Sequence[str], arrays: Sequence[Any]) -> pa.Table:
-    twice = sorted({name for name in names if list(names).count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DatasetError(f"{path_text(path)}: a column stands twice: {listed(twice, 5)}")
     return pa.Table.from_arrays(list(arrays), names=list(names))

@@ -251,6 +251,7 @@ def test_csv_of_other_lands(tmp_path: Path) -> None:
         ("t.csv.gz", b"not packed", "cannot be read"),
         ("t.jsonl", b'{"a": 1}\n{', "line 2: not JSON"),
         ("t.jsonl", b"[1]\n", "a JSON object is wanted, not list"),
+        ("t.jsonl", b'{"a": "\\ud800"}\n', "no valid text"),
         ("t.parquet", b"PAR1", "is no Parquet file"),
         ("t.xlsx", b"", "is no table that can be read"),
     ],
@@ -259,6 +260,13 @@ def test_broken_tables_are_refused_with_the_reason(tmp_path: Path, name: str, co
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match=reason):
         Table().read(tmp_path / name, {})
+
+
+def test_an_encoding_is_an_option(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("name\ncafé\n".encode("latin-1"))
+    assert column(Table(encoding="latin-1").read(tmp_path / "t.csv", {}), "name") == ["café"]
+    with pytest.raises(DatasetError, match="unknown encoding: lattin"):
+        Table(encoding="lattin").read(tmp_path / "t.csv", {})
 
 
 def test_manifest_paths_are_ids_and_rows_tell_repeated_ones_apart(tmp_path: Path) -> None:

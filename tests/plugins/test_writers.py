@@ -236,6 +236,13 @@ def test_a_packed_table_is_the_same_whenever_it_is_written(tmp_path: Path) -> No
     assert (tmp_path / "one/t.csv.gz").read_bytes()[4:8] == b"\0\0\0\0"
 
 
+def test_a_label_that_the_encoding_cannot_write_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("name,label\ncafé,a\n".encode("latin-1"))
+    data = Table(encoding="latin-1").read(tmp_path / "t.csv", {})
+    with pytest.raises(OutputError, match="'日' cannot be written as latin-1"):
+        WriteTable().write(curated(data, {"row-0000000": "日"}), tmp_path / "out", "copy")
+
+
 def test_types_and_metadata_of_parquet_come_back(tmp_path: Path) -> None:
     frame = pd.DataFrame({"key": [3, 1, 2], "label": pd.Categorical(["x", "y", "x"]), "when": pd.Timestamp("2024-01-01", tz="UTC")})
     frame.to_parquet(tmp_path / "t.parquet")

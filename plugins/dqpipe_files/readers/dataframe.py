@@ -70,7 +70,7 @@ def _arrow(frame: pd.DataFrame) -> pa.Table:
     for number, name in enumerate(names):
         try:
             arrays.append(pa.array(frame.iloc[:, number], from_pandas=True))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError) as error:
             raise DatasetError(f"column {name!r} of the DataFrame does not hold values of one type: {error}") from None
     return pa.Table.from_arrays(arrays, names=names)
 
