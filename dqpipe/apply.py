@@ -41,15 +41,15 @@ def decide(policy: Decide, samples: Samples, findings: Findings, readable: np.nd
 def kept(dataset: Dataset, decisions: Decisions, *, hold: bool) -> Dataset:
     """The dataset without what was dropped (and what is held for review), with new labels, before anything is added."""
     gone = {"drop", "review"} if hold else {"drop"}
-    rows = np.flatnonzero([decision not in gone for decision in decisions["decision"]])
+    decided, new_labels = decisions["decision"], decisions["new_label"]
+    rows = np.flatnonzero([decision not in gone for decision in decided])
     table = dataset.samples.table.take(pa.array(rows))
     if "label" in dataset.samples:
         kind = table.schema.field("label").type
         labels = table.column("label").to_pylist()
         for at, row in enumerate(rows):
-            new = decisions["new_label"][row]
-            if decisions["decision"][row] == "relabel" and new is not None:
-                labels[at] = label_from_text(new, kind)
+            if decided[row] == "relabel" and new_labels[row] is not None:
+                labels[at] = label_from_text(new_labels[row], kind)
         table = table.set_column(table.column_names.index("label"), "label", pa.array(labels, kind))
     for name in ("parent", "made_by"):
         table = table.append_column(name, pa.nulls(len(rows), pa.string()))
@@ -73,6 +73,7 @@ def plan_samples(entry_name: str, augment: Augment, dataset: Dataset, decisions:
     parents = dataset.samples.take(training)
     recipes = augment.plan(parents, _seeds(parents, entry_name, seed)) if len(parents) else []
     rows = {sample: row for row, sample in enumerate(parents.ids)}
+    media = parents["media"]
     unknown = [recipe.parent for recipe in recipes if recipe.parent not in rows]
     if unknown:
         raise StageError(entry_name, "plan", f"it names {unknown[0]!r} as a parent, which is not a kept training sample")
@@ -80,7 +81,7 @@ def plan_samples(entry_name: str, augment: Augment, dataset: Dataset, decisions:
     made = [{**dict(augment.provenance()), "copy": r.copy, "seed": r.seed} for r in recipes]
     ids = _new_ids(recipes, entry_name, set(dataset.samples.ids))
     paths = [str(folder / f"{digest(sample)}.png") for sample in ids]
-    items = [(recipe, parents["media"][rows[recipe.parent]], path) for recipe, path in zip(recipes, paths, strict=True)]
+    items = [(recipe, media[rows[recipe.parent]], path) for recipe, path in zip(recipes, paths, strict=True)]
     new = {"id": ids, "media": paths, "content": [None] * len(ids), "parent": [r.parent for r in recipes],
            "made_by": [json.dumps(m, sort_keys=True, default=str) for m in made]}  # fmt: skip
     for name, values in new.items():

@@ -193,7 +193,8 @@ class Run:
         if found is not None:
             return found
         samples, root = self.raw.samples, self.raw.dataset.root
-        order = sorted(range(len(samples)), key=lambda row: hashlib.blake2b(f"{self.config.seed} {samples.ids[row]}".encode(), digest_size=8).digest())
+        ids = samples.ids
+        order = sorted(range(len(samples)), key=lambda row: hashlib.blake2b(f"{self.config.seed} {ids[row]}".encode(), digest_size=8).digest())
         chosen = [row for row in order if _readable(samples, row, root, self.plan.decoders)][:LEARN_FROM] if self.raw.dataset.has_media else order[:LEARN_FROM]
         subset = samples.take(np.sort(np.array(chosen, dtype=np.int64)))
         with measuring.one_thread(RELATE_THREADS):
@@ -209,8 +210,9 @@ class Run:
         index = {} if self.rehash else self.store.index()
         contents, stats = measuring.stat_contents(dataset.root, samples["media"], index, self.store.scanned_ns())
         given = samples["content"]
-        rows = row_contents(samples) if any(m is None for m in samples["media"]) else None
-        return [g or (rows[i] if rows is not None and samples["media"][i] is None else c) for i, (g, c) in enumerate(zip(given, contents, strict=True))], stats
+        media = samples["media"]
+        rows = row_contents(samples) if any(m is None for m in media) else contents
+        return [g or (c if m is not None else r) for g, c, m, r in zip(given, contents, media, rows, strict=True)], stats
 
     def _waiting(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None]) -> np.ndarray:
         """Rows with anything left to do: content unknown, not yet judged readable, or facts missing."""

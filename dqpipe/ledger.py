@@ -39,11 +39,11 @@ def ledger(samples: Samples, added: Samples | None, findings: Findings, decision
     if added is not None and len(added):
         known = pd.concat([known, _known(added).assign(decision="keep")], ignore_index=True)
     found = findings.frame()
-    found["stage"] = found["code"].str.rpartition(".")[0]
+    found["stage"] = [code.rpartition(".")[0] for code in found["code"]]
     versions = {s["name"]: s["version"] for s in stages}
     plugins = {s["name"]: s["plugin"] for s in stages}
-    found["stage_version"] = found["stage"].map(versions).astype("Int64")
-    found["plugin"] = found["stage"].map(plugins)
+    found["stage_version"] = pd.array([versions.get(stage) for stage in found["stage"]], "Int64")
+    found["plugin"] = [plugins.get(stage) for stage in found["stage"]]
     # A null id would match every other null id in a merge: findings about the whole dataset are appended instead.
     of_samples = known.merge(found[found["id"].notna()], on="id", how="left")
     whole = pd.concat([of_samples, found[found["id"].isna()]], ignore_index=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
-from dqpipe.errors import ConfigError
+from dqpipe.errors import ConfigError, StageError
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,30 @@ class Processes:
         if count <= 1:
             yield from Serial().map(function, items, names)
             return
-        from joblib.externals.loky import get_reusable_executor
-
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        pool = get_reusable_executor(max_workers=count, timeout=60, env=threads)
+        pool = worker_pool(count)
         futures = [pool.submit(function, item) for item in items]
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenExecutor as error:
+            raise died(names[0]) from error
         except BaseException:
             pool.shutdown(wait=False, kill_workers=True)
             raise
+
+
+def worker_pool(count: int) -> Any:  # noqa: ANN401 (a concurrent.futures.Executor)
+    """The worker processes of this process: the ones at hand, or new ones if there are none, others, or dead ones."""
+    from joblib.externals.loky import get_reusable_executor
+
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return get_reusable_executor(max_workers=count, timeout=60, env=threads)
+
+
+def died(name: str) -> StageError:
+    """The error of work whose worker process died under it."""
+    reason = "a worker process died: it was killed, by the system where memory ran out"
+    return StageError(name.split(" ")[0], "a worker process", reason, "what was measured is kept; try fewer workers (--executor processes:1) or smaller shards")
 
 
 def cores() -> int:

@@ -9,11 +9,10 @@ Its size is bounded by the plan, not by the dataset. The same input gives the sa
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -106,8 +105,8 @@ def _counts(joined: tally.Joined, stages: Iterable[Mapping[str, Any]]) -> dict[s
         codes = [_row(code, claims.get(code, {}), left.pop(code, None)) for code in own]
         if codes:
             told.append({"stage": stage["name"], "summary": stage.get("summary", ""), "codes": codes})
-    for name in dict.fromkeys(code.partition(".")[0] for code in left):
-        told.append({"stage": name, "summary": "", "codes": [_row(c, {}, row) for c, row in left.items() if c.partition(".")[0] == name]})
+    others = {name: [_row(c, {}, row) for c, row in left.items() if c.partition(".")[0] == name] for name in (code.partition(".")[0] for code in left)}
+    told += [{"stage": name, "summary": "", "codes": codes} for name, codes in others.items()]
     return {"stages": told, "severities": dict(zip(SEVERITIES, n, strict=True)), "findings": len(joined.findings)}
 
 
@@ -198,19 +197,20 @@ def _failures(failures: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:  # noqa: ANN401 (anything in, JSON values out)
     """A value as JSON values: NaN and infinity become null, long lists and texts are cut, what is unknown becomes text."""
-    if value is None or isinstance(value, bool | int):
-        return value
     if isinstance(value, np.generic | enum.Enum):
         return plain(value.item() if isinstance(value, np.generic) else value.value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, str):
-        return value if len(value) <= MOST_LETTERS else value[:MOST_LETTERS] + "…"
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         items = sorted(value, key=repr) if isinstance(value, set | frozenset) else list(value)
         return [plain(item) for item in items[:MOST_ITEMS]]
-    if isinstance(value, datetime.datetime | datetime.date):
-        return value.isoformat()
-    return str(value) if isinstance(value, PurePath) else repr(value)
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str | float | bool | None:  # noqa: ANN401
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    text = value.isoformat() if isinstance(value, dt.datetime | dt.date) else str(value)
+    return text if len(text) <= MOST_LETTERS else text[:MOST_LETTERS] + "…"

@@ -22,6 +22,8 @@ PEERS = 3
 """Sound samples of a class shown beside a label that is doubted."""
 CLASSES_WITH_PEERS = 60
 BINS = 40
+LEVELS = 3
+"""A code with more different thresholds than this has none that could be drawn as a line."""
 FACTS = 64
 COMPARED = 1000
 """Findings of a code that are looked at to see which fact it judged."""
@@ -183,7 +185,7 @@ def _limits(joined: Joined, facts: Facts, numeric: list[str]) -> dict[str, list[
     for number, code in enumerate(joined.codes):
         rows = np.flatnonzero(told & (joined.code == number))[:COMPARED]
         levels = np.unique(threshold[rows])
-        if not 1 <= len(levels) <= 3:
+        if not 1 <= len(levels) <= LEVELS:
             continue
         own = [name for name in numeric if name.startswith(code.partition(".")[0] + ".")]
         same = [name for name in own if _equal(facts, name, joined.at[rows], value[rows])]

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-FEW = 5
+FEW, LONG = 5, 100
 PLURALS = {"class": "classes", "is": "are", "was": "were", "carries": "carry", "has": "have", "concerns": "concern", "needs": "need"}
 
 
@@ -100,7 +100,8 @@ def _because(record: Mapping[str, Any], decision: str) -> str:
         return f" for {next(iter(reasons))}"
     top = list(reasons.items())[:FEW]
     rest = total - sum(n for _, n in top)
-    return ": " + joined([*(f"{n:,} for {code}" if code else f"{n:,} without a stated reason" for code, n in top), *([f"{rest:,} for other reasons"] if rest else [])])
+    told = [f"{n:,} for {code}" if code else f"{n:,} without a stated reason" for code, n in top]
+    return ": " + joined([*told, *([f"{rest:,} for other reasons"] if rest else [])])
 
 
 def _dropped(record: Mapping[str, Any]) -> str:
@@ -194,4 +195,4 @@ def _these(number: int, word: str) -> str:
 def _one(record: Mapping[str, Any]) -> str:
     """A sample worth asking about: the strongest one that was not simply kept."""
     rows = [row for rows in record["examples"].values() for row in rows if row["id"] and row["decision"] not in (None, "keep")]
-    return next((row["id"] for row in rows if row["id"].isprintable() and len(row["id"]) < 100), "")
+    return next((row["id"] for row in rows if row["id"].isprintable() and len(row["id"]) < LONG), "")

@@ -1,0 +1,263 @@
+"""The flow `curate`: a run as Prefect sees it, and the only file of dqpipe that imports Prefect.
+
+    curate (flow)
+    ├── read                                        one task for each step, named for what it does
+    ├── measure ── measure 1/12 · …, 2/12 · …       one task for each shard below it: named, watched, tried again
+    ├── relate … detect ─ summarise ─ decide ─ apply ─ … ─ gates ─ publish
+    └── artifacts: progress · account · findings · report
+
+Prefect names, watches and repeats the work; the engine's worker processes do it, and no table travels through Prefect.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
+
+from prefect import Flow, flow, get_client, get_run_logger, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.events.worker import EventsWorker
+from prefect.futures import as_completed
+from prefect.logging.configuration import setup_logging
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
+
+from dqpipe.engine import SHARD, Run
+from dqpipe.errors import DqpipeError, GateError
+from dqpipe.execution import local
+from dqpipe.execution.embedded import embedded, wait_until_ready
+from dqpipe.execution.executor import Executor
+from dqpipe.pipeline import Pipeline
+from dqpipe.report import account
+
+DELAYS = [1.0, 5.0]
+"""Seconds before the first and the second retry: a share that is remounted, a worker that is started again."""
+
+
+@dataclass(frozen=True)
+class PrefectTasks:
+    """An executor: one Prefect task for each item; 0 workers are one for each core.
+
+    On threads, Prefect's default, each task hands its item to one of the engine's worker processes and waits. On any
+    other task runner (processes, Dask, Ray) the task does the work itself, where that runner put it; give such workers
+    one thread each, as libraries count their threads per process.
+    """
+
+    workers: int = 0
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
+        """See `Executor.map`. What fails on an OSError or a worker that died is tried again."""
+        if not items:
+            return
+        count = min(self.workers or local.cores(), len(items))
+        stopped = threading.Event()
+        act = handing_over(function, count, stopped) if _on_threads() and count > 1 else function
+        progress = _Progress(names)
+        with _task_runner(count) as runner:
+            futures = [runner.submit(_task(progress.kind, name, partial(act, item)), {}) for item, name in zip(items, names, strict=True)]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+                    progress.advance()
+            except BrokenExecutor as error:
+                raise local.died(progress.kind) from error
+            except BaseException:
+                stopped.set()
+                if act is not function:
+                    local.worker_pool(count).shutdown(wait=False, kill_workers=True)
+                raise
+
+
+def handing_over(function: Callable[[Any], Any], count: int, stopped: threading.Event) -> Callable[[Any], Any]:
+    """The function, done in a worker process while the caller waits; CancelledError once it is `stopped`."""
+
+    def hand_over(item: Any) -> Any:  # noqa: ANN401
+        try:
+            if not stopped.is_set():
+                return local.worker_pool(count).submit(function, item).result()
+        except Exception:
+            if not stopped.is_set():
+                raise
+        raise CancelledError
+
+    return hand_over
+
+
+def _on_threads() -> bool:
+    context = FlowRunContext.get()
+    return context is None or isinstance(context.task_runner, ThreadPoolTaskRunner)
+
+
+@contextmanager
+def _task_runner(count: int) -> Iterator[TaskRunner[Any]]:
+    """The flow's own task runner if it is a special one, else as many threads as there are workers to wait for."""
+    if _on_threads():
+        with ThreadPoolTaskRunner(max_workers=count) as threads:
+            yield threads
+    else:
+        yield FlowRunContext.get().task_runner
+
+
+def _task(kind: str, name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """A task that is never cached, and repeated only where that may help. It takes no argument: Prefect would look into it."""
+    return task(
+        lambda: work(), name=kind, task_run_name=name.replace("{", "(").replace("}", ")"), cache_policy=NO_CACHE, persist_result=False,  # noqa: PLW0108
+        retries=len(DELAYS), retry_delay_seconds=DELAYS, retry_condition_fn=_worth_repeating,
+    )  # fmt: skip
+
+
+def _worth_repeating(task: Any, run: Any, state: State) -> bool:  # noqa: ANN401, ARG001
+    return isinstance(state.data, (OSError, BrokenExecutor))
+
+
+class _Progress:
+    """How far the shards of a step are, as an artifact of the flow run."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.kind = names[0].split(" ")[0]
+        self.done, self.of = 0, len(names)
+        key = "".join(c if c.isascii() and c.isalnum() else "-" for c in self.kind.lower())
+        self.artifact = create_progress_artifact(0.0, key=f"progress-{key}", description=names[0].partition(" · ")[2] or self.kind)
+
+    def advance(self) -> None:
+        """One more shard is done."""
+        self.done += 1
+        update_progress_artifact(self.artifact, 100 * self.done / self.of)
+
+
+@flow(name="curate", persist_result=False)
+def curate(
+    pipeline: str = "pipeline.yaml",
+    force: bool = False,
+    limit: Annotated[int, Field(ge=1)] | None = None,
+    workers: Annotated[int, Field(ge=0)] = 0,
+    rehash: bool = False,
+) -> State[None]:
+    """Turn raw data into a curated, explained, leak-free training set.
+
+    The flow run fails when a gate fails, after the report was written: the account is among its artifacts either way.
+
+    Args:
+        pipeline: the pipeline.yaml
+        force: publish beside what the output holds, then switch
+        limit: only so many samples, for a first look
+        workers: worker processes; 0 is one for each core
+        rehash: read every file again, also unchanged ones
+    """
+    try:
+        made = Pipeline.from_yaml(pipeline)
+        config = made.config if limit is None else replace(made.config, limit=limit)
+        run = Run(config, made.registry, PrefectTasks(workers), force=force, rehash=rehash)
+    except DqpipeError as error:
+        return Failed(message=str(error), data=error)
+    return drive(run)
+
+
+def drive(run: Run) -> State[None]:
+    """Drive a run inside a flow: a task for each step, then the artifacts; Failed with the error where it ends with one."""
+    log = get_run_logger()
+    try:
+        try:
+            for step in run.steps():
+                if step.maps:
+                    step.call()
+                else:
+                    _task(step.name, step.name, step.call)()
+                log.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
+        finally:
+            run.close()
+        present(run)
+        run.finish()
+    except DqpipeError as error:
+        return Failed(message=str(error), data=error)
+    return Completed(message=f"published {run.version}" if run.published else "checked")
+
+
+def present(run: Run) -> None:
+    """The account as artifacts of the flow run: markdown, a table of the findings, and where the report is."""
+    lines = account(run.record)
+    where = [] if run.published is None else [f"in `{run.published}`"]
+    create_markdown_artifact("\n".join(f"- {line}" for line in [*lines, *where]), key="account", description=f"run {run.id}")
+    rows = [
+        {"code": code["code"], "severity": code["severity"], "findings": code["findings"], "samples": code["samples"], **code["decisions"], "what": code["help"]}
+        for stage in run.record["counts"]["stages"]
+        for code in stage["codes"]
+    ]
+    create_table_artifact(rows, key="findings", description="what was claimed, and what became of the samples")
+    report = None if run.published is None else run.published / "report.html"
+    if report is not None and report.exists():
+        create_link_artifact(report.as_uri(), link_text=str(report), key="report", description="the quality report")
+
+
+def run_flow(
+    pipeline: Pipeline, *, executor: Executor | None = None, shard_size: int = SHARD, force: bool = False, rehash: bool = False, logs: bool = False
+) -> Run:
+    """Run a pipeline as the flow `curate`, on the Prefect server that is set up, else on an embedded one; the Run when it is finished.
+
+    `executor` says how many worker processes there are; `logs` shows Prefect's log of an embedded run. Raises
+    DqpipeError, but not for a failed gate: see `Run.gates` and `Run.finish`.
+    """
+    workers = 1 if isinstance(executor, local.Serial) else getattr(executor, "workers", 0)
+    run = Run(pipeline.config, pipeline.registry, PrefectTasks(workers), shard_size=shard_size, force=force, rehash=rehash)
+
+    @flow(name=curate.name, description=curate.description, persist_result=False)
+    def over(dataset: str, output: str, force: bool, limit: int | None) -> State[None]:  # noqa: ARG001 (parameters are what Prefect shows)
+        return drive(run)
+
+    with _server(logs=logs):
+        state = over(str(pipeline.config.source), str(pipeline.config.out), force, pipeline.config.limit, return_state=True)
+        error = state.result(raise_on_failure=False)
+    if isinstance(error, Exception) and not isinstance(error, GateError):
+        raise error
+    return run
+
+
+@contextmanager
+def _server(*, logs: bool) -> Iterator[None]:
+    """The Prefect server that the user set up (environment, profile), else an embedded one that is quiet and private."""
+    url = PREFECT_API_URL.value()
+    if url is not None:
+        with get_client(sync_client=True) as client:
+            error = client.api_healthcheck()
+        if error is not None:
+            raise DqpipeError(f"Prefect's server at {url} does not answer ({error}): start it, or unset PREFECT_API_URL for an embedded one")
+        yield
+        return
+    with embedded() as (url, home), temporary_settings(_settings(url, home, logs=logs)):
+        setup_logging()
+        wait_until_ready(url, home)
+        yield
+        EventsWorker.drain_all()  # what it still has to tell would find nobody at exit
+
+
+def _settings(url: str, home: Path, *, logs: bool) -> dict[str, Any]:
+    """Settings of a flow on the embedded server: nothing to anybody else, nothing alarming, no waiting for a heartbeat."""
+    return {
+        "PREFECT_API_URL": url,
+        "PREFECT_HOME": home,
+        "PREFECT_LOGGING_LEVEL": "INFO" if logs else "CRITICAL",
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_TO_API_ENABLED": False,
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": False,
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": False,
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": None,
+    }
