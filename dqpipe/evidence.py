@@ -33,8 +33,11 @@ class Evidence:
         table = store.read_facts(key, self.samples.table.column("content").to_pylist(), [f.name for f in MEDIA])
         ok = table.column("ok").to_pylist() if table is not None else [None] * len(self.samples)
         why = table.column("error").to_pylist() if table is not None else [None] * len(self.samples)
+        media = self.samples["media"]
         for row, sample in enumerate(self.samples.ids):
-            if sample in errors:
+            if media[row] is None:
+                ok[row], why[row] = False, "no file is named"
+            elif sample in errors:
                 ok[row], why[row] = False, errors[sample]
         self._keep("media.ok", pa.array(ok, pa.bool_()))
         self._keep("media.error", pa.array(why, pa.string()))

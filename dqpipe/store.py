@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.errors import OutputError
+from dqpipe.model import media_path, path_text
 
 RACY_NS = 2_000_000_000
 """A file changed this shortly before it was scanned may change again within the clock's grain: it is not trusted."""
@@ -173,7 +174,7 @@ class Store:
             return {}
         columns = read_arrow(path).to_pydict()
         rows = zip(columns["size"], columns["mtime"], columns["inode"], columns["content"], strict=True)
-        return dict(zip(columns["path"], rows, strict=True))
+        return dict(zip((media_path("", path) for path in columns["path"]), rows, strict=True))
 
     def scanned_ns(self) -> int:
         """When the last scan was kept, in ns."""
@@ -184,7 +185,7 @@ class Store:
         """Keep the index of a scan."""
         paths = sorted(rows)
         columns = {
-            "path": pa.array(paths, pa.string()),
+            "path": pa.array([path_text(path) for path in paths], pa.string()),
             **{name: pa.array([rows[p][i] for p in paths], pa.int64()) for i, name in enumerate(("size", "mtime", "inode"))},
             "content": pa.array([rows[p][3] for p in paths], pa.string()),
         }
