@@ -1,0 +1,215 @@
+"""How far two thumbnails are apart once one is laid over the other.
+
+    oriented ──▶ coarse alignment ──▶ fine alignment ──▶ displacement
+
+The warp has a shift and a scale for each axis, so that it is separable: a batch of warped pictures is two batched matrix
+products with interpolation weights. It is refined by Gauss-Newton steps (Lucas & Kanade 1981; Baker & Matthews 2004)
+under robust weights (Geman-McClure), which a border or a caption in one of the two pictures loses. Brightness and contrast
+are taken out under the same weights, as in the enhanced correlation coefficient (Evangelidis & Psarakis 2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+BATCH = 256
+"""Pairs aligned at once: bounds memory, and keeps the working set in the cache."""
+COARSE_WIDTHS = (1.0, 0.8, 0.6, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4)
+FINE_WIDTHS = (0.4,) * 6
+"""One step each: the residual, in standard deviations of the picture, at which a pixel has lost most of its weight."""
+SCORE_WIDTHS = (1.0, 0.6, 0.4)
+LARGEST_STEP, LARGEST_SHIFT, LARGEST_LOG_SCALE = 0.1, 0.4, 0.45
+"""Bounds of a warp, in half sides of the picture, and logarithms of the scale."""
+HOPELESS = 2.0
+"""Coarse displacement, in coarse pixels, beyond which the fine alignment is not tried."""
+CELL = 4
+"""Side in pixels of the cells of which the worst fifth may be covered, by a caption say."""
+COVERED = 0.2
+COVERED_PENALTY = 2.5
+"""A pair that agrees only outside the covered cells has to agree this much better there."""
+EPSILON = 1e-6
+
+
+def oriented(pictures: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """[n, s, s] pictures, each in one of eight orientations: bit 2 swaps the axes, then bit 0 left and right, bit 1 top and bottom."""
+    out = np.empty_like(pictures)
+    for turn in np.unique(turns):
+        chosen = turns == turn
+        part = pictures[chosen].swapaxes(1, 2) if turn & 4 else pictures[chosen]
+        out[chosen] = part[:, :: -1 if turn & 2 else 1, :: -1 if turn & 1 else 1]
+    return out
+
+
+def blurred(pictures: np.ndarray) -> np.ndarray:
+    """[n, s, s] smoothed by the binomial filter (1, 2, 1) / 4 along both axes, edges repeated."""
+    wide = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]
+    return (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 16
+
+
+def halved(pictures: np.ndarray) -> np.ndarray:
+    """[n, s, s] to [n, s/2, s/2], blurred, then the mean of 2 × 2 pixels, then blurred again."""
+    p = blurred(pictures)
+    return blurred((p[:, ::2, ::2] + p[:, 1::2, ::2] + p[:, ::2, 1::2] + p[:, 1::2, 1::2]) / 4)
+
+
+def interpolation(shift: np.ndarray, log_scale: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Along one axis: linear weights [n, s, s] (edges repeated), and whether each position is inside, [n, s].
+
+    Position u of the template, from -1 to 1, is read at exp(log_scale) · u + shift of the picture. Inside leaves out a
+    margin, which a border of the other picture would blur into.
+    """
+    centre, margin = (side - 1) / 2, side / 32
+    u = ((np.arange(side) - centre) / (side / 2)).astype(np.float32)
+    at = (np.exp(log_scale)[:, None] * u + shift[:, None]) * (side / 2) + centre
+    inside = (at >= margin) & (at <= side - 1 - margin)
+    at = np.clip(at, 0, side - 1)
+    hat = np.maximum(0, 1 - np.abs(at[:, :, None] - np.arange(side, dtype=np.float32)))
+    return hat.astype(np.float32), inside.astype(np.float32)
+
+
+def warped(pictures: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures [n, s, s] read through warps [n, 4] (shift y, shift x, log scale y, log scale x), and the overlap as weights."""
+    rows, inside_y = interpolation(warp[:, 0], warp[:, 2], pictures.shape[-1])
+    columns, inside_x = interpolation(warp[:, 1], warp[:, 3], pictures.shape[-1])
+    return rows @ pictures @ columns.swapaxes(1, 2), inside_y[:, :, None] * inside_x[:, None, :]
+
+
+def normalised(pictures: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Pictures with zero mean and unit variance under the weights."""
+    count = np.maximum(weight.sum((1, 2), keepdims=True), 1)
+    centred = pictures - (pictures * weight).sum((1, 2), keepdims=True) / count
+    spread = np.sqrt((centred * centred * weight).sum((1, 2), keepdims=True) / count)
+    return centred / np.maximum(spread, EPSILON)
+
+
+def trusted(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.ndarray, width: float) -> tuple[np.ndarray, ...]:
+    """Both pictures normalised under the trust [n, s, s] so far, and the trust after: pixels that disagree lose theirs."""
+    weight = mask * trust
+    wanted, read = normalised(wanted, weight), normalised(read, weight)
+    slope = (wanted * read * weight).sum((1, 2), keepdims=True) / np.maximum(weight.sum((1, 2), keepdims=True), 1)
+    return wanted, read, 1 / (1 + ((wanted - slope * read) / width) ** 2) ** 2
+
+
+def refined(
+    templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, width: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Warps [n, 4] after one Gauss-Newton step, bounded to the range where a step is valid, and the trust after it."""
+    n, side, _ = pictures.shape
+    read, mask = warped(pictures, warp)
+    wanted, read, trust = trusted(templates, read, mask, trust, width)
+    weight = mask * trust
+    u = ((np.arange(side) - (side - 1) / 2) / (side / 2)).astype(np.float32)
+    down, right = (slope * (side / 2) for slope in np.gradient(read, axis=(1, 2)))
+    jacobian = np.stack([down, right, down * u[:, None], right * u[None, :]], axis=1).reshape(n, 4, -1)
+    weighted = jacobian * weight.reshape(n, 1, -1)
+    normal = weighted @ jacobian.swapaxes(1, 2)
+    ridge = 1e-3 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + EPSILON
+    normal = normal + ridge * np.eye(4, dtype=np.float32)
+    move = np.linalg.solve(normal, weighted @ (wanted - read).reshape(n, -1, 1))[:, :, 0]
+    move[:, :2] *= np.exp(warp[:, 2:])
+    warp = warp + np.clip(move, -LARGEST_STEP, LARGEST_STEP)
+    bound = np.array([LARGEST_SHIFT] * 2 + [LARGEST_LOG_SCALE] * 2, dtype=np.float32)
+    return np.clip(warp, -bound, bound).astype(np.float32), trust
+
+
+def toned(wanted: np.ndarray, read: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """`read` through the parabola that brings its grey values nearest to `wanted`: takes out light, gamma and clipping."""
+    n = len(wanted)
+    powers = np.stack([np.ones_like(read), read, read * read], axis=1).reshape(n, 3, -1)
+    weighted = powers * weight.reshape(n, 1, -1)
+    normal = weighted @ powers.swapaxes(1, 2)
+    ridge = np.float32(1e-3) * np.maximum(normal[:, :1, :1], EPSILON) * np.diag(np.array([1e-2, 1, 1], dtype=np.float32))
+    curve = np.linalg.solve(normal + ridge + EPSILON * np.eye(3, dtype=np.float32), weighted @ wanted.reshape(n, -1, 1))
+    return (curve.swapaxes(1, 2) @ powers).reshape(read.shape)
+
+
+def rms(values: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Root of the mean square [n] of [n, …] values over `count` of them."""
+    return np.sqrt((values * values).reshape(len(values), -1).sum(1) / np.maximum(count, 1))
+
+
+def apart(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Displacement [n] in pixels: the smoothed residual over the slope of the weaker picture, under the mask.
+
+    A residual e where the picture has slope g could be explained by content displaced by e / g pixels. That makes one
+    threshold right for pictures with much and with little to see. The slope is the geometric mean over both axes of
+    the gradient, so that a picture which varies along one axis only has little evidence to offer.
+    """
+    toned_read = toned(wanted, read, mask)
+    count = mask.sum((1, 2))
+    pairs = mask[:, :-1, :-1] * mask[:, 1:, :-1] * mask[:, :-1, 1:]
+    slopes = []
+    for picture in (wanted, toned_read):
+        down = np.diff(picture, axis=1)[:, :, :-1] * pairs
+        right = np.diff(picture, axis=2)[:, :-1] * pairs
+        a, b, c = ((x * y).sum((1, 2)) for x, y in ((down, down), (right, right), (down, right)))
+        slopes.append(np.sqrt(np.sqrt(np.maximum(a * b - c * c, 0)) / np.maximum(count, 1)))
+    residual = blurred(blurred((wanted - toned_read) * mask))
+    return rms(residual, count) / np.maximum(np.minimum(*slopes), EPSILON)
+
+
+def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """`apart` over the whole overlap or, if that is smaller and with a penalty, without its worst fifth of cells."""
+    n, side, _ = wanted.shape
+    trust = np.ones_like(mask)
+    for width in SCORE_WIDTHS:
+        wanted, read, trust = trusted(wanted, read, mask, trust, width)
+    weight = mask * trust
+    whole = apart(wanted, read, mask)
+    error = (wanted - toned(wanted, read, weight)) * mask
+    shape = (n, side // CELL, CELL, side // CELL, CELL)
+    size = mask.reshape(shape).sum((2, 4))
+    error = np.where(size > CELL, (error * error).reshape(shape).sum((2, 4)) / np.maximum(size, 1), 0)
+    limit = np.sort(error.reshape(n, -1), axis=1)[:, int((1 - COVERED) * error[0].size)]
+    kept = np.repeat(np.repeat(error <= limit[:, None, None], CELL, axis=1), CELL, axis=2)
+    return np.minimum(whole, COVERED_PENALTY * apart(wanted, read, mask * kept))
+
+
+def aligned(templates: np.ndarray, pictures: np.ndarray, log_scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement [n] of pictures [n, 32, 32] laid over templates, and the warps [n, 4] that do it, from a first guess of the scale."""
+    warp = np.zeros((len(log_scale), 4), dtype=np.float32)
+    warp[:, 2:] = log_scale[:, None]
+    coarse = halved(templates), halved(pictures)
+    trust = np.ones_like(coarse[0])
+    for width in COARSE_WIDTHS:
+        warp, trust = refined(*coarse, warp, trust, width)
+    distance = displacement(coarse[0], *warped(coarse[1], warp))
+    near = np.flatnonzero(distance < HOPELESS)
+    wanted, other, fine = blurred(templates[near]), blurred(pictures[near]), warp[near]
+    trust = np.repeat(np.repeat(trust[near], 2, axis=1), 2, axis=2)
+    for width in FINE_WIDTHS:
+        fine, trust = refined(wanted, other, fine, trust, width)
+    distance = np.where(distance < HOPELESS, np.inf, distance).astype(np.float32)
+    distance[near], warp[near] = seen(templates[near], pictures[near], fine), fine
+    return distance, warp
+
+
+def seen(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray) -> np.ndarray:
+    """Displacement [n] in pixels, sharp or blurred, whichever is smaller: of a small copy the fine detail is gone."""
+    inner = np.zeros(templates.shape[1:], dtype=np.float32)
+    inner[1:-1, 1:-1] = 1
+    sharp = blurred(templates), blurred(pictures)
+    levels = sharp, tuple(blurred(blurred(picture)) for picture in sharp)
+    distances = []
+    for wanted, other in levels:
+        read, mask = warped(other, warp)
+        distances.append(displacement(wanted, read, mask * inner))
+    return np.minimum(*distances)
+
+
+def batches(count: int) -> Iterator[slice]:
+    """Slices of BATCH that cover `count` rows."""
+    return (slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
+
+
+def compare(thumbnails: np.ndarray, pairs: np.ndarray, turns: np.ndarray, log_scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacements [n] and warps [n, 4] of pairs [n, 2] of rows (template, picture) of uint8 thumbnails [m, 32, 32]."""
+    distance, warp = np.empty(len(pairs), np.float32), np.empty((len(pairs), 4), np.float32)
+    whole = np.ones((1, *thumbnails.shape[1:]), dtype=np.float32)
+    for part in batches(len(pairs)):
+        templates, pictures = (normalised(thumbnails[pairs[part, side]].astype(np.float32), whole) for side in (0, 1))
+        distance[part], warp[part] = aligned(templates, oriented(pictures, turns[part]), log_scale[part])
+    return distance, warp

@@ -1,0 +1,270 @@
+"""Pictures that stand in a dataset more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dqpipe.media import Rendition
+from dqpipe.model import Facts, Samples, claim, figure, label_text
+from dqpipe.stages import Claim, Fact, Figure, Gift, Pixels, Shard, Stage, extension, option
+from dqpipe_images.alignment import compare
+from dqpipe_images.candidates import candidates
+from dqpipe_images.clusters import TURNED_BACK, Links, clustered
+from dqpipe_images.thumbnails import SIDE, picture_digest, sharpness, thumbnail
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HALF_SURE, STEEPNESS = 0.43, 10.0
+"""Displacement at which half of the pairs are copies, and how fast that share falls with its logarithm: a logistic fit on
+transformed copies and on neighbours of photographs, their tiles, and handwritten digits."""
+TRANSFORMS = (
+    None,
+    "mirrored",
+    "flipped upside down",
+    "turned by 180 degrees",
+    "mirrored and turned by 90 degrees",
+    "turned by 90 degrees",
+    "turned by 270 degrees",
+    "mirrored and turned by 270 degrees",
+)
+TEST_SPLITS = frozenset({"test", "testing"})
+
+
+@extension
+class Duplicates(Stage):
+    """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree, and leaks between splits."""
+
+    name = "duplicates"
+    version = 1
+    rendition: Rendition = "picture"
+    default = True
+    rereads = True
+    libraries = ("opencv-python-headless", "numpy")
+    needs = ("label?", "split?")
+    gives: Sequence[Gift] = (
+        Fact("exact", "string", "digest of the decoded pixels, their shape and mode, EXIF orientation applied"),
+        Fact("reduced", "bool", "whether the pixels of the digest were decoded at a reduced size"),
+        Fact("thumbnail", "vector[uint8]", f"grey picture of {SIDE} by {SIDE} pixels, stretched to 0 … 255"),
+        Fact("contrast", "float32", "standard deviation of the thumbnail before it was stretched, in grey steps"),
+        Fact("pixels", "int64", "width times height of the full picture"),
+        Fact("bytes", "int64", "size of the file"),
+        Fact("sharpness", "float32", "mean absolute Laplacian of the middle of the picture, in grey steps"),
+        Fact("cluster", "string", "the smallest id of the pictures that show the same; null if there is one only", "relate", nullable=True),
+        Fact("keeper", "bool", "whether the picture is the best of its cluster, or has none", "relate"),
+        Fact("match", "string", "the picture that it is a copy of; null for a keeper", "relate", nullable=True),
+        Fact("kind", "string", "exact, or near; null for a keeper", "relate", nullable=True),
+        Fact("score", "float32", "1 less the displacement that explains what differs once aligned", "relate", nullable=True),
+        Fact("transform", "string", "how the match was turned or mirrored to give this picture", "relate", nullable=True),
+        Fact("group", "string", "the cluster, or the own id: what must stay together in one fold", "relate"),
+        Claim("exact", "warning", "The same pixels as another sample."),
+        Claim("near", "warning", "Shows the same as another sample, changed in size, crop, light, orientation or encoding."),
+        Claim("label_conflict", "warning", "Shows the same as a sample with another label."),
+        Claim("leak", "error", "Shows the same as a sample of another split."),
+        Figure("exact", "share of samples that are exact copies of a kept one"),
+        Figure("near", "share of samples that are near copies of a kept one"),
+        Figure("clusters", "number of pictures that stand more than once"),
+        Figure("redundancy", "share of samples that show nothing new"),
+    )
+
+    threshold: float = option(0.6, "score from which two pictures are claimed to be near duplicates, at least `limit`", ge=0, le=1)
+    limit: float = option(0.5, "score from which two pictures are put into one cluster, and into one fold", at="relate", ge=0, le=1)
+    mirror: bool = option(default=True, help="find mirrored copies", at="relate")
+    turns: bool = option(default=True, help="find copies turned by 90, 180 and 270 degrees", at="relate")
+    contrast: float = option(2.0, "contrast in grey steps below which a picture is uniform and has exact copies only", at="relate", ge=0)
+    neighbours: int = option(8, "how many of its nearest pictures each one is compared with", at="relate", ge=1, le=64)
+    similarity: float = option(0.8, "cosine similarity from which two descriptors are worth comparing", at="relate", ge=-1, le=1)
+
+    def measure(self, shard: Shard) -> Mapping[str, Any]:
+        """Digest, thumbnail and quality of each picture."""
+        pictures = shard.pictures
+        thumbnails = [thumbnail(picture) for picture in pictures]
+        return {
+            "exact": [picture_digest(picture) for picture in pictures],
+            "reduced": [picture.reduction > 1 for picture in pictures],
+            "thumbnail": np.array([values for values, _ in thumbnails], dtype=np.uint8).reshape(len(pictures), SIDE * SIDE),
+            "contrast": np.array([contrast for _, contrast in thumbnails], dtype=np.float32),
+            "pixels": [picture.header.width * picture.header.height for picture in pictures],
+            "bytes": [picture.header.size for picture in pictures],
+            "sharpness": np.array([sharpness(picture) for picture in pictures], dtype=np.float32),
+        }
+
+    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
+        """Clusters: equal pictures first, then one of each of them among the others."""
+        count = len(samples)
+        rank = quality(samples, facts)
+        first = equal(exact_keys(samples, facts, pixels), rank)
+        single = np.flatnonzero((first == np.arange(count)) & (facts["contrast"] >= self.contrast))
+        keeper, links = self.near(single, facts["thumbnail"], np.argsort(np.argsort(rank)[single], kind="stable"))
+        match, score, turn = np.arange(count), np.full(count, np.nan, np.float32), np.zeros(count, np.int64)
+        copies = np.flatnonzero(first != np.arange(count))
+        match[copies], score[copies] = first[copies], 1
+        follows = np.flatnonzero(keeper != np.arange(len(single)))
+        link = links.find(follows, keeper[follows], max(len(single), 1))
+        match[single[follows]], score[single[follows]] = single[keeper[follows]], 1 - links.distance[link]
+        # A link's turn lays `high` on `low`; the transform is what makes the match look like the sample.
+        turn[single[follows]] = np.where(follows < keeper[follows], links.turn[link], TURNED_BACK[links.turn[link]])
+        return related(samples.ids, match, score, turn, first)
+
+    def near(self, single: np.ndarray, thumbnails: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, Links]:
+        """The keeper [n] of each of the rows `single`, as a position in it, and the verified links between them."""
+        pictures = thumbnails[single].reshape(-1, SIDE, SIDE)
+        turns = [turn for turn in range(len(TRANSFORMS)) if self.allowed(turn)]
+
+        def verified(pairs: np.ndarray, turn: np.ndarray, log_scale: np.ndarray) -> Links:
+            distance, _ = compare(pictures, pairs, turn, log_scale)
+            good = distance <= 1 - self.limit
+            return Links.of(pairs[good], distance[good], turn[good])
+
+        def asked(pairs: np.ndarray) -> Links:
+            every = np.repeat(pairs, len(turns), axis=0)
+            return verified(every, np.tile(np.array(turns), len(pairs)), np.zeros(len(every), dtype=np.float32))
+
+        found = candidates(pictures, turns, self.neighbours, self.similarity)
+        return clustered(len(single), rank, verified(found.pairs, found.turns, found.log_scale), asked)
+
+    def allowed(self, turn: int) -> bool:
+        """Whether the options allow one of the eight orientations: bit 2 swaps the axes, the parity of the bits mirrors."""
+        mirrored, quarter = bool(turn.bit_count() % 2), bool(turn & 4)
+        if turn == 0:
+            return True
+        return (self.mirror or not mirrored) and (self.turns or (mirrored and not quarter))
+
+    def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
+        """Copies of something kept, at the threshold; and in their clusters, labels that disagree and splits that overlap."""
+        ids, root = samples.ids, roots(samples.ids, facts, self.threshold)
+        match, kind, score, transform = facts["match"], facts["kind"], facts["score"].astype(float), facts["transform"]
+        chance = certainty(score)
+        copies = np.flatnonzero(root != np.arange(len(ids)))
+        claims = []
+        for code, words in (("exact", "the same pixels as"), ("near", "shows the same as")):
+            rows = [row for row in copies if kind[row] == code]
+            detail = [f"{words} {match[row]}" + (f", {transform[row]}" if transform[row] else "") for row in rows]
+            limit = 1.0 if code == "exact" else self.threshold
+            evidence = {"value": score[rows], "threshold": limit, "match": match[rows], "confidence": chance[rows], "detail": detail}
+            claims.append(claim(code, ids[rows], **evidence))
+        claims.append(label_conflicts(samples, root, chance))
+        claims.extend(leaks(samples, root, score, self.threshold))
+        return claims
+
+    def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
+        """Shares of copies, and how many pictures have any, at the threshold."""
+        root = roots(samples.ids, facts, self.threshold)
+        copy, kind, total = root != np.arange(len(root)), facts["kind"], max(len(root), 1)
+        return [
+            figure("exact", float((copy & (kind == "exact")).sum()) / total),
+            figure("near", float((copy & (kind == "near")).sum()) / total),
+            figure("clusters", float(len(np.unique(root[copy])))),
+            figure("redundancy", float(copy.sum()) / total),
+        ]
+
+
+def split_rank(samples: Samples) -> np.ndarray:
+    """0 for a sample of the test split, 1 of another that is not trained on, 2 of the training split: [n]."""
+    rank = np.where(samples.training(), 2, 1)
+    if "split" in samples:
+        rank[[split is not None and split.lower() in TEST_SPLITS for split in samples["split"]]] = 0
+    return rank
+
+
+def quality(samples: Samples, facts: Facts) -> np.ndarray:
+    """Rows from the one to keep first: evaluation before training, then most pixels, most bytes, sharpest, smallest id."""
+    return np.lexsort((-facts["sharpness"], -facts["bytes"], -facts["pixels"], split_rank(samples)))
+
+
+def exact_keys(samples: Samples, facts: Facts, pixels: Pixels) -> np.ndarray:
+    """What is equal for equal pictures, [n]; equal reduced ones of different files are decoded again, in full."""
+    keys, content = facts["exact"].astype(object), samples["content"]
+    reduced = np.flatnonzero(facts["reduced"].astype(bool))
+    files: dict[str, dict[str, int]] = {}
+    for row in reduced:
+        files.setdefault(keys[row], {}).setdefault(content[row], row)
+    full: dict[tuple[str, str], str] = {}
+    for key, firsts in files.items():
+        if len(firsts) > 1:
+            for text, row in firsts.items():
+                full[key, text] = picture_digest(pixels([samples.ids[row]])[0])
+    for row in reduced:
+        keys[row] = full.get((keys[row], content[row]), keys[row])
+    return keys
+
+
+def equal(keys: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """For each row the best one [n] of those with an equal key."""
+    best: dict[str, int] = {}
+    for row in rank.tolist():
+        best.setdefault(keys[row], row)
+    return np.array([best[key] for key in keys], dtype=np.int64)
+
+
+def related(ids: np.ndarray, match: np.ndarray, score: np.ndarray, turn: np.ndarray, first: np.ndarray) -> dict[str, Any]:
+    """The facts of `relate` from the match [n] of each row, itself if it has none; a match leads to its keeper in one step more at most."""
+    rows = np.arange(len(ids))
+    root = match[match]
+    smallest: dict[int, str] = {}
+    for row in rows[::-1].tolist():  # ids are sorted: the last one set is the smallest
+        smallest[int(root[row])] = ids[row]
+    several = np.bincount(root, minlength=len(ids))[root] > 1
+    cluster = [smallest[int(r)] if many else None for r, many in zip(root, several, strict=True)]
+    kept = match == rows
+    return {
+        "cluster": cluster,
+        "keeper": kept,
+        "match": [None if k else ids[m] for k, m in zip(kept, match, strict=True)],
+        "kind": [None if k else "exact" if f != row else "near" for row, k, f in zip(rows, kept, first, strict=True)],
+        "score": score,
+        "transform": [TRANSFORMS[t] for t in turn],
+        "group": [c or own for c, own in zip(cluster, ids, strict=True)],
+    }
+
+
+def roots(ids: np.ndarray, facts: Facts, threshold: float) -> np.ndarray:
+    """The row [n] that each one shows the same as, itself if nothing better, following only matches that reach the threshold."""
+    position = {text: row for row, text in enumerate(ids)}
+    parent = np.arange(len(ids))
+    for row, (match, score) in enumerate(zip(facts["match"], facts["score"], strict=True)):
+        if match is not None and score >= np.float32(threshold):
+            parent[row] = position.get(match, row)
+    return parent[parent]
+
+
+def certainty(score: np.ndarray) -> np.ndarray:
+    """The probability [n] that a pair with this score shows the same."""
+    with np.errstate(divide="ignore"):
+        return 1 / (1 + np.exp(STEEPNESS * (np.log(np.maximum(1 - score, 0)) - np.log(HALF_SURE))))
+
+
+def label_conflicts(samples: Samples, root: np.ndarray, chance: np.ndarray) -> pd.DataFrame:
+    """A claim on every member of a cluster whose labels disagree; the match is its first member with another label."""
+    members: dict[int, list[int]] = {}
+    if "label" in samples:
+        labels = [label_text(label) for label in samples["label"]]
+        for row in np.flatnonzero(np.bincount(root, minlength=len(root))[root] > 1).tolist():
+            if labels[row] is not None:
+                members.setdefault(int(root[row]), []).append(row)
+    rows, others = [], []
+    for group in members.values():
+        for row in group:
+            other = next((one for one in group if labels[one] != labels[row]), None)
+            if other is not None:
+                rows.append(row)
+                others.append(other)
+    confidence = [float(np.nanmin([chance[row], chance[other], 1.0])) for row, other in zip(rows, others, strict=True)]
+    detail = [f"{labels[row]} here, {labels[other]} in {samples.ids[other]}" for row, other in zip(rows, others, strict=True)]
+    return claim("label_conflict", samples.ids[rows], match=list(samples.ids[others]), confidence=confidence, detail=detail)
+
+
+def leaks(samples: Samples, root: np.ndarray, score: np.ndarray, threshold: float) -> list[pd.DataFrame]:
+    """Claims on copies of a sample of an earlier split in the order test, other evaluation, training: errors in training."""
+    rank = split_rank(samples)
+    claims = []
+    for severity, own in (("error", 2), ("warning", 1)):
+        rows = np.flatnonzero((rank == own) & (rank[root] < own))
+        splits = samples["split"] if "split" in samples else []
+        detail = [f"shows the same as {samples.ids[root[row]]} of the split {splits[root[row]]}" for row in rows]
+        evidence = {"value": score[rows], "threshold": threshold, "match": list(samples.ids[root[rows]]), "detail": detail}
+        claims.append(claim("leak", samples.ids[rows], severity=severity, confidence=certainty(score[rows]), **evidence))
+    return claims

@@ -1,0 +1,71 @@
+"""What the search for duplicates keeps of a picture: a digest of its pixels, and a grey thumbnail."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dqpipe.media import Picture
+
+SIDE = 32
+"""Side of a thumbnail in pixels; a multiple of the cells that alignment.py compares."""
+WORDS = 2048
+"""Words of 64 bits that one partial sum of the digest covers."""
+WINDOW = 256
+"""Side in pixels of the middle part whose sharpness is taken: the tie-break between copies needs no more."""
+
+
+@functools.cache
+def digest_weights() -> np.ndarray:
+    """uint64 [2, WORDS], odd, the same for ever: they are part of the digest."""
+    drawn = np.random.Generator(np.random.Philox(20)).integers(0, 2**64, (2, WORDS), dtype=np.uint64)
+    return drawn | np.uint64(1)
+
+
+def digest(values: np.ndarray, *about: object) -> str:
+    """32 hex digits of an array's values, shape and type, and of what else is said about it.
+
+    Rows of words are reduced by two multilinear hashes modulo 2**64 (Lemire & Kaser 2014), ten times as fast as a
+    cryptographic hash; the sums are then hashed by SHA-256.
+    """
+    data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    whole = data.size - data.size % (8 * WORDS)
+    tail = np.zeros(8 * WORDS, dtype=np.uint8)
+    tail[: data.size - whole] = data[whole:]
+    said = hashlib.sha256(repr((values.shape, values.dtype.str, *about)).encode())
+    for weights in digest_weights():
+        for part in (data[:whole], tail):
+            said.update(np.einsum("ij,j->i", part.view("<u8").reshape(-1, WORDS), weights).astype("<u8").tobytes())
+    return said.hexdigest()[:32]
+
+
+def picture_digest(picture: Picture) -> str:
+    """Digest of the decoded values, their shape, and the mode, the full size and the reduction of the picture."""
+    header = picture.header
+    return digest(picture.exact, header.mode, header.width, header.height, picture.reduction)
+
+
+def thumbnail(picture: Picture) -> tuple[np.ndarray, float]:
+    """Grey uint8 [SIDE * SIDE] stretched to 0 … 255, and its contrast before: the standard deviation in grey steps."""
+    import cv2
+
+    grey = picture.grey.astype(np.float32)
+    enlarged = min(grey.shape) < SIDE
+    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC if enlarged else cv2.INTER_AREA)
+    low, high = float(small.min()), float(small.max())
+    stretched = np.rint((small - low) * (255 / max(high - low, 1e-3)))
+    return stretched.astype(np.uint8).reshape(-1), float(small.std(dtype=np.float64))
+
+
+def sharpness(picture: Picture) -> float:
+    """Mean absolute Laplacian of the middle of the picture, in grey steps."""
+    import cv2
+
+    height, width = picture.grey.shape
+    top, left = max(0, (height - WINDOW) // 2), max(0, (width - WINDOW) // 2)
+    middle = picture.grey[top : top + WINDOW, left : left + WINDOW]
+    return float(np.abs(cv2.Laplacian(middle, cv2.CV_16S)).mean(dtype=np.float64))
