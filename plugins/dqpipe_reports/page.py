@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+NONE = "\N{EN DASH}"
+
 
 def render(template: str, **values: Any) -> Markup:  # noqa: ANN401
     """A template of this package as markup that is safe to put into the page."""
@@ -27,20 +29,21 @@ def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(loader=PackageLoader("dqpipe_reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"n": number, "share": share, "sig": significant, "seconds": seconds, "signed": signed, "anchor": anchor, "linked": linked, "short": short, "json": as_json}
+    made.filters |= {"n": number, "share": share, "sig": significant, "seconds": seconds, "signed": signed}
+    made.filters |= {"anchor": anchor, "linked": linked, "short": short, "json": as_json}
     made.globals |= {"many": many, "plural": plural, "percent_of": percent_of}
     return made
 
 
 def number(value: float | None) -> str:
     """A whole number with thousands separated; – for none."""
-    return "–" if value is None else f"{value:,}"
+    return NONE if value is None else f"{value:,}"
 
 
 def significant(value: float | None, digits: int = 4) -> str:
     """A number with so many significant digits, without needless zeros; – for none."""
     if value is None:
-        return "–"
+        return NONE
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):  # noqa: PLR2004
         return f"{int(value):,}"
     return f"{value:,.{digits}g}" if 1e-4 <= abs(value) < 1e6 else f"{value:.{digits - 1}g}"  # noqa: PLR2004
@@ -49,7 +52,7 @@ def significant(value: float | None, digits: int = 4) -> str:
 def share(value: float | None) -> str:
     """A share as a percentage that is 0 % or 100 % only if it is exactly that."""
     if value is None:
-        return "–"
+        return NONE
     if value < 0:
         return f"-{share(-value)}"
     percent = 100 * value
@@ -68,7 +71,7 @@ def signed(text: str) -> str:
 def seconds(value: float | None) -> str:
     """A duration a person reads: 0.04 s, 12.3 s, 3 min 12 s, 2 h 5 min."""
     if value is None:
-        return "–"
+        return NONE
     if value < 60:  # noqa: PLR2004
         return f"{value:.2f} s" if value < 1 else f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)

@@ -21,10 +21,10 @@ class Classes(Section):
     order = 300
     title = "Before and after"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:  # noqa: ARG002 (it needs no pictures)
         """One table for each of class, split and group that the dataset has."""
-        tables = [(word, record[key]) for word, key in (("class", "classes"), ("split", "splits"), ("group", "groups"))]
-        tables = [(word, table, columns(table)) for word, table in tables if table["rows"]]
+        words = (("class", "classes"), ("split", "splits"), ("group", "groups"))
+        tables = [(word, record[key], columns(record[key])) for word, key in words if record[key]["rows"]]
         return render("classes.html", tables=tables, shown=SHOWN) if tables else ""
 
 

@@ -21,7 +21,7 @@ class Labels(Section):
     order = 450
     title = "Doubted labels"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:  # noqa: ARG002 (it needs no pictures)
         """A matrix of given against suggested label, or the most frequent pairs."""
         doubted = record["suggestions"]
         if not doubted["pairs"]:
@@ -31,4 +31,5 @@ class Labels(Section):
         cells = {(str(pair["from"]), pair["to"]): pair["samples"] for pair in doubted["pairs"]}
         whole = doubted["total"] == len(doubted["pairs"]) and len(names) <= MATRIX
         most = max(cells.values())
-        return render("labels.html", names=names if whole else [], cells=cells, most=most, pairs=doubted["pairs"][:PAIRS], total=doubted["total"], changed=changed)
+        shown = {"names": names if whole else [], "cells": cells, "most": most}
+        return render("labels.html", **shown, pairs=doubted["pairs"][:PAIRS], total=doubted["total"], changed=changed)

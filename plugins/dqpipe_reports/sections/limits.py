@@ -19,7 +19,7 @@ class Limits(Section):
     order = 600
     title = "Limits"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:  # noqa: ARG002 (it needs no pictures)
         """A histogram for each fact, those with limits first, the others unfolding; every bar starts at zero."""
         facts = [row | {"bars": bars(row["counts"]), "lines": lines(row)} for row in record["distributions"]]
         judged, others = [row for row in facts if row["limits"]], [row for row in facts if not row["limits"]]
@@ -28,7 +28,7 @@ class Limits(Section):
 
 def bars(counts: list[int]) -> str:
     """The bars as one SVG path."""
-    step, most = WIDTH / len(counts), max(max(counts), 1)
+    step, most = WIDTH / len(counts), max([1, *counts])
     tops = [(round(number * step, 2), round(HEIGHT * (1 - count / most), 2)) for number, count in enumerate(counts) if count]
     return "".join(f"M{x} {HEIGHT}V{y}h{round(step - 0.6, 2)}V{HEIGHT}z" for x, y in tops)
 
