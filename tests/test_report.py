@@ -33,7 +33,8 @@ def made(samples: dict[str, Any], found: list[Any], decided: dict[str, tuple[str
     table = Samples(pa.table(samples))
     rows = [{"id": i, **dict(zip(("decision", "new_label", "because"), decided.get(i, ("keep", None, [])), strict=True))} for i in table.ids]
     decisions = Decisions(pa.Table.from_pylist(rows, pa.schema(list(Decisions.columns.items()))))
-    defaults = {"facts": Facts(pa.table({"q.x": np.arange(len(table), dtype=float)})), "figures": Figures(table_of(Figures.columns, [])), "curated": None, "run": RUN}
+    facts, figures = Facts(pa.table({"q.x": np.arange(len(table), dtype=float)})), Figures(table_of(Figures.columns, []))
+    defaults = {"facts": facts, "figures": figures, "curated": None, "run": RUN}
     return record(samples=table, findings=Findings(table_of(Findings.columns, found)), decisions=decisions, **{**defaults, **given})
 
 
@@ -45,7 +46,8 @@ def small() -> dict[str, Any]:
         claim("label_noise.likely_wrong", ["c", "d"], severity="warning", suggestion="dog", confidence=[0.99, 0.6]),
         claim("duplicates.near", ["f"], severity="info", match="e", value=0.91, threshold=0.9),
     ]
-    decided = {"b": ("drop", None, ["duplicates.near"]), "c": ("relabel", "dog", ["label_noise.likely_wrong"]), "d": ("review", None, ["label_noise.likely_wrong"])}
+    doubt = ["label_noise.likely_wrong"]
+    decided = {"b": ("drop", None, ["duplicates.near"]), "c": ("relabel", "dog", doubt), "d": ("review", None, doubt)}
     curated = {"id": ["a", "c", "d", "e", "f", "f.augment0"], "label": ["cat", "dog", "cat", "dog", "dog", "dog"], "parent": pa.array([None] * 5 + ["f"])}
     return made(samples, found, decided, curated=Samples(pa.table(curated)))
 
@@ -179,7 +181,8 @@ def test_what_the_policy_took_back_is_said() -> None:
 
 
 def test_figures_stand_raw_beside_curated_and_those_that_changed_most_are_kept() -> None:
-    rows = [{**figure("d.size", value * key, scope="class", key=f"{key:03}"), "of": of} for of, value in (("raw", 1.0), ("curated", 2.0)) for key in range(300)]
+    sizes = [(of, times * key, f"{key:03}") for of, times in (("raw", 1.0), ("curated", 2.0)) for key in range(300)]
+    rows = [{**figure("d.size", value, scope="class", key=key), "of": of} for of, value, key in sizes]
     rows.append({**figure("d.score", float("nan")), "of": "raw"})
     score, size = made({"id": ["a"]}, [], {}, figures=Figures(table_of(Figures.columns, rows)))["figures"]
     assert (score["figure"], score["rows"][0]["raw"]["value"], score["rows"][0]["curated"]) == ("d.score", None, None)
@@ -192,7 +195,8 @@ def many_samples(count: int, classes: int) -> dict[str, Any]:
     ids = [f"{n:06}" for n in range(count)]
     found = [claim("duplicates.near", ids[::10], severity="warning", match=ids[1], confidence=0.9, detail="x" * 5000)]
     samples = {"id": ids, "label": [f"class {n % classes}" for n in range(count)], "group": ids}
-    return made(samples, found, {i: ("drop", None, ["duplicates.near"]) for i in ids[::10]}, facts=Facts(pa.table({f"q.{n}": np.random.default_rng(n).normal(size=count) for n in range(5)})))
+    facts = Facts(pa.table({f"q.{n}": np.random.default_rng(n).normal(size=count) for n in range(5)}))
+    return made(samples, found, {i: ("drop", None, ["duplicates.near"]) for i in ids[::10]}, facts=facts)
 
 
 def test_the_record_does_not_grow_with_the_dataset() -> None:
