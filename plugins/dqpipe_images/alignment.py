@@ -93,9 +93,7 @@ def trusted(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.nd
     return wanted, read, 1 / (1 + ((wanted - slope * read) / width) ** 2) ** 2
 
 
-def refined(
-    templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, width: float
-) -> tuple[np.ndarray, np.ndarray]:
+def refined(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Warps [n, 4] after one Gauss-Newton step, bounded to the range where a step is valid, and the trust after it."""
     n, side, _ = pictures.shape
     read, mask = warped(pictures, warp)

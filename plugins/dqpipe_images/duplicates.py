@@ -201,9 +201,9 @@ def equal(keys: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 
 def related(ids: np.ndarray, match: np.ndarray, score: np.ndarray, turn: np.ndarray, first: np.ndarray) -> dict[str, Any]:
-    """The facts of `relate` from the match [n] of each row, itself if it has none; a match leads to its keeper in one step more at most."""
+    """The facts of `relate` from the match [n] of each row, itself if it has none; a match leads to its keeper in three steps at most."""
     rows = np.arange(len(ids))
-    root = match[match]
+    root = followed(match)
     smallest: dict[int, str] = {}
     for row in rows[::-1].tolist():  # ids are sorted: the last one set is the smallest
         smallest[int(root[row])] = ids[row]
@@ -228,7 +228,14 @@ def roots(ids: np.ndarray, facts: Facts, threshold: float) -> np.ndarray:
     for row, (match, score) in enumerate(zip(facts["match"], facts["score"], strict=True)):
         if match is not None and score >= np.float32(threshold):
             parent[row] = position.get(match, row)
-    return parent[parent]
+    return followed(parent)
+
+
+def followed(parent: np.ndarray) -> np.ndarray:
+    """Where the parents [n] of rows lead in the end: an equal picture, then a strong link, then a weak one."""
+    for _ in range(2):
+        parent = parent[parent]
+    return parent
 
 
 def certainty(score: np.ndarray) -> np.ndarray:
@@ -263,8 +270,8 @@ def leaks(samples: Samples, root: np.ndarray, score: np.ndarray, threshold: floa
     claims = []
     for severity, own in (("error", 2), ("warning", 1)):
         rows = np.flatnonzero((rank == own) & (rank[root] < own))
-        splits = samples["split"] if "split" in samples else []
-        detail = [f"shows the same as {samples.ids[root[row]]} of the split {splits[root[row]]}" for row in rows]
+        names = [samples["split"][row] for row in root[rows]] if len(rows) else []
+        detail = [f"shows the same as {samples.ids[root[row]]} of the split {name}" for row, name in zip(rows, names, strict=True)]
         evidence = {"value": score[rows], "threshold": threshold, "match": list(samples.ids[root[rows]]), "detail": detail}
         claims.append(claim("leak", samples.ids[rows], severity=severity, confidence=certainty(score[rows]), **evidence))
     return claims
