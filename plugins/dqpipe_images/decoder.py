@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-import struct
 import threading
 import warnings
-import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ import numpy as np
 from dqpipe.errors import MediaError
 from dqpipe.media import SHORTER_SIDE, Header, Picture
 from dqpipe.stages import Decoder, extension, option
+from dqpipe_images.damage import check_chunks, check_strips, libtiff_complaints, reason, strict
 from dqpipe_images.signatures import HEAD, explain, image_format
 
 if TYPE_CHECKING:
@@ -57,10 +56,7 @@ TURNS = {  # EXIF orientation → the method of PIL.Image.Transpose that undoes 
 }
 ORIENTATION = 0x0112  # the EXIF tag
 ORIENTED = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")  # without one of these a PNG is not turned
-END_OF_IMAGE, START_OF_SCAN, SEQUENTIAL = b"\xff\xd9", 0xDA, (0xC0, 0xC1)
-PADDING = bytes(16)  # libjpeg looks a few bytes ahead
 RANGES = (255, 4095, 65535)  # the largest values of 8, 12 and 16 bits
-CUT_SHORT = ("truncated", "not enough", "end of file", "eof ", "unexpected end", "incomplete", "read beyond", "buffer overrun")
 
 _SILENCE = threading.Lock()
 _TIFF_LOG = logging.getLogger("PIL.TiffImagePlugin")
@@ -90,14 +86,14 @@ class ImageDecoder(Decoder):
         except MediaError:
             raise
         except Exception as error:  # noqa: BLE001 (on damaged files Pillow raises whatever its parsers stumble over)
-            raise MediaError(_reason(error, kind, data)) from None
+            raise MediaError(reason(error, kind, data)) from None
 
     def _decode(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture:
         self._refuse_bomb(_canvas(kind, data))
         if kind == "PNG":
-            _check_chunks(data)
+            check_chunks(data)
         with _quiet():
-            image = _open(kind, _strict(data) if kind == "JPEG" else data)
+            image = _open(kind, strict(data) if kind == "JPEG" else data)
             self._refuse_bomb(image.size)
             header = _header(kind, image, data)
         if rendition == "header":
@@ -106,7 +102,8 @@ class ImageDecoder(Decoder):
         if reduction > 1:
             image.draft(None, (image.width // reduction, image.height // reduction))
         if kind == "TIFF":
-            with _quiet():  # only its pixels come with warnings
+            check_strips(image, data)
+            with _quiet(), libtiff_complaints() if image.tile and image.tile[0][0] == "libtiff" else nullcontext():
                 image.load()
         else:
             image.load()
@@ -177,69 +174,6 @@ def _reduction(header: Header) -> int:
     """The largest DCT scale that keeps the shorter side long enough."""
     shorter = min(header.width, header.height)
     return next((scale for scale in (8, 4, 2) if shorter // scale >= SHORTER_SIDE), 1)
-
-
-# ── damage ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def _strict(data: bytes) -> bytes:
-    """JPEG bytes in which missing entropy-coded data is an error to Pillow.
-
-    At the end-of-image marker libjpeg fills what is missing with grey and only warns; without the marker it waits for more
-    data, and Pillow calls the file truncated. That works for one sequential scan; other files are given back as they are.
-    """
-    position, components = 2, 0
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker in SEQUENTIAL:
-            components = data[position + 9] if position + 9 < len(data) else 0
-        if marker == START_OF_SCAN:
-            if not components or data[position + 4 : position + 5] != bytes([components]):
-                return data
-            end = data.find(END_OF_IMAGE, position + 2 + length)
-            scan = data[:end] if end >= 0 else data.rstrip(b"\x00")  # a file whose tail was never written ends in zeros
-            return scan + PADDING
-        position += 2 + length if marker != 0xFF else 1  # markers may be preceded by fill bytes
-    return data
-
-
-def _check_chunks(data: bytes) -> None:
-    """Raise MediaError if a PNG ends before its last chunk, or a critical chunk does not match its checksum."""
-    position, name = 8, b""
-    while name != b"IEND":
-        if position + 12 > len(data):
-            raise MediaError(_ends_early("PNG", data))
-        length, name = struct.unpack_from(">I4s", data, position)
-        if not name.isalpha():
-            raise MediaError("damaged PNG: something else stands where a chunk should begin")
-        end = position + 8 + length
-        if end + 4 > len(data):
-            raise MediaError(_ends_early("PNG", data))
-        critical = not name[0] & 0x20
-        if critical and zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise MediaError(f"damaged PNG: the checksum of its {name.decode()} chunk is wrong")
-        position = end + 4
-
-
-def _ends_early(kind: str, data: bytes) -> str:
-    return f"the file ends early: incomplete {kind} of {len(data):,} bytes"
-
-
-def _reason(error: Exception, kind: str, data: bytes) -> str:
-    """What a person is told about an error of Pillow."""
-    if isinstance(error, MemoryError):
-        return f"this {kind} needs more memory than there is"
-    text = " ".join(str(error).split())
-    cut_short = any(word in text.lower() for word in CUT_SHORT)
-    missing_end = kind == "JPEG" and data.rfind(END_OF_IMAGE) < data.rfind(bytes([0xFF, START_OF_SCAN]))
-    missing_rest = kind == "WEBP" and int.from_bytes(data[4:8], "little") > len(data) - 8
-    if kind == "JPEG" and cut_short and not missing_end and END_OF_IMAGE in data:
-        return "damaged JPEG: a part of its pixels is missing"
-    if cut_short or missing_end or missing_rest or isinstance(error, (EOFError, IndexError, struct.error)):
-        return _ends_early(kind, data)
-    if isinstance(error, KeyError):
-        text = f"unknown or missing entry {text}"
-    return f"damaged or unsupported {kind}: {text or type(error).__name__}"
 
 
 # ── pixels ───────────────────────────────────────────────────────────────────────────────────────

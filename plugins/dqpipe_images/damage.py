@@ -1,0 +1,119 @@
+"""What Pillow lets pass and what it says in its own words: checks of a file's wholeness, and reasons for a person.
+
+JPEG: missing entropy-coded data · PNG: checksums · TIFF: strips beyond the end, and libtiff's complaints
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import tempfile
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dqpipe.errors import MediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+END_OF_IMAGE, START_OF_SCAN, SEQUENTIAL = b"\xff\xd9", 0xDA, (0xC0, 0xC1)
+PADDING = bytes(16)  # libjpeg looks a few bytes ahead
+CUT_SHORT = ("truncated", "not enough", "end of file", "eof ", "unexpected end", "incomplete", "read beyond", "buffer overrun")
+STRIPS = ((273, 279), (324, 325))  # the tags of a TIFF with the offsets and byte counts of its strips, or tiles
+COMPLAINT = re.compile(rb"^\w[\w.]*: .*\n(?:  .*\n)*", re.MULTILINE)  # as libtiff's own error handler writes
+
+
+def strict(data: bytes) -> bytes:
+    """JPEG bytes in which missing entropy-coded data is an error to Pillow.
+
+    At the end-of-image marker libjpeg fills what is missing with grey and only warns; without the marker it waits for more
+    data, and Pillow calls the file truncated. That works for one sequential scan; other files are given back as they are.
+    """
+    position, components = 2, 0
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker in SEQUENTIAL:
+            components = data[position + 9] if position + 9 < len(data) else 0
+        if marker == START_OF_SCAN:
+            if not components or data[position + 4 : position + 5] != bytes([components]):
+                return data
+            end = data.find(END_OF_IMAGE, position + 2 + length)
+            scan = data[:end] if end >= 0 else data.rstrip(b"\x00")  # a file whose tail was never written ends in zeros
+            return scan + PADDING
+        position += 2 + length if marker != 0xFF else 1  # markers may be preceded by fill bytes
+    return data
+
+
+def check_chunks(data: bytes) -> None:
+    """Raise MediaError if a PNG ends before its last chunk, or a critical chunk does not match its checksum."""
+    position, name = 8, b""
+    while name != b"IEND":
+        if position + 12 > len(data):
+            raise MediaError(ends_early("PNG", data))
+        length, name = struct.unpack_from(">I4s", data, position)
+        if not name.isalpha():
+            raise MediaError("damaged PNG: something else stands where a chunk should begin")
+        end = position + 8 + length
+        if end + 4 > len(data):
+            raise MediaError(ends_early("PNG", data))
+        critical = not name[0] & 0x20
+        if critical and zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise MediaError(f"damaged PNG: the checksum of its {name.decode()} chunk is wrong")
+        position = end + 4
+
+
+def check_strips(image: Any, data: bytes) -> None:  # noqa: ANN401 (PIL's TiffImageFile)
+    """Raise MediaError if the strips or tiles of a TIFF reach beyond its end; Pillow fills them for some compressions."""
+    for offsets, counts in STRIPS:
+        pairs = zip(image.tag_v2.get(offsets, ()), image.tag_v2.get(counts, ()), strict=False)
+        if any(offset + count > len(data) for offset, count in pairs):
+            raise MediaError(ends_early("TIFF", data))
+
+
+@contextmanager
+def libtiff_complaints() -> Iterator[None]:
+    """Raise MediaError for what libtiff only writes to the process's stderr; Pillow gives no other way to learn of it.
+
+    What other threads write there in the meantime is passed on. To be entered by one thread at a time.
+    """
+    try:
+        real = os.dup(2)
+    except OSError:  # a process without stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as held, os.fdopen(real, "wb", buffering=0) as stderr:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr.fileno(), 2)
+            held.seek(0)
+            said = held.read()
+            stderr.write(COMPLAINT.sub(b"", said))
+    errors = [line for line in COMPLAINT.findall(said) if b": Warning" not in line]
+    if errors:
+        raise MediaError(f"damaged TIFF: {errors[0].decode('utf-8', 'replace').strip()}")
+
+
+def ends_early(kind: str, data: bytes) -> str:
+    """What a person is told about a file of which the end is missing."""
+    return f"the file ends early: incomplete {kind} of {len(data):,} bytes"
+
+
+def reason(error: Exception, kind: str, data: bytes) -> str:
+    """What a person is told about an error of Pillow."""
+    if isinstance(error, MemoryError):
+        return f"this {kind} needs more memory than there is"
+    text = " ".join(str(error).split())
+    cut_short = any(word in text.lower() for word in CUT_SHORT)
+    missing_end = kind == "JPEG" and data.rfind(END_OF_IMAGE) < data.rfind(bytes([0xFF, START_OF_SCAN]))
+    missing_rest = kind == "WEBP" and int.from_bytes(data[4:8], "little") > len(data) - 8
+    if kind == "JPEG" and cut_short and not missing_end and END_OF_IMAGE in data:
+        return "damaged JPEG: a part of its pixels is missing"
+    if cut_short or missing_end or missing_rest or isinstance(error, (EOFError, IndexError, struct.error)):
+        return ends_early(kind, data)
+    if isinstance(error, KeyError):
+        text = f"unknown or missing entry {text}"
+    return f"damaged or unsupported {kind}: {text or type(error).__name__}"
