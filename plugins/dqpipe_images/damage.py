@@ -18,7 +18,7 @@ from dqpipe.errors import MediaError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-END_OF_IMAGE, START_OF_SCAN, SEQUENTIAL = b"\xff\xd9", 0xDA, (0xC0, 0xC1)
+MARKER, END_OF_IMAGE, START_OF_SCAN, SEQUENTIAL = 0xFF, b"\xff\xd9", 0xDA, (0xC0, 0xC1)
 PADDING = bytes(16)  # libjpeg looks a few bytes ahead
 CUT_SHORT = ("truncated", "not enough", "end of file", "eof ", "unexpected end", "incomplete", "read beyond", "buffer overrun")
 STRIPS = ((273, 279), (324, 325))  # the tags of a TIFF with the offsets and byte counts of its strips, or tiles
@@ -32,7 +32,7 @@ def strict(data: bytes) -> bytes:
     data, and Pillow calls the file truncated. That works for one sequential scan; other files are given back as they are.
     """
     position, components = 2, 0
-    while position + 4 <= len(data) and data[position] == 0xFF:
+    while position + 4 <= len(data) and data[position] == MARKER:
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
         if marker in SEQUENTIAL:
             components = data[position + 9] if position + 9 < len(data) else 0
@@ -42,7 +42,7 @@ def strict(data: bytes) -> bytes:
             end = data.find(END_OF_IMAGE, position + 2 + length)
             scan = data[:end] if end >= 0 else data.rstrip(b"\x00")  # a file whose tail was never written ends in zeros
             return scan + PADDING
-        position += 2 + length if marker != 0xFF else 1  # markers may be preceded by fill bytes
+        position += 2 + length if marker != MARKER else 1  # markers may be preceded by fill bytes
     return data
 
 
@@ -108,7 +108,7 @@ def reason(error: Exception, kind: str, data: bytes) -> str:
         return f"this {kind} needs more memory than there is"
     text = " ".join(str(error).split())
     cut_short = any(word in text.lower() for word in CUT_SHORT)
-    missing_end = kind == "JPEG" and data.rfind(END_OF_IMAGE) < data.rfind(bytes([0xFF, START_OF_SCAN]))
+    missing_end = kind == "JPEG" and data.rfind(END_OF_IMAGE) < data.rfind(bytes([MARKER, START_OF_SCAN]))
     missing_rest = kind == "WEBP" and int.from_bytes(data[4:8], "little") > len(data) - 8
     if kind == "JPEG" and cut_short and not missing_end and END_OF_IMAGE in data:
         return "damaged JPEG: a part of its pixels is missing"

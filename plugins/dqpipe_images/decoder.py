@@ -54,8 +54,11 @@ TURNS = {  # EXIF orientation → the method of PIL.Image.Transpose that undoes 
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+QUARTER_TURNS = frozenset({5, 6, 7, 8})
 ORIENTATION = 0x0112  # the EXIF tag
+EXTENDED_HEADER = 30  # bytes of a WebP file up to the end of its canvas size
 ORIENTED = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")  # without one of these a PNG is not turned
+OPAQUE = (255, 255)  # the smallest and the largest alpha
 RANGES = (255, 4095, 65535)  # the largest values of 8, 12 and 16 bits
 
 _SILENCE = threading.Lock()
@@ -114,7 +117,7 @@ class ImageDecoder(Decoder):
         width, height = size
         if width * height > self.max_pixels:
             limit = f"{self.max_pixels / 1e6:g} million"
-            raise MediaError(f"claims {width:,} × {height:,} pixels, above the limit of {limit} (option max_pixels)")
+            raise MediaError(f"claims {width:,} × {height:,} pixels, above the limit of {limit} (option max_pixels)")  # noqa: RUF001 (a times sign)
 
 
 # ── headers ──────────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +149,7 @@ def _open(kind: str, data: bytes) -> ImageFile:
 def _header(kind: str, image: ImageFile, data: bytes) -> Header:
     orientation = _orientation(kind, image, data)
     width, height = image.size
-    if orientation >= 5 and kind != "TIFF":  # a quarter turn; Pillow gives the size of a TIFF turned already
+    if orientation in QUARTER_TURNS and kind != "TIFF":  # Pillow gives the size of a TIFF turned already
         width, height = height, width
     frames = int(getattr(image, "n_frames", 1))
     return Header(kind, width, height, image.mode, orientation, frames, len(data))
@@ -165,7 +168,7 @@ def _orientation(kind: str, image: ImageFile, data: bytes) -> int:
 
 def _canvas(kind: str, data: bytes) -> tuple[int, int]:
     """The size that a WebP claims, whose canvas Pillow allocates on opening; (0, 0) for the others, which it does not."""
-    if kind != "WEBP" or data[12:16] != b"VP8X" or len(data) < 30:
+    if kind != "WEBP" or data[12:16] != b"VP8X" or len(data) < EXTENDED_HEADER:
         return 0, 0
     return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
 
@@ -191,7 +194,7 @@ def _pixels(image: Any, orientation: int) -> tuple[np.ndarray, np.ndarray | None
         image = Image.fromarray(_eight_bits(native))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:  # somewhere not opaque
+        if image.getextrema()[3] != OPAQUE:
             native = np.asarray(image)
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
