@@ -7,12 +7,12 @@ shorter, `{HorizontalFlip: {p: 0.5}}`. The one given by default suits digits and
 little blur or noise. It neither mirrors nor turns, since a mirrored 2 or a turned 6 is another thing: whoever knows that it
 does no harm adds HorizontalFlip.
 
-A run writes the pipeline to augmentation.json, to be used while training:
+A run writes the pipeline to augment.json, to be used while training:
 
     import json
     import albumentations as A
 
-    with open("augmentation.json") as file:
+    with open("augment.json") as file:
         pipeline = A.from_dict(json.load(file)["pipeline"])
     picture = pipeline(image=picture)["image"]  # uint8 [height, width, 3], RGB
 """
@@ -72,7 +72,7 @@ class Augmentation(Augment):
     version = 1
     requires = ("albumentations",)
     libraries = ("albumentations", "opencv-python-headless")
-    needs: ClassVar[tuple[str, ...]] = ("label",)
+    default: ClassVar[bool] = True
 
     transforms: list[dict[str, Any]] = option(
         help="the pipeline, in the form of albumentations.to_dict or as {Name: {argument: value}}",

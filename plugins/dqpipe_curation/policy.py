@@ -171,22 +171,24 @@ def decisions(samples: Samples, claims: Claims, marks: dict[str, np.ndarray]) ->
     label = np.full(len(samples), None, dtype=object)
     asks = (claims.wish == RELABEL) & (wish[claims.row] == RELABEL)
     label[claims.row[asks]] = claims.suggestion[asks]
-    names = np.array([*claims.names, *marks], dtype=object)
-    reasons = [(claims.row, claims.code, claims.wish == wish[claims.row])]
-    for number, rows in enumerate(marks.values()):
-        hit = np.flatnonzero(rows)
-        reasons.append((hit, np.full(len(hit), len(claims.names) + number), wish[hit] < DROP))
-    key = np.unique(np.concatenate([row[used] * len(names) + code[used] for row, code, used in reasons]))
-    row, code = np.divmod(key.astype(np.int64), max(len(names), 1))
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(samples)))])
-    because = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(names[code], pa.string()))
-    return Decisions(
-        pa.table(
-            {
-                "id": samples.table.column("id"),
-                "decision": pa.array(np.array(WISHES, dtype=object)[wish], pa.string()),
-                "new_label": pa.array(label, pa.string()),
-                "because": because,
-            }
-        )
-    )
+    columns = {
+        "id": samples.table.column("id"),
+        "decision": pa.array(np.array(WISHES, dtype=object)[wish], pa.string()),
+        "new_label": pa.array(label, pa.string()),
+        "because": _because(claims, wish, marks),
+    }
+    return Decisions(pa.table(columns))
+
+
+def _because(claims: Claims, wish: np.ndarray, marks: dict[str, np.ndarray]) -> pa.ListArray:
+    """For each sample the codes that led to its decision, the strongest claim first, then the marks."""
+    import pandas as pd
+
+    led = claims.wish == wish[claims.row]
+    parts = [pd.DataFrame({"row": claims.row[led], "weight": claims.weight[led], "text": claims.names[claims.code[led]]})]
+    for mark, rows in marks.items():
+        parts.append(pd.DataFrame({"row": np.flatnonzero(rows & (wish < DROP)), "weight": -1.0, "text": mark}))
+    reasons = pd.concat(parts).sort_values(["row", "weight", "text"], ascending=[True, False, True], kind="stable")
+    reasons = reasons.drop_duplicates(["row", "text"])
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(reasons["row"].to_numpy(dtype=np.int64), minlength=claims.samples))])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(reasons["text"].tolist(), pa.string()))

@@ -1,46 +1,22 @@
-"""Great Expectations over samples and facts: failing rows become claims, results figures.
-
-Every call has a context of its own (one that threads share gives wrong results), which keeps nothing on disk, reports
-nothing to anybody and is not made the current one of the process.
-"""
+"""Great Expectations over samples and facts: failing rows become claims, results figures."""
 
 from __future__ import annotations
 
 import json
-import os
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dqpipe.errors import ConfigError, StageError, listed, nearest
+from dqpipe.errors import ConfigError
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.stages import Claim, Figure, Stage, extension, option
 from dqpipe_validation.asked import Asked, read, short
 from dqpipe_validation.proposal import propose
+from dqpipe_validation.validate import Outcome, configuration, validate
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_PLACE = "dqpipe"
-_FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What came of one expectation.
-
-    `rows` are the positions of failing rows, None where it judges no single rows; `share` is theirs of the judged rows;
-    `observed` is the value of an aggregate.
-    """
-
-    asked: Asked
-    success: bool
-    rows: np.ndarray | None
-    share: float | None
-    observed: object
 
 
 @extension
@@ -80,7 +56,8 @@ class Expectations(Stage):
             gifts += [
                 Claim(asked.code, asked.severity, f"expected of {what}"),
                 Figure(f"{asked.code}_success", f"1 if met, else 0: {what}"),
-                Figure(f"{asked.code}_unexpected", f"share of rows that fail: {what}"),
+                Figure(f"{asked.code}_unexpected", f"share of the judged rows that fail: {what}"),
+                Figure(f"{asked.code}_judged", f"rows that were judged: {what}"),
                 Figure(f"{asked.code}_observed", f"observed value: {what}"),
             ]
         return gifts
@@ -96,7 +73,7 @@ class Expectations(Stage):
         if not self.asked:
             raise ConfigError("nothing is expected: list expectations, or name a suite")
         for asked in self.asked:
-            _configuration(asked, 0)
+            configuration(asked)
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Failing rows by expectation; a failing aggregate is a claim about the dataset. Rows that `mostly` allows are none."""
@@ -110,92 +87,12 @@ class Expectations(Stage):
         for outcome in outcomes:
             code, detail = outcome.asked.code, None if outcome.observed is None else f"observed {_told(outcome.observed)}"
             rows.append(figure(f"{code}_success", float(outcome.success), detail=detail))
-            if outcome.share is not None:
-                rows.append(figure(f"{code}_unexpected", outcome.share))
+            if outcome.rows is not None:
+                rows.append(figure(f"{code}_unexpected", len(outcome.rows) / max(outcome.judged, 1)))
+                rows.append(figure(f"{code}_judged", float(outcome.judged)))
             if _number(outcome.observed):
                 rows.append(figure(f"{code}_observed", float(outcome.observed)))  # type: ignore[arg-type]
         return rows
-
-
-def validate(expected: Sequence[Asked], frame: pd.DataFrame) -> list[Outcome]:
-    """What came of each expectation, in their order; nothing of no rows. Raises StageError if one cannot be evaluated."""
-    if not len(frame) or not expected:
-        return []
-    with _quiet():
-        from great_expectations.core.batch import Batch
-        from great_expectations.execution_engine import PandasExecutionEngine
-        from great_expectations.validator.validator import Validator
-
-        configurations = [_configuration(asked, place) for place, asked in enumerate(expected)]
-        validator = Validator(execution_engine=PandasExecutionEngine(), data_context=_context(), batches=[Batch(data=frame)])
-        results = validator.graph_validate(configurations=configurations, runtime_configuration={"result_format": _FORMAT})
-    # They come back in another order, and one that could not be evaluated says so only in exception_info.
-    by_place = {result.expectation_config.meta[_PLACE]: result for result in results}
-    if sorted(by_place) != list(range(len(expected))):
-        raise StageError("expectations", "the suite", f"{len(expected)} expectations were asked, {len(by_place)} answered")
-    return [_outcome(asked, by_place[place]) for place, asked in enumerate(expected)]
-
-
-def _outcome(asked: Asked, result: Any) -> Outcome:  # noqa: ANN401 (an ExpectationValidationResult)
-    raised = _raised(result.exception_info)
-    if raised:
-        raise StageError("expectations", asked.code, raised, f"check what {asked.type} is given: {dict(asked.kwargs)}")
-    found = result.result
-    rows = found.get("unexpected_index_list")
-    judged = found.get("element_count", 0) - found.get("missing_count", 0)
-    return Outcome(
-        asked=asked,
-        success=bool(result.success),
-        rows=None if rows is None else np.asarray(rows, dtype=np.int64),
-        share=None if rows is None else len(rows) / max(judged, 1),
-        observed=found.get("observed_value"),
-    )
-
-
-def _raised(info: Mapping[str, Any]) -> str:
-    """The message of what an expectation raised, or "": exception_info is one record, or one for each metric."""
-    records = [info, *(value for value in info.values() if isinstance(value, Mapping))]
-    said = [str(record.get("exception_message")) for record in records if record.get("raised_exception")]
-    return listed(dict.fromkeys(said), 3)
-
-
-def _configuration(asked: Asked, place: int) -> Any:  # noqa: ANN401 (an ExpectationConfiguration)
-    """The expectation as Great Expectations holds it; its suites would drop one that they cannot read. Raises ConfigError."""
-    with _quiet():
-        from great_expectations.exceptions import ExpectationNotFoundError, GreatExpectationsError
-        from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-        from great_expectations.expectations.registry import list_registered_expectation_implementations
-    try:
-        configuration = ExpectationConfiguration(type=asked.type, kwargs=dict(asked.kwargs), meta={**asked.meta, _PLACE: place})
-        with _quiet():
-            configuration.to_domain_obj()
-    except ExpectationNotFoundError:
-        known = list_registered_expectation_implementations()
-        raise ConfigError(f"Great Expectations knows no {asked.type!r}: {nearest(asked.type, known)}") from None
-    except (GreatExpectationsError, ValueError, TypeError) as error:
-        problems: list[dict[str, Any]] = getattr(error, "errors", list)()
-        said = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems] or [str(error)]
-        raise ConfigError(f"{asked.type}: {listed(dict.fromkeys(said), 5)}") from None
-    return configuration
-
-
-def _context() -> Any:  # noqa: ANN401 (an EphemeralDataContext)
-    with _quiet():
-        from great_expectations.data_context import EphemeralDataContext
-        from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults, ProgressBarsConfig
-    return EphemeralDataContext(
-        project_config=DataContextConfig(
-            store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
-            progress_bars=ProgressBarsConfig(globally=False),
-            analytics_enabled=False,
-        )
-    )
-
-
-def _quiet() -> warnings.catch_warnings[None]:
-    """Great Expectations uses what Python deprecates, calls its users' forms deprecated, and may report use unless told not to."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    return warnings.catch_warnings(action="ignore", category=DeprecationWarning)
 
 
 def _frame(samples: Samples, facts: Facts) -> pd.DataFrame:

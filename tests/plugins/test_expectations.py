@@ -79,8 +79,10 @@ def test_figures_tell_the_share_that_fails() -> None:
         "success": 0.5,
         "fare_between_success": 0.0,
         "fare_between_unexpected": 0.25,
+        "fare_between_judged": 4.0,
         "fare_between_2_success": 1.0,
         "fare_between_2_unexpected": 0.0,
+        "fare_between_2_judged": 4.0,
     }
 
 

@@ -1,0 +1,120 @@
+"""Great Expectations at work: a frame and what is expected of it to outcomes.
+
+Every call has a context of its own (one that threads share gives wrong results), and it is not made the current one of the
+process, so that the user's own stays.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dqpipe.errors import ConfigError, StageError, listed, nearest
+from dqpipe_validation.asked import Asked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PLACE = "dqpipe"
+_FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one expectation.
+
+    `rows` are the positions of failing rows, None where it judges no single rows; `judged` is the number of rows that had
+    a value and met the row condition; `observed` is the value of an aggregate.
+    """
+
+    asked: Asked
+    success: bool
+    rows: np.ndarray | None
+    judged: int
+    observed: object
+
+
+def validate(expected: Sequence[Asked], frame: pd.DataFrame) -> list[Outcome]:
+    """What came of each expectation, in their order; nothing of no rows. Raises StageError if one cannot be evaluated."""
+    if not len(frame) or not expected:
+        return []
+    with quiet():
+        from great_expectations.core.batch import Batch
+        from great_expectations.execution_engine import PandasExecutionEngine
+        from great_expectations.validator.validator import Validator
+
+        configurations = [configuration(asked, **{_PLACE: place}) for place, asked in enumerate(expected)]
+        validator = Validator(execution_engine=PandasExecutionEngine(), data_context=context(), batches=[Batch(data=frame)])
+        results = validator.graph_validate(configurations=configurations, runtime_configuration={"result_format": _FORMAT})
+    # They come back in another order, and one that could not be evaluated says so only in exception_info.
+    by_place = {result.expectation_config.meta[_PLACE]: result for result in results}
+    if sorted(by_place) != list(range(len(expected))):
+        raise StageError("expectations", "the suite", f"{len(expected)} expectations were asked, {len(by_place)} answered")
+    return [_outcome(asked, by_place[place]) for place, asked in enumerate(expected)]
+
+
+def _outcome(asked: Asked, result: Any) -> Outcome:  # noqa: ANN401 (an ExpectationValidationResult)
+    raised = _raised(result.exception_info)
+    if raised:
+        raise StageError("expectations", asked.code, raised, f"check what {asked.type} is given: {dict(asked.kwargs)}")
+    found = result.result
+    rows = found.get("unexpected_index_list")
+    return Outcome(
+        asked=asked,
+        success=bool(result.success),
+        rows=None if rows is None else np.asarray(rows, dtype=np.int64),
+        judged=int(found.get("element_count", 0) - found.get("missing_count", 0)),
+        observed=found.get("observed_value"),
+    )
+
+
+def _raised(info: Mapping[str, Any]) -> str:
+    """The message of what an expectation raised, or "": exception_info is one record, or one for each metric."""
+    records = [info, *(value for value in info.values() if isinstance(value, Mapping))]
+    said = [str(record.get("exception_message")) for record in records if record.get("raised_exception")]
+    return listed(dict.fromkeys(said), 3)
+
+
+def configuration(asked: Asked, **meta: object) -> Any:  # noqa: ANN401 (an ExpectationConfiguration)
+    """The expectation as Great Expectations holds it; its suites would drop one that they cannot read. Raises ConfigError."""
+    with quiet():
+        from great_expectations.exceptions import ExpectationNotFoundError, GreatExpectationsError
+        from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+        from great_expectations.expectations.registry import list_registered_expectation_implementations
+    try:
+        made = ExpectationConfiguration(type=asked.type, kwargs=dict(asked.kwargs), meta={**asked.meta, **meta})
+        with quiet():
+            made.to_domain_obj()
+    except ExpectationNotFoundError:
+        known = list_registered_expectation_implementations()
+        raise ConfigError(f"Great Expectations knows no {asked.type!r}: {nearest(asked.type, known)}") from None
+    except (GreatExpectationsError, ValueError, TypeError) as error:
+        problems: list[dict[str, Any]] = getattr(error, "errors", list)()
+        said = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems] or [str(error)]
+        raise ConfigError(f"{asked.type}: {listed(dict.fromkeys(said), 5)}") from None
+    return made
+
+
+def context(sites: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 (an EphemeralDataContext)
+    """A new context that keeps nothing on disk but its Data Docs `sites`, shows no progress bars and tells nobody of its use."""
+    with quiet():
+        from great_expectations.data_context import EphemeralDataContext
+        from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults, ProgressBarsConfig
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    config["data_docs_sites"] = dict(sites or {})
+    return EphemeralDataContext(project_config=config)
+
+
+def quiet() -> warnings.catch_warnings[None]:
+    """Great Expectations uses what Python deprecates, calls its users' forms deprecated, and may report use unless told not to."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    return warnings.catch_warnings(action="ignore", category=DeprecationWarning)
