@@ -145,20 +145,21 @@ def test_failures_and_failed_gates_stand_on_top() -> None:
 @pytest.mark.parametrize(
     ("samples", "expected"),
     [
-        ({"id": ["a"], "label": ["x"]}, "1 sample in 1 class was read; none carries a warning or an error."),
-        ({"id": ["a", "b"], "label": ["x", None]}, "2 samples in 1 class were read; none carries a warning or an error. 1 sample has no label."),
-        ({"id": ["a", "b"], "label": [["x", "y"], ["y"]]}, "2 samples in 2 classes were read; none carries a warning or an error."),
-        ({"id": ["a", "b"], "label": [0.5, 1.5]}, "2 samples were read; none carries a warning or an error."),
-        ({"id": ["a", "b"], "label": [3, 4]}, "2 samples in 2 classes were read; none carries a warning or an error."),
-        ({"id": ["a", "b"], "label": pa.nulls(2, pa.string())}, "2 samples were read; none carries a warning or an error."),
-        ({"id": ["a"], "label": [{"box": [1, 2]}]}, "1 sample was read; none carries a warning or an error."),
-        ({"id": ["a", "b"], "label": ["x", "y"], "split": ["train", "test"]}, "2 samples in 2 classes and 2 splits were read; none carries a warning or an error."),
-        ({"id": pa.array([], pa.string())}, "0 samples were read; none carries a warning or an error."),
+        ({"id": ["a"], "label": ["x"]}, "1 sample in 1 class was read"),
+        ({"id": ["a", "b"], "label": ["x", None]}, "2 samples in 1 class were read"),
+        ({"id": ["a", "b"], "label": [["x", "y"], ["y"]]}, "2 samples in 2 classes were read"),
+        ({"id": ["a", "b"], "label": [0.5, 1.5]}, "2 samples were read"),
+        ({"id": ["a", "b"], "label": [3, 4]}, "2 samples in 2 classes were read"),
+        ({"id": ["a", "b"], "label": pa.nulls(2, pa.string())}, "2 samples were read"),
+        ({"id": ["a"], "label": [{"box": [1, 2]}]}, "1 sample was read"),
+        ({"id": ["a", "b"], "label": ["x", "y"], "split": ["train", "test"]}, "2 samples in 2 classes and 2 splits were read"),
+        ({"id": pa.array([], pa.string())}, "0 samples were read"),
     ],
 )
 def test_any_kind_of_label_can_be_told(samples: dict[str, Any], expected: str) -> None:
     told = made(samples, [], {}, facts=Facts(pa.table({"q.x": np.zeros(len(samples["id"]))})))
-    assert told["account"]["said"][0] == expected
+    bare = " 1 sample has no label." if samples.get("label") == ["x", None] else ""
+    assert told["account"]["said"][0] == f"{expected}; none carries a warning or an error.{bare}"
 
 
 def test_a_multi_label_relabelling_moves_between_its_classes() -> None:
@@ -178,6 +179,12 @@ def test_what_the_policy_took_back_is_said() -> None:
     found = [claim("d.near", ["a", "b"], severity="warning")]
     told = made({"id": ["a", "b"]}, found, {"a": ("drop", None, ["d.near"]), "b": ("review", None, ["d.near", "policy.ceiling"])})
     assert "The policy softened what the claims asked for: policy.ceiling on 1 sample." in account(told)
+
+
+def test_the_question_why_names_the_output_and_quotes_the_sample() -> None:
+    found = [claim("d.near", ["a b.png"], severity="warning")]
+    told = made({"id": ["a b.png"]}, found, {"a b.png": ("drop", None, ["d.near"])}, run={**RUN, "out": "/data/my out"})
+    assert account(told)[-1] == "Ask why a sample is where it is: dqpipe why 'a b.png' --out '/data/my out'"
 
 
 def test_figures_stand_raw_beside_curated_and_those_that_changed_most_are_kept() -> None:

@@ -44,7 +44,7 @@ def record(
     `facts` are one row per sample, in the samples' order or with an id column; `figures` have `of` (raw or curated);
     `curated` has the kept samples and the new ones (with `parent`), None where no curated set was made; of `because` in
     `decisions` the first code is the one that led there. `gates` have gate, passed, value, said; `run` is what run.json
-    holds: id, started, finished, seconds, config, stages, versions, seed, timings, failures.
+    holds: id, started, finished, seconds, config, stages, versions, seed, timings, failures, and perhaps out (the output folder).
     """
     joined = tally.Joined.of(samples, findings, decisions, curated)
     facts, new_label = _aligned(facts, samples), _new_labels(decisions, samples)

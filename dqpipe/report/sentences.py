@@ -184,7 +184,9 @@ def steps(record: Mapping[str, Any]) -> list[str]:
     if n := record["classes"]["emptied"]["total"]:
         told.append(f"Decide whether the {plural(n, 'class')} without samples should go, or {plural(n, 'needs')} new data.")
     if one := _one(record):
-        told.append(f"Ask why a sample is where it is: dqpipe why {shlex.quote(one)}")
+        out = record["run"].get("out")
+        where = f" --out {shlex.quote(str(out))}" if out else ""
+        told.append(f"Ask why a sample is where it is: dqpipe why {shlex.quote(one)}{where}")
     return told
 
 
@@ -195,4 +197,4 @@ def _these(number: int, word: str) -> str:
 def _one(record: Mapping[str, Any]) -> str:
     """A sample worth asking about: the strongest one that was not simply kept."""
     rows = [row for rows in record["examples"].values() for row in rows if row["id"] and row["decision"] not in (None, "keep")]
-    return next((row["id"] for row in rows if row["id"].isprintable() and len(row["id"]) < LONG), "")
+    return next((row["id"] for row in rows if row["id"].isprintable() and not row["id"].startswith("-") and len(row["id"]) < LONG), "")
