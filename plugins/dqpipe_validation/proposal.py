@@ -63,7 +63,7 @@ def _rounded(value: float, *, down: bool) -> float:
     """Two digits of a number, outwards."""
     import math
 
-    if not value or not math.isfinite(value):
-        return value
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
-    return float(f"{(math.floor if down else math.ceil)(value / step) * step:.12g}")
+    if value and math.isfinite(value):
+        step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+        value = float(f"{(math.floor if down else math.ceil)(value / step) * step:.12g}")
+    return int(value) if value.is_integer() else value
