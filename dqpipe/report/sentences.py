@@ -50,7 +50,7 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
         told.append(f"{rest:,} more {plural(rest, 'failure')} {plural(rest, 'is')} listed in run.json.")
     told += [f"Plugin {name} could not be loaded and took no part: {why}." for name, why in record["run"].get("plugins_broken", {}).items()]
     failed = [gate for gate in record["gates"] if not gate["passed"]]
-    told += [f"Gate failed: {gate['gate']}. {_sentence(gate.get('said', ''))}".strip() for gate in failed]
+    told += [f"Gate failed: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in failed]
     if failed:
         told.append("No curated set was published because of this; report, ledger and run.json were written.")
     return told
@@ -60,10 +60,11 @@ def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
     sentences = [_read(record), _found(record), _dropped(record), _relabelled(record), _review(record), _marks(record), _added(record)]
-    return [sentence for sentence in [*sentences, _result(numbers), *_classes(record), _gates(record)] if sentence]
+    return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """A text with a capital at the start and a full stop at the end."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 

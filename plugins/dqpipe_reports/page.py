@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.report.sentences import many, plural
+from dqpipe.report.sentences import many, plural, sentence
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,7 +30,7 @@ def environment() -> Environment:
 
     made = Environment(loader=PackageLoader("dqpipe_reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"n": number, "share": share, "sig": significant, "seconds": seconds, "signed": signed}
-    made.filters |= {"anchor": anchor, "linked": linked, "short": short, "json": as_json}
+    made.filters |= {"anchor": anchor, "linked": linked, "short": short, "sentence": sentence, "json": as_json}
     made.globals |= {"many": many, "plural": plural, "percent_of": percent_of}
     return made
 

@@ -15,7 +15,7 @@ class Numbers(Section):
 
     name = "figures"
     order = 500
-    title = "Diversity and figures"
+    title = "Raw and curated figures"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:  # noqa: ARG002 (it needs no pictures)
         """The figures of the whole set in one table, those of classes, splits and groups below, unfolding."""
