@@ -6,11 +6,11 @@ user's in their order, then `RULES`, then `ANY`. A rule judges claims from its `
     code                             decision   from confidence   below it
     files.unreadable                 drop       any
     <stage>.failed                   review     any
-    duplicates.leak                  drop       any               a training copy of an evaluation sample
+    duplicates.leak                  drop       0.9               review; the training copy of an evaluation sample
     duplicates.label_conflict        review     any               and the copies are not dropped as copies
     duplicates.exact                 drop       any
     duplicates.near                  drop       0.9               review
-    duplicate_rows.…                 as duplicates.…
+    duplicate_rows.…                 as duplicates.…, any
     image_quality.low_information    drop       0.9               review
     label_noise.likely_wrong         relabel    0.9               review
     any other warning or error       review     any
@@ -31,7 +31,7 @@ from dqpipe.model import DECISIONS, SEVERITIES, Findings, Samples
 RULES: Mapping[str, object] = {
     "files.unreadable": "drop",
     "*.failed": "review",
-    "duplicates.leak": "drop",
+    "duplicates.leak": {"decision": "drop", "at_least": 0.9},
     "duplicates.label_conflict": {"decision": "review", "instead_of": ["duplicates.exact", "duplicates.near"]},
     "duplicates.exact": "drop",
     "duplicates.near": {"decision": "drop", "at_least": 0.9},

@@ -35,7 +35,8 @@ def decide(of: Samples, *claims: pd.DataFrame, **options: Any) -> dict[str, tupl
         ("duplicates.near", 0.95, "drop"),
         ("duplicates.near", 0.5, "review"),
         ("duplicates.near", None, "review"),
-        ("duplicates.leak", None, "drop"),
+        ("duplicates.leak", 0.95, "drop"),
+        ("duplicates.leak", 0.7, "review"),
         ("duplicates.label_conflict", 1.0, "review"),
         ("label_noise.likely_wrong", 0.95, "relabel"),
         ("label_noise.likely_wrong", 0.6, "review"),
@@ -84,7 +85,7 @@ def test_copies_with_different_labels_are_reviewed_and_not_dropped() -> None:
     ]
     conflict = ("review", ["duplicates.label_conflict"])
     assert decide(samples(2, label=["a", "b"]), *said) == {"s00": conflict, "s01": conflict}
-    leak = claim("duplicates.leak", ["s01"], match="s00", severity="error")
+    leak = claim("duplicates.leak", ["s01"], match="s00", severity="error", confidence=1.0)
     assert decide(samples(2, label=["a", "b"]), *said, leak) == {"s00": conflict, "s01": ("drop", ["duplicates.leak"])}
 
 
