@@ -50,7 +50,7 @@ class DuplicateRows(Stage):
         return {"group": ids.groupby(content).transform("first").where(content.notna(), ids).to_numpy()}
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
-        """Leaks match the row of the latest split, copies the row that is kept, conflicts a row with another label.
+        """Leaks (errors in training) match the row of the latest split, copies the row that is kept, conflicts a row with another label.
 
         Of copies the one stays that has a label, then the one with the smallest id.
         """
