@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,9 +65,9 @@ def wait_until_ready(url: str, home: Path) -> None:
 
 
 def _start(listening: socket.socket, home: Path) -> subprocess.Popen[bytes]:
-    keep: Mapping[str, str] = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    keep = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with (home / "server.log").open("wb") as log:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 (this module, under this Python)
             [sys.executable, "-m", __name__, str(listening.fileno())],
             pass_fds=[listening.fileno()], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
             env={**keep, **QUIET, "PREFECT_HOME": str(home)},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from dqpipe.errors import ConfigError, StageError
@@ -27,21 +28,26 @@ class Processes:
 
     workers: int = 0
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:  # noqa: ARG002
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
         """See `Executor.map`."""
         count = min(self.workers or cores(), len(items))
         if count <= 1:
             yield from Serial().map(function, items, names)
             return
         pool = worker_pool(count)
-        futures = [pool.submit(function, item) for item in items]
+        left = iter(items)
+        # A few at a time: work that loky has not handed out yet breaks it when its workers are sent away.
+        running = {pool.submit(function, item) for item in islice(left, 2 * count)}
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(function, item) for item in islice(left, len(done))}
+                for future in done:
+                    yield future.result()
         except BrokenExecutor as error:
             raise died(names[0]) from error
         except BaseException:
-            pool.shutdown(wait=False, kill_workers=True)
+            pool.shutdown(wait=True, kill_workers=True)
             raise
 
 
@@ -56,7 +62,8 @@ def worker_pool(count: int) -> Any:  # noqa: ANN401 (a concurrent.futures.Execut
 def died(name: str) -> StageError:
     """The error of work whose worker process died under it."""
     reason = "a worker process died: it was killed, by the system where memory ran out"
-    return StageError(name.split(" ")[0], "a worker process", reason, "what was measured is kept; try fewer workers (--executor processes:1) or smaller shards")
+    advice = "what was measured is kept; try fewer workers (--executor processes:1) or smaller shards"
+    return StageError(name.split(" ", maxsplit=1)[0], "a worker process", reason, advice)
 
 
 def cores() -> int:

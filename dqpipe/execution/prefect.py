@@ -23,7 +23,7 @@ from typing import Annotated, Any
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
-from prefect import Flow, flow, get_client, get_run_logger, task
+from prefect import flow, get_client, get_run_logger, task
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -83,7 +83,7 @@ class PrefectTasks:
             except BaseException:
                 stopped.set()
                 if act is not function:
-                    local.worker_pool(count).shutdown(wait=False, kill_workers=True)
+                    local.worker_pool(count).shutdown(wait=True, kill_workers=True)
                 raise
 
 
@@ -117,16 +117,20 @@ def _task_runner(count: int) -> Iterator[TaskRunner[Any]]:
         yield FlowRunContext.get().task_runner
 
 
-def _task(kind: str, name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401
+def _task(kind: str, name: str, work: Callable[[], Any], *, repeats: bool = True) -> Any:  # noqa: ANN401
     """A task that is never cached, and repeated only where that may help. It takes no argument: Prefect would look into it."""
     return task(
         lambda: work(), name=kind, task_run_name=name.replace("{", "(").replace("}", ")"), cache_policy=NO_CACHE, persist_result=False,  # noqa: PLW0108
-        retries=len(DELAYS), retry_delay_seconds=DELAYS, retry_condition_fn=_worth_repeating,
+        retries=len(DELAYS), retry_delay_seconds=DELAYS, retry_condition_fn=_worth_repeating if repeats else _never,
     )  # fmt: skip
 
 
-def _worth_repeating(task: Any, run: Any, state: State) -> bool:  # noqa: ANN401, ARG001
+def _worth_repeating(_task: Any, _run: Any, state: State[Any]) -> bool:  # noqa: ANN401
     return isinstance(state.data, (OSError, BrokenExecutor))
+
+
+def _never(_task: Any, _run: Any, _state: State[Any]) -> bool:  # noqa: ANN401 (Prefect logs a traceback where nothing was to decide)
+    return False
 
 
 class _Progress:
@@ -144,7 +148,7 @@ class _Progress:
         update_progress_artifact(self.artifact, 100 * self.done / self.of)
 
 
-@flow(name="curate", persist_result=False)
+@flow(name="curate", persist_result=False)  # type: ignore[untyped-decorator]
 def curate(
     pipeline: str = "pipeline.yaml",
     force: bool = False,
@@ -162,6 +166,7 @@ def curate(
         limit: only so many samples, for a first look
         workers: worker processes; 0 is one for each core
         rehash: read every file again, also unchanged ones
+
     """
     try:
         made = Pipeline.from_yaml(pipeline)
@@ -178,10 +183,7 @@ def drive(run: Run) -> State[None]:
     try:
         try:
             for step in run.steps():
-                if step.maps:
-                    step.call()
-                else:
-                    _task(step.name, step.name, step.call)()
+                _task(step.name, step.name, step.call, repeats=not step.maps)()
                 log.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
         finally:
             run.close()
@@ -194,14 +196,11 @@ def drive(run: Run) -> State[None]:
 
 def present(run: Run) -> None:
     """The account as artifacts of the flow run: markdown, a table of the findings, and where the report is."""
-    lines = account(run.record)
-    where = [] if run.published is None else [f"in `{run.published}`"]
-    create_markdown_artifact("\n".join(f"- {line}" for line in [*lines, *where]), key="account", description=f"run {run.id}")
-    rows = [
-        {"code": code["code"], "severity": code["severity"], "findings": code["findings"], "samples": code["samples"], **code["decisions"], "what": code["help"]}
-        for stage in run.record["counts"]["stages"]
-        for code in stage["codes"]
-    ]
+    lines = account(run.record) + ([] if run.published is None else [f"Written to {run.published}"])
+    plain = (" ".join(line.split()).replace("<", "&lt;") for line in lines)  # names of files and classes may hold anything
+    create_markdown_artifact("\n".join(f"- {line}" for line in plain), key="account", description=f"run {run.id}")
+    codes = [code for stage in run.record["counts"]["stages"] for code in stage["codes"]]
+    rows = [{**{name: code[name] for name in ("code", "severity", "findings", "samples", "help")}, **code["decisions"]} for code in codes]
     create_table_artifact(rows, key="findings", description="what was claimed, and what became of the samples")
     report = None if run.published is None else run.published / "report.html"
     if report is not None and report.exists():
@@ -219,7 +218,7 @@ def run_flow(
     workers = 1 if isinstance(executor, local.Serial) else getattr(executor, "workers", 0)
     run = Run(pipeline.config, pipeline.registry, PrefectTasks(workers), shard_size=shard_size, force=force, rehash=rehash)
 
-    @flow(name=curate.name, description=curate.description, persist_result=False)
+    @flow(name=curate.name, description=curate.description, persist_result=False)  # type: ignore[untyped-decorator]
     def over(dataset: str, output: str, force: bool, limit: int | None) -> State[None]:  # noqa: ARG001 (parameters are what Prefect shows)
         return drive(run)
 

@@ -1,0 +1,65 @@
+"""A plugin for executors: stages that are slow, that fail to read, and that take their worker down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dqpipe.hookspecs import hookimpl
+from dqpipe.stages import Extension, Fact, Shard, Stage, extension, option
+
+
+@extension
+class Slow(Stage):
+    """Takes its time for each sample, and leaves a trace of each shard it begins."""
+
+    name = "slow"
+    gives = (Fact("letters", "int64", "letters of the id"),)
+    seconds: float = option(0.0, "seconds per sample", at="measure")
+    trace: str = option("", "folder of the traces", at="measure")
+
+    def measure(self, shard: Shard) -> Mapping[str, Any]:
+        if self.trace:
+            (Path(self.trace) / str(os.getpid())).touch()
+        time.sleep(self.seconds * len(shard))
+        return {"letters": [len(i) for i in shard.samples.ids]}
+
+
+@extension
+class Deadly(Stage):
+    """Kills its worker process, the first time or always."""
+
+    name = "deadly"
+    gives = (Fact("alive", "bool", "true"),)
+    marker: str = option("", "a file that says it was the first time; none: always", at="measure")
+
+    def measure(self, shard: Shard) -> Mapping[str, Any]:
+        if not self.marker or not Path(self.marker).exists():
+            if self.marker:
+                Path(self.marker).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"alive": [True] * len(shard)}
+
+
+@hookimpl
+def dqpipe_register() -> Iterable[type[Extension]]:
+    return [Slow, Deadly]
+
+
+def unsteady(item: tuple[str, int]) -> int:
+    """Fails to read so many times, counted in a file, then gives how often it was called."""
+    path, failures = Path(item[0]), item[1]
+    calls = int(path.read_text()) + 1 if path.exists() else 1
+    path.write_text(str(calls))
+    if calls <= failures:
+        raise OSError(5, "Input/output error")
+    return calls
+
+
+def wrong(item: int) -> int:
+    """Fails for good."""
+    raise ValueError(f"{item} is wrong")
