@@ -63,6 +63,7 @@ class DuplicateRows(Stage):
             claim(
                 "leak",
                 leaks["id"],
+                severity=["error" if turn == _TRAINING else "warning" for turn in leaks["turn"]],
                 match=leaks["latest"],
                 confidence=1.0,
                 detail=[f"equals {m}, of a later split" for m in leaks["latest"]],

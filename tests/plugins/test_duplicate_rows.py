@@ -71,3 +71,9 @@ def test_a_training_copy_of_an_evaluation_row_leaks_and_the_test_row_has_no_clai
 
 def test_copies_within_the_test_split_are_told_but_not_called_a_leak() -> None:
     assert found("aa", split=["test", "test"])[0] == {("exact", "r1"): "r0"}
+
+
+def test_a_leak_into_training_is_an_error_and_one_into_validation_a_warning() -> None:
+    samples = Samples(pa.table({"id": ["a", "b", "c"], "content": ["x"] * 3, "split": ["train", "val", "test"]}))
+    leaks = DuplicateRows().detect(samples, Facts(pa.table({"group": ["a"] * 3})))[0]
+    assert leaks[["id", "severity"]].to_numpy().tolist() == [["b", "warning"], ["a", "error"]]
