@@ -16,13 +16,13 @@ import numpy as np
 
 BATCH = 256
 """Pairs aligned at once: bounds memory, and keeps the working set in the cache."""
-COARSE_WIDTHS = (1.0, 0.8, 0.6, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4)
-FINE_WIDTHS = (0.4,) * 6
+COARSE_WIDTHS = (1.0, 0.8, 0.6, 0.5, 0.4, 0.4)
+FINE_WIDTHS = (0.5, 0.4, 0.3, 0.25, 0.25, 0.25, 0.25, 0.25)
 """One step each: the residual, in standard deviations of the picture, at which a pixel has lost most of its weight."""
 SCORE_WIDTHS = (1.0, 0.6, 0.4)
 LARGEST_STEP, LARGEST_SHIFT, LARGEST_LOG_SCALE = 0.1, 0.4, 0.45
 """Bounds of a warp, in half sides of the picture, and logarithms of the scale."""
-HOPELESS = 2.0
+HOPELESS = 1.4
 """Coarse displacement, in coarse pixels, beyond which the fine alignment is not tried."""
 CELL = 4
 """Side in pixels of the cells of which the worst fifth may be covered, by a caption say."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.media import Rendition
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Gift, Pixels, Shard, Stage, extension, option
 from dqpipe_images.alignment import compare
@@ -40,12 +39,12 @@ class Duplicates(Stage):
 
     name = "duplicates"
     version = 1
-    rendition: Rendition = "picture"
+    rendition = "picture"
     default = True
     rereads = True
     libraries = ("opencv-python-headless", "numpy")
     needs = ("label?", "split?")
-    gives: Sequence[Gift] = (
+    gives = (
         Fact("exact", "string", "digest of the decoded pixels, their shape and mode, EXIF orientation applied"),
         Fact("reduced", "bool", "whether the pixels of the digest were decoded at a reduced size"),
         Fact("thumbnail", "vector[uint8]", f"grey picture of {SIDE} by {SIDE} pixels, stretched to 0 … 255"),
@@ -75,8 +74,8 @@ class Duplicates(Stage):
     mirror: bool = option(default=True, help="find mirrored copies", at="relate")
     turns: bool = option(default=True, help="find copies turned by 90, 180 and 270 degrees", at="relate")
     contrast: float = option(2.0, "contrast in grey steps below which a picture is uniform and has exact copies only", at="relate", ge=0)
-    neighbours: int = option(8, "how many of its nearest pictures each one is compared with", at="relate", ge=1, le=64)
-    similarity: float = option(0.8, "cosine similarity from which two descriptors are worth comparing", at="relate", ge=-1, le=1)
+    neighbours: int = option(6, "how many of its nearest pictures each one is compared with", at="relate", ge=1, le=64)
+    similarity: float = option(0.85, "cosine similarity from which two descriptors are worth comparing", at="relate", ge=-1, le=1)
 
     def measure(self, shard: Shard) -> Mapping[str, Any]:
         """Digest, thumbnail and quality of each picture."""
