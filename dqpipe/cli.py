@@ -43,8 +43,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.secho("interrupted: what was measured is kept, nothing half-written is left", err=True, fg="yellow")
-        sys.stderr.flush()
-        os._exit(130)  # workers were told to go; waiting for their threads would only hang
+        sys.exit(130)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except typer.Abort:
@@ -54,10 +53,13 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         show = getattr(error, "show", None)  # click's usage errors, of whichever click typer brings
-        if show is None:
+        if show is not None:
+            show()
+            sys.exit(getattr(error, "exit_code", 2))
+        if logging.getLogger().isEnabledFor(logging.INFO):
             raise
-        show()
-        sys.exit(getattr(error, "exit_code", 2))
+        typer.secho(f"error: {type(error).__name__}: {error}\n  this is a fault of dqpipe or of a plugin; `dqpipe --verbose …` shows where", err=True, fg="red")
+        sys.exit(3)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 (typer's callback)

@@ -220,7 +220,7 @@ class Run:
         broken = measuring._unreadable(job) if judged else set()  # noqa: SLF001
         known = {task.name: self.store.known(task.key, job.snapshot) for task in job.tasks}
         columns = sorted({c for task in job.tasks for c in task.columns})
-        rows = dataset.samples.select([*columns]).table.to_pylist() if columns else [{}] * len(contents)
+        rows = dataset.samples.table.select(columns).to_pylist() if columns else [{}] * len(contents)
         media = dataset.samples["media"] if "media" in dataset.samples else np.full(len(contents), None)
         todo = []
         for number, (content, row) in enumerate(zip(contents, rows, strict=True)):
@@ -394,7 +394,7 @@ class Run:
         return bool(getattr(self.config.policy.extension, "hold", False))
 
     def _account(self) -> None:
-        curated, _ = self.outcome()
+        curated = self.outcome()[0] if self.writes else None
         self.record = make_record(samples=self.raw.samples, facts=self.raw.facts(), findings=self.findings, figures=self.figures,
                                   decisions=self.decisions, curated=curated, gates=self.gates, run=self._run_record())  # fmt: skip
 
@@ -404,7 +404,7 @@ class Run:
         for (_, stage), why in sorted(self.failures.items()):
             reasons.setdefault(stage, []).append(why)
         return {
-            "id": self.id, "version": self.version, "dqpipe": __version__, "seed": self.config.seed,
+            "id": self.id, "version": self.version, "out": str(self.config.out), "dqpipe": __version__, "seed": self.config.seed,
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": round(time.time() - self.started, 3),
             "config": described["config"], "stages": described["stages"], "versions": versions(),

@@ -21,7 +21,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
 from dqpipe.media import Header, Picture, Rendition
 from dqpipe.model import Dataset, Decisions, Facts, Figures, Findings, Samples
@@ -31,9 +31,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+RESERVED = ("gives", "needs", "rendition", "rereads", "default", "order")
+"""What a stage declares about itself; annotated in a subclass it would become an option."""
 Phase = Literal["measure", "relate", "detect"]
 PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
-Pixels = Callable[[Sequence[str]], list["Picture"]]
+
+
+class Pixels(Protocol):
+    """Decodes a few named samples again, in the order asked for; raises MediaError for one that cannot be read."""
+
+    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]: ...
+
 
 
 def option(default: Any = dataclasses.MISSING, help: str = "", *, at: Phase = "detect", factory: Any = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
@@ -56,6 +64,10 @@ def extension(cls: type[T]) -> type[T]:
 
     Slots make the class anew, so that `super()` without arguments does not work inside it: name the parent instead.
     """
+    fields = {name for name, kind in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(kind)}
+    taken = sorted(name for name in fields if hasattr(Extension, name) or name in RESERVED)
+    if taken:
+        raise TypeError(f"{cls.__name__}: {taken[0]} is no option; assign it without an annotation ({taken[0]} = …)")
     return dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 

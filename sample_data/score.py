@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
+from dqpipe.explain import version_folder
 from rich.console import Console
 from rich.table import Table
 
@@ -219,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("truth", type=Path, nargs="?", default=TRUTH, help="default: the one beside this script")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     options = parser.parse_args(arguments)
-    result = score(read_ledger(options.out / "ledger.parquet"), read_truth(options.truth))
+    result = score(read_ledger(version_folder(options.out) / "ledger.parquet"), read_truth(options.truth))
     if options.json:
         sys.stdout.write(json.dumps(result.record(), indent=2) + "\n")
     else:
