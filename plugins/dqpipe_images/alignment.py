@@ -130,23 +130,23 @@ def rms(values: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 
 def apart(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Displacement [n] in pixels: the smoothed residual over the slope of the weaker picture, under the mask.
+    """Displacement [n] in pixels: the smoothed residual over the slope that both pictures share, under the mask.
 
     A residual e where the picture has slope g could be explained by content displaced by e / g pixels. That makes one
-    threshold right for pictures with much and with little to see. The slope is the geometric mean over both axes of
-    the gradient, so that a picture which varies along one axis only has little evidence to offer.
+    threshold right for pictures with much and with little to see. The slope is the geometric mean over the axes of the
+    structure tensor, taken between the pictures: what varies along one axis only, or by noise, has no evidence to offer.
     """
     toned_read = toned(wanted, read, mask)
     count = mask.sum((1, 2))
     pairs = mask[:, :-1, :-1] * mask[:, 1:, :-1] * mask[:, :-1, 1:]
-    slopes = []
-    for picture in (wanted, toned_read):
-        down = np.diff(picture, axis=1)[:, :, :-1] * pairs
-        right = np.diff(picture, axis=2)[:, :-1] * pairs
-        a, b, c = ((x * y).sum((1, 2)) for x, y in ((down, down), (right, right), (down, right)))
-        slopes.append(np.sqrt(np.sqrt(np.maximum(a * b - c * c, 0)) / np.maximum(count, 1)))
+    (down, right), (down_read, right_read) = (
+        (np.diff(picture, axis=1)[:, :, :-1] * pairs, np.diff(picture, axis=2)[:, :-1] * pairs) for picture in (wanted, toned_read)
+    )
+    products = (down * down_read, right * right_read, (down * right_read + right * down_read) / 2)
+    a, b, c = (product.sum((1, 2)) for product in products)
+    slope = np.sqrt(np.sqrt(np.maximum(np.maximum(a, 0) * np.maximum(b, 0) - c * c, 0)) / np.maximum(count, 1))
     residual = blurred(blurred((wanted - toned_read) * mask))
-    return rms(residual, count) / np.maximum(np.minimum(*slopes), EPSILON)
+    return rms(residual, count) / np.maximum(slope, EPSILON)
 
 
 def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -24,6 +24,8 @@ PART, PARTS = 0.75, 2
 EXACT = 6_000
 LEAF, PROBES, ITERATIONS, TRAINED = 256, 8, 8, 64
 """Mean size of a leaf; leaves a guise looks into; rounds of k-means; descriptors a leaf that it learns from."""
+CROWDED = 32
+"""Neighbours found at once, on the average, from which on they are sifted before they are sorted."""
 BLOCK = 1024
 """Guises that are compared at once."""
 
@@ -104,7 +106,7 @@ def turned(spectra: np.ndarray, turn: int) -> np.ndarray:
     out = spectra.swapaxes(1, 2) if turn & 4 else spectra
     out = out * sign if turn & 1 else out
     out = out * sign[:, None] if turn & 2 else out
-    return np.ascontiguousarray(out.reshape(len(out), -1))
+    return np.ascontiguousarray(out.reshape(len(out), FREQUENCIES**2))
 
 
 def centres(descriptors: np.ndarray) -> np.ndarray:
@@ -158,7 +160,11 @@ def search(leaves: Leaves, queries: np.ndarray, best: Best, guise: int) -> None:
             continue
         near = queries[asking] @ leaves.descriptors[members].T
         near[asking[:, None] == members] = -1
-        at = np.nonzero(near > best.similarity[asking, -1:])
+        nearer = near > best.similarity[asking, -1:]
+        if np.count_nonzero(nearer) > CROWDED * len(asking):  # a crowd of copies: the rest of it cannot be among the best
+            count = best.row.shape[1]
+            nearer &= near >= np.partition(near, -count, axis=1)[:, [-count]] if near.shape[1] > count else True
+        at = np.nonzero(nearer)
         if len(at[0]):
             best.add(asking[at[0]], near[at], members[at[1]], guise)
 
@@ -169,7 +175,7 @@ def candidates(thumbnails: np.ndarray, turns: list[int], count: int, floor: floa
     basis = cosines(side)
     best = Best.empty(len(thumbnails), count, floor)
     guises: list[tuple[int, float]] = []
-    leaves = Leaves(spectrum(thumbnails, basis, basis).reshape(len(thumbnails), -1))
+    leaves = Leaves(spectrum(thumbnails, basis, basis).reshape(len(thumbnails), FREQUENCIES**2))
     for scale in SCALES:
         reader = basis @ enlarged(side, scale)
         asked = spectrum(thumbnails, reader, reader)
@@ -178,7 +184,7 @@ def candidates(thumbnails: np.ndarray, turns: list[int], count: int, floor: floa
             guises.append((turn, scale))
     kept = int(side * PART)
     for first in (0, side - kept):
-        part = spectrum(thumbnails[:, first : first + kept], cosines(kept), basis).reshape(len(thumbnails), -1)
+        part = spectrum(thumbnails[:, first : first + kept], cosines(kept), basis).reshape(len(thumbnails), FREQUENCIES**2)
         search(Leaves(part), part, best, len(guises))
         guises.append((0, 1.0))
     return distinct(best, np.array(guises))

@@ -13,14 +13,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dqpipe_images.alignment import oriented
+
 TURNED_BACK = np.array([0, 1, 2, 3, 4, 6, 5, 7])
 """The orientation that undoes each of the eight (see alignment.oriented)."""
+CORNERS = np.arange(4).reshape(1, 2, 2)
+EVERY_TURN = np.concatenate([oriented(CORNERS, np.array([turn])) for turn in range(8)])
+TURNED_TWICE = np.array(
+    [[int((EVERY_TURN == oriented(EVERY_TURN[[first]], np.array([then]))).all((1, 2)).argmax()) for first in range(8)] for then in range(8)]
+)
+"""[then, first]: the orientation that equals `first` and `then` after it."""
 STRONG = 0.3
 """Displacement up to which a link is strong: copies are below it, other pictures are not."""
 ROUNDS = 8
 """Rounds in which clusters that touch are asked whether they are one."""
 
-Compare = Callable[[np.ndarray], "Links"]
+Compare = Callable[[np.ndarray, np.ndarray], "Links"]
+"""Pairs [n, 2] (template, picture) and the orientation [n] to try to their verified links."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +57,11 @@ class Links:
         pairs = np.concatenate([np.stack([links.low, links.high], axis=1) for links in (self, other)])
         return Links.of(pairs, np.concatenate([self.distance, other.distance]), np.concatenate([self.turn, other.turn]))
 
-    def find(self, a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
-        """Positions of the links between rows a and b, [m] each, which must exist, of `count` rows in all."""
-        return np.searchsorted(self.low * count + self.high, np.minimum(a, b) * count + np.maximum(a, b))
+    def between(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of the links between rows a and b, [m] each, which must exist: how far apart, and the turns that lay b on a."""
+        count = np.int64(self.high.max(initial=0) + 1)
+        at = np.searchsorted(self.low * count + self.high, np.minimum(a, b) * count + np.maximum(a, b))
+        return self.distance[at], np.where(a < b, self.turn[at], TURNED_BACK[self.turn[at]])
 
 
 def neighbours(count: int, links: Links) -> tuple[np.ndarray, np.ndarray]:
@@ -74,14 +85,15 @@ def led(count: int, rank: np.ndarray, links: Links) -> np.ndarray:
     return keeper
 
 
-def merged(rank: np.ndarray, keeper: np.ndarray, links: Links) -> tuple[np.ndarray, set[tuple[int, int]]]:
-    """The row [count] that each keeper joins by weak links, itself if none; and the pairs whose comparison was missing for that."""
+def merged(rank: np.ndarray, keeper: np.ndarray, links: Links) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """The row [count] that each keeper joins by weak links, itself if none; and (row, head, member) where it could not, for want
+    of a link between row and member."""
     bounds, others = neighbours(len(rank), links)
     place = np.argsort(rank, kind="stable")
     members: dict[int, list[int]] = {}
     for row in np.flatnonzero(keeper != np.arange(len(rank))).tolist():
         members.setdefault(int(keeper[row]), []).append(row)
-    into, missing = np.arange(len(rank)), set()
+    into, missing = np.arange(len(rank)), []
     for row in rank[np.diff(bounds)[rank] > 0].tolist():
         if keeper[row] != row or into[row] != row:
             continue
@@ -89,18 +101,39 @@ def merged(rank: np.ndarray, keeper: np.ndarray, links: Links) -> tuple[np.ndarr
         for head in sorted(near):
             if keeper[head] == head and into[head] == head and place[head] > place[row]:
                 strangers = [one for one in members.get(head, []) if one not in near]
-                missing |= {(min(row, one), max(row, one)) for one in strangers}
+                missing += [(row, head, one) for one in strangers]
                 into[head] = head if strangers else row
     return into, missing
 
 
-def crossing(keeper: np.ndarray, links: Links) -> set[tuple[int, int]]:
-    """Pairs, of clusters that a strong link crosses, that may make them one: keeper and keeper, and each keeper and the other end."""
+def crossing(keeper: np.ndarray, links: Links) -> list[np.ndarray]:
+    """Columns (a, b, the turn that lays b on a) [n, 3] of pairs that may make clusters one which a strong link crosses: keeper and
+    keeper, and each keeper and the other end of the link."""
     across = (links.distance <= STRONG) & (keeper[links.low] != keeper[links.high])
-    low, high = links.low[across], links.high[across]
-    a, b = keeper[low], keeper[high]
-    pairs = [np.stack([np.minimum(x, y), np.maximum(x, y)], axis=1) for x, y in ((a, b), (a, high), (b, low))]
-    return set(map(tuple, np.concatenate(pairs).tolist()))
+    low, high, turn = links.low[across], links.high[across], links.turn[across]
+    a, b, back = keeper[low], keeper[high], TURNED_BACK[turn]
+    low_on_a, high_on_b = laid(keeper, low, links), laid(keeper, high, links)
+    high_on_a, low_on_b = TURNED_TWICE[low_on_a, turn], TURNED_TWICE[high_on_b, back]
+    b_on_a = TURNED_TWICE[high_on_a, TURNED_BACK[high_on_b]]
+    return [np.stack(columns, axis=1) for columns in ((a, b, b_on_a), (a, high, high_on_a), (b, low, low_on_b))]
+
+
+def laid(keeper: np.ndarray, rows: np.ndarray, links: Links) -> np.ndarray:
+    """The turns [n] that lay rows on their keepers."""
+    turns, led_there = np.zeros(len(rows), dtype=np.int64), np.flatnonzero(keeper[rows] != rows)
+    turns[led_there] = links.between(keeper[rows[led_there]], rows[led_there])[1]
+    return turns
+
+
+def unasked(keeper: np.ndarray, links: Links, missing: list[tuple[int, int, int]], asked: set[tuple[int, int]]) -> np.ndarray:
+    """Columns (low, high, turn) [n, 3] of the pairs to compare that were not compared yet, each once."""
+    row, head, member = np.array(missing, dtype=np.int64).reshape(-1, 3).T
+    member_on_row = TURNED_TWICE[links.between(row, head)[1], laid(keeper, member, links)]
+    every = np.concatenate([*crossing(keeper, links), np.stack([row, member, member_on_row], axis=1)])
+    a, b, turn = every[every[:, 0] != every[:, 1]].T
+    ordered = np.stack([np.minimum(a, b), np.maximum(a, b), np.where(a < b, turn, TURNED_BACK[turn])], axis=1)
+    wanted = {(low, high): turn for low, high, turn in sorted(ordered.tolist(), reverse=True)}
+    return np.array(sorted((*pair, turn) for pair, turn in wanted.items() if pair not in asked), dtype=np.int64).reshape(-1, 3)
 
 
 def clustered(count: int, rank: np.ndarray, links: Links, compare: Compare) -> tuple[np.ndarray, Links]:
@@ -112,9 +145,9 @@ def clustered(count: int, rank: np.ndarray, links: Links, compare: Compare) -> t
     for _ in range(ROUNDS):
         keeper = led(count, rank, links)
         into, missing = merged(rank, keeper, links)
-        pairs = sorted((missing | crossing(keeper, links)) - asked)
-        if not pairs:
+        pairs = unasked(keeper, links, missing, asked)
+        if not len(pairs):
             break
-        asked.update(pairs)
-        links = links.joined(compare(np.array(pairs, dtype=np.int64)))
+        asked.update(map(tuple, pairs[:, :2].tolist()))
+        links = links.joined(compare(pairs[:, :2], pairs[:, 2]))
     return np.where(keeper == np.arange(count), into, keeper), links

@@ -11,7 +11,7 @@ from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Gift, Pixels, Shard, Stage, extension, option
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
-from dqpipe_images.clusters import TURNED_BACK, Links, clustered
+from dqpipe_images.clusters import Links, clustered
 from dqpipe_images.thumbnails import SIDE, picture_digest, sharpness, thumbnail
 
 if TYPE_CHECKING:
@@ -102,10 +102,8 @@ class Duplicates(Stage):
         copies = np.flatnonzero(first != np.arange(count))
         match[copies], score[copies] = first[copies], 1
         follows = np.flatnonzero(keeper != np.arange(len(single)))
-        link = links.find(follows, keeper[follows], max(len(single), 1))
-        match[single[follows]], score[single[follows]] = single[keeper[follows]], 1 - links.distance[link]
-        # A link's turn lays `high` on `low`; the transform is what makes the match look like the sample.
-        turn[single[follows]] = np.where(follows < keeper[follows], links.turn[link], TURNED_BACK[links.turn[link]])
+        distance, turn[single[follows]] = links.between(follows, keeper[follows])
+        match[single[follows]], score[single[follows]] = single[keeper[follows]], 1 - distance
         return related(samples.ids, match, score, turn, first)
 
     def near(self, single: np.ndarray, thumbnails: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, Links]:
@@ -118,9 +116,8 @@ class Duplicates(Stage):
             good = distance <= 1 - self.limit
             return Links.of(pairs[good], distance[good], turn[good])
 
-        def asked(pairs: np.ndarray) -> Links:
-            every = np.repeat(pairs, len(turns), axis=0)
-            return verified(every, np.tile(np.array(turns), len(pairs)), np.zeros(len(every), dtype=np.float32))
+        def asked(pairs: np.ndarray, turn: np.ndarray) -> Links:
+            return verified(pairs, turn, np.zeros(len(pairs), dtype=np.float32))
 
         found = candidates(pictures, turns, self.neighbours, self.similarity)
         return clustered(len(single), rank, verified(found.pairs, found.turns, found.log_scale), asked)
