@@ -3,8 +3,9 @@
     bytes ──first bytes──▶ format ──header──▶ size below the limit? ──▶ Header
                                                      └──pixels, turned, on white──▶ Picture
 
-Pillow decodes every format. Its JPEG pixels are those of OpenCV to the bit, at every DCT scale and 0.8 to 0.95 of the
-speed from 640 × 480 upwards; but OpenCV returns grey rows for a damaged file and lets libjpeg write to stderr.
+Pillow decodes every format. Its JPEG pixels are those of OpenCV to the bit, at every DCT scale. OpenCV is faster (one core:
+640 by 480 0.84 against 1.0 ms, 2560 by 1920 as `picture` 3.6 against 4.1 ms, 32 by 32 13 against 60 µs), but returns grey
+rows for a damaged file, and lets libjpeg write to the process's stderr.
 """
 
 from __future__ import annotations
