@@ -154,7 +154,7 @@ class _Work:
         self.decoded = 0
         self.known = {task.name: set(job.store.known(task.key, job.snapshot)) for task in job.tasks}
         self.judged = set(job.store.known(job.media_key, job.snapshot))
-        self.unreadable = _unreadable(job) if self.judged else set()
+        self.unreadable = unreadable(job) if self.judged else set()
 
     def batch(self, samples: Samples) -> None:
         """Read, hash, decode and measure some samples, once each."""
@@ -277,7 +277,8 @@ class _Work:
         return Measured(self.ref.number, count, self.decoded, measured, self.seconds, tuple(self.failures), str(path))
 
 
-def _unreadable(job: Job) -> set[str]:
+def unreadable(job: Job) -> set[str]:
+    """The contents that are known not to decode."""
     keys = sorted(job.store.known(job.media_key, job.snapshot))
     table = job.store.read_facts(job.media_key, keys, [f.name for f in MEDIA])
     return {key for key, ok in zip(keys, table.column("ok").to_pylist(), strict=True) if not ok}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
-RESERVED = ("gives", "needs", "rendition", "rereads", "default", "order")
+RESERVED = ("gives", "needs", "rendition", "rereads", "default", "order", "learns")
 """What a stage declares about itself; annotated in a subclass it would become an option."""
 Phase = Literal["measure", "relate", "detect"]
 PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
@@ -210,6 +210,9 @@ class Stage(Extension):
     """Whether `relate` uses `pixels`."""
     default: ClassVar[bool] = False
     """Whether it belongs in the pipeline that `dqpipe init` proposes, where its needs are met."""
+
+    learns: bool = True
+    """Whether `fit` is called, where there is one; a property if it depends on the options."""
 
     def fit(self, samples: Samples, pixels: Pixels) -> Mapping[str, np.ndarray] | None:
         """Arrays learned from a seeded subset of the samples before the first measuring, frozen from then on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -75,11 +76,12 @@ def _start(listening: socket.socket, home: Path) -> subprocess.Popen[bytes]:
 
 
 def serve(descriptor: int) -> None:
-    """Serve on an open socket until stdin closes, which it does when the process that started this one ends."""
+    """Serve on an open socket until stdin closes, which it does when the process that started this one was killed."""
     import uvicorn
 
     def end_with_stdin() -> None:
         sys.stdin.buffer.read()
+        shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
         os._exit(0)
 
     threading.Thread(target=end_with_stdin, daemon=True).start()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,11 +32,11 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.futures import as_completed
 from prefect.logging.configuration import setup_logging
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
@@ -119,8 +119,11 @@ def _task_runner(count: int) -> Iterator[TaskRunner[Any]]:
 
 def _task(kind: str, name: str, work: Callable[[], Any], *, repeats: bool = True) -> Any:  # noqa: ANN401
     """A task that is never cached, and repeated only where that may help. It takes no argument: Prefect would look into it."""
+    def do() -> Any:  # noqa: ANN401
+        return work()
+
     return task(
-        lambda: work(), name=kind, task_run_name=name.replace("{", "(").replace("}", ")"), cache_policy=NO_CACHE, persist_result=False,  # noqa: PLW0108
+        do, name=kind, task_run_name=name.replace("{", "(").replace("}", ")"), cache_policy=NO_CACHE, persist_result=False,
         retries=len(DELAYS), retry_delay_seconds=DELAYS, retry_condition_fn=_worth_repeating if repeats else _never,
     )  # fmt: skip
 
@@ -241,22 +244,35 @@ def _server(*, logs: bool) -> Iterator[None]:
             raise DqpipeError(f"Prefect's server at {url} does not answer ({error}): start it, or unset PREFECT_API_URL for an embedded one")
         yield
         return
-    with embedded() as (url, home), temporary_settings(_settings(url, home, logs=logs)):
+    with embedded() as (url, home), _environment(_settings(url, home, logs=logs)), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         setup_logging()
         wait_until_ready(url, home)
         yield
         EventsWorker.drain_all()  # what it still has to tell would find nobody at exit
 
 
-def _settings(url: str, home: Path, *, logs: bool) -> dict[str, Any]:
-    """Settings of a flow on the embedded server: nothing to anybody else, nothing alarming, no waiting for a heartbeat."""
+def _settings(url: str, home: Path, *, logs: bool) -> dict[str, str]:
+    """Settings of a flow on the embedded server: nothing to anybody else, nothing alarming."""
     return {
         "PREFECT_API_URL": url,
-        "PREFECT_HOME": home,
+        "PREFECT_HOME": str(home),
         "PREFECT_LOGGING_LEVEL": "INFO" if logs else "CRITICAL",
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_TO_API_ENABLED": False,
-        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": False,
-        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": False,
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": None,
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
     }
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Settings by the environment, for every thread and process: a thread that does not see them starts a server of its own."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    refresh_global_settings_context()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        refresh_global_settings_context()

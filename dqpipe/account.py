@@ -1,0 +1,121 @@
+"""A run's account on disk: ledger, facts, relabel queue, run.json, and what the report plugins make of the record."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dqpipe import __version__, measure, report
+from dqpipe.errors import DatasetError
+from dqpipe.ledger import ledger
+from dqpipe.model import Decisions, Findings, Samples, label_text
+from dqpipe.stages import Section
+
+if TYPE_CHECKING:
+    from dqpipe.engine import Run
+
+LIBRARIES = (
+    "albumentations", "cleanlab", "great-expectations", "numpy", "opencv-python-headless", "pandas", "pillow", "prefect", "pyarrow", "scikit-learn", "scipy", "torch",
+)  # fmt: skip
+"""Libraries whose version may show in a result."""
+
+
+def of_run(run: Run) -> dict[str, Any]:
+    """The record of a run whose decisions are made: everything that reports and machines are told."""
+    curated = run.outcome()[0] if run.writes else None
+    return report.record(
+        samples=run.raw.samples, facts=run.raw.facts(), findings=run.findings, figures=run.figures,
+        decisions=run.decisions, curated=curated, gates=run.gates, run=run_record(run),
+    )  # fmt: skip
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """What run.json holds: config, stages, versions, seed, timings, failures."""
+    described = run.plan.record()
+    reasons: dict[str, list[str]] = {}
+    for (_, stage), why in sorted(run.failures.items()):
+        reasons.setdefault(stage, []).append(why)
+    return {
+        "id": run.id,
+        "version": run.version,
+        "out": str(run.config.out),
+        "dqpipe": __version__,
+        "seed": run.config.seed,
+        "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - run.started, 3),
+        "config": described["config"],
+        "stages": described["stages"],
+        "versions": versions(),
+        "timings": run.timings,
+        "stage_seconds": {name: round(seconds, 4) for name, seconds in sorted(run.survey.seconds.items())},
+        "measured": run.measured,
+        "rereads": run.survey.rereads,
+        "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for stage, why in reasons.items()],
+        "plugins_broken": dict(run.registry.broken),
+        "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
+    }
+
+
+def write(run: Run, folder: Path) -> None:
+    """Write everything but the curated set into a folder. Raises OSError, OutputError."""
+    _, added = run.outcome()
+    pq.write_table(ledger(run.raw.samples, added, run.findings, run.decisions, run.record["run"]["stages"]), folder / "ledger.parquet", compression="zstd")
+    pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
+    relabel_queue(run.raw.samples, run.findings, run.decisions).to_csv(folder / "relabel.csv", index=False)
+    for entry in run.config.augments:
+        _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))
+    sections = sorted((cls() for cls in run.registry.all(Section)), key=lambda section: (section.order, section.name))
+    media = _media(run, added)
+    for one in run.config.reports:
+        root, decoders = run.raw.dataset.root, run.plan.decoders
+        pixels = measure.rereader(media, root, decoders, run.survey.rereads, one.name) if media is not None else no_pixels
+        one.write(run.record, folder, sections, pixels)
+    _write_json(folder / "run.json", run.record["run"])
+
+
+def _write_json(path: Path, values: Any) -> None:  # noqa: ANN401
+    path.write_text(json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _media(run: Run, added: Samples) -> Samples | None:
+    """The samples a report may show, raw and new ones."""
+    if not run.raw.dataset.has_media:
+        return None
+    return Samples(pa.concat_tables([samples.table.select(["id", "media"]) for samples in (run.raw.samples, added)]))
+
+
+def relabel_queue(samples: Samples, findings: Findings, decisions: Decisions) -> pd.DataFrame:
+    """The samples whose label was changed or is in question: id, label, suggestion, confidence, code, decision."""
+    found = findings.frame()
+    found = found[found["suggestion"].notna() & found["id"].notna()][["id", "suggestion", "confidence", "code"]]
+    labels = [label_text(v) for v in samples.table.column("label").to_pylist()] if "label" in samples else [None] * len(samples)
+    known = pd.DataFrame({"id": samples.ids, "label": labels}).merge(decisions.frame()[["id", "decision"]], on="id")
+    queue = known.merge(found, on="id").sort_values(["confidence", "id"], ascending=[False, True], kind="stable")
+    return queue[["id", "label", "suggestion", "confidence", "code", "decision"]]
+
+
+def no_pixels(ids: Sequence[str], rendition: str = "full") -> list[Any]:  # noqa: ARG001
+    """The `pixels` of a dataset without media. Raises DatasetError."""
+    raise DatasetError("this dataset has no media")
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,172 @@
+"""Measures a dataset: which samples have anything left to measure, in shards, on the executor, into the store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from dqpipe import measure as measuring
+from dqpipe.errors import MediaError, StageError
+from dqpipe.evidence import Evidence, row_contents
+from dqpipe.model import Dataset, Samples, media_path
+from dqpipe.plan import Planned
+from dqpipe.store import digest_json, read_arrow, write_arrow
+
+if TYPE_CHECKING:
+    from dqpipe.engine import Run
+
+LEARN_FROM = 2000
+"""How many samples a `fit` learns from at most."""
+RELATE_THREADS = 2
+"""A fixed number, not that of the machine: sums in another order give other bits."""
+Stats = Mapping[str, os.stat_result]
+
+
+class Survey:
+    """The measuring of one run, and what it counted."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.store, self.decoders = run, run.store, run.plan.decoders
+        self.failures: dict[tuple[str, str], str] = {}
+        self.rereads: dict[str, int] = {}
+        self.measured: dict[str, int] = {}
+        self.seconds: dict[str, float] = {}
+
+    def measure(self, evidence: Evidence, stages: Sequence[Planned], name: str) -> None:
+        """Fill in the contents of a dataset's samples and their facts. Raises StageError if more than 1 % fail."""
+        dataset = evidence.dataset
+        tasks = tuple(self._task(planned) for planned in stages)
+        key = measuring.media_key(self.decoders)
+        job = measuring.Job(self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders, key)
+        contents, stats = self._contents(dataset)
+        waiting = self._waiting(job, dataset, contents)
+        errors: dict[str, str] = {}
+        rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
+        for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
+            self._take(done, rows, contents, errors)
+        self._bear(len(dataset))
+        table = dataset.samples.table
+        filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
+        evidence.dataset = replace(dataset, samples=Samples(filled))
+        if dataset.has_media:
+            self._keep_index(dataset, contents, stats)
+            evidence.add_media(self.store, job.media_key, errors)
+        for task in tasks:
+            evidence.add_measured(self.store, task)
+
+    def _bear(self, samples: int) -> None:
+        if len(self.failures) > max(10, 0.01 * samples):
+            (sample, stage), why = next(iter(sorted(self.failures.items())))
+            raise StageError(stage, "measure", f"{len(self.failures)} of {samples} samples failed, {sample!r} with: {why}", "more than 1 % ends the run")
+
+    # what is to be measured ------------------------------------------------------------------------------------------
+
+    def _task(self, planned: Planned) -> measuring.Task:
+        artifact = self._artifact(planned) if planned.stage.does("fit") and planned.stage.learns else None
+        return measuring.task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), self.decoders, artifact)
+
+    def _artifact(self, planned: Planned) -> Mapping[str, np.ndarray] | None:
+        """What the stage learned in an earlier run, or learns now from a seeded subset of the raw samples."""
+        stage, seed, raw = planned.stage.at("measure"), self.run.config.seed, self.run.raw
+        key = digest_json([measuring.identity(stage, stage.options()), seed])
+        found = self.store.artifact(key)
+        if found is not None:
+            return found
+        ids = raw.samples.ids
+        order = sorted(range(len(ids)), key=lambda row: hashlib.blake2b(f"{seed} {ids[row]}".encode("utf-8", "surrogatepass"), digest_size=8).digest())
+        chosen = sorted(self._readable(raw, order))
+        subset = raw.samples.take(np.array(chosen, dtype=np.int64))
+        with measuring.one_thread(RELATE_THREADS):
+            learned = stage.fit(subset, measuring.rereader(subset, raw.dataset.root, self.decoders, self.rereads, planned.name))
+        if learned is not None:
+            self.store.write_artifact(key, learned)
+        return learned  # type: ignore[no-any-return]
+
+    def _readable(self, raw: Evidence, order: Sequence[int]) -> list[int]:
+        """The first rows, in this order, whose media can be decoded."""
+        if not raw.dataset.has_media:
+            return list(order[:LEARN_FROM])
+        ids, chosen = raw.samples.ids, []
+        for row in order:
+            try:
+                measuring.pixels_of(raw.samples.take([row]), raw.dataset.root, self.decoders, [ids[row]], "picture")
+            except (MediaError, OSError, TypeError):
+                continue
+            chosen.append(row)
+            if len(chosen) == LEARN_FROM:
+                break
+        return chosen
+
+    def _contents(self, dataset: Dataset) -> tuple[list[str | None], Stats]:
+        """The content of each sample where it is known without reading: given, or the file is unchanged."""
+        samples = dataset.samples
+        if "media" not in samples:
+            return list(row_contents(samples)), {}
+        index = {} if self.run.rehash else self.store.index()
+        media = samples["media"]
+        contents, stats = measuring.stat_contents(dataset.root, media, index, self.store.scanned_ns())
+        rows = row_contents(samples) if any(m is None for m in media) else contents
+        known = zip(samples["content"], contents, media, rows, strict=True)
+        return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
+
+    def _waiting(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None]) -> np.ndarray:
+        """Rows with anything left to do: content unknown, not yet judged readable, or facts missing."""
+        judged = self.store.known(job.media_key, job.snapshot)
+        broken = measuring.unreadable(job) if judged else set()
+        known = {task.name: self.store.known(task.key, job.snapshot) for task in job.tasks}
+        columns = sorted({c for task in job.tasks for c in task.columns})
+        rows = dataset.samples.table.select(columns).to_pylist() if columns else [{}] * len(contents)
+        media = dataset.samples["media"] if "media" in dataset.samples else np.full(len(contents), None)
+
+        def left(content: str | None, reference: str | None, row: Mapping[str, object]) -> bool:
+            if content is None or (reference is not None and content not in judged):
+                return True
+            sees = reference is not None and content not in broken
+            return any(task.sample_key(content, row) not in known[task.name] for task in job.tasks if task.rendition is None or sees)
+
+        return np.flatnonzero([left(*one) for one in zip(contents, media, rows, strict=True)])
+
+    # measuring it ----------------------------------------------------------------------------------------------------
+
+    def _shards(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None], waiting: np.ndarray, name: str) -> Iterator[measuring.Measured]:
+        columns = {"id", *(c for task in job.tasks for c in task.columns)} | ({"media"} & set(dataset.samples.names))
+        table = dataset.samples.table.select(sorted(columns)).append_column("content", pa.array(contents, pa.string()))
+        path = self.store.run_folder(self.run.id) / f"samples-{name}.arrow"
+        write_arrow(path, table.take(pa.array(waiting)).combine_chunks())
+        size = self.run.shard_size
+        refs = [measuring.ShardRef(n, str(path), s, min(s + size, len(waiting))) for n, s in enumerate(range(0, len(waiting), size))]
+        what = ", ".join(task.name for task in job.tasks) or "media"
+        names = [f"measure {n + 1}/{len(refs)} · {what}" for n in range(len(refs))]
+        for done in self.run.executor.map(measuring.measure_shard, [(job, ref) for ref in refs], names):
+            told = {"number": done.number, "of": len(refs), "samples": done.samples, "total": len(waiting), "decoded": done.decoded}
+            self.run.registry.notify("dqpipe_shard_finished", shard={**told, "measured": dict(done.measured)})
+            yield done
+
+    def _take(self, done: measuring.Measured, rows: Mapping[str, int], contents: list[str | None], errors: dict[str, str]) -> None:
+        table = read_arrow(Path(done.contents)).to_pydict()
+        for sample, content, error in zip(table["id"], table["content"], table["error"], strict=True):
+            contents[rows[sample]] = content
+            if error is not None:
+                errors[sample] = error
+        self.failures.update({(sample, stage): why for sample, stage, why in done.failures})
+        for name, count in done.measured.items():
+            self.measured[name] = self.measured.get(name, 0) + count
+        for name, seconds in done.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def _keep_index(self, dataset: Dataset, contents: Sequence[str | None], stats: Stats) -> None:
+        """Remember the files as they were when they were looked at; files of other datasets in this store stay known."""
+        rows = self.store.index()
+        for media, content in zip(dataset.samples["media"], contents, strict=True):
+            path = media_path(dataset.root, media) if media is not None else None
+            stat = stats.get(path) if path is not None else None
+            if path is not None and stat is not None and content is not None:
+                rows[path] = (stat.st_size, stat.st_mtime_ns, stat.st_ino, content)
+        self.store.write_index(rows)
