@@ -29,6 +29,15 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """One embedded Prefect server for all tests of flows: the URL of its API."""
+    from dqpipe.execution import prefect
+
+    with prefect._server(logs=False):
+        yield prefect.PREFECT_API_URL.value()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_leftover_workers() -> Iterator[None]:
     yield

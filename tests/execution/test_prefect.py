@@ -1,0 +1,152 @@
+"""The flow gives what the engine gives alone; Prefect names, repeats and records; nothing alarming is printed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.task_runners import ProcessPoolTaskRunner
+
+from dqpipe import plugins
+from dqpipe.engine import Run
+from dqpipe.errors import ConfigError, DqpipeError, StageError
+from dqpipe.execution import prefect as flows
+from dqpipe.execution.local import Processes, Serial
+from dqpipe.pipeline import Pipeline
+from dqpipe.plugins import Registry
+from tests.execution import trying
+from tests.test_engine import assert_same
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "DELAYS", [0.0, 0.0])
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return plugins.load(extra={"trying": trying})
+
+
+def pipeline(registry: Registry, images: Path, out: Path, stages: str, more: str = "") -> Pipeline:
+    text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [html, json]}}\nstages: [{stages}]\n{more}"
+    return Pipeline.from_text(text, registry=registry)
+
+
+def last_run() -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return max(client.read_flow_runs(), key=lambda run: run.created)
+
+
+def task_names(run: FlowRun) -> list[str]:
+    """The tasks that a flow run completed, in order; the server records them a moment later."""
+    names: list[str] = []
+    for _ in range(100):
+        with get_client(sync_client=True) as client:
+            tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+        done = sorted((task for task in tasks if task.state.is_completed()), key=lambda task: task.end_time)
+        names = [task.name for task in done]
+        if "publish" in names and len(done) == len(tasks):
+            break
+        time.sleep(0.1)
+    return names
+
+
+def artifacts(run: FlowRun) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id])))
+    return {artifact.key: artifact.data for artifact in found}
+
+
+def test_a_flow_gives_the_same_tables_as_no_flow(registry: Registry, images: Path, tmp_path: Path) -> None:
+    alone = Pipeline.proposed(str(images), registry=registry, path=str(tmp_path / "alone"))
+    through = Pipeline.proposed(str(images), registry=registry, path=str(tmp_path / "through"))
+    ran = Run(alone.config, registry, Serial()).run()
+    assert_same(ran, flows.run_flow(through, executor=Processes(2), shard_size=20))
+
+
+def test_one_task_for_each_shard_and_step_named_for_what_it_does(registry: Registry, images: Path, tmp_path: Path) -> None:
+    flows.run_flow(pipeline(registry, images, tmp_path / "out", "files, slow"), executor=Processes(2), shard_size=40)
+    names = task_names(last_run())
+    assert sorted(names[1:3]) == ["measure 1/2 · slow", "measure 2/2 · slow"]
+    assert [*names[:1], *names[3:]] == [
+        "read", "measure", "detect", "summarise", "decide", "apply", "measure curated", "summarise curated", "gates", "publish",
+    ]  # fmt: skip
+
+
+def test_a_failed_gate_fails_the_flow_run_after_the_report_was_written(registry: Registry, images: Path, tmp_path: Path) -> None:
+    ran = flows.run_flow(pipeline(registry, images, tmp_path / "out", "files", 'gates: ["files.unreadable > 0%"]\n'), executor=Serial())
+    recorded = last_run()
+    told = artifacts(recorded)
+    assert (recorded.state.name, recorded.state.message) == ("Failed", ran.gates[0]["said"])
+    assert (tmp_path / "out" / "report.html").exists()
+    assert "2 samples were dropped for files.unreadable." in told["account"]
+    assert '"code": "files.unreadable"' in told["findings"]
+    assert "report.html" in told["report"]
+
+
+def test_what_a_stage_fails_with_comes_back_as_it_is(registry: Registry, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="a worker process died"):
+        flows.run_flow(pipeline(registry, images, tmp_path / "out", "files, deadly"), executor=Processes(2), shard_size=40)
+    assert last_run().state.name == "Failed"
+
+
+def test_a_shard_whose_worker_died_is_measured_again(registry: Registry, images: Path, tmp_path: Path) -> None:
+    stages = f"files, {{deadly: {{marker: {tmp_path / 'died'}}}}}"
+    ran = flows.run_flow(pipeline(registry, images, tmp_path / "out", stages), executor=Processes(2), shard_size=40)
+    assert (tmp_path / "died").exists()
+    assert ran.raw.facts().frame()["deadly.alive"].all()
+
+
+def mapped(tasks: flows.PrefectTasks, function: Callable[[Any], Any], items: list[Any], **options: Any) -> list[Any]:
+    """What a map inside a flow gives."""
+
+    @flow(**options)
+    def mapping() -> list[Any]:
+        return sorted(tasks.map(function, items, [f"try {n}/{len(items)}" for n in range(len(items))]))
+
+    return mapping()
+
+
+def test_read_errors_are_tried_again_and_others_are_not(tmp_path: Path) -> None:
+    assert mapped(flows.PrefectTasks(2), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 2)]) == [1, 3]
+    with pytest.raises(OSError, match="Input/output error"):
+        mapped(flows.PrefectTasks(1), trying.unsteady, [(str(tmp_path / "c"), 3)])
+    with pytest.raises(ValueError, match="[78] is wrong"):
+        mapped(flows.PrefectTasks(2), trying.wrong, [7, 8])
+
+
+def test_other_task_runners_do_the_work_where_they_put_it(tmp_path: Path) -> None:
+    runner = ProcessPoolTaskRunner(max_workers=1)
+    assert mapped(flows.PrefectTasks(), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 0)], task_runner=runner) == [1, 1]
+
+
+def test_a_wrong_config_fails_the_deployed_flow_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("stages: [flies]\n")
+    with pytest.raises(ConfigError, match="line 1: no stage is called 'flies': did you mean 'files'"):
+        flows.curate(str(tmp_path / "pipeline.yaml"))
+
+
+def test_a_server_that_does_not_answer_is_named(registry: Registry, images: Path, tmp_path: Path) -> None:
+    with flows.temporary_settings({"PREFECT_API_URL": "http://127.0.0.1:9/api"}), pytest.raises(DqpipeError, match=r"http://127.0.0.1:9/api does not answer"):
+        flows.run_flow(pipeline(registry, images, tmp_path / "out", "files"))
+
+
+def test_dqpipe_run_flow_prints_its_account_and_nothing_else(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("dataset: {path: images}\nstages: [files]\n")
+    command = [sys.executable, "-m", "dqpipe", "run", "pipeline.yaml", "--flow"]
+    clean = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=180, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 samples were dropped for files.unreadable." in done.stdout
+    assert list(tmp_path.glob("dqpipe-*")) == []
