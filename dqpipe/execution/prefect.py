@@ -119,6 +119,7 @@ def _task_runner(count: int) -> Iterator[TaskRunner[Any]]:
 
 def _task(kind: str, name: str, work: Callable[[], Any], *, repeats: bool = True) -> Any:  # noqa: ANN401
     """A task that is never cached, and repeated only where that may help. It takes no argument: Prefect would look into it."""
+
     def do() -> Any:  # noqa: ANN401
         return work()
 
@@ -255,6 +256,7 @@ def _settings(url: str, home: Path, *, logs: bool) -> dict[str, str]:
     """Settings of a flow on the embedded server: nothing to anybody else, nothing alarming."""
     return {
         "PREFECT_API_URL": url,
+        "PREFECT_UI_URL": "",  # there is no page to look at, and no link to it
         "PREFECT_HOME": str(home),
         "PREFECT_LOGGING_LEVEL": "INFO" if logs else "CRITICAL",
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",

@@ -122,7 +122,7 @@ def test_read_errors_are_tried_again_and_others_are_not(tmp_path: Path) -> None:
     assert mapped(flows.PrefectTasks(2), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 2)]) == [1, 3]
     with pytest.raises(OSError, match="Input/output error"):
         mapped(flows.PrefectTasks(1), trying.unsteady, [(str(tmp_path / "c"), 3)])
-    with pytest.raises(ValueError, match="[78] is wrong"):
+    with pytest.raises(ValueError, match=r"[78] is wrong"):
         mapped(flows.PrefectTasks(2), trying.wrong, [7, 8])
 
 
