@@ -101,12 +101,12 @@ def refined(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust
     weight = mask * trust
     u = ((np.arange(side) - (side - 1) / 2) / (side / 2)).astype(np.float32)
     down, right = (slope * (side / 2) for slope in np.gradient(read, axis=(1, 2)))
-    jacobian = np.stack([down, right, down * u[:, None], right * u[None, :]], axis=1).reshape(n, 4, -1)
-    weighted = jacobian * weight.reshape(n, 1, -1)
+    jacobian = np.stack([down, right, down * u[:, None], right * u[None, :]], axis=1).reshape(n, 4, side * side)
+    weighted = jacobian * weight.reshape(n, 1, side * side)
     normal = weighted @ jacobian.swapaxes(1, 2)
     ridge = 1e-3 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + EPSILON
     normal = normal + ridge * np.eye(4, dtype=np.float32)
-    move = np.linalg.solve(normal, weighted @ (wanted - read).reshape(n, -1, 1))[:, :, 0]
+    move = np.linalg.solve(normal, weighted @ (wanted - read).reshape(n, side * side, 1))[:, :, 0]
     move[:, :2] *= np.exp(warp[:, 2:])
     warp = warp + np.clip(move, -LARGEST_STEP, LARGEST_STEP)
     bound = np.array([LARGEST_SHIFT] * 2 + [LARGEST_LOG_SCALE] * 2, dtype=np.float32)
@@ -115,18 +115,18 @@ def refined(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust
 
 def toned(wanted: np.ndarray, read: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """`read` through the parabola that brings its grey values nearest to `wanted`: takes out light, gamma and clipping."""
-    n = len(wanted)
-    powers = np.stack([np.ones_like(read), read, read * read], axis=1).reshape(n, 3, -1)
-    weighted = powers * weight.reshape(n, 1, -1)
+    n, size = len(wanted), wanted[0].size if len(wanted) else 0
+    powers = np.stack([np.ones_like(read), read, read * read], axis=1).reshape(n, 3, size)
+    weighted = powers * weight.reshape(n, 1, size)
     normal = weighted @ powers.swapaxes(1, 2)
     ridge = np.float32(1e-3) * np.maximum(normal[:, :1, :1], EPSILON) * np.diag(np.array([1e-2, 1, 1], dtype=np.float32))
-    curve = np.linalg.solve(normal + ridge + EPSILON * np.eye(3, dtype=np.float32), weighted @ wanted.reshape(n, -1, 1))
+    curve = np.linalg.solve(normal + ridge + EPSILON * np.eye(3, dtype=np.float32), weighted @ wanted.reshape(n, size, 1))
     return (curve.swapaxes(1, 2) @ powers).reshape(read.shape)
 
 
 def rms(values: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Root of the mean square [n] of [n, …] values over `count` of them."""
-    return np.sqrt((values * values).reshape(len(values), -1).sum(1) / np.maximum(count, 1))
+    """Root of the mean square [n] of [n, s, s] values over `count` of them."""
+    return np.sqrt((values * values).sum((1, 2)) / np.maximum(count, 1))
 
 
 def apart(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -161,15 +161,14 @@ def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.n
     shape = (n, side // CELL, CELL, side // CELL, CELL)
     size = mask.reshape(shape).sum((2, 4))
     error = np.where(size > CELL, (error * error).reshape(shape).sum((2, 4)) / np.maximum(size, 1), 0)
-    limit = np.sort(error.reshape(n, -1), axis=1)[:, int((1 - COVERED) * error[0].size)]
+    cells = (side // CELL) ** 2
+    limit = np.sort(error.reshape(n, cells), axis=1)[:, int((1 - COVERED) * cells)]
     kept = np.repeat(np.repeat(error <= limit[:, None, None], CELL, axis=1), CELL, axis=2)
     return np.minimum(whole, COVERED_PENALTY * apart(wanted, read, mask * kept))
 
 
-def aligned(templates: np.ndarray, pictures: np.ndarray, log_scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement [n] of pictures [n, 32, 32] laid over templates, and the warps [n, 4] that do it, from a first guess of the scale."""
-    warp = np.zeros((len(log_scale), 4), dtype=np.float32)
-    warp[:, 2:] = log_scale[:, None]
+def aligned(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement [n] of pictures [n, 32, 32] laid over templates, and the warps [n, 4] that do it, from a first guess of them."""
     coarse = halved(templates), halved(pictures)
     trust = np.ones_like(coarse[0])
     for width in COARSE_WIDTHS:
@@ -203,11 +202,11 @@ def batches(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
 
 
-def compare(thumbnails: np.ndarray, pairs: np.ndarray, turns: np.ndarray, log_scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compare(thumbnails: np.ndarray, pairs: np.ndarray, turns: np.ndarray, warps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Displacements [n] and warps [n, 4] of pairs [n, 2] of rows (template, picture) of uint8 thumbnails [m, 32, 32]."""
     distance, warp = np.empty(len(pairs), np.float32), np.empty((len(pairs), 4), np.float32)
     whole = np.ones((1, *thumbnails.shape[1:]), dtype=np.float32)
     for part in batches(len(pairs)):
         templates, pictures = (normalised(thumbnails[pairs[part, side]].astype(np.float32), whole) for side in (0, 1))
-        distance[part], warp[part] = aligned(templates, oriented(pictures, turns[part]), log_scale[part])
+        distance[part], warp[part] = aligned(templates, oriented(pictures, turns[part]), warps[part])
     return distance, warp

@@ -2,7 +2,7 @@
 
 A descriptor is the low two-dimensional cosine frequencies of a thumbnail, weighted so that none dominates, at unit length:
 brightness and contrast drop out. Every picture asks for its neighbours in several guises: in eight orientations (a sign or a
-transposition of the frequencies), at several scales (as if cropped), and, upright, by its upper and its lower part alone
+transposition of the frequencies), at several scales (as if cropped), and, upright, by its sides and corners (as if cropped there) and by its upper and its lower part alone
 (as if captioned). Up to EXACT pictures every descriptor is compared with every guise; beyond that, descriptors are divided
 by spherical k-means into leaves of a fixed mean size, and a guise looks into the nearest few.
 """
@@ -19,6 +19,9 @@ FREQUENCIES = 8
 FALL_OFF = 3.0
 """Frequency, in half periods a side, beyond which noise and misalignment outweigh what a frequency tells."""
 SCALES = (1.0, 0.9, 0.8)
+"""Share of each side that is left of a picture when its middle is read, in every orientation."""
+CORNER = 0.85
+"""Share of a side that is left when a picture, upright, is read at one end of it: at four sides, and in four corners."""
 PART, PARTS = 0.75, 2
 """Share of the height that a caption leaves; above it, and below it."""
 EXACT = 6_000
@@ -32,11 +35,11 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs of rows (template, picture) [n, 2], the orientation [n] and the logarithm of the scale [n] of the picture to start from."""
+    """Pairs of rows (template, picture) [n, 2], and to start from: the orientation [n] and the warp [n, 4] of the picture."""
 
     pairs: np.ndarray
     turns: np.ndarray
-    log_scale: np.ndarray
+    warps: np.ndarray
 
 
 @dataclass
@@ -81,10 +84,17 @@ def cosines(side: int) -> np.ndarray:
     return basis.astype(np.float32)
 
 
-def enlarged(side: int, scale: float) -> np.ndarray:
-    """Linear interpolation [side, side] that reads the middle `scale` of an axis."""
+def windows() -> list[tuple[float, float, float, float]]:
+    """Warps (shift y, shift x, scale y, scale x; see alignment.interpolation) that read a side or a corner of a picture."""
+    shift = 1 - CORNER
+    axis = ((0.0, 1.0), (-shift, CORNER), (shift, CORNER))
+    return [(y[0], x[0], y[1], x[1]) for y in axis for x in axis if (y, x) != (axis[0], axis[0])]
+
+
+def enlarged(side: int, shift: float, scale: float) -> np.ndarray:
+    """Linear interpolation [side, side] that reads the share `scale` of an axis around `shift`, of -1 to 1."""
     centre = (side - 1) / 2
-    at = (np.arange(side) - centre) * scale + centre
+    at = np.clip((np.arange(side) - centre) * scale + centre + shift * side / 2, 0, side - 1)
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(side))).astype(np.float32)
 
 
@@ -174,19 +184,20 @@ def candidates(thumbnails: np.ndarray, turns: list[int], count: int, floor: floa
     side = thumbnails.shape[-1]
     basis = cosines(side)
     best = Best.empty(len(thumbnails), count, floor)
-    guises: list[tuple[int, float]] = []
+    guises: list[tuple[float, ...]] = []
     leaves = Leaves(spectrum(thumbnails, basis, basis).reshape(len(thumbnails), FREQUENCIES**2))
-    for scale in SCALES:
-        reader = basis @ enlarged(side, scale)
-        asked = spectrum(thumbnails, reader, reader)
-        for turn in turns:
+    middles = [(0.0, 0.0, scale, scale) for scale in SCALES]
+    for window in [*middles, *windows()]:
+        y, x, height, width = window
+        asked = spectrum(thumbnails, basis @ enlarged(side, y, height), basis @ enlarged(side, x, width))
+        for turn in turns if window in middles else turns[:1]:
             search(leaves, turned(asked, turn), best, len(guises))
-            guises.append((turn, scale))
+            guises.append((turn, y, x, np.log(height), np.log(width)))
     kept = int(side * PART)
     for first in (0, side - kept):
         part = spectrum(thumbnails[:, first : first + kept], cosines(kept), basis).reshape(len(thumbnails), FREQUENCIES**2)
         search(Leaves(part), part, best, len(guises))
-        guises.append((0, 1.0))
+        guises.append((0, 0.0, 0.0, 0.0, 0.0))
     return distinct(best, np.array(guises))
 
 
@@ -205,5 +216,4 @@ def distinct(best: Best, guises: np.ndarray) -> Candidates:
     pairs = np.stack([template[chosen], picture[chosen]], axis=1)
     both = guise[chosen] >= len(guises) - PARTS
     pairs, guise = np.concatenate([pairs, pairs[both, ::-1]]), np.concatenate([guise[chosen], guise[chosen][both]])
-    turn, scale = guises[guise].T
-    return Candidates(pairs, turn.astype(np.int64), np.log(scale).astype(np.float32))
+    return Candidates(pairs, guises[guise, 0].astype(np.int64), guises[guise, 1:].astype(np.float32))

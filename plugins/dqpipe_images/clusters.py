@@ -1,7 +1,7 @@
 """From pairs of pictures that are alike to clusters with one keeper each, without chaining.
 
 Best quality first: a picture that no better one is strongly like becomes a keeper, and every later picture that was verified
-against it joins it. What is like a member, but not like its keeper, starts a cluster of its own. Then clusters whose keepers
+against one joins the one it is most like. What is like a member, but not like its keeper, starts a cluster of its own. Then clusters whose keepers
 are weakly alike become one, if every member was verified against the better keeper. So whatever is left out is like something
 that is kept, and a doubtful link takes nothing away from a clear one.
 """
@@ -20,7 +20,7 @@ TURNED_BACK = np.array([0, 1, 2, 3, 4, 6, 5, 7])
 CORNERS = np.arange(4).reshape(1, 2, 2)
 EVERY_TURN = np.concatenate([oriented(CORNERS, np.array([turn])) for turn in range(8)])
 TURNED_TWICE = np.array(
-    [[int((EVERY_TURN == oriented(EVERY_TURN[[first]], np.array([then]))).all((1, 2)).argmax()) for first in range(8)] for then in range(8)]
+    [[int((oriented(EVERY_TURN[[first]], np.array([then])) == EVERY_TURN).all((1, 2)).argmax()) for first in range(8)] for then in range(8)]
 )
 """[then, first]: the orientation that equals `first` and `then` after it."""
 STRONG = 0.3
@@ -71,10 +71,15 @@ def neighbours(count: int, links: Links) -> tuple[np.ndarray, np.ndarray]:
     return np.searchsorted(ends[order], np.arange(count + 1)), others[order]
 
 
+def strong(links: Links) -> Links:
+    """The strong ones of the links."""
+    near = links.distance <= STRONG
+    return Links(*(values[near] for values in vars(links).values()))
+
+
 def led(count: int, rank: np.ndarray, links: Links) -> np.ndarray:
-    """The keeper [count] of each row by strong links, itself if it is one; `rank` [count] has the rows in order of quality."""
-    strong = links.distance <= STRONG
-    bounds, others = neighbours(count, Links(*(values[strong] for values in vars(links).values())))
+    """The keeper [count] of each row by links, itself if it is one; `rank` [count] has the rows in order of quality."""
+    bounds, others = neighbours(count, links)
     keeper, settled = np.arange(count), np.zeros(count, dtype=bool)
     for row in rank[np.diff(bounds)[rank] > 0].tolist():
         if not settled[row]:
@@ -85,9 +90,21 @@ def led(count: int, rank: np.ndarray, links: Links) -> np.ndarray:
     return keeper
 
 
+def nearest(keeper: np.ndarray, links: Links) -> np.ndarray:
+    """The same keepers, but every other row [count] goes to the one that it is most like."""
+    own = keeper == np.arange(len(keeper))
+    member, head = np.concatenate([links.low, links.high]), np.concatenate([links.high, links.low])
+    distance = np.concatenate([links.distance, links.distance])
+    order = np.lexsort((head, distance, member))
+    order = order[~own[member[order]] & own[head[order]]]
+    first = order[np.unique(member[order], return_index=True)[1]]
+    out = keeper.copy()
+    out[member[first]] = head[first]
+    return out
+
+
 def merged(rank: np.ndarray, keeper: np.ndarray, links: Links) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """The row [count] that each keeper joins by weak links, itself if none; and (row, head, member) where it could not, for want
-    of a link between row and member."""
+    """The row [count] that each keeper joins by weak links, itself if none; and where it could not, (row, head, member) not linked."""
     bounds, others = neighbours(len(rank), links)
     place = np.argsort(rank, kind="stable")
     members: dict[int, list[int]] = {}
@@ -107,9 +124,11 @@ def merged(rank: np.ndarray, keeper: np.ndarray, links: Links) -> tuple[np.ndarr
 
 
 def crossing(keeper: np.ndarray, links: Links) -> list[np.ndarray]:
-    """Columns (a, b, the turn that lays b on a) [n, 3] of pairs that may make clusters one which a strong link crosses: keeper and
-    keeper, and each keeper and the other end of the link."""
-    across = (links.distance <= STRONG) & (keeper[links.low] != keeper[links.high])
+    """Columns (a, b, the turn that lays b on a) [n, 3] of pairs whose clusters a link crosses.
+
+    They are keeper and keeper, and each keeper and the other end of the link.
+    """
+    across = keeper[links.low] != keeper[links.high]
     low, high, turn = links.low[across], links.high[across], links.turn[across]
     a, b, back = keeper[low], keeper[high], TURNED_BACK[turn]
     low_on_a, high_on_b = laid(keeper, low, links), laid(keeper, high, links)
@@ -125,11 +144,9 @@ def laid(keeper: np.ndarray, rows: np.ndarray, links: Links) -> np.ndarray:
     return turns
 
 
-def unasked(keeper: np.ndarray, links: Links, missing: list[tuple[int, int, int]], asked: set[tuple[int, int]]) -> np.ndarray:
-    """Columns (low, high, turn) [n, 3] of the pairs to compare that were not compared yet, each once."""
-    row, head, member = np.array(missing, dtype=np.int64).reshape(-1, 3).T
-    member_on_row = TURNED_TWICE[links.between(row, head)[1], laid(keeper, member, links)]
-    every = np.concatenate([*crossing(keeper, links), np.stack([row, member, member_on_row], axis=1)])
+def once(pairs: list[np.ndarray], asked: set[tuple[int, int]]) -> np.ndarray:
+    """Columns (low, high, turn) [n, 3] of the pairs (a, b, turn) that were not compared yet, each once."""
+    every = np.concatenate(pairs)
     a, b, turn = every[every[:, 0] != every[:, 1]].T
     ordered = np.stack([np.minimum(a, b), np.maximum(a, b), np.where(a < b, turn, TURNED_BACK[turn])], axis=1)
     wanted = {(low, high): turn for low, high, turn in sorted(ordered.tolist(), reverse=True)}
@@ -142,12 +159,24 @@ def clustered(count: int, rank: np.ndarray, links: Links, compare: Compare) -> t
     A row leads to its keeper in two steps at most: a strong one, then a weak one.
     """
     asked = set(zip(links.low.tolist(), links.high.tolist(), strict=True))
+
+    def answered(pairs: np.ndarray) -> Links:
+        asked.update(map(tuple, pairs[:, :2].tolist()))
+        return links.joined(compare(pairs[:, :2], pairs[:, 2]))
+
     for _ in range(ROUNDS):
-        keeper = led(count, rank, links)
-        into, missing = merged(rank, keeper, links)
-        pairs = unasked(keeper, links, missing, asked)
+        keeper = led(count, rank, strong(links))
+        pairs = once(crossing(keeper, strong(links)), asked)
         if not len(pairs):
             break
-        asked.update(map(tuple, pairs[:, :2].tolist()))
-        links = links.joined(compare(pairs[:, :2], pairs[:, 2]))
+        links = answered(pairs)
+    keeper = nearest(led(count, rank, strong(links)), strong(links))
+    for _ in range(ROUNDS):
+        into, missing = merged(rank, keeper, links)
+        row, head, member = np.array(missing, dtype=np.int64).reshape(-1, 3).T
+        member_on_row = TURNED_TWICE[links.between(row, head)[1], laid(keeper, member, links)]
+        pairs = once([np.stack([row, member, member_on_row], axis=1)], asked)
+        if not len(pairs):
+            break
+        links = answered(pairs)
     return np.where(keeper == np.arange(count), into, keeper), links

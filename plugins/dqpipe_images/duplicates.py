@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dqpipe.model import Facts, Samples, claim, figure, label_text
-from dqpipe.stages import Claim, Fact, Figure, Gift, Pixels, Shard, Stage, extension, option
+from dqpipe.stages import Claim, Fact, Figure, Pixels, Shard, Stage, extension, option
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import Links, clustered
@@ -75,7 +75,7 @@ class Duplicates(Stage):
     turns: bool = option(default=True, help="find copies turned by 90, 180 and 270 degrees", at="relate")
     contrast: float = option(2.0, "contrast in grey steps below which a picture is uniform and has exact copies only", at="relate", ge=0)
     neighbours: int = option(6, "how many of its nearest pictures each one is compared with", at="relate", ge=1, le=64)
-    similarity: float = option(0.85, "cosine similarity from which two descriptors are worth comparing", at="relate", ge=-1, le=1)
+    similarity: float = option(0.8, "cosine similarity from which two descriptors are worth comparing", at="relate", ge=-1, le=1)
 
     def measure(self, shard: Shard) -> Mapping[str, Any]:
         """Digest, thumbnail and quality of each picture."""
@@ -111,16 +111,16 @@ class Duplicates(Stage):
         pictures = thumbnails[single].reshape(-1, SIDE, SIDE)
         turns = [turn for turn in range(len(TRANSFORMS)) if self.allowed(turn)]
 
-        def verified(pairs: np.ndarray, turn: np.ndarray, log_scale: np.ndarray) -> Links:
-            distance, _ = compare(pictures, pairs, turn, log_scale)
+        def verified(pairs: np.ndarray, turn: np.ndarray, warps: np.ndarray) -> Links:
+            distance, _ = compare(pictures, pairs, turn, warps)
             good = distance <= 1 - self.limit
             return Links.of(pairs[good], distance[good], turn[good])
 
         def asked(pairs: np.ndarray, turn: np.ndarray) -> Links:
-            return verified(pairs, turn, np.zeros(len(pairs), dtype=np.float32))
+            return verified(pairs, turn, np.zeros((len(pairs), 4), dtype=np.float32))
 
         found = candidates(pictures, turns, self.neighbours, self.similarity)
-        return clustered(len(single), rank, verified(found.pairs, found.turns, found.log_scale), asked)
+        return clustered(len(single), rank, verified(found.pairs, found.turns, found.warps), asked)
 
     def allowed(self, turn: int) -> bool:
         """Whether the options allow one of the eight orientations: bit 2 swaps the axes, the parity of the bits mirrors."""
@@ -174,7 +174,7 @@ def quality(samples: Samples, facts: Facts) -> np.ndarray:
 def exact_keys(samples: Samples, facts: Facts, pixels: Pixels) -> np.ndarray:
     """What is equal for equal pictures, [n]; equal reduced ones of different files are decoded again, in full."""
     keys, content = facts["exact"].astype(object), samples["content"]
-    reduced = np.flatnonzero(facts["reduced"].astype(bool))
+    reduced = np.flatnonzero(facts["reduced"].astype(bool)).tolist()
     files: dict[str, dict[str, int]] = {}
     for row in reduced:
         files.setdefault(keys[row], {}).setdefault(content[row], row)
