@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="dqpipe", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="From raw data to a curated, explained, leak-free training set.",
-    epilog="Exit codes: 0 fine · 1 a gate failed, or some samples could not be measured · 2 the config, the data or the output is wrong · 3 a stage failed · 130 interrupted.",
+    epilog="Exit codes: 0 fine · 1 a gate failed, or some samples could not be measured · 2 the config, the data or the output is wrong · 3 a stage failed · 130 interrupted · 143 told to end (SIGTERM).",
 )  # fmt: skip
+INTERRUPTED = 130
 Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 ConfigFile = Annotated[Path, typer.Argument(help="The pipeline.yaml.", show_default=False)]
@@ -35,19 +37,20 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only so many samples, fo
 
 def main() -> None:
     """Run the command line; every error dqpipe knows ends with one message and its exit code, never a traceback."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is half done is cleared away, as after Ctrl-C
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except DqpipeError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         typer.secho("interrupted: what was measured is kept, nothing half-written is left", err=True, fg="yellow")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except typer.Exit as done:
         sys.exit(done.exit_code)
-    except typer.Abort:
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

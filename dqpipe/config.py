@@ -22,6 +22,7 @@ from dqpipe.plugins import Registry
 from dqpipe.stages import KINDS, Augment, Decide, Extension, Reader, Report, Stage
 
 Place = tuple[str | int, ...]
+LARGEST_SEED = 2**32 - 1
 SECTIONS = ("dataset", "stages", "policy", "gates", "outputs", "seed")
 
 
@@ -76,7 +77,7 @@ class Config:
 
     def resolve(self, path: str | None) -> Path | None:
         """A path of the config as an absolute one."""
-        return None if path is None else (self.base / Path(path).expanduser()).absolute()
+        return None if path is None else placed(self.base, path)
 
     @property
     def out(self) -> Path:
@@ -99,6 +100,12 @@ class Config:
             "outputs": self.outputs.model_dump(),
             "seed": self.seed,
         }
+
+
+def placed(base: Path, path: str) -> Path:
+    """A path that starts from a folder, as an absolute one without "..": links on the way are followed as the system would."""
+    whole = (base / Path(path).expanduser()).absolute()
+    return whole.resolve() if ".." in whole.parts else whole
 
 
 def options_record(extension: Extension) -> dict[str, Any]:
@@ -124,29 +131,35 @@ class Source:
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             self.lines: dict[Place, int] = {}
-            self._walk(node, ())
+            self._walk(node, (), ())
             self.values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # a ValueError: a date that is none, say
             mark = getattr(error, "problem_mark", None)
             where = f"{name}, line {mark.line + 1}" if mark else name
             raise ConfigError(f"not valid YAML: {getattr(error, 'problem', None) or error}", where) from None
 
-    def _walk(self, node: yaml.Node | None, place: Place) -> None:
+    def _walk(self, node: yaml.Node | None, place: Place, above: tuple[yaml.Node, ...]) -> None:
         if node is None:
             return
+        line = f"{self.name}, line {node.start_mark.line + 1}"
+        if any(node is other for other in above):
+            raise ConfigError("an alias refers to what it stands in", line)
         self.lines.setdefault(place, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
+                line = f"{self.name}, line {key.start_mark.line + 1}"
+                if not isinstance(key, yaml.ScalarNode):
+                    raise ConfigError("a key is a name, not a list or a mapping", line)
                 here = (*place, key.value)
                 if key.value in seen:
-                    raise ConfigError(f"{key.value!r} stands twice", f"{self.name}, line {key.start_mark.line + 1}")
+                    raise ConfigError(f"{key.value!r} stands twice", line)
                 seen.add(key.value)
                 self.lines[here] = key.start_mark.line + 1
-                self._walk(value, here)
+                self._walk(value, here, (*above, node))
         elif isinstance(node, yaml.SequenceNode):
             for number, value in enumerate(node.value):
-                self._walk(value, (*place, number))
+                self._walk(value, (*place, number), (*above, node))
 
     def where(self, place: Place) -> str:
         """The file and the line of the deepest known part of a place."""
@@ -185,7 +198,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         stages=stages,
         augments=augments,
         policy=build.policy(values.get("policy")),
-        source=None if dataset.path is None else str((root / Path(dataset.path).expanduser()).absolute()),
+        source=None if dataset.path is None else str(placed(root, dataset.path)),
         reader=None if dataset.reader is None else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
         roles=dataset.roles,
         limit=dataset.limit,
@@ -246,7 +259,10 @@ class Builder:
         if values is not None and not isinstance(values, dict):
             raise self.fail(f"policy is a mapping of options, not {values!r}", ("policy",))
         options = dict(values or {})
-        return self.one(Decide, {options.pop("use", "policy"): options}, ("policy",), nested=False)
+        use = options.pop("use", "policy")
+        if not isinstance(use, str):
+            raise self.fail(f"use is the name of a policy, not {use!r}", ("policy", "use"))
+        return self.one(Decide, {use: options}, ("policy",), nested=False)
 
     def gates(self, values: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401
         """The gates as texts; they are parsed when the plan is made."""
@@ -257,9 +273,9 @@ class Builder:
         return tuple((value, self.source.where(("gates", i))) for i, value in enumerate(values))
 
     def checked_seed(self) -> int:
-        """The seed, a whole number from 0."""
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise self.fail(f"seed is a whole number from 0, not {self.seed!r}", ("seed",))
+        """The seed, a whole number that every library takes."""
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= LARGEST_SEED:
+            raise self.fail(f"seed is a whole number from 0 to {LARGEST_SEED}, not {self.seed!r}", ("seed",))
         return self.seed
 
     def _name(self, value: Any, place: Place) -> str:  # noqa: ANN401
@@ -281,7 +297,7 @@ class Builder:
         if options is not None and not isinstance(options, dict):
             raise self.fail(f"the options of {name} are a mapping, not {options!r}", inner)
         options = dict(options or {})
-        alias = options.pop("as", name) if kind is Stage else name
+        alias = options.pop("as", name) if kind in (Stage, Augment) else name
         if not isinstance(alias, str) or not alias.replace("_", "").isalnum() or alias == "media":
             raise self.fail(f"`as` is a name of letters, digits and _, other than media; not {alias!r}", inner)
         return Entry(alias, self._make(cls, options, inner), self.source.where(place))
@@ -336,7 +352,7 @@ def schema(registry: Registry) -> dict[str, Any]:
             "policy": {"type": "object", "description": "what to do about what was found"},
             "gates": {"type": "array", "items": {"type": "string"}, "description": "conditions that fail the run"},
             "outputs": OutputsSection.model_json_schema(),
-            "seed": {"type": "integer", "minimum": 0, "default": 0},
+            "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED, "default": 0},
         },
     }
 
@@ -344,9 +360,8 @@ def schema(registry: Registry) -> dict[str, Any]:
 def _choice(registry: Registry, kinds: tuple[type[Extension], ...]) -> dict[str, Any]:
     classes = [cls for kind in kinds for cls in registry.all(kind)]
     named = {cls.name: options_schema(registry, cls) for cls in classes}
-    for kind, options in ((registry_kind, named[cls.name]) for cls in classes for registry_kind in kinds if issubclass(cls, registry_kind)):
-        if kind is Stage:
-            options.setdefault("properties", {})["as"] = {"type": "string", "description": "another name for this use of the stage"}
+    for options in named.values():
+        options["properties"]["as"] = {"type": "string", "description": "another name for this use of the stage"}
     return {
         "oneOf": [
             {"type": "string", "enum": list(named)},

@@ -10,22 +10,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.errors import MediaError, StageError
+from dqpipe.errors import MediaError
 from dqpipe.media import Picture, Rendition
 from dqpipe.model import Facts, Samples, SchemaError, fact_array, media_path
-from dqpipe.plan import MEDIA
 from dqpipe.stages import Decoder, Fact, Shard, Stage
 from dqpipe.store import Store, digest, digest_json, read_arrow, trusted, write_arrow
 
@@ -131,7 +131,7 @@ def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: 
 
 
 def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
-    """Measure what is not in the store yet. Raises StageError if more than 1 % of the shard (and over 5) fail, OutputError."""
+    """Measure what is not in the store yet. Raises OutputError."""
     job, ref = item
     samples = Samples(read_arrow(Path(ref.path)).slice(ref.start, ref.stop - ref.start))
     work = _Work(job, ref)
@@ -150,47 +150,54 @@ class _Work:
         self.rows = {task.name: _Rows() for task in job.tasks}
         self.media: dict[str, str | None] = {}
         self.contents: list[tuple[str, str | None, str | None]] = []
-        self.failures: list[tuple[str, str, str]] = []
+        self.failed: dict[tuple[str, str], str] = {}
+        """(task, key) → why it could not be measured."""
         self.decoded = 0
-        self.known = {task.name: set(job.store.known(task.key, job.snapshot)) for task in job.tasks}
-        self.judged = set(job.store.known(job.media_key, job.snapshot))
-        self.unreadable = unreadable(job) if self.judged else set()
+        self.known = {task.name: job.store.known(task.key, job.snapshot) for task in job.tasks}
+        self.asking: dict[str, dict[str, list[str]]] = {task.name: {} for task in job.tasks}
+        """Per task the keys that are new in this shard, each with the ids that share it: it is measured once for all of them."""
+        self.judged = job.store.known(job.media_key, job.snapshot)
+        self.unreadable = unreadable(job)
 
     def batch(self, samples: Samples) -> None:
         """Read, hash, decode and measure some samples, once each."""
         waiting: dict[str, list[tuple[int, str]]] = {task.name: [] for task in self.job.tasks}
-        rows = samples.table.to_pylist()
         media: dict[int, dict[str, Any]] = {}
-        for number, row in enumerate(rows):
+        for number, row in enumerate(samples.table.to_pylist()):
             content, data, error = self._content(row)
             self.contents.append((row["id"], content, error))
             if content is None:
                 continue
             missing = self._missing(content, row)
-            if row.get("media") is not None and (missing or content not in self.judged):
-                ready = self._decode(row, content, data, {t.rendition for t, _ in missing if t.rendition})
+            if data is not None and (missing or not self._is_judged(content)):
+                ready = self._decode(content, data, {t.rendition for t, _ in missing if t.rendition})
                 if ready is None:
                     missing = [(t, k) for t, k in missing if t.rendition is None]
                 else:
                     media[number] = ready
             for task, key in missing:
+                self.asking[task.name][key] = [row["id"]]
                 broken = media.get(number, {}).get(task.rendition) if task.rendition else None
                 if isinstance(broken, MediaError):
-                    self.failures.append((row["id"], task.name, str(broken)))
-                    continue
-                self.known[task.name].add(key)
-                waiting[task.name].append((number, key))
+                    self.failed[task.name, key] = str(broken)
+                else:
+                    waiting[task.name].append((number, key))
         for task in self.job.tasks:
             self._run(task, samples, waiting[task.name], media)
 
     def _content(self, row: Mapping[str, Any]) -> tuple[str | None, bytes | None, str | None]:
-        if row.get("content") is not None:
-            return row["content"], None, None
-        if row.get("media") is None:
-            return None, None, "no file is named"
+        """A sample's content, its bytes if they are wanted, and why there is neither.
+
+        A content that is known is that of the file when it was looked at; what is measured is what is read now.
+        """
+        content, media = row.get("content"), row.get("media")
+        if media is None:
+            return content, None, "no file is named" if content is None else None
+        if content is not None and self._is_judged(content) and not self._missing(content, row, look=True):
+            return content, None, None
         began = time.perf_counter()
         try:
-            data = read_bytes(media_path(self.job.root, row["media"]))
+            data = read_bytes(media_path(self.job.root, media))
         except OSError as error:
             return None, None, f"cannot be read: {error.strerror or error}"
         except MediaError as error:
@@ -199,24 +206,29 @@ class _Work:
             self.seconds["read"] += time.perf_counter() - began
         return hashlib.blake2b(data, digest_size=16).hexdigest(), data, None
 
-    def _missing(self, content: str, row: Mapping[str, Any]) -> list[tuple[Task, str]]:
+    def _is_judged(self, content: str) -> bool:
+        return content in self.judged or content in self.media
+
+    def _missing(self, content: str, row: Mapping[str, Any], *, look: bool = False) -> list[tuple[Task, str]]:
+        """What nobody measured yet; a key that an earlier sample of the shard asked for gets this id too, unless one only looks."""
         broken = content in self.unreadable or self.media.get(content) is not None
         tasks = [t for t in self.job.tasks if t.rendition is None or (not broken and row.get("media") is not None)]
         keyed = [(task, task.sample_key(content, row)) for task in tasks]
-        return [(task, key) for task, key in keyed if key not in self.known[task.name]]
+        if not look:
+            for task, key in keyed:
+                self.asking[task.name].get(key, []).append(row["id"])
+        return [(task, key) for task, key in keyed if key not in self.known[task.name] and key not in self.asking[task.name]]
 
-    def _decode(self, row: Mapping[str, Any], content: str, data: bytes | None, wanted: set[Rendition]) -> dict[str, Any] | None:
+    def _decode(self, content: str, data: bytes, wanted: set[Rendition]) -> dict[str, Any] | None:
         """The renditions of one file, or None if it cannot be decoded; a rendition that fails alone is its MediaError."""
         began = time.perf_counter()
         try:
-            data = read_bytes(media_path(self.job.root, row["media"])) if data is None else data
             picture = decode(self.job.decoders, data, "picture")
             self.media.setdefault(content, None)
-        except (MediaError, OSError) as error:
+        except MediaError as error:
             self.media[content] = str(error)
             return None
         finally:
-            self.judged.add(content)
             self.seconds["decode"] += time.perf_counter() - began
         self.decoded += 1
         ready: dict[str, Any] = {"picture": picture, "header": picture.header}
@@ -241,7 +253,7 @@ class _Work:
                     rows.tables.append(self._measure(task, samples, [(number, key)], media))
                     rows.keys.append(key)
                 except Exception as error:  # noqa: BLE001 (becomes a finding of this sample)
-                    self.failures.append((samples.ids[number], task.name, f"{type(error).__name__}: {error}"[:500]))
+                    self.failed[task.name, key] = f"{type(error).__name__}: {error}"[:500]
         self.seconds[task.name] += time.perf_counter() - began
 
     def _measure(self, task: Task, samples: Samples, waiting: Sequence[tuple[int, str]], media: Mapping[int, dict[str, Any]]) -> pa.Table:
@@ -252,12 +264,6 @@ class _Work:
 
     def finish(self, count: int) -> Measured:
         """Write what was measured, and say how it went."""
-        names = {task.name for task in self.job.tasks}
-        for name in sorted(names):
-            failed = [f for f in self.failures if f[1] == name]
-            if len(failed) > max(5, 0.01 * count) and len(failed) == count:
-                raise StageError(name, f"shard {self.ref.number}", f"every one of its {count} samples failed, the first with: {failed[0][2]}",
-                                 f"leave {name} out of stages, or look at {failed[0][0]!r}")  # fmt: skip
         for task in self.job.tasks:
             rows = self.rows[task.name]
             if rows.keys:
@@ -274,14 +280,19 @@ class _Work:
         ids, contents_, errors_ = zip(*self.contents, strict=True) if self.contents else ((), (), ())
         write_arrow(path, pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents_, pa.string()), "error": pa.array(errors_, pa.string())}))
         measured = {task.name: len(self.rows[task.name].keys) for task in self.job.tasks}
-        return Measured(self.ref.number, count, self.decoded, measured, self.seconds, tuple(self.failures), str(path))
+        failures = tuple((sample, name, why) for (name, key), why in self.failed.items() for sample in self.asking[name][key])
+        return Measured(self.ref.number, count, self.decoded, measured, self.seconds, failures, str(path))
 
 
-def unreadable(job: Job) -> set[str]:
-    """The contents that are known not to decode."""
-    keys = sorted(job.store.known(job.media_key, job.snapshot))
-    table = job.store.read_facts(job.media_key, keys, [f.name for f in MEDIA])
-    return {key for key, ok in zip(keys, table.column("ok").to_pylist(), strict=True) if not ok}
+def unreadable(job: Job) -> frozenset[str]:
+    """The contents that are known not to decode; read once in each process."""
+    return _unreadable(str(job.store.root), job.media_key, job.snapshot)
+
+
+@lru_cache(maxsize=8)
+def _unreadable(root: str, key: str, snapshot: str) -> frozenset[str]:  # noqa: ARG001 (a new moment is a new answer)
+    parts = [read_arrow(path) for path in Store(Path(root)).parts(key)]
+    return frozenset(content for part in parts for content, ok in zip(part["key"].to_pylist(), part["ok"].to_pylist(), strict=True) if not ok)
 
 
 def facts_table(returned: Any, gives: Iterable[Fact], count: int) -> pa.Table:  # noqa: ANN401
@@ -307,9 +318,11 @@ def read_bytes(path: str) -> bytes:
         raise MediaError("no file can have this name: it holds a NUL character")
     for attempt in range(3):
         try:
-            size = os.stat(name).st_size  # noqa: PTH116
-            if size > LARGEST_FILE:
-                raise MediaError(f"the file has {size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
+            status = os.stat(name)  # noqa: PTH116
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                raise MediaError("not a regular file but a device, a pipe or a socket")
+            if status.st_size > LARGEST_FILE:
+                raise MediaError(f"the file has {status.st_size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
             with open(name, "rb") as file:  # noqa: PTH123
                 return file.read()
         except OSError as error:
@@ -368,7 +381,7 @@ def one_thread(count: int = 1) -> Any:  # noqa: ANN401
             torch.set_num_threads(threads)
 
 
-def stat_contents(dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, int, int, str]], scanned_ns: int) -> tuple[list[str | None], dict[str, os.stat_result]]:
+def stat_contents(dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, int, int, str]]) -> tuple[list[str | None], dict[str, os.stat_result]]:
     """What is known of unchanged files, and the stat of every file that has one."""
     contents: list[str | None] = []
     stats: dict[str, os.stat_result] = {}
@@ -382,5 +395,5 @@ def stat_contents(dataset_root: str, media: Sequence[str | None], index: Mapping
         except (OSError, ValueError):  # a NUL character
             contents.append(None)
             continue
-        contents.append(trusted(index.get(path), stats[path], scanned_ns))
+        contents.append(trusted(index.get(path), stats[path]))
     return contents, stats

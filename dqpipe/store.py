@@ -8,17 +8,22 @@
       artifacts/<key>.npz            what a stage's `fit` learned, frozen
       runs/<id>/                     references that workers pass around; removed when the run ends
 
-Every file is written beside and renamed, named by its content: writing one twice is harmless.
+Every file is written beside and renamed, named by its content: writing one twice is harmless. An .arrow or .vectors file
+is Arrow IPC followed by a checksum: what a crash or a bad disk broke is recognised, removed and made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import mmap
 import os
 import shutil
 import time
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,8 +36,11 @@ import pyarrow as pa
 from dqpipe.errors import OutputError
 from dqpipe.model import media_path, path_text
 
+log = logging.getLogger(__name__)
+CHECKSUM = 8
+"""Bytes of the checksum (CRC-32 in hex) that ends a file."""
 RACY_NS = 2_000_000_000
-"""A file changed this shortly before it was scanned may change again within the clock's grain: it is not trusted."""
+"""A file changed this shortly before it was scanned may change again within the clock's grain: it stays out of the index."""
 
 
 def digest(*parts: bytes | str) -> str:
@@ -51,12 +59,17 @@ def digest_json(value: Any) -> str:  # noqa: ANN401
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:
-    """An Arrow IPC file, whole or not at all. Raises OutputError on a full or read-only disk."""
+    """An Arrow IPC file and its checksum, whole or not at all. Raises OutputError on a full or read-only disk."""
     spare = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = sink.getvalue()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(spare), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        with spare.open("wb") as file:
+            file.write(data)
+            file.write(b"%08x" % zlib.crc32(data))
         spare.replace(path)
     except OSError as error:
         spare.unlink(missing_ok=True)
@@ -64,8 +77,24 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def read_arrow(path: Path) -> pa.Table:
-    """An Arrow IPC file, memory-mapped."""
-    return pa.ipc.open_file(pa.memory_map(str(path), "r")).read_all()
+    """A file of `write_arrow`, memory-mapped; what may be broken is looked at with `sound` before."""
+    with pa.memory_map(str(path), "r") as file:
+        data = file.read_buffer()
+    return pa.ipc.open_file(data.slice(0, data.size - CHECKSUM)).read_all()
+
+
+def sound(path: Path) -> bool:
+    """Whether a file is there, and as `write_arrow` wrote it. Raises OSError if it cannot be read at all."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            return len(view) > CHECKSUM and bytes(view[-CHECKSUM:]) == b"%08x" % zlib.crc32(view[:-CHECKSUM])
+    except (FileNotFoundError, ValueError):  # a ValueError: of zero bytes
+        return False
+
+
+def _broken(path: Path) -> None:
+    log.warning("%s is broken: what it held is made again", path)
+    path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -92,13 +121,19 @@ class Store:
 
     def write_facts(self, key: str, samples: Sequence[str], scalars: pa.Table, vectors: Mapping[str, pa.Array]) -> None:
         """One part: rows for these sample keys. The vectors first, so that a part with its scalars is complete."""
-        name = digest(*sorted(samples))
+        name = digest(*samples)
         folder = self.root / "facts" / key
         if (folder / f"{name}.arrow").exists():
             return
         for fact, values in vectors.items():
             write_arrow(folder / f"{name}.{fact}.vectors", pa.table({fact: values}))
         write_arrow(folder / f"{name}.arrow", scalars.add_column(0, "key", pa.array(list(samples), pa.string())))
+
+    def heal(self, key: str, vectors: Sequence[str]) -> None:
+        """Remove the parts of a stage key that are broken, so that what they held counts as not measured."""
+        for path in self.parts(key):
+            if not all(map(sound, (path, *(path.with_name(f"{path.stem}.{fact}.vectors") for fact in vectors)))):
+                _broken(path)
 
     def read_facts(self, key: str, samples: Sequence[str | None], names: Sequence[str]) -> pa.Table:
         """Scalar facts for these sample keys, row by row; null where there are none."""
@@ -140,7 +175,11 @@ class Store:
 
     def relation(self, key: str) -> pa.Table | None:
         """What `relate` returned for these inputs, or None."""
-        path = self.root / "relations" / f"{key}.arrow"
+        return self._read(self.root / "relations" / f"{key}.arrow")
+
+    def _read(self, path: Path) -> pa.Table | None:
+        if path.exists() and not sound(path):
+            _broken(path)
         return read_arrow(path) if path.exists() else None
 
     def write_relation(self, key: str, table: pa.Table) -> None:
@@ -154,8 +193,12 @@ class Store:
         path = self.root / "artifacts" / f"{key}.npz"
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (zipfile.BadZipFile, ValueError, EOFError):
+            _broken(path)
+            return None
 
     def write_artifact(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep what a `fit` learned."""
@@ -169,17 +212,12 @@ class Store:
 
     def index(self) -> dict[str, tuple[int, int, int, str]]:
         """path → size, mtime_ns, inode, content of the last scan."""
-        path = self.root / "index.arrow"
-        if not path.exists():
+        table = self._read(self.root / "index.arrow")
+        if table is None:
             return {}
-        columns = read_arrow(path).to_pydict()
+        columns = table.to_pydict()
         rows = zip(columns["size"], columns["mtime"], columns["inode"], columns["content"], strict=True)
         return dict(zip((media_path("", path) for path in columns["path"]), rows, strict=True))
-
-    def scanned_ns(self) -> int:
-        """When the last scan was kept, in ns."""
-        path = self.root / "index.arrow"
-        return path.stat().st_mtime_ns if path.exists() else 0
 
     def write_index(self, rows: Mapping[str, tuple[int, int, int, str]]) -> None:
         """Keep the index of a scan."""
@@ -207,11 +245,10 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def trusted(entry: tuple[int, int, int, str] | None, stat: os.stat_result, scanned_ns: int) -> str | None:
+def trusted(entry: tuple[int, int, int, str] | None, stat: os.stat_result) -> str | None:
     """The content of a file that is unchanged since the last scan, or None: as git's index recognises it."""
-    if entry is None or (stat.st_size, stat.st_mtime_ns, stat.st_ino) != entry[:3]:
-        return None
-    return entry[3] if stat.st_mtime_ns < scanned_ns - RACY_NS else None
+    unchanged = entry is not None and (stat.st_size, stat.st_mtime_ns, stat.st_ino) == entry[:3]
+    return entry[3] if entry is not None and unchanged else None
 
 
 def _positions(parts: Iterable[pa.Table], samples: Sequence[str | None]) -> pa.Array:

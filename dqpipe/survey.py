@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from dqpipe.errors import MediaError, StageError
 from dqpipe.evidence import Evidence, row_contents
 from dqpipe.model import Dataset, Samples, media_path
 from dqpipe.plan import Planned
-from dqpipe.store import digest_json, read_arrow, write_arrow
+from dqpipe.store import RACY_NS, digest_json, read_arrow, write_arrow
 
 if TYPE_CHECKING:
     from dqpipe.engine import Run
@@ -38,6 +39,7 @@ class Survey:
         self.rereads: dict[str, int] = {}
         self.measured: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
+        self._healed: set[str] = set()
 
     def measure(self, evidence: Evidence, stages: Sequence[Planned], name: str) -> None:
         """Fill in the contents of a dataset's samples and their facts. Raises StageError if more than 1 % fail."""
@@ -45,18 +47,21 @@ class Survey:
         tasks = tuple(self._task(planned) for planned in stages)
         key = measuring.media_key(self.decoders)
         job = measuring.Job(self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders, key)
+        self._heal(job)
+        looked = time.time_ns()
         contents, stats = self._contents(dataset)
         waiting = self._waiting(job, dataset, contents)
         errors: dict[str, str] = {}
         rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
         for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
             self._take(done, rows, contents, errors)
-        self._bear(len(dataset))
+            self._bear(max(len(dataset), len(self.run.raw.dataset)))
         table = dataset.samples.table
         filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
         evidence.dataset = replace(dataset, samples=Samples(filled))
         if dataset.has_media:
-            self._keep_index(dataset, contents, stats)
+            if evidence is self.run.raw:  # new samples are files of this run only
+                self._keep_index(dataset, contents, stats, looked)
             evidence.add_media(self.store, job.media_key, errors)
         for task in tasks:
             evidence.add_measured(self.store, task)
@@ -65,6 +70,14 @@ class Survey:
         if len(self.failures) > max(10, 0.01 * samples):
             (sample, stage), why = next(iter(sorted(self.failures.items())))
             raise StageError(stage, "measure", f"{len(self.failures)} of {samples} samples failed, {sample!r} with: {why}", "more than 1 % ends the run")
+
+    def _heal(self, job: measuring.Job) -> None:
+        """Forget what is broken in the store, once in a run, before anybody asks what is known."""
+        vectors = {task.key: [f.name for f in task.gives if f.type.startswith("vector")] for task in job.tasks}
+        for key, names in {job.media_key: [], **vectors}.items():
+            if key not in self._healed:
+                self.store.heal(key, names)
+                self._healed.add(key)
 
     # what is to be measured ------------------------------------------------------------------------------------------
 
@@ -111,7 +124,7 @@ class Survey:
             return list(row_contents(samples)), {}
         index = {} if self.run.rehash else self.store.index()
         media = samples["media"]
-        contents, stats = measuring.stat_contents(dataset.root, media, index, self.store.scanned_ns())
+        contents, stats = measuring.stat_contents(dataset.root, media, index)
         rows = row_contents(samples) if any(m is None for m in media) else contents
         known = zip(samples["content"], contents, media, rows, strict=True)
         return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
@@ -119,7 +132,7 @@ class Survey:
     def _waiting(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None]) -> np.ndarray:
         """Rows with anything left to do: content unknown, not yet judged readable, or facts missing."""
         judged = self.store.known(job.media_key, job.snapshot)
-        broken = measuring.unreadable(job) if judged else set()
+        broken = measuring.unreadable(job)
         known = {task.name: self.store.known(task.key, job.snapshot) for task in job.tasks}
         columns = sorted({c for task in job.tasks for c in task.columns})
         rows = dataset.samples.table.select(columns).to_pylist() if columns else [{}] * len(contents)
@@ -161,12 +174,13 @@ class Survey:
         for name, seconds in done.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
-    def _keep_index(self, dataset: Dataset, contents: Sequence[str | None], stats: Stats) -> None:
-        """Remember the files as they were when they were looked at; files of other datasets in this store stay known."""
+    def _keep_index(self, dataset: Dataset, contents: Sequence[str | None], stats: Stats, looked: int) -> None:
+        """Remember the files as they were when they were `looked` at; files of other datasets in this store stay known."""
         rows = self.store.index()
         for media, content in zip(dataset.samples["media"], contents, strict=True):
-            path = media_path(dataset.root, media) if media is not None else None
-            stat = stats.get(path) if path is not None else None
-            if path is not None and stat is not None and content is not None:
+            path = "" if media is None else media_path(dataset.root, media)
+            stat = stats.get(path)
+            rows.pop(path, None)
+            if stat is not None and content is not None and stat.st_mtime_ns < looked - RACY_NS:
                 rows[path] = (stat.st_size, stat.st_mtime_ns, stat.st_ino, content)
         self.store.write_index(rows)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from dqpipe.errors import ConfigError, StageError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,10 @@ class Serial:
 
 @dataclass(frozen=True)
 class Processes:
-    """Worker processes (loky: no `if __name__ == "__main__"` needed, dead workers are seen); 0 is one for each core."""
+    """Worker processes (loky: no `if __name__ == "__main__"` needed); 0 is one for each core.
+
+    What a worker that dies leaves undone is tried once more, in new workers, half as many: memory is what they die of.
+    """
 
     workers: int = 0
 
@@ -34,21 +40,37 @@ class Processes:
         if count <= 1:
             yield from Serial().map(function, items, names)
             return
-        pool = worker_pool(count)
-        left = iter(items)
-        # A few at a time: work that loky has not handed out yet breaks it when its workers are sent away.
-        running = {pool.submit(function, item) for item in islice(left, 2 * count)}
-        try:
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(function, item) for item in islice(left, len(done))}
-                for future in done:
-                    yield future.result()
-        except BrokenExecutor as error:
-            raise died(names[0]) from error
-        except BaseException:
-            pool.shutdown(wait=True, kill_workers=True)
-            raise
+        left = dict(enumerate(items))
+        for workers in (count, max(1, count // 2)):
+            try:
+                for number, result in _submitted(function, left, workers):
+                    del left[number]
+                    yield result
+            except BrokenExecutor as error:
+                lost = error
+                log.warning("a worker process died; what it was doing is tried once more, in new ones")
+            else:
+                return
+        raise died(names[min(left)]) from lost
+
+
+def _submitted(function: Callable[[Any], Any], items: Mapping[int, Any], workers: int) -> Iterator[tuple[int, Any]]:
+    """(number, result) of each item, as they come. Raises BrokenExecutor if a worker dies."""
+    pool = worker_pool(workers)
+    left = iter(list(items.items()))
+    # A few at a time: work that loky has not handed out yet breaks it when its workers are sent away.
+    running = {pool.submit(function, item): number for number, item in islice(left, 2 * workers)}
+    try:
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(function, item): number for number, item in islice(left, len(done))}
+            for future in done:
+                yield running.pop(future), future.result()
+    except BrokenExecutor:
+        raise
+    except BaseException:
+        pool.shutdown(wait=True, kill_workers=True)
+        raise
 
 
 def worker_pool(count: int) -> Any:  # noqa: ANN401 (a concurrent.futures.Executor)
@@ -76,6 +98,6 @@ def executor_named(text: str) -> Any:  # noqa: ANN401 (an Executor)
     name, _, count = text.partition(":")
     if name == "serial" and not count:
         return Serial()
-    if name == "processes" and (not count or (count.isdigit() and int(count) > 0)):
+    if name == "processes" and (not count or (count.isdecimal() and int(count) > 0)):
         return Processes(int(count or 0))
     raise ConfigError(f"executor {text!r} is none of: serial, processes, processes:<workers>")
