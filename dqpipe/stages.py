@@ -336,6 +336,8 @@ class Embedder(Extension):
     __slots__ = ()
 
     rendition: Rendition = "picture"
+    learns: bool = False
+    """Whether `fit` is called before the first picture is embedded; a property if it depends on the options."""
 
     def fit(self, pictures: Sequence[Picture], seed: int) -> Mapping[str, np.ndarray] | None:
         """Arrays learned from some pictures, where the embedder is told to learn; else None."""
