@@ -29,6 +29,9 @@ CELL = 4
 COVERED = 0.2
 COVERED_PENALTY = 2.5
 """A pair that agrees only outside the covered cells has to agree this much better there."""
+MARGIN, ALIGNED_MARGIN = 1 / 32, 2.5 / 32
+"""Shares of a side that are left out at each edge of the picture: a border of it would blur into what it is compared with,
+and draws the alignment towards itself from still further away."""
 EPSILON = 1e-6
 
 
@@ -55,25 +58,25 @@ def halved(pictures: np.ndarray) -> np.ndarray:
     return blurred((p[:, ::2, ::2] + p[:, 1::2, ::2] + p[:, ::2, 1::2] + p[:, 1::2, 1::2]) / 4)
 
 
-def interpolation(shift: np.ndarray, log_scale: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+def interpolation(shift: np.ndarray, log_scale: np.ndarray, side: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Along one axis: linear weights [n, s, s] (edges repeated), and whether each position is inside, [n, s].
 
-    Position u of the template, from -1 to 1, is read at exp(log_scale) · u + shift of the picture. Inside leaves out a
-    margin, which a border of the other picture would blur into.
+    Position u of the template, from -1 to 1, is read at exp(log_scale) · u + shift of the picture. Inside leaves out the
+    margin, a share of the side.
     """
-    centre, margin = (side - 1) / 2, side / 32
+    centre, edge = (side - 1) / 2, margin * side
     u = ((np.arange(side) - centre) / (side / 2)).astype(np.float32)
     at = (np.exp(log_scale)[:, None] * u + shift[:, None]) * (side / 2) + centre
-    inside = (at >= margin) & (at <= side - 1 - margin)
+    inside = (at >= edge) & (at <= side - 1 - edge)
     at = np.clip(at, 0, side - 1)
     hat = np.maximum(0, 1 - np.abs(at[:, :, None] - np.arange(side, dtype=np.float32)))
     return hat.astype(np.float32), inside.astype(np.float32)
 
 
-def warped(pictures: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def warped(pictures: np.ndarray, warp: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Pictures [n, s, s] read through warps [n, 4] (shift y, shift x, log scale y, log scale x), and the overlap as weights."""
-    rows, inside_y = interpolation(warp[:, 0], warp[:, 2], pictures.shape[-1])
-    columns, inside_x = interpolation(warp[:, 1], warp[:, 3], pictures.shape[-1])
+    rows, inside_y = interpolation(warp[:, 0], warp[:, 2], pictures.shape[-1], margin)
+    columns, inside_x = interpolation(warp[:, 1], warp[:, 3], pictures.shape[-1], margin)
     return rows @ pictures @ columns.swapaxes(1, 2), inside_y[:, :, None] * inside_x[:, None, :]
 
 
@@ -96,7 +99,7 @@ def trusted(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.nd
 def refined(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Warps [n, 4] after one Gauss-Newton step, bounded to the range where a step is valid, and the trust after it."""
     n, side, _ = pictures.shape
-    read, mask = warped(pictures, warp)
+    read, mask = warped(pictures, warp, ALIGNED_MARGIN)
     wanted, read, trust = trusted(templates, read, mask, trust, width)
     weight = mask * trust
     u = ((np.arange(side) - (side - 1) / 2) / (side / 2)).astype(np.float32)
@@ -160,7 +163,7 @@ def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.n
     error = (wanted - toned(wanted, read, weight)) * mask
     shape = (n, side // CELL, CELL, side // CELL, CELL)
     size = mask.reshape(shape).sum((2, 4))
-    error = np.where(size > CELL, (error * error).reshape(shape).sum((2, 4)) / np.maximum(size, 1), 0)
+    error = (error * error).reshape(shape).sum((2, 4)) / np.maximum(size, 1)
     cells = (side // CELL) ** 2
     limit = np.sort(error.reshape(n, cells), axis=1)[:, int((1 - COVERED) * cells)]
     kept = np.repeat(np.repeat(error <= limit[:, None, None], CELL, axis=1), CELL, axis=2)
@@ -173,7 +176,7 @@ def aligned(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray) -> tu
     trust = np.ones_like(coarse[0])
     for width in COARSE_WIDTHS:
         warp, trust = refined(*coarse, warp, trust, width)
-    distance = displacement(coarse[0], *warped(coarse[1], warp))
+    distance = displacement(coarse[0], *warped(coarse[1], warp, ALIGNED_MARGIN))
     near = np.flatnonzero(distance < HOPELESS)
     wanted, other, fine = blurred(templates[near]), blurred(pictures[near]), warp[near]
     trust = np.repeat(np.repeat(trust[near], 2, axis=1), 2, axis=2)
@@ -192,7 +195,7 @@ def seen(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray) -> np.nd
     levels = sharp, tuple(blurred(blurred(picture)) for picture in sharp)
     distances = []
     for wanted, other in levels:
-        read, mask = warped(other, warp)
+        read, mask = warped(other, warp, MARGIN)
         distances.append(displacement(wanted, read, mask * inner))
     return np.minimum(*distances)
 

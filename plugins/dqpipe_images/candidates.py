@@ -2,9 +2,10 @@
 
 A descriptor is the low two-dimensional cosine frequencies of a thumbnail, weighted so that none dominates, at unit length:
 brightness and contrast drop out. Every picture asks for its neighbours in several guises: in eight orientations (a sign or a
-transposition of the frequencies), at several scales (as if cropped), and, upright, by its sides and corners (as if cropped there) and by its upper and its lower part alone
-(as if captioned). Up to EXACT pictures every descriptor is compared with every guise; beyond that, descriptors are divided
-by spherical k-means into leaves of a fixed mean size, and a guise looks into the nearest few.
+transposition of the frequencies), at several scales (as if cropped), and, upright, by its sides and corners (as if cropped
+there) and by its upper and its lower part alone (as if captioned). Up to EXACT pictures every descriptor is compared with
+every guise; beyond that, descriptors are divided by spherical k-means into leaves of a fixed mean size, and a guise looks
+into the nearest few.
 """
 
 from __future__ import annotations

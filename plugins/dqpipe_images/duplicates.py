@@ -131,7 +131,8 @@ class Duplicates(Stage):
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Copies of something kept, at the threshold; and in their clusters, labels that disagree and splits that overlap."""
-        ids, root = samples.ids, roots(samples.ids, facts, self.threshold)
+        ids, parent = samples.ids, parents(samples.ids, facts, self.threshold)
+        root = followed(parent)
         match, kind, score, transform = facts["match"], facts["kind"], facts["score"].astype(float), facts["transform"]
         chance = certainty(score)
         copies = np.flatnonzero(root != np.arange(len(ids)))
@@ -143,12 +144,12 @@ class Duplicates(Stage):
             evidence = {"value": score[rows], "threshold": limit, "match": match[rows], "confidence": chance[rows], "detail": detail}
             claims.append(claim(code, ids[rows], **evidence))
         claims.append(label_conflicts(samples, root, chance))
-        claims.extend(leaks(samples, root, score, self.threshold))
+        claims.extend(leaks(samples, root, weakest(parent, score), self.threshold))
         return claims
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """Shares of copies, and how many pictures have any, at the threshold."""
-        root = roots(samples.ids, facts, self.threshold)
+        root = followed(parents(samples.ids, facts, self.threshold))
         copy, kind, total = root != np.arange(len(root)), facts["kind"], max(len(root), 1)
         return [
             figure("exact", float((copy & (kind == "exact")).sum()) / total),
@@ -217,14 +218,14 @@ def related(ids: np.ndarray, match: np.ndarray, score: np.ndarray, turn: np.ndar
     }
 
 
-def roots(ids: np.ndarray, facts: Facts, threshold: float) -> np.ndarray:
-    """The row [n] that each one shows the same as, itself if nothing better, following only matches that reach the threshold."""
+def parents(ids: np.ndarray, facts: Facts, threshold: float) -> np.ndarray:
+    """The row [n] of each one's match, itself if it has none whose score reaches the threshold."""
     position = {text: row for row, text in enumerate(ids)}
     parent = np.arange(len(ids))
     for row, (match, score) in enumerate(zip(facts["match"], facts["score"], strict=True)):
         if match is not None and score >= np.float32(threshold):
             parent[row] = position.get(match, row)
-    return followed(parent)
+    return parent
 
 
 def followed(parent: np.ndarray) -> np.ndarray:
@@ -232,6 +233,12 @@ def followed(parent: np.ndarray) -> np.ndarray:
     for _ in range(2):
         parent = parent[parent]
     return parent
+
+
+def weakest(parent: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The lowest score [n] on the way from each row to where it leads; 1 where it stays."""
+    step = np.where(parent == np.arange(len(parent)), 1.0, score)
+    return np.minimum(np.minimum(step, step[parent]), step[parent[parent]])
 
 
 def certainty(score: np.ndarray) -> np.ndarray:
@@ -261,7 +268,10 @@ def label_conflicts(samples: Samples, root: np.ndarray, chance: np.ndarray) -> p
 
 
 def leaks(samples: Samples, root: np.ndarray, score: np.ndarray, threshold: float) -> list[pd.DataFrame]:
-    """Claims on copies of a sample of an earlier split in the order test, other evaluation, training: errors in training."""
+    """Claims on copies of a sample of an earlier split in the order test, other evaluation, training: errors in training.
+
+    `score` [n] is that of the weakest step from each row to its root.
+    """
     rank = split_rank(samples)
     claims = []
     for severity, own in (("error", 2), ("warning", 1)):

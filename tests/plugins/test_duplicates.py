@@ -1,0 +1,265 @@
+"""Which pictures are called copies of which, which are not, and what is claimed of their clusters."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from dqpipe_images import candidates
+from dqpipe_images.duplicates import Duplicates
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from sklearn.datasets import load_digits, load_sample_images
+
+from dqpipe.media import Header, Picture
+from dqpipe.model import Facts, Findings, Samples, fact_array, table_of
+from dqpipe.stages import Shard
+
+SIDE = 72
+Rows = pd.DataFrame
+
+
+@cache
+def tiles() -> list[Image.Image]:
+    """Tiles of both photographs that have something to see and do not overlap."""
+    cut = []
+    for pixels in load_sample_images().images:
+        for top in range(0, pixels.shape[0] - SIDE, SIDE):
+            cut += [Image.fromarray(pixels[top : top + SIDE, left : left + SIDE]) for left in range(0, pixels.shape[1] - SIDE, SIDE)]
+    return [tile for tile in cut if np.asarray(tile.convert("L")).std() > 25]
+
+
+@cache
+def digits() -> list[Image.Image]:
+    """Handwritten digits, enlarged, no two of which differ by less than a root mean square of 1.2 of 16 steps."""
+    kept: list[np.ndarray] = []
+    for digit in load_digits().data[:600]:
+        if not kept or np.sqrt(np.mean((np.array(kept) - digit) ** 2, axis=1)).min() >= 1.2:
+            kept.append(digit)
+    return [Image.fromarray((d.reshape(8, 8) * 255 / 16).astype(np.uint8)).resize((48, 48), Image.Resampling.BICUBIC) for d in kept]
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+def cropped(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
+    width, height = image.size
+    return image.crop((round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height)))
+
+
+def captioned(image: Image.Image) -> Image.Image:
+    out = image.convert("RGB")
+    ImageDraw.Draw(out).rectangle((4, SIDE - 12, 34, SIDE - 5), fill=(255, 255, 0))
+    return out
+
+
+def noisy(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, float)
+    return Image.fromarray(np.clip(values + np.random.default_rng(0).normal(0, 6, values.shape), 0, 255).astype(np.uint8))
+
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "a poor JPEG": lambda image: jpeg(image, 20),
+    "resized": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "cropped": lambda image: cropped(image, 0.03, 0.1, 0.08, 0.05),
+    "cropped at one side": lambda image: cropped(image, 0.18, 0, 0, 0),
+    "lighter": lambda image: ImageEnhance.Brightness(image).enhance(1.3),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.7),
+    "more contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.2),
+    "noisy": noisy,
+    "framed": lambda image: ImageOps.expand(image, 3),
+}
+TILE_COPIES = COPIES | {
+    "grey": lambda image: image.convert("L"),
+    "captioned": captioned,
+    "mirrored": ImageOps.mirror,
+    "turned by 90 degrees": lambda image: image.rotate(-90),
+    "turned by 180 degrees": lambda image: image.rotate(180),
+    "turned by 270 degrees": lambda image: image.rotate(90),
+}
+
+
+def picture(image: Image.Image, reduction: int = 1) -> Picture:
+    """What a decoder gives of an image."""
+    pixels = np.asarray(image.convert("RGB"))
+    size = len(image.tobytes())
+    return Picture(Header("PNG", image.width * reduction, image.height * reduction, image.mode, size=size), pixels, reduction)
+
+
+def samples_of(pictures: Sequence[Picture], **columns: list[str | None]) -> Samples:
+    ids = pa.array([f"{number:04d}" for number in range(len(pictures))], pa.string())
+    content = pa.array([hashlib.sha256(p.pixels.tobytes() + bytes([n % 256])).hexdigest() for n, p in enumerate(pictures)], pa.string())
+    return Samples(pa.table({"id": ids, "content": content} | {name: pa.array(values, pa.string()) for name, values in columns.items()}))
+
+
+def columns(stage: Duplicates, phase: str, values: object) -> dict[str, pa.Array]:
+    return {fact.name: fact_array(values[fact.name], fact.type) for fact in stage.facts_at(phase)}  # type: ignore[index]
+
+
+def related(images: Sequence[Image.Image | Picture], full: Sequence[Picture] = (), **options: object) -> tuple[Samples, Facts]:
+    """Samples and facts of some images; `split` and `label` among the options are columns of the samples."""
+    pictures = [image if isinstance(image, Picture) else picture(image) for image in images]
+    samples = samples_of(pictures, **{name: options.pop(name) for name in ("label", "split") if name in options})
+    stage = Duplicates(**options)
+    facts = columns(stage, "measure", stage.at("measure").measure(Shard(samples, pictures)))
+
+    def pixels(ids: Sequence[str]) -> list[Picture]:
+        return [full[int(text)] for text in ids]
+
+    return samples, Facts(pa.table(facts | columns(stage, "relate", stage.at("relate").relate(samples, Facts(pa.table(facts)), pixels))))
+
+
+def claims(images: Sequence[Image.Image | Picture], threshold: float = 0.6, **options: object) -> Rows:
+    """The findings, with the default severity where none is given."""
+    samples, facts = related(images, **options)
+    found = [part.assign(severity=part.get("severity", "warning")) for part in Duplicates(threshold=threshold).detect(samples, facts)]
+    return table_of(Findings.columns, found).to_pandas()
+
+
+def pairs(found: Rows, code: str) -> list[tuple[str, str]]:
+    chosen = found[found.code == code]
+    return list(zip(chosen.id, chosen["match"], strict=True))
+
+
+def found_pairs(found: Rows) -> set[frozenset[str]]:
+    return {frozenset(pair) for pair in pairs(found, "near") + pairs(found, "exact")}
+
+
+@pytest.mark.parametrize("kind", TILE_COPIES)
+def test_copies_of_photographs_are_found_and_nothing_else(kind: str) -> None:
+    originals = tiles()
+    copies = [TILE_COPIES[kind](image) for image in originals[:20]]
+    planted = {frozenset((f"{i:04d}", f"{len(originals) + i:04d}")) for i in range(20)}
+    found = found_pairs(claims([*originals, *copies]))
+    assert len(found & planted) >= 19
+    assert found - planted == set()
+
+
+def test_copies_of_digits_are_found_though_all_digits_look_alike() -> None:
+    originals = digits()
+    made = [(kind, i, COPIES[kind](originals[i + 20 * n])) for n, kind in enumerate(COPIES) for i in range(12)]
+    planted = {frozenset((f"{i + 20 * list(COPIES).index(kind):04d}", f"{len(originals) + n:04d}")) for n, (kind, i, _) in enumerate(made)}
+    found = found_pairs(claims([*originals, *(image for _, _, image in made)]))
+    assert len(found & planted) >= 0.95 * len(planted)
+    assert len(found - planted) <= 0.005 * len(originals)
+
+
+def test_the_transform_is_named() -> None:
+    image = tiles()[0]
+    turns = ("mirrored", "turned by 90 degrees", "turned by 180 degrees", "turned by 270 degrees")
+    _, facts = related([image, *(jpeg(TILE_COPIES[turn](image), 60).resize((60, 60)) for turn in turns)])
+    assert list(facts["transform"]) == [None, *turns]
+    assert list(facts["match"]) == [None, "0000", "0000", "0000", "0000"]
+
+
+@pytest.mark.parametrize(("options", "found"), [({"mirror": False}, {"0002"}), ({"turns": False}, {"0001"}), ({}, {"0001", "0002"})])
+def test_mirrored_and_turned_copies_can_be_left_alone(options: dict[str, bool], found: set[str]) -> None:
+    image = tiles()[0]
+    _, facts = related([image, ImageOps.mirror(image).resize((60, 60)), image.rotate(90).resize((60, 60))], **options)
+    assert {f"{row:04d}" for row in np.flatnonzero(~facts["keeper"].astype(bool))} == found
+
+
+def test_the_same_pixels_are_exact_and_another_mode_is_not() -> None:
+    grey = tiles()[0].convert("L")
+    found = claims([tiles()[0], tiles()[0].copy(), grey, grey.convert("RGB")])
+    assert pairs(found, "exact") == [("0001", "0000")]
+    assert sorted(pairs(found, "near")) == [("0002", "0000"), ("0003", "0000")]
+
+
+def test_equal_reduced_pictures_are_decoded_again() -> None:
+    image = tiles()[0]
+    other = np.asarray(image.resize((2 * SIDE, 2 * SIDE))).copy()
+    other[5, 5] += 9
+    fulls = [picture(image.resize((2 * SIDE, 2 * SIDE)))] * 2 + [picture(Image.fromarray(other))]
+    _, facts = related([picture(image, 2)] * 3, fulls)
+    assert list(facts["kind"]) == [None, "exact", "near"]
+
+
+def test_the_best_is_kept_and_evaluation_data_comes_before_it() -> None:
+    small, large = jpeg(tiles()[0], 90).resize((48, 48)), tiles()[0]
+    assert pairs(claims([small, large]), "near") == [("0000", "0001")]
+    found = claims([small, large, large], split=["test", "train", "val"])
+    assert found[["id", "code", "severity", "match"]].to_numpy().tolist() == [
+        ["0001", "exact", "warning", "0002"],
+        ["0002", "near", "warning", "0000"],
+        ["0001", "leak", "error", "0000"],
+        ["0002", "leak", "warning", "0000"],
+    ]
+
+
+def test_labels_that_disagree_are_claimed_on_both() -> None:
+    found = claims([tiles()[0], jpeg(tiles()[0], 50), tiles()[1]], label=["cat", "dog", "dog"])
+    conflict = found[found.code == "label_conflict"]
+    assert list(conflict.detail) == ["cat here, dog in 0001", "dog here, cat in 0000"]
+    assert set(claims([tiles()[0], jpeg(tiles()[0], 50)], label=["cat", "cat"]).code) == {"near"}
+
+
+def test_clusters_do_not_chain() -> None:
+    photograph = Image.fromarray(load_sample_images().images[0])
+    _, facts = related([photograph.crop((left, 100, left + 100, 200)) for left in range(0, 400, 8)])
+    left = {f"{n:04d}": 8 * n for n in range(50)}
+    steps = [abs(left[m] - left[f"{n:04d}"]) for n, m in enumerate(facts["match"]) if m]
+    assert len(steps) > 20
+    assert max(steps) <= 40
+    assert len(set(facts["cluster"]) - {None}) >= 8
+
+
+def test_a_crowd_of_copies_is_one_cluster() -> None:
+    image = tiles()[0]
+    _, facts = related([jpeg(image.resize((side, side)), quality) for side in range(48, 72, 2) for quality in (30, 50, 70, 90)])
+    assert set(facts["cluster"]) == {"0000"}
+    assert set(facts["group"]) == {"0000"}
+    assert facts["keeper"].sum() == 1
+
+
+def test_a_stricter_threshold_claims_less_of_the_same_facts() -> None:
+    images = [tiles()[0], jpeg(tiles()[0], 20), *(tile for tile in tiles()[1:4])]
+    value = claims(images).value[0]
+    assert len(claims(images, threshold=value + 0.01)) == 0
+    assert 0.6 < value < 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_samples(count: int) -> None:
+    assert len(claims(tiles()[:count])) == 0
+
+
+def test_equal_pictures_are_quick_and_uniform_ones_are_equal_only_exactly() -> None:
+    assert len(pairs(claims([tiles()[0]] * 300), "exact")) == 299
+    flat = [Image.new("RGB", (40, 40), (level, level, level)) for level in range(0, 200, 4)]
+    assert pairs(claims([*flat, flat[7]]), "exact") == [("0050", "0007")]
+    rng = np.random.default_rng(0)
+    assert len(claims([Image.fromarray((100 + rng.normal(0, 2, (40, 40, 3))).astype(np.uint8)) for _ in range(50)])) == 0
+
+
+def test_measuring_a_picture_does_not_depend_on_the_others() -> None:
+    stage, pictures = Duplicates().at("measure"), [picture(tile) for tile in tiles()[:9]]
+    whole = stage.measure(Shard(samples_of(pictures), pictures))
+    for at, one in enumerate(pictures):
+        alone = stage.measure(Shard(samples_of([one]), [one]))
+        assert all(np.array_equal(alone[name][0], whole[name][at]) for name in whole)
+
+
+def test_the_index_finds_what_comparing_all_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [*tiles(), *(jpeg(cropped(tile, 0.05, 0.05, 0.05, 0.05), 40) for tile in tiles()[:30]), *digits()[:120]]
+    _, compared = related(images)
+    monkeypatch.setattr(candidates, "EXACT", 100)
+    monkeypatch.setattr(candidates, "LEAF", 32)
+    _, indexed = related(images)
+    assert list(indexed["match"]) == list(compared["match"])
+    assert list(related(images)[1]["score"][~np.isnan(indexed["score"])]) == list(indexed["score"][~np.isnan(indexed["score"])])
+
+
+def test_the_shares_are_of_all_samples() -> None:
+    stage = Duplicates()
+    image = tiles()[0]
+    figures = stage.summarise(*related([image, image, jpeg(image, 40), tiles()[1]]))
+    assert {figure["figure"]: figure["value"] for figure in figures} == {"exact": 0.25, "near": 0.25, "clusters": 1, "redundancy": 0.5}
