@@ -39,7 +39,7 @@ def main() -> None:
     """Run the command line; every error dqpipe knows ends with one message and its exit code, never a traceback."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is half done is cleared away, as after Ctrl-C
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="dqpipe", standalone_mode=False)
         if code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
@@ -95,7 +95,7 @@ def init(
 
     if output.exists() and not force:
         raise ConfigError(f"{output} exists: --force replaces it, --output writes another file")
-    text = pipeline_yaml(_registry(without), path, {}, out)
+    text = pipeline_yaml(_registry(without), path, {}, outputs={"path": out})
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -259,10 +259,10 @@ def _tell(ran: Run, *, as_json: bool) -> None:
     for line in account(ran.record):
         typer.echo(line)
     if ran.published is not None:
-        curated = ran.published / "curated"
-        typer.echo(f"\nreport:  {_short(ran.published / 'report.html')}")
-        if curated.exists():
-            typer.echo(f"curated: {_short(curated)}")
+        typer.echo()
+        for what, name in (("report: ", "report.html"), ("curated:", "curated")):
+            if (ran.published / name).exists():
+                typer.echo(f"{what} {_short(ran.published / name)}")
 
 
 def _short(path: Path) -> str:

@@ -28,7 +28,7 @@ from dqpipe import account, plan, publish
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
-from dqpipe.errors import DatasetError, DqpipeError, GateError, OutputError, StageError
+from dqpipe.errors import DatasetError, GateError, OutputError, StageError, blamed
 from dqpipe.evidence import Evidence
 from dqpipe.execution.executor import Executor
 from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, table_of
@@ -142,9 +142,11 @@ class Run:
 
     def _read(self) -> None:
         if self.writes:
-            publish.prepare(self.config.out, force=self.force, source=self.source if isinstance(self.source, str) else None)
+            publish.refuse(self.config.out, force=self.force, source=self.source)
         dataset = read(self.config, self.registry, self.source)
         self.plan = plan.make(self.config, self.registry, dataset)
+        if self.writes:
+            publish.create(self.config.out)
         self.store.create()
         self.raw = Evidence(dataset)
         self.survey = Survey(self)
@@ -165,13 +167,8 @@ class Run:
         if table is None:
             whole = evidence.samples
             pixels = measuring.rereader(whole, evidence.dataset.root, self.plan.decoders, self.survey.rereads, planned.name)
-            try:
-                with measuring.one_thread(RELATE_THREADS):
-                    table = measuring.facts_table(stage.relate(samples, facts, pixels), gives, len(samples))
-            except Exception as error:
-                if isinstance(error, (OutputError, StageError)):
-                    raise
-                raise StageError(planned.name, "relate", f"{type(error).__name__}: {error}", f"leave {planned.name} out of stages to go on without it") from error
+            with blamed(planned.name, "relate"), measuring.one_thread(RELATE_THREADS):
+                table = measuring.facts_table(stage.relate(samples, facts, pixels), gives, len(samples))
             self.store.write_relation(key, table)
         evidence.add_related(planned, rows, table)
 
@@ -188,18 +185,12 @@ class Run:
         self.findings = Findings(pa.concat_tables(tables).sort_by([("code", "ascending"), ("id", "ascending"), ("part", "ascending"), ("match", "ascending")]))
 
     def _found(self, planned: Planned) -> pa.Table:
-        rows, samples, facts = self.raw.view(planned)
-        del rows
+        _, samples, facts = self.raw.view(planned)
         began = time.perf_counter()
-        try:
+        with blamed(planned.name, "detect"):
             returned = planned.stage.detect(samples, facts)
-        except DqpipeError:
-            raise
-        except Exception as error:
-            raise StageError(planned.name, "detect", f"{type(error).__name__}: {error}", f"leave {planned.name} out of stages to go on without it") from error
+            table = returned.table if isinstance(returned, Findings) else table_of(Findings.columns, returned)
         self.survey.seconds[f"{planned.name} detect"] = time.perf_counter() - began
-        columns = {**Findings.columns}
-        table = returned.table if isinstance(returned, Findings) else table_of(columns, returned)
         codes = table.column("code").to_pylist()
         declared = {code.split(".", 1)[1]: claim for code, claim in planned.claims().items()}
         unknown = sorted(set(codes) - set(declared))
@@ -217,12 +208,9 @@ class Run:
         tables = [self.figures.table]
         for planned in self.plan.doing("summarise"):
             _, samples, facts = evidence.view(planned)
-            try:
-                with measuring.one_thread(RELATE_THREADS):
-                    returned = planned.stage.summarise(samples, facts)
-            except Exception as error:
-                raise StageError(planned.name, "summarise", f"{type(error).__name__}: {error}", f"leave {planned.name} out of stages") from error
-            table = returned.table if isinstance(returned, Figures) else table_of(Figures.columns, returned)
+            with blamed(planned.name, "summarise"), measuring.one_thread(RELATE_THREADS):
+                returned = planned.stage.summarise(samples, facts)
+                table = returned.table if isinstance(returned, Figures) else table_of(Figures.columns, returned)
             names = [f"{planned.name}.{name}" for name in table.column("figure").to_pylist()]
             undeclared = sorted(set(names) - set(planned.figures()))
             if undeclared:
@@ -235,7 +223,8 @@ class Run:
         ok = np.ones(len(self.raw.dataset), dtype=bool)
         if "media.ok" in self.raw.scalars:
             ok = np.array(self.raw.scalars["media.ok"].fill_null(False).to_pylist(), dtype=bool)
-        self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok)
+        with blamed(self.config.policy.name, "decide"):
+            self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok)
 
     # apply, gates, publish ---------------------------------------------------------------------------------------------
 
@@ -250,7 +239,8 @@ class Run:
         result = applying.kept(dataset, self.decisions, hold=self._hold)
         tables = [result.samples.table]
         for entry in self.config.augments:
-            table, items = applying.plan_samples(entry.name, entry.extension, result, self.decisions, folder, self.config.seed)
+            with blamed(entry.name, "plan"):
+                table, items = applying.plan_samples(entry.name, entry.extension, result, self.decisions, folder, self.config.seed)
             parts = [items[s : s + self.shard_size] for s in range(0, len(items), self.shard_size)]
             jobs = [applying.Making(entry.extension, self.plan.decoders, dataset.root, tuple(part)) for part in parts]
             names = [f"{entry.name} {n + 1}/{len(jobs)}" for n in range(len(jobs))]
@@ -293,7 +283,8 @@ class Run:
         try:
             if passed and self.plan.writer is not None:
                 (self.staging / "curated").mkdir()
-                self.plan.writer.write(self.curated.dataset, self.staging / "curated", self.config.outputs.files)
+                with blamed(self.plan.writer.name, "write"):
+                    self.plan.writer.write(self.curated.dataset, self.staging / "curated", self.config.outputs.files)
             self._account()
             account.write(self, self.staging)
             shutil.rmtree(self.staging / "added", ignore_errors=True)
@@ -306,6 +297,7 @@ class Run:
         except OSError as error:
             raise OutputError(f"cannot write the output {self.config.out}: {error.strerror or error}") from None
         self.published = final
+
 
 def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: ANN401
     """The dataset of a source, sorted by id, cut to `limit`. Raises DatasetError."""

@@ -7,6 +7,7 @@
     ├── DatasetError      a source that cannot be read as a dataset          exit code 2
     ├── OutputError       a place that cannot be written                     exit code 2
     ├── StageError        a stage that failed; ends the run                  exit code 3
+    ├── SchemaError       a table without the columns or types of its layer  exit code 3
     ├── GateError         a gate that failed, after the report was written   exit code 1
     └── MediaError        one file that cannot be decoded; becomes a finding
 """
@@ -14,7 +15,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class DqpipeError(Exception):
@@ -64,6 +66,12 @@ class StageError(DqpipeError):
         return f"{text}\n  {self.advice}" if self.advice else text
 
 
+class SchemaError(DqpipeError):
+    """A table that does not have the columns or types of its layer."""
+
+    exit_code = 3
+
+
 class GateError(DqpipeError):
     """One or more gates failed; the report was written before."""
 
@@ -74,10 +82,26 @@ class MediaError(DqpipeError):
     """One file that cannot be decoded; the message is the reason a person reads."""
 
 
+@contextmanager
+def blamed(name: str, where: str) -> Iterator[None]:
+    """What goes wrong inside is said to be the fault of this stage. Raises StageError; OSError and what was raised on purpose, as they are."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or (isinstance(error, DqpipeError) and not isinstance(error, SchemaError)):
+            raise
+        reason = str(error) if isinstance(error, SchemaError) else f"{type(error).__name__}: {error}"
+        raise StageError(name, where, reason, f"leave {name} out to go on without it") from error
+
+
+MOST_COMPARED = 5000
+"""Names; comparing with more takes seconds."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """A sentence with the nearest right name and what is allowed."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(names) <= MOST_COMPARED else []
     guess = f"did you mean {close[0]!r}? " if close else ""
     return f"{guess}allowed: {listed(names)}" if names else f"{guess}nothing is allowed here"
 

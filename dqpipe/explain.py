@@ -22,7 +22,7 @@ def explain(out: Path, sample: str) -> dict[str, Any]:
     rows = ledger.filter(pc.equal(ledger.column("id"), sample)).to_pylist()
     if not rows:
         ids = pc.unique(ledger.column("id").drop_null()).to_pylist()
-        ending = [i for i in ids if i.endswith(sample)]
+        ending = [i for i in ids if sample and (i.endswith(sample) or sample.endswith(f"/{i}"))]
         raise DatasetError(f"no sample is called {sample!r} in {folder}: {nearest(sample, ending or ids)}")
     facts = {}
     if (folder / "facts.parquet").exists():

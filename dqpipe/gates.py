@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dqpipe.errors import ConfigError, nearest
+from dqpipe.errors import ConfigError, listed, nearest
 from dqpipe.model import Decisions, Figures, Findings, Samples, label_text
 
 DECIDED = {"dropped": "drop", "relabelled": "relabel", "review": "review", "kept": "keep"}
@@ -62,7 +62,8 @@ class Gate:
     def _values(self, samples: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> dict[str | None, float]:
         if self.of_figure:
             frame = figures.frame().query("figure == @self.subject and of == 'raw' and scope == @wanted", local_dict={"self": self, "wanted": self.scope or "set"})
-            return {key: float(value) * (100 if self.percent else 1) for key, value in zip(frame["key"], frame["value"], strict=True)}
+            known = frame[frame["value"].notna()]
+            return {key: float(value) * (100 if self.percent else 1) for key, value in zip(known["key"], known["value"], strict=True)}
         hit = self._hits(samples, findings, decisions)
         if not len(samples):
             return {}
@@ -75,8 +76,8 @@ class Gate:
     def _hits(self, samples: Samples, findings: Findings, decisions: Decisions) -> np.ndarray:
         if self.subject in DECIDED:
             return decisions["decision"] == DECIDED[self.subject]
-        matching = [i for i, code in zip(findings["id"], findings["code"], strict=True) if fnmatch.fnmatchcase(code, self.subject)]
-        return np.isin(samples.ids.astype(str), np.array([i for i in matching if i is not None], dtype=str))
+        matching = {i for i, code in zip(findings["id"], findings["code"], strict=True) if fnmatch.fnmatchcase(code, self.subject)}
+        return np.fromiter((i in matching for i in samples.ids), dtype=bool, count=len(samples))
 
 
 def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str]) -> Gate:
@@ -92,4 +93,6 @@ def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str]) -
     if not fnmatch.filter(known, subject):
         raise ConfigError(f"gate {text!r}: nothing is called {subject!r}: {nearest(subject, known)}", where)
     of_figure = not fnmatch.filter([*codes, *DECIDED], subject)
+    if of_figure and subject not in figures:
+        raise ConfigError(f"gate {text!r}: a gate on figures names one of them: {listed(fnmatch.filter(figures, subject))}", where)
     return Gate(text, subject, match["scope"], match["operator"], float(match["limit"]), bool(match["percent"]), of_figure)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.errors import DqpipeError, listed
+from dqpipe.errors import SchemaError, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,12 +38,6 @@ _ARROW: dict[str, pa.DataType] = {
     "strings": pa.list_(pa.string()),
 }
 VECTOR_TYPES = ("vector[float32]", "vector[float16]", "vector[uint8]")
-
-
-class SchemaError(DqpipeError):
-    """A table that does not have the columns or types of its layer."""
-
-    exit_code = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,15 +308,22 @@ def as_numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 
 def label_text(label: object) -> str | None:
-    """A label as text: a string as it is, None as None, anything else as canonical JSON."""
+    """A label as text: a string as it is, None as None, numbers, lists and structs as canonical JSON, dates and the like in their usual form."""
     if label is None or isinstance(label, str):
         return label
-    return json.dumps(label, sort_keys=True, ensure_ascii=False)
+    if isinstance(label, (np.generic, np.ndarray)):
+        return label_text(label.tolist())
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "backslashreplace")
+    return json.dumps(label, sort_keys=True, ensure_ascii=False, default=str) if isinstance(label, (bool, int, float, list, tuple, dict)) else str(label)
 
 
 def label_from_text(text: str, kind: pa.DataType) -> object:
     """The inverse of `label_text` for a label column of this Arrow type."""
-    return text if pa.types.is_string(kind) or pa.types.is_large_string(kind) else json.loads(text)
+    if pa.types.is_dictionary(kind):
+        return label_from_text(text, kind.value_type)
+    plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_nested(kind)
+    return json.loads(text) if plain else pa.scalar(text, pa.string()).cast(kind).as_py()
 
 
 _BYTE = re.compile(r"\\x([89a-f][0-9a-f]|5c)")

@@ -77,12 +77,12 @@ class Pipeline:
         return cls(configs.parse(text, registry, base=None if base is None else Path(base).absolute()), registry)
 
     @classmethod
-    def proposed(cls, source: Any, *, roles: Mapping[str, str] | None = None, registry: Registry | None = None, **outputs: Any) -> Pipeline:  # noqa: ANN401
-        """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame). Raises DatasetError."""
+    def proposed(cls, source: Any, *, roles: Mapping[str, str] | None = None, registry: Registry | None = None, seed: int = 0, **outputs: Any) -> Pipeline:  # noqa: ANN401
+        """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame); `outputs` as in its section. Raises DatasetError, ConfigError."""
         registry = registry or plugins.load()
-        text = propose.pipeline_yaml(registry, source, roles or {})
+        text = propose.pipeline_yaml(registry, source, roles or {}, seed=seed, outputs=outputs)
         config = configs.parse(text, registry, name="proposed pipeline")
-        return cls(replace(config, source=source, outputs=config.outputs.model_copy(update=outputs)), registry)
+        return cls(replace(config, source=source), registry)
 
     def run(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int = SHARD, force: bool = False, rehash: bool = False) -> Result:  # noqa: ANN401
         """Run everything and publish. Raises DqpipeError; GateError after the report was written."""
@@ -114,8 +114,7 @@ class Pipeline:
 
 def curate(source: Any, out: str | Path, *, force: bool = False, executor: Executor | str | None = None, roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0) -> Result:  # noqa: ANN401
     """Curate a folder, a manifest, a table or a DataFrame with the proposed pipeline. Raises DqpipeError."""
-    pipeline = Pipeline.proposed(source, roles=roles, path=str(Path(out).absolute()), files=files)
-    return Pipeline(replace(pipeline.config, seed=seed), pipeline.registry).run(executor, force=force)
+    return Pipeline.proposed(source, roles=roles, seed=seed, path=str(Path(out).absolute()), files=files).run(executor, force=force)
 
 
 def check(source: Any, *, gates: Iterable[str] = (), executor: Executor | str | None = None, roles: Mapping[str, str] | None = None) -> Result:  # noqa: ANN401
@@ -124,7 +123,8 @@ def check(source: Any, *, gates: Iterable[str] = (), executor: Executor | str | 
 
     with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
         pipeline = Pipeline.proposed(source, roles=roles, path=folder)
-        config = replace(pipeline.config, gates=tuple((text, "gates") for text in gates))
+        texts = [gates] if isinstance(gates, str) else gates
+        config = replace(pipeline.config, gates=tuple((text, "gates") for text in texts))
         return Pipeline(config, pipeline.registry).check(executor)
 
 

@@ -99,8 +99,11 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
         problems += [f"{entry.where}: {text}" for text in missing_packages(entry.extension)]
     stages = tuple(_planned(entry, number, config.stages, dataset, problems) for number, entry in enumerate(config.stages))
     _clashes(stages, problems)
-    if config.augments:
-        problems += [f"{config.augments[0].where}: {config.augments[0].name} needs media and labels; {what}" for what in _lacks(dataset)]
+    for entry in config.augments:
+        problems += [f"{entry.where}: {entry.name} needs media and labels; {what}" for what in _lacks(dataset)]
+    for entry in () if problems else (*config.stages, *config.augments):
+        said = entry.extension.objection(dataset.samples)
+        problems += [f"{entry.where}: {entry.name}: {said}"] if said else []
     claims = [code for planned in stages for code in planned.claims()]
     figures = [name for planned in stages for name in planned.figures()]
     parsed = tuple(gates.parse(text, where, claims, figures) for text, where in config.gates)
@@ -227,4 +230,5 @@ def _met(cls: type[Stage], options: dict[str, Any], given: set[str], dataset: Da
     if stage.rendition is not None and not dataset.has_media:
         return False
     needs = [need for need in stage.needs if not need.endswith("?")]
-    return all(need in given if "." in need else need in dataset.samples for need in needs) and not missing_packages(stage)
+    met = all(need in given if "." in need else need in dataset.samples for need in needs)
+    return met and not missing_packages(stage) and stage.objection(dataset.samples) is None

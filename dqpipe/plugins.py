@@ -79,7 +79,10 @@ class Registry:
         """What plugins say against a plan."""
         found = []
         for implementation in self.hooks.dqpipe_plan.get_hookimpls():
-            said = implementation.function(**({"plan": MappingProxyType(dict(plan))} if implementation.argnames else {}))
+            try:
+                said = implementation.function(**({"plan": MappingProxyType(dict(plan))} if implementation.argnames else {}))
+            except Exception as error:
+                raise PluginError(f"plugin {implementation.plugin_name} failed while it looked at the plan: {type(error).__name__}: {error}") from error
             if said:
                 found.append(f"plugin {implementation.plugin_name}: {said}")
         return found

@@ -17,9 +17,12 @@ from dqpipe.model import Dataset
 from dqpipe.plugins import Registry
 from dqpipe.stages import Augment, Decide, Stage
 
+OUTPUTS = {"files": "        # copy | hardlink | manifest"}
+"""What stands behind an output's value."""
 
-def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], out: str = "out") -> str:  # noqa: ANN401
-    """The text. Raises DatasetError."""
+
+def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], *, seed: int = 0, outputs: Mapping[str, Any] | None = None) -> str:  # noqa: ANN401
+    """The text; `outputs` goes into its section. Raises DatasetError."""
     entry = Entry("policy", registry.get(Decide, "policy")())
     dataset = read(Config((), entry, source=source, roles=roles), registry, source)
     lines = [*_head(source, dataset, roles), "", "stages:"]
@@ -27,13 +30,14 @@ def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], out
         lines += _stage(cls, options)
     if dataset.has_media and "label" in dataset.samples:
         for cls in registry.all(Augment):
-            if getattr(cls, "default", False):
+            if getattr(cls, "default", False) and cls().objection(dataset.samples) is None:
                 lines += _stage(cls, {})
     lines += [
         "", "# What leads to which decision; `dqpipe plugins policy` lists the options and the default rules.", "policy: {}",
         "", "# Conditions that fail the run, after the report was written.", "gates: []",
         "# gates:", '#   - "files.unreadable > 5%"', '#   - "dropped in any class > 20%"',
-        "", "outputs:", f"  path: {_scalar(out)}", "  files: copy        # copy | hardlink | manifest", "", "seed: 0", "",
+        "", "outputs:", *(f"  {name}: {_scalar(value)}{OUTPUTS.get(name, '')}" for name, value in {"path": "out", "files": "copy", **(outputs or {})}.items()),
+        "", f"seed: {_scalar(seed)}", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -42,7 +46,7 @@ def _head(source: Any, dataset: Dataset, roles: Mapping[str, str]) -> list[str]:
     path = str(Path(source).absolute()) if isinstance(source, (str, Path)) else None
     known = [name for name in ("label", "split", "group") if name in dataset.samples]
     lines = [f"# {len(dataset):,} samples{' with media' if dataset.has_media else ''}; columns: {', '.join(known) or 'no label'}", "dataset:"]
-    lines += [f"  path: {_scalar(path)}"] if path else ["  {}"]
+    lines += [f"  path: {_scalar(path)}"] if path else []
     if roles:
         lines.append(f"  roles: {json.dumps(dict(roles), ensure_ascii=False)}")
     return lines
@@ -58,5 +62,8 @@ def _stage(cls: type[Stage] | type[Augment], options: Mapping[str, Any]) -> list
     return [*lines, f"  - {cls.name}", *([hint.replace("        #", "    #", 1).replace("\n", " ")] if hint else [])]
 
 
-def _scalar(text: str) -> str:
+def _scalar(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    if not isinstance(value, str):
+        return text
     return yaml.safe_dump(text, allow_unicode=True, width=10_000, default_style='"' if not text.isascii() or " " in text else None).removesuffix("\n...\n").strip()

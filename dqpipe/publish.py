@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 
 from dqpipe.errors import OutputError
 
 POINTER = "version"
+KILLED_AFTER = 86_400
+"""Seconds after which a half-written version belongs to no run any more."""
 OURS = {"versions", "store", POINTER, "curated", "report.html"}
 
 
@@ -24,26 +27,35 @@ def published(out: Path) -> str | None:
     return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
 
 
-def prepare(out: Path, *, force: bool, source: str | None) -> None:
-    """See that an output may be written. Raises OutputError."""
-    if source is not None and (real := Path(source).resolve()).is_dir():
+def refuse(out: Path, *, force: bool, source: object) -> None:
+    """Raise OutputError where an output must not go: into the dataset, over a file, over what is there already."""
+    if isinstance(source, (str, Path)) and (real := Path(source).resolve()).is_dir():
         inside = out.resolve().is_relative_to(real)
         if inside or real.is_relative_to(out.resolve() / "versions"):
             raise OutputError(f"the output {out} and the dataset {source} lie in each other: choose another output folder")
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; the output is a folder")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-        (out / "versions").mkdir(exist_ok=True)
-        probe = out / "versions" / f".probe-{uuid.uuid4().hex[:8]}"
-        probe.mkdir()
-        probe.rmdir()
+        names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.exists() else set()
     except OSError as error:
-        raise OutputError(f"cannot write the output {out}: {error.strerror or error}") from None
+        raise OutputError(f"cannot read the output {out}: {error.strerror or error}") from None
     if not force and (published(out) or names - OURS):
         what = "holds a published version" if published(out) else f"is not empty (it holds {sorted(names - OURS)[0]!r})"
         raise OutputError(f"the output {out} {what}: choose another one, or --force to publish beside and then switch")
+
+
+def create(out: Path) -> None:
+    """Make an output's folder, see that it can be written, and clear away what runs that were killed a day ago left. Raises OutputError."""
+    try:
+        (out / "versions").mkdir(parents=True, exist_ok=True)
+        probe = out / "versions" / f".probe-{uuid.uuid4().hex[:8]}"
+        probe.mkdir()
+        probe.rmdir()
+        for left in (out / "versions").glob(".*"):
+            if time.time() - left.stat().st_mtime > KILLED_AFTER:
+                shutil.rmtree(left, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot write the output {out}: {error.strerror or error}") from None
 
 
 def switch(out: Path, version: str, keep: int) -> None:

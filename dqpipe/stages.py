@@ -214,6 +214,10 @@ class Stage(Extension):
     learns: bool = True
     """Whether `fit` is called, where there is one; a property if it depends on the options."""
 
+    def objection(self, samples: Samples) -> str | None:  # noqa: ARG002
+        """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs, contents not yet known."""
+        return None
+
     def fit(self, samples: Samples, pixels: Pixels) -> Mapping[str, np.ndarray] | None:
         """Arrays learned from a seeded subset of the samples before the first measuring, frozen from then on."""
         return None
@@ -273,6 +277,10 @@ class Augment(Extension):
     """
 
     __slots__ = ()
+
+    def objection(self, samples: Samples) -> str | None:  # noqa: ARG002
+        """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs."""
+        return None
 
     def plan(self, samples: Samples, seeds: Callable[[str, int], int]) -> list[Recipe]:
         """The samples to make, from `samples`, the kept training samples; `seeds(parent_id, copy)` gives each seed."""

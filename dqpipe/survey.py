@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe import measure as measuring
-from dqpipe.errors import MediaError, StageError
+from dqpipe.errors import MediaError, StageError, blamed
 from dqpipe.evidence import Evidence, row_contents
 from dqpipe.model import Dataset, Samples, media_path
 from dqpipe.plan import Planned
@@ -96,7 +96,7 @@ class Survey:
         order = sorted(range(len(ids)), key=lambda row: hashlib.blake2b(f"{seed} {ids[row]}".encode("utf-8", "surrogatepass"), digest_size=8).digest())
         chosen = sorted(self._readable(raw, order))
         subset = raw.samples.take(np.array(chosen, dtype=np.int64))
-        with measuring.one_thread(RELATE_THREADS):
+        with blamed(planned.name, "fit"), measuring.one_thread(RELATE_THREADS):
             learned = stage.fit(subset, measuring.rereader(subset, raw.dataset.root, self.decoders, self.rereads, planned.name))
         if learned is not None:
             self.store.write_artifact(key, learned)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import signal
 import subprocess
 import sys
 import time
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pandas as pd
 import pytest
 
 import dqpipe
-from dqpipe.errors import DatasetError, OutputError
+from dqpipe.errors import ConfigError, DatasetError, OutputError
 from tests import faulty
 
 HOSTILE = ["with space.png", 'quo"te\'s.png', "new\nline.png", "<script>alert(1)<.png", "日本語 ñ é.png", "=cmd|calc.png", "-rf.png", "%2e%2e.png", "a" * 200 + ".png"]
@@ -162,6 +164,80 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "version").exists()
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
+
+
+LABELS = {
+    "whole numbers": [0, 1] * 10,
+    "numbers": [0.5, 1.5] * 10,
+    "truth values": [True, False] * 10,
+    "none at all": [None] * 20,
+    "lists": [["a", "b"], ["c"]] * 10,
+    "dates": [datetime.date(2020, 1, day) for day in (1, 2)] * 10,
+    "bytes": [b"a", b"b"] * 10,
+    "categories": pd.Categorical(["a", "b"] * 10),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_every_type_run_through_the_proposed_pipeline(kind: str, images: Path, tmp_path: Path) -> None:
+    paths = sorted(str(p) for p in images.rglob("0*.png"))
+    result = curate(pd.DataFrame({"image": paths, "label": LABELS[kind]}), tmp_path / "out")
+    assert len(result.decisions) == 20
+    assert result.curated["parent"].isna().sum() == (result.decisions["decision"] != "drop").sum()
+
+
+def test_labels_of_mixed_types_are_refused(images: Path, tmp_path: Path) -> None:
+    paths = sorted(str(p) for p in images.rglob("0*.png"))
+    with pytest.raises(DatasetError, match="column 'label'"):
+        curate(pd.DataFrame({"image": paths, "label": [1, "a", None, 2.5] * 5}), tmp_path / "out")
+
+
+def test_columns_named_like_our_own_are_the_users(images: Path, tmp_path: Path) -> None:
+    names = ("parent", "made_by", "content", "media", "decision", "code", "because", "files.unreadable", "media.ok", "")
+    frame = pd.DataFrame({"image": sorted(str(p) for p in images.rglob("0*.png")), "label": ["a", "b"] * 10} | {name: range(20) for name in names})
+    result = curate(frame, tmp_path / "out")
+    assert result.facts["media.ok"].tolist() == [True] * 20
+    assert result.path is not None
+    written = pd.read_parquet(result.path / "curated" / "manifest.parquet")
+    assert len(written) >= (result.decisions["decision"] != "drop").sum()
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+def test_devices_pipes_and_folders_named_as_images_are_findings(images: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    odd = ["/dev/zero", "/dev/null", str(tmp_path / "pipe.png"), str(tmp_path), "../nowhere.png", "http://example.org/y.png"]
+    frame = pd.DataFrame({"image": [str(images / "china" / "00.png"), *odd], "label": "a"})
+    result = dqpipe.curate(frame, tmp_path / "out", executor="serial", roles={"media": "image"})
+    readable = result.facts.set_index("id")["media.ok"]
+    assert (len(readable), readable.sum()) == (1 + len(odd), 1)
+    assert (result.findings["code"] == "files.unreadable").sum() == len(odd)
+
+
+def test_a_name_in_two_unicode_forms_is_two_samples(tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "a"
+    folder.mkdir(parents=True)
+    for number, form in enumerate(("NFC", "NFD")):
+        faulty.picture(folder / unicodedata.normalize(form, "Müller.png"), seed=number)
+    if len(list(folder.iterdir())) == 1:
+        pytest.skip("this file system knows one form only")
+    result = curate(tmp_path / "in", tmp_path / "out")
+    assert len(result.samples) == 2
+    assert result.path is not None
+    assert len(list((result.path / "curated").rglob("*.png"))) == 2
+
+
+def test_an_output_inside_the_dataset_is_refused_however_the_dataset_is_given(images: Path) -> None:
+    with pytest.raises(OutputError, match="lie in each other"):
+        dqpipe.curate(images, images / "out", executor="serial")
+    assert not (images / "out").exists()
+
+
+def test_arguments_of_the_functions_are_checked(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'copy', 'hardlink' or 'manifest'"):
+        dqpipe.curate(images, tmp_path / "out", files="link")
+    with pytest.raises(ConfigError, match="whole number"):
+        dqpipe.curate(images, tmp_path / "out", seed=-1)
+    assert not dqpipe.check(images, gates="files.unreadable > 1", executor="serial").passed
 
 
 def png_that_claims(width: int, height: int) -> bytes:

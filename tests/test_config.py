@@ -31,6 +31,10 @@ from dqpipe.plugins import Registry
         ("stages: [files]\ndataset:\n  reader: folder\n", 3, "image_folder"),
         ("stages: [files]\ndataset:\n  pth: x\n", 3, "did you mean 'path'"),
         ("stages: [files]\npolicy:\n  rulez: {}\n", 3, "did you mean 'rules'"),
+        ("stages: [files]\nseed: 4294967296\n", 2, "whole number"),
+        ("stages: &all\n  - *all\n", 1, "an alias refers to what it stands in"),
+        ("stages: [files]\n? [a]\n: b\n", 2, "a key is a name"),
+        ("stages: [files]\npolicy:\n  use: [x]\n", 3, "the name of a policy"),
         ("stages:\n  - {files: {}, image_quality: {}}\n", 2, "one name with its options"),
     ],
 )
@@ -46,7 +50,9 @@ def test_an_option_out_of_bounds_names_the_option(registry: Registry) -> None:
         config.parse("stages: [files]\npolicy:\n  max_drop: 2\n", registry)
 
 
-def test_a_python_object_in_the_yaml_is_refused(registry: Registry) -> None:
+def test_a_date_that_is_none_and_a_python_object_are_refused(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match="not valid YAML: month must be"):
+        config.parse("stages: [files]\nseed: 2020-13-41\n", registry)
     with pytest.raises(ConfigError, match="not valid YAML"):
         config.parse("stages: [files]\nseed: !!python/object/apply:os.getcwd []\n", registry)
 

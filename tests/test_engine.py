@@ -79,7 +79,7 @@ def test_a_changed_file_is_measured_again(registry: Registry, images: Path, tmp_
 def test_a_detecting_option_measures_nothing_again_a_measuring_one_does(registry: Registry, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(registry, images, out, stages="stages: [files, duplicates, embeddings, outliers]\n")
-    changed = run(registry, images, out, stages="stages: [files, duplicates, embeddings, {outliers: {at_least: 0.99}}]\n", force=True)
+    changed = run(registry, images, out, stages="stages: [files, duplicates, embeddings, {outliers: {far: 4.5}}]\n", force=True)
     assert sum(changed.measured.values()) == 0
 
 
@@ -171,6 +171,28 @@ def test_a_stage_that_cannot_measure_a_sample_is_a_finding_and_the_run_goes_on(i
 def test_a_stage_that_fails_on_too_many_ends_the_run(images: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"stage choosy failed .* cannot stomach it"):
         run(faulty.registry(), images, tmp_path / "out", stages="stages: [files, {choosy: {chokes_on: '*'}}]\n")
+
+
+def test_samples_of_equal_content_fail_together(images: Path, tmp_path: Path) -> None:
+    registry = faulty.registry()
+    for number in range(8):  # what fails in a second run are these alone, and they are few among all
+        (images / "china" / f"04-{number}.png").write_bytes((images / "china" / "04.png").read_bytes())
+    stages = "stages: [files, {choosy: {chokes_on: china/04-0.png}}]\n"
+    first = run(registry, images, tmp_path / "out", stages=stages)
+    failed = set(first.findings.frame().query("code == 'choosy.failed'")["id"])
+    assert failed == {"china/04.png", *(f"china/04-{number}.png" for number in range(8))}
+    second = run(registry, images, tmp_path / "out", stages=stages, force=True)
+    assert set(second.findings.frame().query("code == 'choosy.failed'")["id"]) == failed
+
+
+def test_two_thousand_equal_files_are_measured_once(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    faulty.picture(tmp_path / "in" / "a" / "0.png", seed=1)
+    for number in range(1, 2000):
+        os.link(tmp_path / "in" / "a" / "0.png", tmp_path / "in" / "a" / f"{number}.png")
+    ran = run(registry, tmp_path / "in", tmp_path / "out", stages="stages: [files, duplicates]\n", shard_size=2000)
+    assert ran.measured == {"duplicates": 1}
+    assert len(ran.findings.frame().query("code == 'duplicates.exact'")) == 1999
 
 
 def test_measure_may_read_its_measuring_options_only(images: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.errors import ConfigError, PlanError, nearest
+from dqpipe.errors import ConfigError, nearest
 from dqpipe.model import Samples
 from dqpipe.stages import Augment, Recipe, extension, option
 
@@ -92,12 +92,19 @@ class Augmentation(Augment):
                 _try(leaf)
         _pipeline(self.transforms)
 
+    def objection(self, samples: Samples) -> str | None:
+        """Labels must be classes."""
+        kind = samples.table.schema.field("label").type if "label" in samples else None
+        if kind is None or pa.types.is_nested(kind) or pa.types.is_floating(kind):
+            what = "there is no label column" if kind is None else f"labels of the type {kind} are none"
+            return f"it fills classes up to a target, and {what}: leave {self.name} out of the stages"
+        return None
+
     def plan(self, samples: Samples, seeds: Callable[[str, int], int]) -> list[Recipe]:
         """The deficit of each class in recipes, spread over its samples as evenly as can be; sorted by parent and copy.
 
-        Raises PlanError where labels are no classes. Samples without a label get no copies.
+        Samples without a label get no copies.
         """
-        _refuse(samples)
         rows: dict[Any, list[str]] = {}
         for sample, label in zip(samples.ids, samples["label"], strict=True):
             if label is not None:
@@ -139,11 +146,6 @@ class Augmentation(Augment):
         return {"made_by": self.name, "version": self.version, "pipeline": json.loads(json.dumps(made, default=lambda item: item.value))}
 
 
-def _refuse(samples: Samples) -> None:
-    kind = samples.table.schema.field("label").type if "label" in samples else None
-    if kind is None or pa.types.is_nested(kind) or pa.types.is_floating(kind):
-        what = "there is no label column" if kind is None else f"labels of the type {kind} are none"
-        raise PlanError(f"augment fills classes up to a target, and {what}: leave augment out of the stages")
 
 
 def _albumentations() -> Any:  # noqa: ANN401 (the module)

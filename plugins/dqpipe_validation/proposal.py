@@ -25,7 +25,7 @@ def propose(samples: Samples) -> list[dict[str, Any]]:
     for role in ("label", "split"):
         if role in samples:
             found += _of_role(role, samples.table.column(role))
-    own = [name for name in samples.names if name not in _ROLES and "." not in name][:MOST_COLUMNS]
+    own = [name for name in samples.names if name.strip() and name not in _ROLES and "." not in name][:MOST_COLUMNS]
     for name in own:
         found += _of_column(name, samples.table.column(name))
     return found
