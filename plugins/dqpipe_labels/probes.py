@@ -1,0 +1,171 @@
+"""Out-of-fold class probabilities from vectors, by a classifier that learns at the same time how labels were confused.
+
+    vectors ──▶ kernel features (Nyström) ──▶ softmax regression, one per fold, all at once ──▶ p(true class | sample)
+                                                    ▲                                              │
+                                                    └──── p(true | given, sample) ◀── confusion ◀──┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dqpipe_labels.confusion import estimated_confusion, expected_counts, posterior, starting_confusion
+
+LANDMARKS = 1000
+BUDGET = 600_000_000
+"""Bytes that the kernel features may take; beyond it there are fewer of them."""
+BLOCK = 4096
+WARM, FIRST, REST = 15, 40, 40
+UPDATES = 3
+WIDTH = 1.0
+"""Iterations on the labels as given, with the first estimate of the confusion, and with the later one."""
+PENALTY = 0.1
+"""Precision of the weights' Gaussian prior, in samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseModel:
+    """What was learned: p(true class | sample) [n, c], out of fold; p(given | true) [c, c]; p(given class | sample) [n, c]."""
+
+    probabilities: np.ndarray
+    confusion: np.ndarray
+    as_given: np.ndarray
+
+
+def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
+    """float32 [n, m]: Gaussian kernel between the standardised vectors [n, d] and m of them (Williams & Seeger 2001).
+
+    The width is the root of half the median squared distance between vectors.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(vectors)
+    scaled = standardised(vectors)
+    most = max(64, min(LANDMARKS, BUDGET // (4 * count)))
+    landmarks = scaled[np.sort(rng.choice(count, min(most, count), replace=False))]
+    some = scaled[np.sort(rng.choice(count, min(256, count), replace=False))]
+    norms = (landmarks**2).sum(axis=1)
+    distances = (some**2).sum(axis=1)[:, None] + norms[None] - 2 * some @ landmarks.T
+    apart = distances[distances > distances.max(initial=0) * 1e-6]
+    rate = -1 / (WIDTH * float(np.median(apart))) if len(apart) else -1.0
+    features = np.empty((count, len(landmarks)), dtype=np.float32)
+    for start in range(0, count, BLOCK):
+        rows = scaled[start : start + BLOCK]
+        block = features[start : start + BLOCK]
+        np.matmul(rows, landmarks.T, out=block)
+        block *= -2
+        block += (rows**2).sum(axis=1)[:, None]
+        block += norms
+        np.maximum(block, 0, out=block)
+        block *= rate
+        np.exp(block, out=block)
+    return features
+
+
+def log_features(probabilities: np.ndarray) -> np.ndarray:
+    """float32 [n, c + 1]: a model's log probabilities around their mean, and a constant."""
+    logs = np.log(np.maximum(probabilities, 1e-4))
+    logs -= logs.mean(axis=1, keepdims=True)
+    return np.hstack([logs, np.ones((len(logs), 1))]).astype(np.float32)
+
+
+def standardised(vectors: np.ndarray) -> np.ndarray:
+    """float32 [n, d] of mean 0 and standard deviation 1 in each direction that varies, 0 in the others."""
+    mean, spread = vectors.mean(axis=0, dtype=np.float64), vectors.std(axis=0, dtype=np.float64)
+    varies = spread > 1e-6 * max(float(spread.max(initial=0)), 1e-30)
+    scale = np.where(varies, 1 / np.where(varies, spread, 1), 0)
+    scaled = np.subtract(vectors, mean.astype(np.float32), dtype=np.float32)
+    scaled *= scale.astype(np.float32)
+    return scaled
+
+
+def conditioned(features: np.ndarray) -> np.ndarray:
+    """Turn features [n, m], in place, into coordinates in which softmax regression is well conditioned; its penalty there [m].
+
+    With eigenvalues e of the Gram matrix per sample and a penalty p, coordinates are scaled by (e / 2 + p)^-1/2: e / 2 bounds
+    the curvature of the softmax loss (Böhning 1992), so that plain accelerated gradient steps converge in some tens.
+    """
+    count = len(features)
+    gram = np.zeros((features.shape[1], features.shape[1]))
+    for start in range(0, count, BLOCK):
+        rows = features[start : start + BLOCK]
+        gram += rows.T @ rows
+    values, directions = np.linalg.eigh(gram / count)
+    penalty = PENALTY / count
+    curvature = np.maximum(values, 1e-7 * values[-1]) / 2 + penalty
+    turn = (directions / np.sqrt(curvature)).astype(np.float32)
+    for start in range(0, count, BLOCK):
+        features[start : start + BLOCK] = features[start : start + BLOCK] @ turn
+    return (penalty / curvature).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, in place."""
+    logits -= logits.max(axis=-1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=-1, keepdims=True)
+    return logits
+
+
+def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: int) -> NoiseModel:
+    """The noise model of samples with these features [n, m] (used up), given labels int [n] and folds int [n].
+
+    Expectation-maximisation on p(given | sample) = Σ p(given | true) p(true | sample), with noise that depends on the
+    class (Bekker & Goldberger 2016; Natarajan et al. 2013), one softmax regression for each fold, trained on the others. What a model says of a
+    sample is never learned from its own label or from its copies', so that the confusion is not fitted to memorised labels.
+    """
+    folds = int(fold.max()) + 1
+    penalty = conditioned(features)[:, None]
+    weights = lead = np.zeros((features.shape[1], folds * classes), dtype=np.float32)
+    share = 1 / (len(fold) - np.bincount(fold, minlength=folds))
+    step, pace = np.float32(0.9 * (folds - 1) / folds), 1.0
+    confusion: np.ndarray | None = None
+    as_given = np.zeros(0)
+    for turn in range(WARM + FIRST + REST):
+        if turn == WARM:
+            as_given = judged(features, weights, fold, classes)
+            confusion = starting_confusion(classes)
+        gradient, chances = climb(features, lead, given, fold, share, confusion)
+        for _ in range(0 if confusion is None else UPDATES):
+            counts = expected_counts(posterior(chances, confusion, given), given)
+            confusion = estimated_confusion(counts, first=turn < WARM + FIRST)
+        gradient -= penalty * lead
+        ahead = lead + step * gradient
+        if float(np.vdot(gradient, ahead - weights)) < 0:
+            pace = 1.0  # the momentum points down: start it anew (O'Donoghue & Candès 2015)
+        later = (1 + np.sqrt(1 + 4 * pace * pace)) / 2
+        lead = ahead + np.float32(min((pace - 1) / later, 0.9)) * (ahead - weights)
+        weights, pace = ahead, later
+    assert confusion is not None
+    return NoiseModel(judged(features, weights, fold, classes), confusion, as_given)
+
+
+def climb(
+    features: np.ndarray, weights: np.ndarray, given: np.ndarray, fold: np.ndarray, share: np.ndarray, confusion: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient of the mean log-likelihood of each fold's model [m, folds * c], and p(true class | sample) [n, c] out of fold."""
+    classes, folds = weights.shape[1] // len(share), len(share)
+    gradient = np.zeros_like(weights)
+    chances = np.empty((len(fold), classes))
+    kept = np.where(np.eye(folds, dtype=bool), 0, share[None]).astype(np.float32)
+    for start in range(0, len(fold), BLOCK):
+        rows = slice(start, start + BLOCK)
+        labels, own = given[rows], fold[rows]
+        chance = softmax((features[rows] @ weights).reshape(-1, folds, classes))
+        chances[rows] = chance[np.arange(len(own)), own]
+        target = np.eye(classes)[labels] if confusion is None else posterior(chances[rows], confusion, labels)
+        np.subtract(target[:, None, :].astype(np.float32), chance, out=chance)
+        chance *= kept[own][:, :, None]
+        gradient += features[rows].T @ chance.reshape(-1, folds * classes)
+    return gradient, chances
+
+
+def judged(features: np.ndarray, weights: np.ndarray, fold: np.ndarray, classes: int) -> np.ndarray:
+    """Each sample's class probabilities by the model of its own fold, float64 [n, c]."""
+    found = np.empty((len(fold), classes))
+    for start in range(0, len(fold), BLOCK):
+        rows = slice(start, start + BLOCK)
+        chance = (features[rows] @ weights).reshape(-1, weights.shape[1] // classes, classes)
+        found[rows] = softmax(chance[np.arange(len(chance)), fold[rows]].astype(np.float64))
+    return found
