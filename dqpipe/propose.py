@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,11 @@ from typing import Any
 import yaml
 
 from dqpipe import plan
-from dqpipe.config import Config, Entry
+from dqpipe.config import Config, Entry, OutputsSection
 from dqpipe.engine import read
 from dqpipe.model import Dataset
 from dqpipe.plugins import Registry
 from dqpipe.stages import Augment, Decide, Stage
-
-OUTPUTS = {"files": "        # copy | hardlink | manifest"}
-"""What stands behind an output's value."""
-
 
 def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], *, seed: int = 0, outputs: Mapping[str, Any] | None = None) -> str:  # noqa: ANN401
     """The text; `outputs` goes into its section. Raises DatasetError."""
@@ -36,7 +33,7 @@ def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], *, 
         "", "# What leads to which decision; `dqpipe plugins policy` lists the options and the default rules.", "policy: {}",
         "", "# Conditions that fail the run, after the report was written.", "gates: []",
         "# gates:", '#   - "files.unreadable > 5%"', '#   - "dropped in any class > 20%"',
-        "", "outputs:", *(f"  {name}: {_scalar(value)}{OUTPUTS.get(name, '')}" for name, value in {"path": "out", "files": "copy", **(outputs or {})}.items()),
+        "", "outputs:", *_outputs(outputs or {}),
         "", f"seed: {_scalar(seed)}", "",
     ]  # fmt: skip
     return "\n".join(lines)
@@ -50,6 +47,15 @@ def _head(source: Any, dataset: Dataset, roles: Mapping[str, str]) -> list[str]:
     if roles:
         lines.append(f"  roles: {json.dumps(dict(roles), ensure_ascii=False)}")
     return lines
+
+
+def _outputs(given: Mapping[str, Any]) -> list[str]:
+    """The path, whatever is given, and what there is a choice of."""
+    kinds = {name: typing.get_args(shape.annotation) for name, shape in OutputsSection.model_fields.items()}
+    choices = {name: kind for name, kind in kinds.items() if kind and all(isinstance(one, str) for one in kind)}
+    values = {name: shape.default for name, shape in OutputsSection.model_fields.items() if name == "path" or name in choices}
+    behind = {name: f"        # {' | '.join(choice)}" for name, choice in choices.items()}
+    return [f"  {name}: {_scalar(value)}{behind.get(name, '')}" for name, value in {**values, **given}.items()]
 
 
 def _stage(cls: type[Stage] | type[Augment], options: Mapping[str, Any]) -> list[str]:

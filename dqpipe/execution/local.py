@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from dataclasses import dataclass
@@ -78,7 +79,14 @@ def worker_pool(count: int) -> Any:  # noqa: ANN401 (a concurrent.futures.Execut
     from joblib.externals.loky import get_reusable_executor
 
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return get_reusable_executor(max_workers=count, timeout=60, env=threads)
+    # Ctrl-C reaches every process of the terminal: workers are started deaf to it, and sent away by the one that hears it.
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pool = get_reusable_executor(max_workers=count, timeout=60, env=threads)
+        pool.submit(int)  # it is with the first task that they start
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+    return pool
 
 
 def died(name: str) -> StageError:
