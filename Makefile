@@ -12,7 +12,7 @@ BIN := .venv/bin
 	@touch $@
 
 demo: .venv/installed
-	@$(BIN)/dqpipe run sample_data/pipeline.yaml --flow --force
+	@PREFECT_PROFILE=ephemeral $(BIN)/dqpipe run sample_data/pipeline.yaml --flow --force
 	@$(BIN)/python sample_data/score.py out
 
 test: .venv/installed
