@@ -3,24 +3,30 @@
     vectors ──▶ kernel features (Nyström) ──▶ softmax regression, one per fold, all at once ──▶ p(true class | sample)
                                                     ▲                                              │
                                                     └──── p(true | given, sample) ◀── confusion ◀──┘
+
+Everything is float32 products of [n, m] matrices in blocks of rows: some tens of passes over the features, no copies of them.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from dqpipe_labels.confusion import estimated_confusion, expected_counts, posterior, starting_confusion
 
-LANDMARKS = 1000
+LANDMARKS, PER_LANDMARK = 1000, 8
+"""At most so many kernel features, and at least so many samples for each: more of them fit small sets too closely."""
 BUDGET = 600_000_000
 """Bytes that the kernel features may take; beyond it there are fewer of them."""
 BLOCK = 4096
 WARM, FIRST, REST = 15, 40, 40
-UPDATES = 3
-WIDTH = 1.0
 """Iterations on the labels as given, with the first estimate of the confusion, and with the later one."""
+UPDATES = 3
+"""How often the confusion is estimated anew for each step of the classifier."""
+SHARPENED = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
+"""Temperatures tried on the classifier's log probabilities."""
 PENALTY = 0.1
 """Precision of the weights' Gaussian prior, in samples."""
 
@@ -42,13 +48,13 @@ def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     count = len(vectors)
     scaled = standardised(vectors)
-    most = max(64, min(LANDMARKS, BUDGET // (4 * count)))
+    most = max(64, min(LANDMARKS, count // PER_LANDMARK, BUDGET // (4 * count)))
     landmarks = scaled[np.sort(rng.choice(count, min(most, count), replace=False))]
     some = scaled[np.sort(rng.choice(count, min(256, count), replace=False))]
     norms = (landmarks**2).sum(axis=1)
     distances = (some**2).sum(axis=1)[:, None] + norms[None] - 2 * some @ landmarks.T
     apart = distances[distances > distances.max(initial=0) * 1e-6]
-    rate = -1 / (WIDTH * float(np.median(apart))) if len(apart) else -1.0
+    rate = -1 / float(np.median(apart)) if len(apart) else -1.0
     features = np.empty((count, len(landmarks)), dtype=np.float32)
     for start in range(0, count, BLOCK):
         rows = scaled[start : start + BLOCK]
@@ -117,32 +123,49 @@ def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: in
     """
     folds = int(fold.max()) + 1
     penalty = conditioned(features)[:, None]
-    weights = lead = np.zeros((features.shape[1], folds * classes), dtype=np.float32)
+    weights: np.ndarray = np.zeros((features.shape[1], folds * classes), dtype=np.float32)
+    lead = weights
     share = 1 / (len(fold) - np.bincount(fold, minlength=folds))
-    step, pace = np.float32(0.9 * (folds - 1) / folds), 1.0
-    confusion: np.ndarray | None = None
+    step, pace = 0.9 * (folds - 1) / folds, 1.0
+    confusion = np.eye(classes)
     as_given = np.zeros(0)
     for turn in range(WARM + FIRST + REST):
         if turn == WARM:
             as_given = judged(features, weights, fold, classes)
             confusion = starting_confusion(classes)
         gradient, chances = climb(features, lead, given, fold, share, confusion)
-        for _ in range(0 if confusion is None else UPDATES):
+        for _ in range(UPDATES if turn >= WARM else 0):
             counts = expected_counts(posterior(chances, confusion, given), given)
             confusion = estimated_confusion(counts, first=turn < WARM + FIRST)
         gradient -= penalty * lead
         ahead = lead + step * gradient
         if float(np.vdot(gradient, ahead - weights)) < 0:
             pace = 1.0  # the momentum points down: start it anew (O'Donoghue & Candès 2015)
-        later = (1 + np.sqrt(1 + 4 * pace * pace)) / 2
-        lead = ahead + np.float32(min((pace - 1) / later, 0.9)) * (ahead - weights)
+        later = (1 + math.sqrt(1 + 4 * pace * pace)) / 2
+        lead = ahead + min((pace - 1) / later, 0.9) * (ahead - weights)
         weights, pace = ahead, later
-    assert confusion is not None
-    return NoiseModel(judged(features, weights, fold, classes), confusion, as_given)
+    return sharpened(judged(features, weights, fold, classes), confusion, as_given, given)
+
+
+def sharpened(probabilities: np.ndarray, confusion: np.ndarray, as_given: np.ndarray, given: np.ndarray) -> NoiseModel:
+    """The model at the temperature, never above 1, under which the given labels are most likely.
+
+    A penalised classifier of few samples is less sure than it could be (Guo et al. 2017 calibrate the same way).
+    """
+    logs = np.log(np.maximum(probabilities, 1e-12))
+    best, found = -np.inf, NoiseModel(probabilities, confusion, as_given)
+    for temperature in SHARPENED:
+        chances, spread = softmax(logs / temperature), confusion
+        for _ in range(10):
+            spread = estimated_confusion(expected_counts(posterior(chances, spread, given), given), first=False)
+        likelihood = float(np.log(np.einsum("nt,tn->n", chances, spread[:, given]) + 1e-12).mean())
+        if likelihood > best:
+            best, found = likelihood, NoiseModel(chances, spread, as_given)
+    return found
 
 
 def climb(
-    features: np.ndarray, weights: np.ndarray, given: np.ndarray, fold: np.ndarray, share: np.ndarray, confusion: np.ndarray | None
+    features: np.ndarray, weights: np.ndarray, given: np.ndarray, fold: np.ndarray, share: np.ndarray, confusion: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of the mean log-likelihood of each fold's model [m, folds * c], and p(true class | sample) [n, c] out of fold."""
     classes, folds = weights.shape[1] // len(share), len(share)
@@ -154,7 +177,7 @@ def climb(
         labels, own = given[rows], fold[rows]
         chance = softmax((features[rows] @ weights).reshape(-1, folds, classes))
         chances[rows] = chance[np.arange(len(own)), own]
-        target = np.eye(classes)[labels] if confusion is None else posterior(chances[rows], confusion, labels)
+        target = posterior(chances[rows], confusion, labels)
         np.subtract(target[:, None, :].astype(np.float32), chance, out=chance)
         chance *= kept[own][:, :, None]
         gradient += features[rows].T @ chance.reshape(-1, folds * classes)
