@@ -48,7 +48,7 @@ def run_record(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
         "version": run.version,
-        "out": str(run.config.out),
+        "out": str(run.config.out) if run.writes else None,
         "dqpipe": __version__,
         "seed": run.config.seed,
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),

@@ -173,18 +173,20 @@ def _gates(record: Mapping[str, Any]) -> str:
 def steps(record: Mapping[str, Any]) -> list[str]:
     """What a person could do next."""
     numbers, told = record["account"], []
+    written = record["run"].get("out", "") is not None  # a check writes nothing to look into
     if record["failures"]["total"]:
         told.append("Read the failures first: a sample that a stage failed on was not judged by it.")
     if any(not gate["passed"] for gate in record["gates"]):
         told.append("Look at what the failed gates count, then change the data, the policy or the gate and run again: nothing is measured twice.")
     if n := numbers["review"]:
-        told.append(f"Look at {_these(n, 'sample')} put up for review: report.html shows the strongest findings, ledger.parquet has all.")
+        where = "report.html shows the strongest findings, ledger.parquet has all" if written else "a run writes the report that shows them"
+        told.append(f"Look at {_these(n, 'sample')} put up for review: {where}.")
     if n := numbers["relabelled"]:
         checked = "the new label" if n == 1 else f"some of {_these(n, 'new label')}"
         told.append(f"Check {checked} before you train: a suggestion can be wrong.")
     if n := record["classes"]["emptied"]["total"]:
         told.append(f"Decide whether the {plural(n, 'class')} without samples should go, or {plural(n, 'needs')} new data.")
-    if one := _one(record):
+    if (one := _one(record)) and written:
         out = record["run"].get("out")
         where = f" --out {shlex.quote(str(out))}" if out else ""
         told.append(f"Ask why a sample is where it is: dqpipe why {shlex.quote(one)}{where}")

@@ -146,8 +146,6 @@ class Augmentation(Augment):
         return {"made_by": self.name, "version": self.version, "pipeline": json.loads(json.dumps(made, default=lambda item: item.value))}
 
 
-
-
 def _albumentations() -> Any:  # noqa: ANN401 (the module)
     """The library, imported without its look for a newer version on the network."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

@@ -11,7 +11,8 @@ user's in their order, then `RULES`, then `ANY`. A rule judges claims from its `
     duplicates.exact                 drop       any
     duplicates.near                  drop       0.9               review
     duplicate_rows.…                 as duplicates.…, any
-    image_quality.low_information    drop       0.9               review
+    image_quality.low_information    drop       0.9               review; and the label is not changed
+    image_quality.*                  review     any               and the label is not changed: too little can be seen
     label_noise.likely_wrong         relabel    0.9               review
     any other warning or error       review     any
     any info                         keep
@@ -38,7 +39,8 @@ RULES: Mapping[str, object] = {
     "duplicate_rows.leak": "drop",
     "duplicate_rows.label_conflict": {"decision": "review", "instead_of": ["duplicate_rows.exact"]},
     "duplicate_rows.exact": "drop",
-    "image_quality.low_information": {"decision": "drop", "at_least": 0.9},
+    "image_quality.low_information": {"decision": "drop", "at_least": 0.9, "instead_of": ["label_noise.likely_wrong"]},
+    "image_quality.*": {"decision": "review", "instead_of": ["label_noise.likely_wrong"]},
     "label_noise.likely_wrong": {"decision": "relabel", "at_least": 0.9},
 }
 """What a claim leads to where the user's rules say nothing."""

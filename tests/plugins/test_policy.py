@@ -70,11 +70,21 @@ def test_a_claim_about_the_dataset_decides_nothing() -> None:
 
 def test_drop_goes_before_relabel_before_review() -> None:
     said = [
-        claim("image_quality.blurry", ["s00", "s01"], **WARNING),
+        claim("outliers.far", ["s00", "s01"], **WARNING),
         claim("label_noise.likely_wrong", ["s00", "s01"], confidence=1.0, suggestion="b", **WARNING),
         claim("files.unreadable", ["s00"], severity="error"),
     ]
     expected = {"s00": ("drop", ["files.unreadable"]), "s01": ("relabel", ["label_noise.likely_wrong"])}
+    assert decide(samples(2, label=["a", "a"]), *said) == expected
+
+
+def test_what_cannot_be_seen_well_gets_no_other_label() -> None:
+    said = [
+        claim("image_quality.blurry", ["s00"], **WARNING),
+        claim("image_quality.odd_size", ["s01"], severity="info"),
+        claim("label_noise.likely_wrong", ["s00", "s01"], confidence=1.0, suggestion="b", **WARNING),
+    ]
+    expected = {"s00": ("review", ["image_quality.blurry"]), "s01": ("relabel", ["label_noise.likely_wrong"])}
     assert decide(samples(2, label=["a", "a"]), *said) == expected
 
 
