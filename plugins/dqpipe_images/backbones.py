@@ -53,7 +53,8 @@ class Recipe:
         image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
         left, top = (width - self.size) // 2, (height - self.size) // 2
         pixels = np.asarray(image.crop((left, top, left + self.size, top + self.size)), np.float32) / 255
-        return ((pixels - np.float32(self.mean)) / np.float32(self.std)).transpose(2, 0, 1)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        return ((pixels - mean) / std).transpose(2, 0, 1)
 
 
 @extension
@@ -69,7 +70,7 @@ class Backbone(Embedder):
     mixed: bool = option(False, "bfloat16 where it is safe, on a GPU: faster, equal to about two digits", at="measure")
 
     @property
-    def rendition(self) -> Rendition:
+    def rendition(self) -> Rendition:  # type: ignore[override]
         """`picture` where it is large enough for the network, else the full size."""
         return "picture" if self.size is not None and self.size <= SHORTER_SIDE * (self.crop or 1) else "full"
 
@@ -90,7 +91,7 @@ class Backbone(Embedder):
         """float32 [n, d]. On the CPU one by one, so that the bits depend on nothing else; on a GPU in padded batches."""
         import torch
 
-        module, recipe = _loaded(type(self), json.dumps(self.options()), _stamp(self.weights))
+        module, recipe = _loaded(type(self), json.dumps(self.options()), _stamp(self.weights))  # type: ignore[arg-type]
         device = _device(self.device)
         batch = GPU_BATCH if device == "cuda" else 1
         found = []
@@ -218,9 +219,7 @@ def _imported(path: str) -> Any:  # noqa: ANN401 (any callable)
 def _fill(module: torch.nn.Module, path: str, *, extra: bool) -> None:
     """Load weights into a module; every one it has must be in the file, and unless `extra` no others."""
     if path.endswith(".safetensors"):
-        from safetensors.torch import load_file
-
-        state: Any = load_file(path)
+        state: Any = _safetensors().load_file(path)
     else:
         import torch
 
@@ -231,6 +230,13 @@ def _fill(module: torch.nn.Module, path: str, *, extra: bool) -> None:
     missing, unexpected = module.load_state_dict(state, strict=False)
     if missing or (unexpected and not extra):
         raise PlanError(f"{path} does not fit the module: missing {listed(missing, 5) or 'none'}; not known {listed(unexpected, 5) or 'none'}")
+
+
+def _safetensors() -> Any:  # noqa: ANN401 (a module)
+    try:
+        return importlib.import_module("safetensors.torch")
+    except ImportError:
+        raise PlanError("please install safetensors to read these weights (pip install safetensors)") from None
 
 
 def _rows(output: Any) -> torch.Tensor:  # noqa: ANN401

@@ -32,7 +32,7 @@ class Diversity(Stage):
     fallback: ClassVar[Mapping[str, Any]] = {"vectors": None}
 
     vectors: str | None = option("embeddings.vector", "the vectors that tell what is alike; null for class balance alone", at="relate")
-    regions: int = option(0, "how many regions the embedding is divided into; 0 for the square root of half the samples, at most 64", at="relate", ge=0, le=1000)
+    regions: int = option(0, "regions of the embedding; 0 for the square root of half the samples, at most 64", at="relate", ge=0, le=1000)
     seed: int = option(0, "of the division into regions", at="relate", ge=0)
     rare: float = option(0.25, "claim a class with less than this share of the median class's samples", gt=0, lt=1)
     thin: float = option(0.1, "claim a region with less than this share of the samples of an even one", gt=0, lt=1)
@@ -69,7 +69,7 @@ class Diversity(Stage):
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:  # noqa: ARG002
         """Regions by k-means on unit vectors, and the distance to the nearest neighbour."""
         count = len(samples)
-        units = unit(facts[self.vectors])
+        units = unit(facts[str(self.vectors)])
         wanted = self.regions or min(64, max(1, int(np.sqrt(count / 2))))
         spacing = neighbours(units, np.full(count, -1), np.arange(count), 1).all
         return {"region": regions(units, min(wanted, count), self.seed), "spacing": spacing}
@@ -112,7 +112,7 @@ class Diversity(Stage):
         return rows
 
     def _variety(self, facts: Facts, classes: np.ndarray, names: list[str]) -> list[Any]:
-        units = unit(facts[self.vectors])
+        units = unit(facts[str(self.vectors)])
         spacing = facts["spacing"]
         sizes = np.unique(facts["region"], return_counts=True)[1]
         with np.errstate(invalid="ignore"):
@@ -125,7 +125,8 @@ class Diversity(Stage):
         for at, name in enumerate(names):
             of = classes == at
             if of.any():
-                rows += [figure("vendi", vendi_score(units[of]), scope="class", key=name), figure("redundancy", float(np.mean(redundant[of])), scope="class", key=name)]
+                rows.append(figure("vendi", vendi_score(units[of]), scope="class", key=name))
+                rows.append(figure("redundancy", float(np.mean(redundant[of])), scope="class", key=name))
         return rows
 
 

@@ -28,7 +28,7 @@ STRETCH = 1.35  # at most, between width and height
 
 def crop(photographs: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """A piece of a photograph as 32×32, mirrored or turned by chance."""
-    photograph = photographs[rng.integers(len(photographs))]
+    photograph = photographs[int(rng.integers(len(photographs)))]
     limits = photograph.shape[:2]
     height = int(np.exp(rng.uniform(*np.log(CROP_SIDES))))
     width = min(int(height * np.exp(rng.uniform(-1, 1) * np.log(STRETCH))), limits[1])

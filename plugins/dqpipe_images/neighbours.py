@@ -12,40 +12,60 @@ BLOCK_VALUES = 1 << 24
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Mean cosine distances to the k nearest, and who the nearest is; NaN and -1 where there is none.
+    """Cosine distances to neighbours, and who the nearest is; NaN and -1 where there is none.
 
-    `all` counts everybody, `own` those of the sample's own class, `other` those of the other classes; copies of one
-    picture never count as each other's neighbours. Each is float64 [n], the positions are int64 [n].
+    `all` is the distance to a neighbour `deep` ranks away, whoever it is, `own` to one within the sample's own class: samples
+    that are strangers together are near each other, and the nearest ones would vouch for them. `near` and `other` are the mean
+    distances to the k nearest of the own and of the other classes. Copies of one picture never count as each other's
+    neighbours. Each is float64 [n], the positions are int64 [n].
     """
 
     all: np.ndarray
     own: np.ndarray
+    near: np.ndarray
     other: np.ndarray
     nearest: np.ndarray
     nearest_other: np.ndarray
 
 
-def neighbours(vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, k: int) -> Neighbours:
-    """`vectors` float32 [n, d]; `classes` int [n], -1 for none; `groups` int [n], equal for copies of one picture."""
+def neighbours(vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, k: int, share: float = 0.0) -> Neighbours:
+    """`vectors` float32 [n, d]; `classes` int [n], -1 for none; `groups` int [n], equal for copies of one picture.
+
+    `deep` is k, or that share of the class (for `all`: of the set) where it is more.
+    """
     units = unit(vectors)
     count = len(units)
-    found = {name: np.full(count, np.nan) for name in ("all", "own", "other")}
+    found = {name: np.full(count, np.nan) for name in ("all", "own", "near", "other")}
     nearest = {name: np.full(count, -1, dtype=np.int64) for name in ("all", "other")}
-    step = max(1, BLOCK_VALUES // max(count, 1))
-    for start in range(0, count, step):
-        rows = slice(start, min(start + step, count))
-        distances = 1.0 - units[rows] @ units.T
-        np.maximum(distances, 0.0, out=distances)
-        distances[groups[rows, None] == groups[None, :]] = np.inf
-        found["all"][rows] = mean_of_smallest(distances, k)
+    for rows in _blocks(count, count):
+        distances = _between(units, groups, rows, slice(None))
+        found["all"][rows] = nth_smallest(distances, max(k, round(share * count)))
         nearest["all"][rows] = _first(distances)
-        same = (classes[rows, None] == classes[None, :]) & (classes[rows, None] >= 0)
-        found["own"][rows] = mean_of_smallest(np.where(same, distances, np.inf), k)
-        distances[same] = np.inf
-        distances[:, classes < 0] = np.inf
+        if not (classes >= 0).any():
+            continue
+        distances[(classes[rows, None] == classes[None, :]) | (classes < 0)[None, :]] = np.inf
         found["other"][rows] = mean_of_smallest(distances, k)
         nearest["other"][rows] = _first(distances)
-    return Neighbours(found["all"], found["own"], found["other"], nearest["all"], nearest["other"])
+    for number in np.unique(classes[classes >= 0]):
+        members = np.flatnonzero(classes == number)
+        for part in _blocks(len(members), len(members)):
+            distances = _between(units, groups, members[part], members)
+            found["own"][members[part]] = nth_smallest(distances, max(k, round(share * len(members))))
+            found["near"][members[part]] = mean_of_smallest(distances, k)
+    return Neighbours(found["all"], found["own"], found["near"], found["other"], nearest["all"], nearest["other"])
+
+
+def _blocks(rows: int, columns: int) -> list[slice]:
+    step = max(1, BLOCK_VALUES // max(columns, 1))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def _between(units: np.ndarray, groups: np.ndarray, rows: slice | np.ndarray, columns: slice | np.ndarray) -> np.ndarray:
+    """Distances of some rows to some others; infinite between copies of one picture, and to itself."""
+    distances = 1.0 - units[rows] @ units[columns].T
+    np.maximum(distances, 0.0, out=distances)
+    distances[groups[rows][:, None] == groups[columns][None, :]] = np.inf
+    return distances
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -64,6 +84,16 @@ def mean_of_smallest(distances: np.ndarray, k: int) -> np.ndarray:
     counts = finite.sum(axis=1)
     sums = np.where(finite, smallest, 0.0).sum(axis=1, dtype=np.float64)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def nth_smallest(distances: np.ndarray, n: int) -> np.ndarray:
+    """[rows] the n-th smallest finite value of each row (the largest where there are fewer), NaN where there are none."""
+    width = min(n, distances.shape[1])
+    if width == 0:
+        return np.full(len(distances), np.nan)
+    smallest = np.partition(distances, width - 1, axis=1)[:, :width]
+    largest = np.where(np.isfinite(smallest), smallest, -np.inf).max(axis=1).astype(np.float64)
+    return np.where(np.isfinite(largest), largest, np.nan)
 
 
 def _first(distances: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Samples that are far from their own class: strangers, and pictures that belong elsewhere.
 
-A sample's distance is the mean cosine distance to its k nearest neighbours of its own class (k-NN outlier score, Ramaswamy,
-Rastogi & Shim 2000), on a log scale, standardised by median and MAD of its class, since some classes are wide and others
-tight (a robust z-score, Iglewicz & Hoaglin 1993). In a wide class a stranger from another class is no further than its
-members: there the ratio to its distance from the other classes tells (Novelty detection by distance ratio, Tax & Duin 1998).
+A sample's distance is the cosine distance to the k-th nearest neighbour of its own class (k-NN outlier score, Ramaswamy,
+Rastogi & Shim 2000), k growing with the class so that a group of strangers does not vouch for itself. On a log scale it is
+standardised by median and MAD of its class, since some classes are wide and others tight (a robust z-score, Iglewicz &
+Hoaglin 1993). In a wide class a stranger from another class is no further than its members: there the ratio to its distance
+from the other classes tells (novelty detection by distance ratio, Tax & Duin 1998).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Outliers(Stage):
     version = 1
     default = True
     gives = (
-        Fact("distance", "float64", "mean cosine distance to the nearest neighbours, 0 to 2", at="relate", nullable=True),
+        Fact("distance", "float64", "cosine distance to the k-th nearest neighbour, 0 to 2", at="relate", nullable=True),
         Fact("class_distance", "float64", "the same within the sample's own class", at="relate", nullable=True),
         Fact("score", "float64", "robust z-score of the log of the (class) distance within its class", at="relate", nullable=True),
         Fact("elsewhere", "float64", "distance to its own class over distance to the others", at="relate", nullable=True),
@@ -40,9 +41,14 @@ class Outliers(Stage):
     )
 
     vectors: str = option("embeddings.vector", "the vectors that tell what is near", at="relate")
-    groups: str | None = option("duplicates.group", "a fact that is equal for copies of one picture: they do not count as neighbours; null for none", at="relate")
-    neighbours: int = option(5, "how many neighbours the distance is the mean of", at="relate", ge=1)
-    least: int = option(8, "smallest class that is judged by its own spread; smaller ones are judged by the whole set's; a smaller set is not judged", at="relate", ge=3)
+    groups: str | None = option(
+        "duplicates.group", "a fact that is equal for copies of one picture: they do not count as neighbours; null for none", at="relate"
+    )
+    neighbours: int = option(5, "k: the distance is that to the k-th nearest neighbour", at="relate", ge=1)
+    share: float = option(0.05, "k is at least this share of the class: fewer strangers that look alike do not hide each other", at="relate", ge=0, lt=0.5)
+    least: int = option(
+        8, "smallest class that is judged by its own spread; smaller ones are judged by the whole set's; a smaller set is not judged", at="relate", ge=3
+    )
     far: float = option(3.5, "claim above this robust z-score within the class", gt=0)
     elsewhere: float = option(2.0, "claim where the own class is this many times as far as another one", gt=1)
 
@@ -55,14 +61,14 @@ class Outliers(Stage):
         """Distances, and how unusual they are."""
         classes, names = class_numbers(samples)
         groups = np.unique(facts[self.groups].astype(str), return_inverse=True)[1] if self.groups else np.arange(len(samples))
-        found = neighbours(facts[self.vectors], classes, groups, self.neighbours)
+        found = neighbours(facts[self.vectors], classes, groups, self.neighbours, self.share)
         sizes = np.bincount(classes[classes >= 0], minlength=len(names) + 1)
         judged = (classes >= 0) & (sizes[classes] >= self.least) & np.isfinite(found.own)
         whole = np.where(np.isfinite(found.all) & (len(samples) >= self.least), 0, -1)
         score = np.where(judged, robust_scores(found.own, np.where(judged, classes, -1)), robust_scores(found.all, whole))
         ids, other = samples.ids, found.nearest_other
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(judged & (found.other > 0), found.own / found.other, np.nan)
+            ratio = np.where(judged & (found.other > 0), found.near / found.other, np.nan)
         return {
             "distance": found.all,
             "class_distance": found.own,

@@ -59,7 +59,7 @@ class PatchBank(Embedder):
     learn: bool = option(False, "learn the filters and components from a subset of this dataset in place of the shipped bank", at="measure")
 
     @property
-    def learns(self) -> bool:
+    def learns(self) -> bool:  # type: ignore[override]
         """Whether `fit` is needed before the first picture is embedded."""
         return self.learn
 
@@ -102,7 +102,7 @@ class Filters:
         self.weights = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float32))
         k = self.weights.shape[1]
         self.patches = torch.ones(_POSITIONS**2, _PIXELS + 1)
-        self.windows = self.patches[:, :_PIXELS].unflatten(0, (CELLS, CELLS, _REACH, _REACH)).unflatten(-1, (PATCH, 3 * PATCH))
+        self.windows = self.patches[:, :_PIXELS].view(CELLS, CELLS, _REACH, _REACH, PATCH, 3 * PATCH)
         self.responses, self.within = torch.empty(_POSITIONS**2, k), torch.empty(_POSITIONS**2, k)
         self.mean = torch.full((_PIXELS,), 1 / _PIXELS)
         self.dct = torch.from_numpy(_dct())
@@ -120,7 +120,7 @@ class Filters:
         values.mul_(variance.add_(CONTRAST_FLOOR).rsqrt_()[:, None])
         torch.mm(self.patches, self.weights, out=self.responses)
         torch.clamp(self.responses, -OFFSET, OFFSET, out=self.within)
-        beyond = self.responses.sub_(self.within).unflatten(0, (CELLS**2, _REACH**2))
+        beyond = self.responses.sub_(self.within).view(CELLS**2, _REACH**2, -1)
         both = beyond.mean(1)
         size = beyond.abs_().mean(1)
         return self.dct @ torch.cat([size + both, size - both], 1).clamp_min_(0).mul_(0.5).sqrt_()

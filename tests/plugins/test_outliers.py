@@ -68,3 +68,10 @@ def test_scores_are_in_spreads_of_the_class() -> None:
     expected = (np.array([0.0, 1.0, 2.0, 3.0, 4.0]) - 2) / 1.4826
     np.testing.assert_allclose(robust_scores(distances, np.array([0, 0, 0, 0, 0, -1]))[:5], expected)
     assert np.isnan(robust_scores(distances, np.array([0, 0, 0, 0, 0, -1]))[5])
+
+
+def test_a_few_strangers_that_look_alike_do_not_hide_each_other() -> None:
+    rng = np.random.default_rng(3)
+    vectors = around(rng, 0, 0.3, 400)
+    vectors[:8] = around(rng, 5, 0.02, 8)
+    assert set(judged(vectors, ["a"] * 400)) >= {f"{row:04d}" for row in range(8)}
