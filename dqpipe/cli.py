@@ -65,7 +65,7 @@ def main() -> None:
         sys.exit(3)
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 (typer's callback)
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"dqpipe {__version__}")
         raise typer.Exit
@@ -73,8 +73,8 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 (typer's callback)
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001, FBT002
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to stderr.")] = False,  # noqa: FBT002
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to stderr.")] = False,
 ) -> None:
     """Options before the command."""
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -87,7 +87,7 @@ def init(
     path: Annotated[str, typer.Argument(help="A folder of images, a manifest or a table.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("pipeline.yaml"),
     out: Annotated[str, typer.Option(help="Where the pipeline will write.")] = "out",
-    force: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,  # noqa: FBT002
+    force: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
     without: Without = None,
 ) -> None:
     """Look at a folder or table and write a commented pipeline.yaml that runs."""
@@ -104,17 +104,17 @@ def init(
 
 
 @app.command()
-def run(  # noqa: PLR0913
+def run(
     config: ConfigFile = Path("pipeline.yaml"),
     limit: Limit = None,
-    force: Annotated[bool, typer.Option(help="Publish beside what the output holds, then switch.")] = False,  # noqa: FBT002
-    flow: Annotated[bool, typer.Option("--flow", help="Run as a Prefect flow (on Prefect's embedded server, or yours).")] = False,  # noqa: FBT002
+    force: Annotated[bool, typer.Option(help="Publish beside what the output holds, then switch.")] = False,
+    flow: Annotated[bool, typer.Option("--flow", help="Run as a Prefect flow (on Prefect's embedded server, or yours).")] = False,
     executor: Workers = "processes",
     shard_size: Annotated[int, typer.Option(min=1, help="Samples per shard.")] = 256,
-    rehash: Annotated[bool, typer.Option(help="Read every file again, also unchanged ones.")] = False,  # noqa: FBT002
+    rehash: Annotated[bool, typer.Option(help="Read every file again, also unchanged ones.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Another output folder than the config's.")] = None,
     without: Without = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Run a pipeline: measure, find, decide, curate, report."""
     from dqpipe.engine import Run
@@ -147,7 +147,7 @@ def check(
     limit: Limit = None,
     executor: Workers = "processes",
     without: Without = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Look without curating: exit code 1 when a gate fails."""
     from dqpipe.engine import Run
@@ -172,7 +172,7 @@ def check(
 def why(
     sample: Annotated[str, typer.Argument(help="The sample's id: its path in the dataset, or its key.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The output folder of a run, or a version in it.")] = Path("out"),
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Say what was seen in a sample, what was claimed, what was decided, on which number, against which threshold."""
     from dqpipe.explain import explain
@@ -193,7 +193,7 @@ def why(
 def list_plugins(
     name: Annotated[str | None, typer.Argument(help="One of them, with its options.")] = None,
     without: Without = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """List stages, readers, writers and so on, their options, and who brings them."""
     from dqpipe.config import options_schema

@@ -82,7 +82,7 @@ class Config:
     @property
     def out(self) -> Path:
         """The output folder."""
-        return typing.cast(Path, self.resolve(self.outputs.path))
+        return typing.cast("Path", self.resolve(self.outputs.path))
 
     @property
     def store(self) -> Path:

@@ -55,7 +55,7 @@ class Step:
 class Run:
     """One run of a config: what it knows so far, and the steps that are left."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self, config: Config, registry: Registry, executor: Executor, *, source: Any = None, shard_size: int = SHARD,  # noqa: ANN401
         force: bool = False, rehash: bool = False, writes: bool = True,
     ) -> None:  # fmt: skip

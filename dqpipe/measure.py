@@ -362,9 +362,8 @@ def rereader(samples: Samples, root: str, decoders: Sequence[Decoder], counts: d
 @contextmanager
 def one_thread(count: int = 1) -> Any:  # noqa: ANN401
     """A fixed number of threads in numpy, OpenCV and torch: the same bits, and workers that do not crowd each other."""
-    from threadpoolctl import threadpool_limits
-
     import cv2
+    from threadpoolctl import threadpool_limits
 
     before = cv2.getNumThreads()
     cv2.setNumThreads(count)

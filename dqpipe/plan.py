@@ -154,7 +154,7 @@ def _given(entries: Iterable[Entry], dataset: Dataset) -> dict[str, bool]:
 
 
 def _missing_fact(entry: Entry, need: str, number: int, every: Sequence[Entry], dataset: Dataset) -> str:
-    source = need.split(".")[0]
+    source = need.split(".", maxsplit=1)[0]
     after = [other for other in every[number + 1 :] if other.name == source]
     if after:
         return f"{entry.name} needs {need}: move {source} before {entry.name}"

@@ -58,7 +58,7 @@ def _outputs(given: Mapping[str, Any]) -> list[str]:
     return [f"  {name}: {_scalar(value)}{behind.get(name, '')}" for name, value in {**values, **given}.items()]
 
 
-def _stage(cls: type[Stage] | type[Augment], options: Mapping[str, Any]) -> list[str]:
+def _stage(cls: type[Stage | Augment], options: Mapping[str, Any]) -> list[str]:
     lines = [f"  # {cls.summary()}"]
     if options:
         text = yaml.safe_dump([{cls.name: dict(options)}], allow_unicode=True, sort_keys=False, width=120)

@@ -211,7 +211,7 @@ class Store:
     # the index of files --------------------------------------------------------------------------------------------
 
     def index(self) -> dict[str, tuple[int, int, int, str]]:
-        """path → size, mtime_ns, inode, content of the last scan."""
+        """Path → size, mtime_ns, inode, content of the last scan."""
         table = self._read(self.root / "index.arrow")
         if table is None:
             return {}

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
-from dqpipe.explain import version_folder
 from rich.console import Console
 from rich.table import Table
+
+from dqpipe.explain import version_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

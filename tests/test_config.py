@@ -75,6 +75,6 @@ def test_the_schema_is_a_json_schema_that_accepts_the_sample_and_refuses_mistake
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     sample = yaml.safe_load(Path("sample_data/pipeline.yaml").read_text(encoding="utf-8"))
-    assert [] == [error.message for error in validator.iter_errors(sample)]
+    assert [error.message for error in validator.iter_errors(sample)] == []
     assert not validator.is_valid({"stages": ["no_such_stage"]})
     assert not validator.is_valid({"stages": [{"files": {"no_such_option": 1}}]})

@@ -10,6 +10,7 @@ import venv
 from pathlib import Path
 
 import pytest
+
 from tests.install.distributions import pip
 
 ROOT = Path(__file__).parents[2]

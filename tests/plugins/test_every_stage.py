@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from dqpipe import plan
-from dqpipe.engine import read
 from dqpipe.config import Config, Entry
+from dqpipe.engine import read
 from dqpipe.plugins import Registry
 from dqpipe.stages import Augment, Decide, Stage
 from dqpipe.testing import check_stage, small_images
