@@ -12,6 +12,9 @@ NOTICEABLE = 0.02
 """Excess of one confusion over the usual one, as a share of its class, that is half believed: a classifier's own
 hesitation between two alike classes stays below it, people's systematic mistakes are above."""
 
+FEW = 4.0
+"""Excess of one confusion in samples that is half believed, however small its class."""
+
 
 def posterior(probabilities: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> np.ndarray:
     """p(true class | sample, given label), float64 [n, c], by Bayes' rule.
@@ -42,18 +45,20 @@ def estimated_confusion(counts: np.ndarray, *, first: bool) -> np.ndarray:
 
     Shrinkage is what tells wrong labels from a weak model's own doubt: without it the estimate takes up every pair of
     classes that look alike. The `first` estimate shrinks in proportion, so that confusions can grow; later ones
-    keep an excess d over the usual confusion in the proportion d² / (d² + NOTICEABLE²).
+    keep an excess d over the usual confusion in the proportion d² / (d² + t²), where t is NOTICEABLE and FEW samples.
     """
     size = len(counts)
     off = ~np.eye(size, dtype=bool)
     total = counts.sum()
     even = starting_confusion(size, counts[off].sum() / total)
     prior = PRIOR + (PRIOR_SHARE * total / size if first else 0.0)
-    matrix = (counts + prior * even) / (counts.sum(axis=1, keepdims=True) + prior)
+    sizes = counts.sum(axis=1, keepdims=True) + prior
+    matrix = (counts + prior * even) / sizes
     if first:
         return matrix
     usual = np.median(matrix[off])
     excess = matrix - usual
-    matrix = np.where(off, np.maximum(usual + excess**3 / (excess**2 + NOTICEABLE**2), 1e-6), 0.0)
+    limit = NOTICEABLE**2 + (FEW / sizes) ** 2
+    matrix = np.where(off, np.maximum(usual + excess**3 / (excess**2 + limit), 1e-6), 0.0)
     np.fill_diagonal(matrix, np.maximum(1 - matrix.sum(axis=1), 0.02))
     return matrix / matrix.sum(axis=1, keepdims=True)

@@ -15,8 +15,9 @@ from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_labels.classes import Classes, classes_of
 from dqpipe_labels.confusion import posterior
 from dqpipe_labels.folds import grouped_folds, groups_per_class
+from dqpipe_labels.nearest import nearness
 from dqpipe_labels.probabilities import read_probabilities
-from dqpipe_labels.probes import NoiseModel, kernel_features, learn, log_features
+from dqpipe_labels.probes import NoiseModel, kernel_features, learn, log_features, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,8 @@ THREADS = 2
 class LabelNoise(Stage):
     """Labels that are likely wrong, with the label that is likely right, and how the classes are confused.
 
-    Class probabilities are made here, out of fold, by a classifier on the vectors that learns the confusion of the labels
-    along with the classes, as confident learning estimates it (Northcutt, Jiang & Chuang 2021); cleanlab's own verdict on these
+    Class probabilities are made here, out of fold, by two classifiers (on the vectors, and on how near each class is) that
+    learn the confusion of the labels along with the classes, as confident learning estimates it (Northcutt, Jiang & Chuang 2021); cleanlab's own verdict on these
     probabilities stands beside. Or bring those of your own model:
 
         - label_noise: {probabilities: oof.parquet}             # a column `id` and one for each class
@@ -51,7 +52,7 @@ class LabelNoise(Stage):
         Claim("likely_wrong", "warning", "The label is likely wrong; another one fits better."),
         Figure("wrong", "estimated share of wrong labels, of the set and of each class; high is what cleanlab's count allows"),
         Figure("confusion", 'estimated number of samples with a given label and another true one, key "given→suggested"'),
-        Figure("not_judged", "number of samples that could not be judged: no label, or too few of their class"),
+        Figure("not_judged", "number of samples that could not be judged: no label, too few of their class, or vectors that do not tell the classes apart"),
     )
 
     at_least: float = option(0.5, "confidence from which a label is claimed to be wrong", ge=0, le=1)
@@ -98,6 +99,8 @@ class LabelNoise(Stage):
             return verdict(len(samples), rows[:0], np.zeros((0, 0)), np.zeros((0, 0)), given[:0], ())
         with threadpool_limits(THREADS):
             models = self.models(samples, facts, classes, rows, given, groups[rows])
+            if not all(model.informed(given) for model in models):
+                return verdict(len(samples), rows[:0], np.zeros((0, 0)), np.zeros((0, 0)), given[:0], ())
             probabilities = np.mean([model.probabilities for model in models], axis=0)
             after = np.mean([posterior(model.probabilities, model.confusion, given) for model in models], axis=0)
             return verdict(len(samples), rows, probabilities, after, given, names)
@@ -119,11 +122,15 @@ class LabelNoise(Stage):
         else:
             vectors = facts[str(self.vectors)]
             source = vectors if len(rows) == len(samples) else vectors[rows]
+        near = None if self.probabilities is not None else nearness(source, given, groups, count)
         models = []
         for seed in range(self.seed * self.repeats, (self.seed + 1) * self.repeats):
             fold = grouped_folds(groups, given, self.folds, seed)
-            features = source.copy() if self.probabilities is not None else kernel_features(source, seed)
-            models.append(learn(features, given, fold, count))
+            if near is None:
+                models.append(learn(source.copy(), given, fold, count))
+                continue
+            opinions = learn(kernel_features(source, seed), given, fold, count), learn(near.copy(), given, fold, count)
+            models.append(together(*opinions, given))
         return models
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:

@@ -26,18 +26,29 @@ WARM, FIRST, REST = 15, 40, 40
 UPDATES = 3
 """How often the confusion is estimated anew for each step of the classifier."""
 SHARPENED = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
-"""Temperatures tried on the classifier's log probabilities."""
+"""Temperatures tried on the classifier's log probabilities; the first is none."""
+CERTAIN = 2.0
+"""Standard errors by which one model must foretell the labels better than a simpler one to be believed."""
 PENALTY = 0.1
 """Precision of the weights' Gaussian prior, in samples."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseModel:
-    """What was learned: p(true class | sample) [n, c], out of fold; p(given | true) [c, c]; p(given class | sample) [n, c]."""
+    """What was learned: p(true class | sample) [n, c], out of fold; p(given | true) [c, c]; log p(given label | sample) [n]."""
 
     probabilities: np.ndarray
     confusion: np.ndarray
-    as_given: np.ndarray
+    likelihood: np.ndarray
+
+    def informed(self, given: np.ndarray) -> bool:
+        """Whether its probabilities foretell the labels int [n] better than the sizes of the classes do, for certain.
+
+        With an even confusion, since that of each pair of classes has learned from the very labels that it would foretell.
+        """
+        sizes = np.bincount(given) / len(given)
+        even = starting_confusion(len(sizes), 1 - float(sizes @ np.diag(self.confusion)))
+        return surely(likelihoods(self.probabilities, even, given) - np.log(sizes)[given])
 
 
 def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
@@ -128,10 +139,8 @@ def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: in
     share = 1 / (len(fold) - np.bincount(fold, minlength=folds))
     step, pace = 0.9 * (folds - 1) / folds, 1.0
     confusion = np.eye(classes)
-    as_given = np.zeros(0)
     for turn in range(WARM + FIRST + REST):
         if turn == WARM:
-            as_given = judged(features, weights, fold, classes)
             confusion = starting_confusion(classes)
         gradient, chances = climb(features, lead, given, fold, share, confusion)
         for _ in range(UPDATES if turn >= WARM else 0):
@@ -144,24 +153,43 @@ def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: in
         later = (1 + math.sqrt(1 + 4 * pace * pace)) / 2
         lead = ahead + min((pace - 1) / later, 0.9) * (ahead - weights)
         weights, pace = ahead, later
-    return sharpened(judged(features, weights, fold, classes), confusion, as_given, given)
+    return sharpened(judged(features, weights, fold, classes), confusion, given)
 
 
-def sharpened(probabilities: np.ndarray, confusion: np.ndarray, as_given: np.ndarray, given: np.ndarray) -> NoiseModel:
+def sharpened(probabilities: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> NoiseModel:
     """The model at the temperature, never above 1, under which the given labels are most likely.
 
-    A penalised classifier of few samples is less sure than it could be (Guo et al. 2017 calibrate the same way).
+    A penalised classifier of few samples is less sure than it could be (Guo et al. 2017 calibrate the same way). Where the gain is
+    within the standard error the classifier is left as it is: overlapping classes would else pass for wrong labels.
     """
     logs = np.log(np.maximum(probabilities, 1e-12))
-    best, found = -np.inf, NoiseModel(probabilities, confusion, as_given)
-    for temperature in SHARPENED:
-        chances, spread = softmax(logs / temperature), confusion
-        for _ in range(10):
-            spread = estimated_confusion(expected_counts(posterior(chances, spread, given), given), first=False)
-        likelihood = float(np.log(np.einsum("nt,tn->n", chances, spread[:, given]) + 1e-12).mean())
-        if likelihood > best:
-            best, found = likelihood, NoiseModel(chances, spread, as_given)
-    return found
+    models = [tempered(logs / temperature, confusion, given) for temperature in SHARPENED]
+    best = max(models, key=lambda model: float(model.likelihood.sum()))
+    return best if surely(best.likelihood - models[0].likelihood) else models[0]
+
+
+def together(one: NoiseModel, other: NoiseModel, given: np.ndarray) -> NoiseModel:
+    """Two models as one: the geometric mean of their probabilities (Hinton 2002), which is sure only where both are."""
+    product = np.sqrt(one.probabilities * other.probabilities)
+    return sharpened(product / product.sum(axis=1, keepdims=True), (one.confusion + other.confusion) / 2, given)
+
+
+def tempered(logits: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> NoiseModel:
+    """The noise model with these logits [n, c] and the confusion that fits to them."""
+    chances = softmax(logits)
+    for _ in range(10):
+        confusion = estimated_confusion(expected_counts(posterior(chances, confusion, given), given), first=False)
+    return NoiseModel(chances, confusion, likelihoods(chances, confusion, given))
+
+
+def likelihoods(probabilities: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Log p(given label | sample), float64 [n]."""
+    return np.log(np.einsum("nt,tn->n", probabilities, confusion[:, given]) + 1e-12)
+
+
+def surely(gain: np.ndarray) -> bool:
+    """Whether a gain [n] in log-likelihood is more than chance."""
+    return float(gain.mean()) > CERTAIN * float(gain.std()) / math.sqrt(len(gain))
 
 
 def climb(
