@@ -16,7 +16,7 @@ _PUBLIC = {
     "check": "pipeline", "claim": "model", "curate": "pipeline", "discover": "plugins", "extension": "stages", "figure": "model",
     "hookimpl": "hookspecs", "option": "stages",
 }  # fmt: skip
-__all__ = sorted(["__version__", *_PUBLIC])
+__all__ = sorted(["__version__", *_PUBLIC])  # noqa: PLE0605 (a list, made of what there is)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (importing dqpipe must load nothing heavy)

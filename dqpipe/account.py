@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dqpipe.engine import Run
 
 LIBRARIES = (
-    "albumentations", "cleanlab", "great-expectations", "numpy", "opencv-python-headless", "pandas", "pillow", "prefect", "pyarrow", "scikit-learn", "scipy", "torch",
+    "albumentations", "cleanlab", "great-expectations", "numpy", "opencv-python-headless", "pandas", "pillow", "prefect", "pyarrow",
+    "scikit-learn", "scipy", "torch",
 )  # fmt: skip
 """Libraries whose version may show in a result."""
 

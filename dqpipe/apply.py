@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.errors import OutputError, StageError
-from dqpipe.measure import decode, media_path, one_thread, read_bytes
-from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, table_of
+from dqpipe.measure import decode, one_thread, read_bytes
+from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, media_path, table_of
 from dqpipe.stages import Augment, Decide, Decoder, Recipe
 from dqpipe.store import digest, digest_json
 
@@ -65,7 +65,9 @@ class Making:
     items: tuple[tuple[Recipe, str, str], ...]
 
 
-def plan_samples(entry_name: str, augment: Augment, dataset: Dataset, decisions: Decisions, folder: Path, seed: int) -> tuple[pa.Table, list[tuple[Recipe, str, str]]]:
+def plan_samples(
+    entry_name: str, augment: Augment, dataset: Dataset, decisions: Decisions, folder: Path, seed: int
+) -> tuple[pa.Table, list[tuple[Recipe, str, str]]]:
     """The new samples' rows, and what to make; only kept or relabelled training samples are parents."""
     fine = {i for i, d in zip(decisions["id"], decisions["decision"], strict=True) if d in ("keep", "relabel")}
     training = dataset.samples.training() & np.array([i in fine for i in dataset.samples.ids], dtype=bool)

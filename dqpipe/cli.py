@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="dqpipe", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="From raw data to a curated, explained, leak-free training set.",
-    epilog="Exit codes: 0 fine · 1 a gate failed, or some samples could not be measured · 2 the config, the data or the output is wrong · 3 a stage failed · 130 interrupted · 143 told to end (SIGTERM).",
+    epilog="Exit codes: 0 fine · 1 a gate failed, or some samples could not be measured · 2 the config, the data or the output is wrong · "
+    "3 a stage failed · 130 interrupted · 143 told to end (SIGTERM).",
 )  # fmt: skip
 INTERRUPTED = 130
 Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
@@ -41,14 +42,13 @@ def main() -> None:
     try:
         code = app(prog_name="dqpipe", standalone_mode=False)
         if code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
-            raise KeyboardInterrupt
+            sys.exit(_interrupted())
         sys.exit(code if isinstance(code, int) else 0)
     except DqpipeError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        typer.secho("interrupted: what was measured is kept, nothing half-written is left", err=True, fg="yellow")
-        sys.exit(INTERRUPTED)
+        sys.exit(_interrupted())
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except BrokenPipeError:
@@ -63,6 +63,11 @@ def main() -> None:
             raise
         typer.secho(f"error: {type(error).__name__}: {error}\n  this is a fault of dqpipe or of a plugin; `dqpipe --verbose …` shows where", err=True, fg="red")
         sys.exit(3)
+
+
+def _interrupted() -> int:
+    typer.secho("interrupted: what was measured is kept, nothing half-written is left", err=True, fg="yellow")
+    return INTERRUPTED
 
 
 def _version(wanted: bool) -> None:
@@ -121,7 +126,7 @@ def run(
     from dqpipe.execution.local import executor_named
 
     pipeline = _pipeline(config, without, limit, out)
-    arguments = {"shard_size": shard_size, "force": force, "rehash": rehash}
+    arguments: dict[str, Any] = {"shard_size": shard_size, "force": force, "rehash": rehash}
     failed: GateError | None = None
     with _progress(pipeline.registry):
         if flow:

@@ -38,22 +38,22 @@ class Entry:
 class DatasetSection(pydantic.BaseModel, extra="forbid"):
     """What is read."""
 
-    path: str | None = pydantic.Field(None, description="folder, manifest or table; relative to this file")
-    reader: str | dict[str, Any] | None = pydantic.Field(None, description="how it is read; found out when left away")
+    path: str | None = pydantic.Field(default=None, description="folder, manifest or table; relative to this file")
+    reader: str | dict[str, Any] | None = pydantic.Field(default=None, description="how it is read; found out when left away")
     roles: dict[Literal["id", "media", "label", "split", "group"], str] = pydantic.Field(
         default_factory=dict, description="which of your columns plays which role"
     )
-    limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(None, description="only so many samples, for a first look")
+    limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(default=None, description="only so many samples, for a first look")
 
 
 class OutputsSection(pydantic.BaseModel, extra="forbid"):
     """What is written, and where."""
 
-    path: str = pydantic.Field("out", description="folder; relative to this file")
-    files: Literal["copy", "hardlink", "manifest"] = pydantic.Field("copy", description="how kept media are written")
+    path: str = pydantic.Field(default="out", description="folder; relative to this file")
+    files: Literal["copy", "hardlink", "manifest"] = pydantic.Field(default="copy", description="how kept media are written")
     reports: list[str] = pydantic.Field(default_factory=lambda: ["html", "json"], description="reports beside the curated set")
-    store: str | None = pydantic.Field(None, description="where measured facts are kept; default: store/ in the output")
-    keep_versions: int = pydantic.Field(2, ge=1, description="how many published versions stay on disk")
+    store: str | None = pydantic.Field(default=None, description="where measured facts are kept; default: store/ in the output")
+    keep_versions: int = pydantic.Field(default=2, ge=1, description="how many published versions stay on disk")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ tasks elsewhere) sees and names the same work.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -17,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, 
 from dqpipe.plan import Plan, Planned
 from dqpipe.plugins import Registry
 from dqpipe.stages import Reader
-from dqpipe.store import Store, digest, digest_json
+from dqpipe.store import Store, digest, digest_json, drawn
 from dqpipe.survey import RELATE_THREADS, Survey
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Run:
         self.registry.notify("dqpipe_run_started", run={"id": self.id, "samples": len(self.raw.dataset), "stages": [p.name for p in self.plan.stages]})
         yield self._step("measure", lambda: self._measure(self.raw), maps=True)
         for planned in self.plan.doing("relate"):
-            yield self._step(f"relate {planned.name}", lambda planned=planned: self._relate(self.raw, planned))
+            yield self._step(f"relate {planned.name}", partial(self._relate, self.raw, planned))
         yield self._step("detect", self._detect)
         yield self._step("summarise", lambda: self._summarise(self.raw, "raw"))
         yield self._step("decide", self._decide)
@@ -120,7 +120,7 @@ class Run:
             yield self._step("measure curated", lambda: self._measure(self.curated), maps=True)
             for planned in self.plan.summarising():
                 if planned.stage.does("relate"):
-                    yield self._step(f"relate {planned.name} (curated)", lambda planned=planned: self._relate(self.curated, planned))
+                    yield self._step(f"relate {planned.name} (curated)", partial(self._relate, self.curated, planned))
             yield self._step("summarise curated", lambda: self._summarise(self.curated, "curated"))
         yield self._step("gates", self._gates)
         yield self._step("publish" if self.writes else "account", self._publish if self.writes else self._account)
@@ -162,7 +162,8 @@ class Run:
         stage = planned.stage.at("relate")
         gives = planned.own("relate")
         # The decoders are part of the key: a stage that rereads sees through them.
-        key = digest_json([measuring.identity(stage, stage.options()), [(f.name, f.type) for f in gives], _hash(samples), _hash(facts), measuring.media_key(self.plan.decoders)])
+        shape, media = [(f.name, f.type) for f in gives], measuring.media_key(self.plan.decoders)
+        key = digest_json([measuring.identity(stage, stage.options()), shape, _hash(samples), _hash(facts), media])
         table = self.store.relation(key)
         if table is None:
             whole = evidence.samples
@@ -175,9 +176,7 @@ class Run:
     # detect, summarise, decide ---------------------------------------------------------------------------------------
 
     def _detect(self) -> None:
-        tables = [self.findings.table]
-        for planned in self.plan.doing("detect"):
-            tables.append(self._found(planned))
+        tables = [self.findings.table, *(self._found(planned) for planned in self.plan.doing("detect"))]
         if self.failures:
             failed = sorted(self.failures.items())
             tables.append(table_of(Findings.columns, pd.DataFrame({"id": [i for (i, _), _ in failed], "code": [f"{s}.failed" for (_, s), _ in failed],
@@ -198,7 +197,7 @@ class Run:
             raise StageError(planned.name, "detect", f"it claims {unknown[0]!r}, which it does not declare in gives")
         strangers = set(table.column("id").to_pylist()) - {None, *samples.ids}
         if strangers:
-            raise StageError(planned.name, "detect", f"it claims something about {sorted(strangers)[0]!r}, which it was not shown")
+            raise StageError(planned.name, "detect", f"it claims something about {min(strangers)!r}, which it was not shown")
         given = table.column("severity").to_pylist()
         severity = [s or declared[c].severity for s, c in zip(given, codes, strict=True)]
         table = table.set_column(table.column_names.index("code"), "code", pa.array([f"{planned.name}.{c}" for c in codes], pa.string()))
@@ -308,13 +307,15 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
         scores = [(cls().suits(source), cls.name) for cls in registry.all(Reader)]
         best = max(scores, default=(0, ""))
         if best[0] <= 0:
-            missing = isinstance(source, (str, Path)) and not Path(source).exists()
-            raise DatasetError(f"{source} does not exist" if missing else f"no reader knows what to do with {str(source)[:200]!r}: name one in dataset.reader ({', '.join(registry.names(Reader))})")
+            if isinstance(source, (str, Path)) and not Path(source).exists():
+                raise DatasetError(f"{source} does not exist")
+            known = ", ".join(registry.names(Reader))
+            raise DatasetError(f"no reader knows what to do with {str(source)[:200]!r}: name one in dataset.reader ({known})")
         reader = registry.get(Reader, best[1])()
     dataset = reader.read(source, config.roles)
     table = dataset.samples.table.sort_by("id")
     if config.limit is not None and len(dataset) > config.limit:
-        order = np.argsort([hashlib.blake2b(f"{config.seed} {i}".encode("utf-8", "surrogatepass"), digest_size=8).digest() for i in table.column("id").to_pylist()])
+        order = np.argsort([drawn(config.seed, sample) for sample in table.column("id").to_pylist()])
         table = table.take(pa.array(np.sort(order[: config.limit])))
     if "content" not in table.column_names:
         table = table.append_column("content", pa.nulls(table.num_rows, pa.string()))

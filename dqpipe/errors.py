@@ -10,6 +10,8 @@
     ├── SchemaError       a table without the columns or types of its layer  exit code 3
     ├── GateError         a gate that failed, after the report was written   exit code 1
     └── MediaError        one file that cannot be decoded; becomes a finding
+
+The exit codes are those of the command line.
 """
 
 from __future__ import annotations

@@ -124,10 +124,15 @@ def _reader(store: Store, key: str, keys: Sequence[str | None], fact: str) -> Ca
 def row_contents(samples: Samples, leave: Sequence[str] = ("id", "content", "label", "split", "media")) -> list[str]:
     """The content of samples without media: a hash of their own values, but for id, label and split."""
     columns = [samples.table.column(name) for name in sorted(samples.names) if name not in leave]
-    texts = []
-    for column in columns:
-        simple = not pa.types.is_nested(column.type) and not pa.types.is_dictionary(column.type)
-        texts.append(pc.cast(column, pa.string()).to_pylist() if simple and not pa.types.is_binary(column.type) else [None if v is None else repr(v) for v in column.to_pylist()])
+    texts = [_texts(column) for column in columns]
     if not texts:
         return [digest(sample) for sample in samples.ids]
     return [digest(*("\x00null" if v is None else v for v in row)) for row in zip(*texts, strict=True)]
+
+
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    """A column's values as texts that are equal where the values are."""
+    kind = column.type
+    if pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or pa.types.is_binary(kind):
+        return [None if value is None else repr(value) for value in column.to_pylist()]
+    return pc.cast(column, pa.string()).to_pylist()

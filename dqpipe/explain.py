@@ -58,7 +58,8 @@ def _said(known: dict[str, Any], helps: dict[str, str]) -> list[tuple[str, str]]
     said += [("", ""), ("bold", "findings" if known["findings"] else "no findings")]
     styles = {"error": "red", "warning": "yellow", "info": "cyan"}
     for row in known["findings"]:
-        said.append((styles[row["severity"]], f"  {row['severity']}: {row['code']} (stage {row['stage']} version {row['stage_version']}, plugin {row['plugin']})"))
+        by = f"stage {row['stage']} version {row['stage_version']}, plugin {row['plugin']}"
+        said.append((styles[row["severity"]], f"  {row['severity']}: {row['code']} ({by})"))
         said += [("", f"      {text}") for text in _evidence(row, helps.get(row["code"], ""))]
     if known["facts"]:
         said += [("", ""), ("bold", "facts")]

@@ -61,8 +61,9 @@ class Gate:
 
     def _values(self, samples: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> dict[str | None, float]:
         if self.of_figure:
-            frame = figures.frame().query("figure == @self.subject and of == 'raw' and scope == @wanted", local_dict={"self": self, "wanted": self.scope or "set"})
-            known = frame[frame["value"].notna()]
+            frame = figures.frame()
+            wanted = (frame["figure"] == self.subject) & (frame["of"] == "raw") & (frame["scope"] == (self.scope or "set"))
+            known = frame[wanted & frame["value"].notna()]
             return {key: float(value) * (100 if self.percent else 1) for key, value in zip(known["key"], known["value"], strict=True)}
         hit = self._hits(samples, findings, decisions)
         if not len(samples):
@@ -84,9 +85,7 @@ def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str]) -
     """A gate from its text. Raises ConfigError with the grammar, or with the nearest right subject."""
     match = _GATE.match(text)
     if not match:
-        raise ConfigError(
-            f"gate {text!r} is not of the form `subject [in any class] > number[%]`, such as \"dropped in any class > 10%\"", where
-        )
+        raise ConfigError(f'gate {text!r} is not of the form `subject [in any class] > number[%]`, such as "dropped in any class > 10%"', where)
     subject = match["subject"]
     codes, figures = list(codes), list(figures)
     known = [*codes, *figures, *DECIDED]

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.errors import MediaError
+from dqpipe.errors import MediaError, SchemaError
 from dqpipe.media import Picture, Rendition
-from dqpipe.model import Facts, Samples, SchemaError, fact_array, media_path
+from dqpipe.model import Facts, Samples, fact_array, media_path
 from dqpipe.stages import Decoder, Fact, Shard, Stage
 from dqpipe.store import Store, digest, digest_json, read_arrow, trusted, write_arrow
 
@@ -107,7 +107,9 @@ def media_key(decoders: Sequence[Decoder]) -> str:
     return digest_json(["media", [identity(d, d.options()) for d in decoders]])
 
 
-def task_of(name: str, stage: Stage, columns: Sequence[str], gives: Sequence[Fact], decoders: Sequence[Decoder], artifact: Mapping[str, np.ndarray] | None) -> Task:
+def task_of(
+    name: str, stage: Stage, columns: Sequence[str], gives: Sequence[Fact], decoders: Sequence[Decoder], artifact: Mapping[str, np.ndarray] | None
+) -> Task:
     """A stage's measuring with its key: whatever its facts depend on besides the sample is in it."""
     measuring = stage.at("measure")
     shape = [(f.name, f.type) for f in gives]
@@ -126,7 +128,7 @@ def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: 
 
     plain = {n: identity(v, v.options()) if isinstance(v, Extension) else v for n, v in options.items()}
     libraries = {name: importlib.metadata.version(name) for name in extension.libraries}
-    record = options_record(extension) if not plain else plain
+    record = plain or options_record(extension)
     return [extension.name, extension.version, record, libraries, dict(extension.artifacts())]
 
 
@@ -380,7 +382,9 @@ def one_thread(count: int = 1) -> Any:  # noqa: ANN401
             torch.set_num_threads(threads)
 
 
-def stat_contents(dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, int, int, str]]) -> tuple[list[str | None], dict[str, os.stat_result]]:
+def stat_contents(
+    dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, int, int, str]]
+) -> tuple[list[str | None], dict[str, os.stat_result]]:
     """What is known of unchanged files, and the stat of every file that has one."""
     contents: list[str | None] = []
     stats: dict[str, os.stat_result] = {}

@@ -271,7 +271,7 @@ def fact_array(values: object, kind: str) -> pa.Array:
     """An Arrow array of a fact's declared type; NaN and None become null, [n, d] becomes fixed-size lists."""
     if kind in VECTOR_TYPES:
         matrix = np.ascontiguousarray(values, dtype=kind[len("vector[") : -1])
-        if matrix.ndim != 2:
+        if matrix.ndim != 2:  # noqa: PLR2004 ([n, d])
             raise SchemaError(f"a vector fact is an array [n, d], not of shape {matrix.shape}")
         return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     if kind not in _ARROW:
@@ -331,7 +331,7 @@ _BYTE = re.compile(r"\\x([89a-f][0-9a-f]|5c)")
 
 
 def path_text(path: str) -> str:
-    """A path as valid Unicode that a table can hold: a byte that is not UTF-8 stands as `\\xe9`.
+    r"""A path as valid Unicode that a table can hold: a byte that is not UTF-8 stands as `\\xe9`.
 
     Where the name itself has a backslash that looks like that, the backslash stands as `\\x5c`; all other names stay as
     they are. `media_path` is the inverse.

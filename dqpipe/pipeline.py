@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from dqpipe import plan as plans
 from dqpipe import plugins, propose
 from dqpipe.config import Config
 from dqpipe.engine import SHARD, Run, read
+from dqpipe.errors import GateError
 from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes, executor_named
 from dqpipe.plugins import Registry
@@ -90,13 +92,9 @@ class Pipeline:
 
     def check(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int = SHARD) -> Result:  # noqa: ANN401
         """Run without curating: findings, decisions and gates, nothing written but measured facts. A failed gate does not raise."""
-        from dqpipe.errors import GateError
-
         run = self._run(executor, source=source, shard_size=shard_size, writes=False)
-        try:
+        with contextlib.suppress(GateError):  # the result says so: `passed`, `gates`
             run.run()
-        except GateError:
-            pass  # the result says so: `passed`, `gates`
         return result_of(run)
 
     def _run(self, executor: Executor | str | None, **options: Any) -> Run:  # noqa: ANN401
@@ -112,7 +110,10 @@ class Pipeline:
         return plans.make(self.config, self.registry, self.dataset())
 
 
-def curate(source: Any, out: str | Path, *, force: bool = False, executor: Executor | str | None = None, roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0) -> Result:  # noqa: ANN401
+def curate(
+    source: Any, out: str | Path, *, force: bool = False, executor: Executor | str | None = None,  # noqa: ANN401
+    roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0,
+) -> Result:  # fmt: skip
     """Curate a folder, a manifest, a table or a DataFrame with the proposed pipeline. Raises DqpipeError."""
     return Pipeline.proposed(source, roles=roles, seed=seed, path=str(Path(out).absolute()), files=files).run(executor, force=force)
 

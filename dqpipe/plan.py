@@ -77,7 +77,7 @@ class Plan:
     def record(self) -> dict[str, Any]:
         """The plan as JSON values, for hooks and for run.json."""
         entries = (*self.config.stages, *self.config.augments, self.config.policy)
-        by_name = {planned.name: planned for planned in self.stages}
+        claims = {planned.name: planned.claims() for planned in self.stages}
         return {
             "config": self.config.record(),
             "stages": [
@@ -85,7 +85,7 @@ class Plan:
                     "name": entry.name, "stage": entry.extension.name, "version": entry.extension.version,
                     "plugin": self.origin.get(entry.extension.name, ""), "options": options_record(entry.extension),
                     "summary": entry.extension.summary(),
-                    "claims": {code: {"severity": c.severity, "help": c.help} for code, c in by_name[entry.name].claims().items()} if entry.name in by_name else {},
+                    "claims": {code: {"severity": c.severity, "help": c.help} for code, c in claims.get(entry.name, {}).items()},
                 }
                 for entry in entries
             ],
@@ -126,7 +126,7 @@ def _lacks(dataset: Dataset) -> list[str]:
 
 def _planned(entry: Entry, number: int, every: Sequence[Entry], dataset: Dataset, problems: list[str]) -> Planned:
     stage: Stage = entry.extension
-    earlier = {fact: fixed for fact, fixed in _given(every[:number], dataset).items()}
+    earlier = _given(every[:number], dataset)
     own = {f.name: not f.nullable for f in stage.gives if isinstance(f, Fact)}
     if stage.rendition is not None and not dataset.has_media:
         problems.append(f"{entry.where}: {entry.name} looks at media (rendition {stage.rendition}), and this dataset has no media column")

@@ -10,8 +10,9 @@ import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pluggy
 
@@ -31,8 +32,9 @@ def discover(package: str) -> list[type[Extension]]:
     for info in sorted(pkgutil.walk_packages(root.__path__, package + "."), key=lambda i: i.name):
         module = importlib.import_module(info.name)
         for name, member in sorted(vars(module).items()):
-            own = inspect.isclass(member) and member.__module__ == module.__name__
-            if own and issubclass(member, Extension) and dataclasses.is_dataclass(member) and member.name:
+            if not inspect.isclass(member) or not issubclass(member, Extension):
+                continue
+            if member.__module__ == module.__name__ and dataclasses.is_dataclass(member) and member.name:
                 found[f"{info.name}.{name}"] = member
     return list(found.values())
 
@@ -104,8 +106,12 @@ def load(without: Iterable[str] = (), extra: Mapping[str, object] | None = None)
     if unknown:
         raise PluginError(f"no plugin is called {unknown[0]!r}: {nearest(unknown[0], entries)}")
     loaders: dict[str, Callable[[], object]] = {n: e.load for n, e in entries.items() if n not in set(without)}
-    loaders |= {name: (lambda plugin=plugin: plugin) for name, plugin in (extra or {}).items()}
+    loaders |= {name: partial(_same, plugin) for name, plugin in (extra or {}).items()}
     return _collect(loaders)
+
+
+def _same(plugin: object) -> object:
+    return plugin
 
 
 def _entries() -> list[importlib.metadata.EntryPoint]:
@@ -129,7 +135,8 @@ def _collect(loaders: Mapping[str, Callable[[], object]]) -> Registry:
             module = loader()
             manager.register(module, name=plugin)
             manager.check_pending()
-            brought = [cls for impl in manager.hook.dqpipe_register.get_hookimpls() if impl.plugin_name == plugin for cls in impl.function()]
+            hooks = [impl.function for impl in manager.hook.dqpipe_register.get_hookimpls() if impl.plugin_name == plugin]
+            brought = [cls for hook in hooks for cls in cast("Iterable[type[Extension]]", hook())]
         except Exception as error:  # noqa: BLE001 (a stranger's import may raise anything; it is reported, not swallowed)
             broken[plugin] = f"{type(error).__name__}: {error}"
             if manager.has_plugin(plugin):

@@ -18,6 +18,7 @@ from dqpipe.model import Dataset
 from dqpipe.plugins import Registry
 from dqpipe.stages import Augment, Decide, Stage
 
+
 def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], *, seed: int = 0, outputs: Mapping[str, Any] | None = None) -> str:  # noqa: ANN401
     """The text; `outputs` goes into its section. Raises DatasetError."""
     entry = Entry("policy", registry.get(Decide, "policy")())
@@ -26,9 +27,9 @@ def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], *, 
     for cls, options in plan.proposal(registry, dataset):
         lines += _stage(cls, options)
     if dataset.has_media and "label" in dataset.samples:
-        for cls in registry.all(Augment):
-            if getattr(cls, "default", False) and cls().objection(dataset.samples) is None:
-                lines += _stage(cls, {})
+        for augment in registry.all(Augment):
+            if getattr(augment, "default", False) and augment().objection(dataset.samples) is None:
+                lines += _stage(augment, {})
     lines += [
         "", "# What leads to which decision; `dqpipe plugins policy` lists the options and the default rules.", "policy: {}",
         "", "# Conditions that fail the run, after the report was written.", "gates: []",
@@ -69,7 +70,7 @@ def _stage(cls: type[Stage | Augment], options: Mapping[str, Any]) -> list[str]:
 
 
 def _scalar(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
     if not isinstance(value, str):
-        return text
-    return yaml.safe_dump(text, allow_unicode=True, width=10_000, default_style='"' if not text.isascii() or " " in text else None).removesuffix("\n...\n").strip()
+        return json.dumps(value)
+    style = '"' if not value.isascii() or " " in value else None
+    return yaml.safe_dump(value, allow_unicode=True, width=10_000, default_style=style).removesuffix("\n...\n").strip()

@@ -3,6 +3,8 @@
     out/versions/<id>/   curated/  ledger.parquet  report.html  report.json  relabel.csv  run.json
     out/version          the id of the published version; replaced in one step
     out/curated, out/report.html      links to the published version's
+
+Whoever follows the pointer sees a whole version, the old or the new one.
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ import uuid
 from pathlib import Path
 
 from dqpipe.errors import OutputError
+from dqpipe.store import KILLED_AFTER
 
 POINTER = "version"
-KILLED_AFTER = 86_400
-"""Seconds after which a half-written version belongs to no run any more."""
 OURS = {"versions", "store", POINTER, "curated", "report.html"}
 
 
@@ -40,7 +41,7 @@ def refuse(out: Path, *, force: bool, source: object) -> None:
     except OSError as error:
         raise OutputError(f"cannot read the output {out}: {error.strerror or error}") from None
     if not force and (published(out) or names - OURS):
-        what = "holds a published version" if published(out) else f"is not empty (it holds {sorted(names - OURS)[0]!r})"
+        what = "holds a published version" if published(out) else f"is not empty (it holds {min(names - OURS)!r})"
         raise OutputError(f"the output {out} {what}: choose another one, or --force to publish beside and then switch")
 
 

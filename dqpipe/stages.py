@@ -40,8 +40,9 @@ PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
 class Pixels(Protocol):
     """Decodes a few named samples again, in the order asked for; raises MediaError for one that cannot be read."""
 
-    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]: ...
-
+    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
+        """The pictures, one for each id."""
+        ...
 
 
 def option(default: Any = dataclasses.MISSING, help: str = "", *, at: Phase = "detect", factory: Any = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
@@ -64,7 +65,7 @@ def extension(cls: type[T]) -> type[T]:
 
     Slots make the class anew, so that `super()` without arguments does not work inside it: name the parent instead.
     """
-    fields = {name for name, kind in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(kind)}
+    fields = {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
     taken = sorted(name for name in fields if hasattr(Extension, name) or name in RESERVED)
     if taken:
         raise TypeError(f"{cls.__name__}: {taken[0]} is no option; assign it without an annotation ({taken[0]} = …)")
@@ -214,7 +215,7 @@ class Stage(Extension):
     learns: bool = True
     """Whether `fit` is called, where there is one; a property if it depends on the options."""
 
-    def objection(self, samples: Samples) -> str | None:  # noqa: ARG002
+    def objection(self, samples: Samples) -> str | None:
         """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs, contents not yet known."""
         return None
 
@@ -278,7 +279,7 @@ class Augment(Extension):
 
     __slots__ = ()
 
-    def objection(self, samples: Samples) -> str | None:  # noqa: ARG002
+    def objection(self, samples: Samples) -> str | None:
         """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs."""
         return None
 

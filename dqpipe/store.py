@@ -41,6 +41,8 @@ CHECKSUM = 8
 """Bytes of the checksum (CRC-32 in hex) that ends a file."""
 RACY_NS = 2_000_000_000
 """A file changed this shortly before it was scanned may change again within the clock's grain: it stays out of the index."""
+KILLED_AFTER = 86_400
+"""Seconds after which what is half written belongs to no run any more."""
 
 
 def digest(*parts: bytes | str) -> str:
@@ -51,6 +53,11 @@ def digest(*parts: bytes | str) -> str:
         state.update(len(data).to_bytes(8, "little"))
         state.update(data)
     return state.hexdigest()
+
+
+def drawn(seed: int, sample: str) -> bytes:
+    """A number drawn for a sample: sorted by it, samples are shuffled, in whatever order they came."""
+    return hashlib.blake2b(f"{seed} {sample}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def digest_json(value: Any) -> str:  # noqa: ANN401
@@ -241,7 +248,7 @@ class Store:
         """Remove the references of a run, and those of runs that died a day ago or more."""
         shutil.rmtree(self.root / "runs" / run, ignore_errors=True)
         for folder in (self.root / "runs").glob("*"):
-            if time.time() - folder.stat().st_mtime > 86_400:
+            if time.time() - folder.stat().st_mtime > KILLED_AFTER:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from dqpipe.errors import MediaError, StageError, blamed
 from dqpipe.evidence import Evidence, row_contents
 from dqpipe.model import Dataset, Samples, media_path
 from dqpipe.plan import Planned
-from dqpipe.store import RACY_NS, digest_json, read_arrow, write_arrow
+from dqpipe.store import RACY_NS, digest_json, drawn, read_arrow, write_arrow
 
 if TYPE_CHECKING:
     from dqpipe.engine import Run
@@ -92,15 +91,15 @@ class Survey:
         found = self.store.artifact(key)
         if found is not None:
             return found
-        ids = raw.samples.ids
-        order = sorted(range(len(ids)), key=lambda row: hashlib.blake2b(f"{seed} {ids[row]}".encode("utf-8", "surrogatepass"), digest_size=8).digest())
+        ids = raw.samples.ids.tolist()
+        order = sorted(range(len(ids)), key=lambda row: drawn(seed, ids[row]))
         chosen = sorted(self._readable(raw, order))
         subset = raw.samples.take(np.array(chosen, dtype=np.int64))
         with blamed(planned.name, "fit"), measuring.one_thread(RELATE_THREADS):
             learned = stage.fit(subset, measuring.rereader(subset, raw.dataset.root, self.decoders, self.rereads, planned.name))
         if learned is not None:
             self.store.write_artifact(key, learned)
-        return learned  # type: ignore[no-any-return]
+        return learned
 
     def _readable(self, raw: Evidence, order: Sequence[int]) -> list[int]:
         """The first rows, in this order, whose media can be decoded."""
@@ -123,7 +122,7 @@ class Survey:
         if "media" not in samples:
             return list(row_contents(samples)), {}
         index = {} if self.run.rehash else self.store.index()
-        media = samples["media"]
+        media = samples["media"].tolist()
         contents, stats = measuring.stat_contents(dataset.root, media, index)
         rows = row_contents(samples) if any(m is None for m in media) else contents
         known = zip(samples["content"], contents, media, rows, strict=True)

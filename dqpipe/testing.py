@@ -114,12 +114,11 @@ def _check_declaration(stage: Stage) -> None:
             raise ContractError(f"{name}: option {f.name} is read at one of {PHASES}")
     for gift in stage.gives:
         _check_gift(name, gift)
-    does = {method: stage.does(method) for method in ("measure", "relate", "detect", "summarise")}
-    kinds = {"measure": stage.facts_at("measure"), "relate": stage.facts_at("relate"), "detect": [g for g in stage.gives if isinstance(g, Claim)],
-             "summarise": [g for g in stage.gives if isinstance(g, Figure)]}  # fmt: skip
-    for method, done in does.items():
-        if done != bool(kinds[method]):
-            raise ContractError(f"{name}: it {'has' if done else 'lacks'} {method}, and declares {len(kinds[method])} of what that gives")
+    counts = {"measure": len(stage.facts_at("measure")), "relate": len(stage.facts_at("relate"))}
+    counts |= {"detect": sum(isinstance(g, Claim) for g in stage.gives), "summarise": sum(isinstance(g, Figure) for g in stage.gives)}
+    for method, count in counts.items():
+        if stage.does(method) != bool(count):
+            raise ContractError(f"{name}: it {'has' if stage.does(method) else 'lacks'} {method}, and declares {count} of what that gives")
 
 
 def _check_gift(name: str, gift: Fact | Claim | Figure) -> None:

@@ -42,7 +42,8 @@ def test_importing_dqpipe_is_light() -> None:
 
 @pytest.mark.parametrize("command", [["--help"], ["plugins"], ["schema"]])
 def test_looking_around_loads_no_heavy_library(command: list[str]) -> None:
-    code = f"import sys; sys.argv = ['dqpipe', *{command}]\nfrom dqpipe.cli import main\ntry: main()\nexcept SystemExit: pass\nprint([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    start = f"import sys; sys.argv = ['dqpipe', *{command}]\nfrom dqpipe.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    code = f"{start}print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import signal
 import subprocess
@@ -20,7 +20,10 @@ import dqpipe
 from dqpipe.errors import ConfigError, DatasetError, OutputError
 from tests import faulty
 
-HOSTILE = ["with space.png", 'quo"te\'s.png', "new\nline.png", "<script>alert(1)<.png", "日本語 ñ é.png", "=cmd|calc.png", "-rf.png", "%2e%2e.png", "a" * 200 + ".png"]
+HOSTILE = [
+    "with space.png", 'quo"te\'s.png', "new\nline.png", "<script>alert(1)<.png", "日本語 ñ é.png", "=cmd|calc.png", "-rf.png", "%2e%2e.png",
+    "a" * 200 + ".png",
+]  # fmt: skip
 
 
 def curate(source: Path | pd.DataFrame, out: Path) -> dqpipe.Result:
@@ -32,7 +35,7 @@ def codes(result: dqpipe.Result, sample: str) -> set[str]:
 
 
 def test_hostile_names_and_labels_survive_and_stay_escaped(tmp_path: Path) -> None:
-    for label in ("<b>bold", "comma, quote\""):
+    for label in ("<b>bold", 'comma, quote"'):
         for number, name in enumerate(HOSTILE):
             (tmp_path / "in" / label).mkdir(parents=True, exist_ok=True)
             faulty.picture(tmp_path / "in" / label / name, seed=number + 100 * len(label))
@@ -81,7 +84,9 @@ def test_every_mode_of_image_is_measured(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["one sample", "one class", "a class of one", "no labels", "all the same"])
 def test_degenerate_datasets_run_to_the_end(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    counts = {"one sample": {"a": 1}, "one class": {"a": 12}, "a class of one": {"a": 12, "b": 1}, "no labels": {"": 12}, "all the same": {"a": 6, "b": 6}}[kind]
+    counts = {
+        "one sample": {"a": 1}, "one class": {"a": 12}, "a class of one": {"a": 12, "b": 1}, "no labels": {"": 12}, "all the same": {"a": 6, "b": 6},
+    }[kind]  # fmt: skip
     for label, count in counts.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(count):
@@ -95,7 +100,7 @@ def test_a_missing_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="does not exist"):
         curate(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="empty|no files|holds no"):
+    with pytest.raises(DatasetError, match=r"empty|no files|holds no"):
         curate(tmp_path / "empty", tmp_path / "out")
 
 
@@ -172,7 +177,7 @@ LABELS = {
     "truth values": [True, False] * 10,
     "none at all": [None] * 20,
     "lists": [["a", "b"], ["c"]] * 10,
-    "dates": [datetime.date(2020, 1, day) for day in (1, 2)] * 10,
+    "dates": [dt.date(2020, 1, day) for day in (1, 2)] * 10,
     "bytes": [b"a", b"b"] * 10,
     "categories": pd.Categorical(["a", "b"] * 10),
 }

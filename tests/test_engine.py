@@ -111,7 +111,8 @@ def test_a_failed_gate_publishes_the_report_and_no_curated_set(registry: Registr
     with pytest.raises(GateError, match=r"files.unreadable is 2; it must not be > 0"):
         ran.run()
     assert ran.published is not None
-    assert sorted(p.name for p in ran.published.iterdir() if p.name in {"curated", "report.json", "ledger.parquet", "run.json"}) == ["ledger.parquet", "report.json", "run.json"]
+    looked_for = ("curated", "ledger.parquet", "report.json", "run.json")
+    assert [name for name in looked_for if (ran.published / name).exists()] == ["ledger.parquet", "report.json", "run.json"]
     assert (tmp_path / "out" / "version").read_text().strip() == good.version
 
 
@@ -152,7 +153,7 @@ def test_an_interrupted_run_keeps_what_was_measured_and_leaves_nothing_half_writ
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(registry, images, out, stages="stages: [files, image_quality]\n", executor=Interrupted(), shard_size=16)
-    assert [p for p in (out / "versions").iterdir()] == []
+    assert list((out / "versions").iterdir()) == []
     resumed = run(registry, images, out, stages="stages: [files, image_quality]\n", shard_size=16)
     assert 0 < resumed.measured["image_quality"] <= 32
 
@@ -235,7 +236,8 @@ def test_two_uses_of_one_stage_keep_apart(registry: Registry, images: Path, tmp_
 
 
 def test_hardlinks_double_nothing(registry: Registry, images: Path, tmp_path: Path) -> None:
-    made = Pipeline.from_text(f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / 'out'}, files: hardlink, reports: []}}\nstages: [files]\n", registry=registry)
+    text = f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / 'out'}, files: hardlink, reports: []}}\nstages: [files]\n"
+    made = Pipeline.from_text(text, registry=registry)
     ran = Run(made.config, registry, Serial()).run()
     assert ran.published is not None
-    assert os.path.samefile(ran.published / "curated" / "china" / "00.png", images / "china" / "00.png")
+    assert (ran.published / "curated" / "china" / "00.png").samefile(images / "china" / "00.png")

@@ -45,5 +45,5 @@ def test_what_is_no_gate_is_refused_with_the_grammar(text: str) -> None:
 
 
 def test_an_unknown_subject_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'files.unreadable'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'files\.unreadable'"):
         gates.parse("files.unredable > 1", "line 3", CODES, FIGURES)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Serial:
     """One after the other, in this process."""
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:  # noqa: ARG002
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
         """See `Executor.map`."""
         for item in items:
             yield function(item)

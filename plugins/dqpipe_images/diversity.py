@@ -66,7 +66,7 @@ class Diversity(Stage):
         """It relates only where there are vectors."""
         return (method != "relate" or self.vectors is not None) and Stage.does(self, method)
 
-    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:  # noqa: ARG002
+    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Regions by k-means on unit vectors, and the distance to the nearest neighbour."""
         count = len(samples)
         units = unit(facts[str(self.vectors)])

@@ -21,7 +21,7 @@ class Classes(Section):
     order = 300
     title = "Before and after"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:  # noqa: ARG002 (it needs no pictures)
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """One table for each of class, split and group that the dataset has."""
         words = (("class", "classes"), ("split", "splits"), ("group", "groups"))
         tables = [(word, record[key], columns(record[key])) for word, key in words if record[key]["rows"]]

@@ -17,7 +17,7 @@ class Found(Section):
     order = 200
     title = "What was found"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:  # noqa: ARG002 (it needs no pictures)
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """A table with bars on one scale; what was looked for and not found is named below it."""
         stages = [stage | {"codes": [row for row in stage["codes"] if row["findings"]]} for stage in record["counts"]["stages"]]
         silent = [row["code"] for stage in record["counts"]["stages"] for row in stage["codes"] if not row["findings"]]

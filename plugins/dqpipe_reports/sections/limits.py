@@ -19,7 +19,7 @@ class Limits(Section):
     order = 600
     title = "Limits"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:  # noqa: ARG002 (it needs no pictures)
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """A histogram for each fact, those with limits first, the others unfolding; every bar starts at zero."""
         facts = [row | {"bars": bars(row["counts"]), "lines": lines(row)} for row in record["distributions"]]
         judged, others = [row for row in facts if row["limits"]], [row for row in facts if not row["limits"]]

@@ -17,7 +17,7 @@ class Plan(Section):
     order = 900
     title = "Plan"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:  # noqa: ARG002 (it needs no pictures)
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
         """Stages with options, timings with bars, versions; the whole configuration unfolds."""
         run = record["run"]
         timings = run.get("timings", [])
