@@ -86,6 +86,14 @@ class LabelNoise(Stage):
         path = Path(self.probabilities)
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"}
 
+    def objection(self, samples: Samples) -> str | None:
+        """Labels that are no classes, or none at all."""
+        try:
+            classes = classes_of(self.name, samples["label"])
+        except StageError as error:
+            return f"{error.reason}. {error.advice}"
+        return None if classes.names else "no sample has a label"
+
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:  # noqa: ARG002 (no pixels here)
         """Each label judged by models that saw neither it nor its copies."""
         from threadpoolctl import threadpool_limits
