@@ -201,7 +201,7 @@ def list_plugins(
     as_json: AsJson = False,
 ) -> None:
     """List stages, readers, writers and so on, their options, and who brings them."""
-    from dqpipe.config import options_schema
+    from dqpipe.schema import options_schema
 
     registry = _registry(without)
     rows = [
@@ -223,9 +223,9 @@ def list_plugins(
 @app.command()
 def schema(without: Without = None) -> None:
     """Print the JSON Schema of pipeline.yaml, for editors."""
-    from dqpipe import config
+    from dqpipe import schema as schemas
 
-    typer.echo(json.dumps(config.schema(_registry(without)), indent=2, default=str))
+    typer.echo(json.dumps(schemas.schema(_registry(without)), indent=2, default=str))
 
 
 def _registry(without: list[str] | None) -> Registry:

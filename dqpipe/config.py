@@ -110,16 +110,17 @@ def placed(base: Path, path: str) -> Path:
 
 def options_record(extension: Extension) -> dict[str, Any]:
     """Options as JSON values; a nested extension becomes {name: options}."""
-    return {name: _plain(value) for name, value in extension.options().items()}
+    return {name: plain(value) for name, value in extension.options().items()}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """A value of an option as JSON values."""
     if isinstance(value, Extension):
         return {value.name: options_record(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
@@ -336,54 +337,3 @@ def nested_kinds(cls: type[Extension]) -> dict[str, type[Extension]]:
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     return {name: hints[name] for name in names if isinstance(hints.get(name), type) and hints[name] in KINDS}
-
-
-def schema(registry: Registry) -> dict[str, Any]:
-    """The JSON Schema of pipeline.yaml with everything that is installed, for editors."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "dqpipe pipeline",
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["stages"],
-        "properties": {
-            "dataset": DatasetSection.model_json_schema(),
-            "stages": {"type": "array", "minItems": 1, "items": _choice(registry, (Stage, Augment))},
-            "policy": {"type": "object", "description": "what to do about what was found"},
-            "gates": {"type": "array", "items": {"type": "string"}, "description": "conditions that fail the run"},
-            "outputs": OutputsSection.model_json_schema(),
-            "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED, "default": 0},
-        },
-    }
-
-
-def _choice(registry: Registry, kinds: tuple[type[Extension], ...]) -> dict[str, Any]:
-    classes = [cls for kind in kinds for cls in registry.all(kind)]
-    named = {cls.name: options_schema(registry, cls) for cls in classes}
-    for options in named.values():
-        options["properties"]["as"] = {"type": "string", "description": "another name for this use of the stage"}
-    return {
-        "oneOf": [
-            {"type": "string", "enum": list(named)},
-            {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": False, "properties": named},
-        ]
-    }
-
-
-def options_schema(registry: Registry, cls: type[Extension]) -> dict[str, Any]:
-    """The JSON Schema of one extension's options; a nested extension is a name, or a name with options."""
-    nested = nested_kinds(cls)
-    hints = typing.get_type_hints(cls, include_extras=True)
-    properties: dict[str, Any] = {}
-    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
-        if f.name in nested:
-            names = registry.names(nested[f.name])
-            shape: dict[str, Any] = {"anyOf": [{"type": "string", "enum": names}, {"type": "object", "maxProperties": 1, "minProperties": 1}]}
-        else:
-            shape = pydantic.TypeAdapter(hints[f.name]).json_schema()
-        if f.default is not dataclasses.MISSING:
-            shape["default"] = _plain(f.default)
-        bounds = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "min_length": "minLength"}
-        shape |= {bounds[key]: value for key, value in f.metadata.items() if key in bounds}
-        properties[f.name] = {**shape, "description": f.metadata.get("description", "")}
-    return {"type": "object", "description": cls.summary(), "additionalProperties": False, "properties": properties}

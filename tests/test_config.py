@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dqpipe import config
+from dqpipe import schema as schemas
 from dqpipe.errors import ConfigError
 from dqpipe.plugins import Registry
 
@@ -71,7 +72,7 @@ def test_the_schema_is_a_json_schema_that_accepts_the_sample_and_refuses_mistake
     import jsonschema
     import yaml
 
-    schema = config.schema(registry)
+    schema = schemas.schema(registry)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     sample = yaml.safe_load(Path("sample_data/pipeline.yaml").read_text(encoding="utf-8"))
