@@ -1,7 +1,8 @@
-"""A plugin with stages that misbehave, each in one way, and a picture to order."""
+"""A plugin with stages that misbehave, each in one way, and files and pictures to order."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,3 +72,12 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (64, 64)) -> None:
 
     noise = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)
     cv2.imwrite(str(path), cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC))
+
+
+def small_files(root: Path, *names: str) -> Path:
+    """Small files below a folder, each with its own name as content."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.fsencode(name))
+    return root

@@ -87,7 +87,7 @@ class Backbone(Embedder):
         """The network with its weights, and how it wants its pictures."""
         raise NotImplementedError
 
-    def embed(self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None) -> np.ndarray:  # noqa: ARG002
+    def embed(self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None) -> np.ndarray:
         """float32 [n, d]. On the CPU one by one, so that the bits depend on nothing else; on a GPU in padded batches."""
         import torch
 

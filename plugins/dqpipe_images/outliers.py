@@ -57,7 +57,7 @@ class Outliers(Stage):
         """The vectors, the groups of copies, and the label where there is one."""
         return (self.vectors, *([self.groups] if self.groups else []), "label?")
 
-    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:  # noqa: ARG002
+    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Distances, and how unusual they are."""
         classes, names = class_numbers(samples)
         groups = np.unique(facts[self.groups].astype(str), return_inverse=True)[1] if self.groups else np.arange(len(samples))

@@ -31,8 +31,8 @@ class LabelNoise(Stage):
     """Labels that are likely wrong, with the label that is likely right, and how the classes are confused.
 
     Class probabilities are made here, out of fold, by two classifiers (on the vectors, and on how near each class is) that
-    learn the confusion of the labels along with the classes, as confident learning estimates it (Northcutt, Jiang & Chuang 2021); cleanlab's own verdict on these
-    probabilities stands beside. Or bring those of your own model:
+    learn the confusion of the labels along with the classes, as confident learning estimates it (Northcutt, Jiang & Chuang
+    2021); cleanlab's own verdict on these probabilities stands beside. Or bring those of your own model:
 
         - label_noise: {probabilities: oof.parquet}             # a column `id` and one for each class
         - label_noise: {probabilities: [p_cat, p_dog, p_frog]}  # columns of the samples
@@ -94,7 +94,7 @@ class LabelNoise(Stage):
             return f"{error.reason}. {error.advice}"
         return None if classes.names else "no sample has a label"
 
-    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:  # noqa: ARG002 (no pixels here)
+    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Each label judged by models that saw neither it nor its copies."""
         from threadpoolctl import threadpool_limits
 

@@ -106,7 +106,8 @@ def test_own_probabilities_of_a_table_without_vectors(tmp_path: Path) -> None:
     truth = rng.integers(0, 2, 200)
     sure = np.clip(0.9 + 0.05 * rng.normal(size=200), 0.6, 0.99)
     labels = np.where(np.arange(200) < 10, 1 - truth, truth)
-    frame = pd.DataFrame({"key": [f"k{row:03d}" for row in range(200)], "label": np.array(["cat", "dog"])[labels], "p_cat": np.where(truth == 0, sure, 1 - sure)})
+    frame = pd.DataFrame({"key": [f"k{row:03d}" for row in range(200)], "label": np.array(["cat", "dog"])[labels]})
+    frame["p_cat"] = np.where(truth == 0, sure, 1 - sure)
     frame["p_dog"] = 1 - frame["p_cat"]
     frame.to_csv(tmp_path / "t.csv", index=False)
     text = "dataset: {path: t.csv, roles: {id: key}}\nstages:\n  - label_noise: {probabilities: [p_cat, p_dog]}\noutputs: {path: out, reports: []}\n"

@@ -18,15 +18,7 @@ from dqpipe_files.roles import Columns, infer
 
 from dqpipe.errors import DatasetError
 from dqpipe.model import Dataset, media_path, path_text
-
-
-def make(root: Path, *names: str) -> Path:
-    """Small files below a folder, each with its own name as content."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.fsencode(name))
-    return root
+from tests.faulty import small_files
 
 
 def column(dataset: Dataset, name: str) -> list[object]:
@@ -41,7 +33,7 @@ def folder(root: Path) -> Dataset:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    data = folder(make(tmp_path, "dog/2.png", "cat/1.jpg", "cat/sub/3.webp"))
+    data = folder(small_files(tmp_path, "dog/2.png", "cat/1.jpg", "cat/sub/3.webp"))
     assert column(data, "id") == ["cat/1.jpg", "cat/sub/3.webp", "dog/2.png"]
     assert column(data, "label") == ["cat", "cat", "dog"]
     assert data.samples.names == ["id", "media", "label"]
@@ -49,25 +41,25 @@ def test_class_folders(tmp_path: Path) -> None:
 
 
 def test_split_folders(tmp_path: Path) -> None:
-    data = folder(make(tmp_path, "Train/cat/1.png", "test/dog/2.png", "val/3.png", "4.png"))
+    data = folder(small_files(tmp_path, "Train/cat/1.png", "test/dog/2.png", "val/3.png", "4.png"))
     assert column(data, "id") == ["4.png", "Train/cat/1.png", "test/dog/2.png", "val/3.png"]
     assert column(data, "split") == [None, "Train", "test", "val"]
     assert column(data, "label") == [None, "cat", "dog", None]
 
 
 def test_a_split_is_one_only_if_every_folder_is(tmp_path: Path) -> None:
-    data = folder(make(tmp_path, "train/1.png", "bus/2.png"))
+    data = folder(small_files(tmp_path, "train/1.png", "bus/2.png"))
     assert column(data, "label") == ["bus", "train"]
     assert "split" not in data.samples
 
 
 def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
-    assert folder(make(tmp_path, "1.png", "2.png")).samples.names == ["id", "media"]
+    assert folder(small_files(tmp_path, "1.png", "2.png")).samples.names == ["id", "media"]
 
 
 def test_every_file_is_a_sample_but_papers_beside_the_classes_and_litter(tmp_path: Path) -> None:
-    make(tmp_path, "README", "LICENSE", "labels.csv", "stray.bin", "cat/1.png", "cat/notes.txt", "cat/text.png", "cat/README")
-    make(tmp_path, ".git/config", "cat/.hidden.png", "cat/Thumbs.db", "__MACOSX/cat/1.png", ".DS_Store")
+    small_files(tmp_path, "README", "LICENSE", "labels.csv", "stray.bin", "cat/1.png", "cat/notes.txt", "cat/text.png", "cat/README")
+    small_files(tmp_path, ".git/config", "cat/.hidden.png", "cat/Thumbs.db", "__MACOSX/cat/1.png", ".DS_Store")
     data = folder(tmp_path)
     assert column(data, "id") == ["cat/1.png", "cat/README", "cat/notes.txt", "cat/text.png", "stray.bin"]
     assert column(data, "label") == ["cat", "cat", "cat", "cat", None]
@@ -75,7 +67,7 @@ def test_every_file_is_a_sample_but_papers_beside_the_classes_and_litter(tmp_pat
 
 
 def test_layout_is_plain_json(tmp_path: Path) -> None:
-    layout = folder(make(tmp_path, "cat/1.png", "notes.md")).layout
+    layout = folder(small_files(tmp_path, "cat/1.png", "notes.md")).layout
     assert json.loads(json.dumps(layout)) == layout
 
 
@@ -86,7 +78,7 @@ HOSTILE += ["new\nline.png", "<script>.png", "日本 é.png", "%2e%2e.png", "bac
 def test_hostile_names_are_valid_text_and_still_open(tmp_path: Path) -> None:
     names = [f"cl<a>ss\udcff/{name}" for name in HOSTILE]
     try:
-        make(tmp_path, *names)
+        small_files(tmp_path, *names)
     except OSError:
         pytest.skip("this file system takes only names in UTF-8")
     data = folder(tmp_path)
@@ -106,7 +98,7 @@ def test_a_reference_cannot_spell_a_slash() -> None:
 
 
 def test_links_that_loop_end(tmp_path: Path) -> None:
-    root = make(tmp_path / "data", "cat/1.png", "dog/2.png")
+    root = small_files(tmp_path / "data", "cat/1.png", "dog/2.png")
     (root / "cat" / "again").symlink_to(root, target_is_directory=True)
     (root / "cat" / "up").symlink_to(tmp_path, target_is_directory=True)
     (root / "dog" / "self").symlink_to("self")
@@ -117,8 +109,8 @@ def test_links_that_loop_end(tmp_path: Path) -> None:
 
 
 def test_links_to_files_and_folders_elsewhere_are_followed_once(tmp_path: Path) -> None:
-    pool = make(tmp_path / "pool", "1.png", "deep/2.png")
-    root = make(tmp_path / "data", "dog/3.png")
+    pool = small_files(tmp_path / "pool", "1.png", "deep/2.png")
+    root = small_files(tmp_path / "data", "dog/3.png")
     (root / "cat").symlink_to(pool, target_is_directory=True)
     (root / "kitten").symlink_to(pool, target_is_directory=True)
     (root / "dog" / "link.png").symlink_to(pool / "1.png")
@@ -129,7 +121,7 @@ def test_links_to_files_and_folders_elsewhere_are_followed_once(tmp_path: Path) 
 
 
 def test_what_is_no_file_is_listed(tmp_path: Path) -> None:
-    make(tmp_path, "cat/1.png")
+    small_files(tmp_path, "cat/1.png")
     os.mkfifo(tmp_path / "cat" / "pipe.png")
     data = folder(tmp_path)
     assert column(data, "id") == ["cat/1.png"]
@@ -137,7 +129,7 @@ def test_what_is_no_file_is_listed(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    make(tmp_path, ".hidden", "README.md")
+    small_files(tmp_path, ".hidden", "README.md")
     (tmp_path / "cat").mkdir()
     with pytest.raises(DatasetError, match="has no images"):
         folder(tmp_path)
@@ -147,14 +139,14 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="there is no folder"):
         folder(tmp_path / "nothing")
     with pytest.raises(DatasetError, match="is not a folder"):
-        folder(make(tmp_path, "file") / "file")
+        folder(small_files(tmp_path, "file") / "file")
     with pytest.raises(DatasetError, match="no columns to give the roles label"):
-        ImageFolder().read(make(tmp_path, "cat/1.png"), {"label": "class"})
+        ImageFolder().read(small_files(tmp_path, "cat/1.png"), {"label": "class"})
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
 def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    make(tmp_path, "cat/1.png", "dog/2.png")
+    small_files(tmp_path, "cat/1.png", "dog/2.png")
     (tmp_path / "dog").chmod(0)
     try:
         with pytest.raises(DatasetError, match="dog cannot be read: Permission denied"):
@@ -270,7 +262,7 @@ def test_an_encoding_is_an_option(tmp_path: Path) -> None:
 
 
 def test_manifest_paths_are_ids_and_rows_tell_repeated_ones_apart(tmp_path: Path) -> None:
-    make(tmp_path, "img/a.png")
+    small_files(tmp_path, "img/a.png")
     data = Manifest().read(csv(tmp_path / "m.csv", "image,label\nimg/b.png,x\nimg/a.png,y\nimg/a.png,z\n,q\n"), {})
     assert column(data, "id") == ["img/a.png#1", "img/a.png#2", "img/b.png", "row-0000003"]
     assert column(data, "media") == ["img/a.png", "img/a.png", "img/b.png", None]
@@ -278,13 +270,13 @@ def test_manifest_paths_are_ids_and_rows_tell_repeated_ones_apart(tmp_path: Path
 
 
 def test_manifest_ids_are_unique_whatever_files_are_called(tmp_path: Path) -> None:
-    make(tmp_path, "a.png")
+    small_files(tmp_path, "a.png")
     data = Manifest().read(csv(tmp_path / "m.csv", "image\na.png\na.png\na.png#1\n"), {"media": "image"})
     assert column(data, "id") == ["a.png#0", "a.png#1", "a.png#1#2"]
 
 
 def test_manifest_of_another_folder(tmp_path: Path) -> None:
-    make(tmp_path, "photos/a.png")
+    small_files(tmp_path, "photos/a.png")
     path = csv(tmp_path / "m.csv", "pic\na.png\n")
     with pytest.raises(DatasetError, match="no column that looks like paths"):
         Manifest().read(path, {})
@@ -314,7 +306,7 @@ def test_dataframe_ids_follow_the_index() -> None:
 
 
 def test_dataframe_with_images(tmp_path: Path) -> None:
-    make(tmp_path, "a.png")
+    small_files(tmp_path, "a.png")
     data = DataFrame(root=str(tmp_path)).read(pd.DataFrame({"file": ["a.png"], "label": ["x"]}), {})
     assert (column(data, "id"), data.root, data.has_media) == (["a.png"], str(tmp_path), True)
 
@@ -333,7 +325,7 @@ def test_frames_that_cannot_be_a_dataset(frame: pd.DataFrame, reason: str) -> No
 
 
 def test_the_reader_that_suits(tmp_path: Path) -> None:
-    make(tmp_path, "a.png")
+    small_files(tmp_path, "a.png")
     sources = {
         "image_folder": tmp_path,
         "manifest": csv(tmp_path / "m.csv", "file,x\na.png,1\n"),

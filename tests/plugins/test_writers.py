@@ -26,17 +26,9 @@ from dqpipe_files.writers.table import Table as WriteTable
 
 from dqpipe.errors import OutputError
 from dqpipe.model import Dataset, Samples
+from tests.faulty import small_files
 
 HOSTILE = ["a b.png", 'q"uo\'te.png', "new\nline.png", "<script>.png", "日本.png", "back\\xe9.png", "=cmd|' '!A0.png"]
-
-
-def make(root: Path, *names: str) -> Path:
-    """Small files below a folder, each with its own name as content."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.fsencode(name))
-    return root
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -69,7 +61,7 @@ def image_folder(root: Path) -> Dataset:
 @pytest.mark.parametrize("files", ["copy", "hardlink"])
 def test_an_image_folder_comes_back(tmp_path: Path, files: Any) -> None:
     names = [*(f"train/c<l>ass/{name}" for name in HOSTILE), "train/c<l>ass/c\udce9.png", "test/dog/deep/1.png", "test/2.png", "3.png"]
-    data = image_folder(make(tmp_path / "raw", *names))
+    data = image_folder(small_files(tmp_path / "raw", *names))
     before = tree(tmp_path / "raw")
     WriteImageFolder().write(data, tmp_path / "out", files)
     assert image_folder(tmp_path / "out").samples.table.equals(data.samples.table)
@@ -78,7 +70,7 @@ def test_an_image_folder_comes_back(tmp_path: Path, files: Any) -> None:
 
 
 def test_relabelled_samples_move_to_their_class_and_take_no_name(tmp_path: Path) -> None:
-    data = image_folder(make(tmp_path / "raw", "cat/1.png", "cat/2.png", "cat/x/3.png", "dog/1.png", "dog/4.png", "stray.png"))
+    data = image_folder(small_files(tmp_path / "raw", "cat/1.png", "cat/2.png", "cat/x/3.png", "dog/1.png", "dog/4.png", "stray.png"))
     done = curated(data, {"cat/1.png": "dog", "cat/x/3.png": "dog", "dog/4.png": "bird", "stray.png": "cat"}, drop=("cat/2.png",))
     WriteImageFolder().write(done, tmp_path / "out", "copy")
     assert tree(tmp_path / "out") == {
@@ -92,14 +84,14 @@ def test_relabelled_samples_move_to_their_class_and_take_no_name(tmp_path: Path)
 
 
 def test_relabelled_samples_stay_in_their_split(tmp_path: Path) -> None:
-    data = image_folder(make(tmp_path / "raw", "train/cat/1.png", "test/cat/1.png", "test/dog/2.png", "val/3.png"))
+    data = image_folder(small_files(tmp_path / "raw", "train/cat/1.png", "test/cat/1.png", "test/dog/2.png", "val/3.png"))
     WriteImageFolder().write(curated(data, {"test/cat/1.png": "dog", "val/3.png": "dog"}), tmp_path / "out", "copy")
     assert sorted(tree(tmp_path / "out")) == ["test/dog/1.png", "test/dog/2.png", "train/cat/1.png", "val/dog/3.png"]
 
 
 def test_new_samples_lie_with_their_class(tmp_path: Path) -> None:
-    data = image_folder(make(tmp_path / "raw", "train/cat/1.png", "test/dog/2.png"))
-    media = str(make(tmp_path / "made", "0af3.png") / "0af3.png")
+    data = image_folder(small_files(tmp_path / "raw", "train/cat/1.png", "test/dog/2.png"))
+    media = str(small_files(tmp_path / "made", "0af3.png") / "0af3.png")
     new = {"id": "train/cat/1.aug0.png", "media": media, "label": "cat", "split": "train", "parent": "train/cat/1.png", "made_by": "{}"}
     for files in ("copy", "manifest"):
         WriteImageFolder().write(curated(data, new=(new,)), tmp_path / files, files)
@@ -108,7 +100,7 @@ def test_new_samples_lie_with_their_class(tmp_path: Path) -> None:
 
 
 def test_links_to_the_same_bytes_share_them(tmp_path: Path) -> None:
-    data = image_folder(make(tmp_path / "raw", "cat/1.png"))
+    data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
     WriteImageFolder().write(data, tmp_path / "linked", "hardlink")
     WriteImageFolder().write(data, tmp_path / "copied", "copy")
     source = (tmp_path / "raw/cat/1.png").stat().st_ino
@@ -119,14 +111,14 @@ def test_where_links_cannot_be_made_files_are_copied(tmp_path: Path, monkeypatch
     def refuse(*_: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    data = image_folder(make(tmp_path / "raw", "cat/1.png"))
+    data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
     monkeypatch.setattr(os, "link", refuse)
     WriteImageFolder().write(data, tmp_path / "out", "hardlink")
     assert tree(tmp_path / "out") == {"cat/1.png": b"cat/1.png"}
 
 
 def test_a_manifest_alone_points_to_the_source_and_can_be_read(tmp_path: Path) -> None:
-    data = image_folder(make(tmp_path / "raw", "cat/1.png", "dog/2.png"))
+    data = image_folder(small_files(tmp_path / "raw", "cat/1.png", "dog/2.png"))
     WriteImageFolder().write(curated(data, {"cat/1.png": "dog"}), tmp_path / "out", "manifest")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.parquet"]
     again = Manifest().read(tmp_path / "out/manifest.parquet", {})
@@ -136,8 +128,8 @@ def test_a_manifest_alone_points_to_the_source_and_can_be_read(tmp_path: Path) -
 
 
 def test_links_are_written_as_what_they_lead_to(tmp_path: Path) -> None:
-    pool = make(tmp_path / "pool", "1.png")
-    root = make(tmp_path / "raw", "cat/2.png")
+    pool = small_files(tmp_path / "pool", "1.png")
+    root = small_files(tmp_path / "raw", "cat/2.png")
     (root / "cat/link.png").symlink_to(pool / "1.png")
     (root / "cat/broken.png").symlink_to("nowhere.png")
     WriteImageFolder().write(image_folder(root), tmp_path / "out", "hardlink")
@@ -148,7 +140,7 @@ def test_links_are_written_as_what_they_lead_to(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", ["../../x", "a/b", "/etc", "", ".", "..", "nul\0", ".hidden", "50%", "Thumbs.db", "x" * 5000, "é" * 200, "\\x2e\\x2e\\x2fx"])
 def test_a_hostile_label_is_one_folder_inside(tmp_path: Path, label: str) -> None:
-    data = image_folder(make(tmp_path / "raw", "cat/1.png"))
+    data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
     WriteImageFolder().write(curated(data, {"cat/1.png": label}), tmp_path / "out", "copy")
     again = image_folder(tmp_path / "out")
     assert len(again) == 1
@@ -158,20 +150,20 @@ def test_a_hostile_label_is_one_folder_inside(tmp_path: Path, label: str) -> Non
 
 
 def test_labels_that_look_alike_as_folders_stay_apart(tmp_path: Path) -> None:
-    data = image_folder(make(tmp_path / "raw", "a%2Fb/1.png", "cat/1.png"))
+    data = image_folder(small_files(tmp_path / "raw", "a%2Fb/1.png", "cat/1.png"))
     WriteImageFolder().write(curated(data, {"cat/1.png": "a/b"}), tmp_path / "out", "copy")
     assert sorted(tree(tmp_path / "out")) == ["a%2Fb%/1.png", "a%2Fb/1.png"]
 
 
 def test_a_hostile_reference_stays_inside(tmp_path: Path) -> None:
-    make(tmp_path, "secret.png", "raw/cat/1.png")
+    small_files(tmp_path, "secret.png", "raw/cat/1.png")
     samples = Samples(pa.table({"id": ["a", "b"], "media": ["../secret.png", str(tmp_path / "raw/cat/1.png")], "label": ["x", None]}))
     WriteImageFolder().write(Dataset(samples, str(tmp_path / "raw"), "image_folder", {}), tmp_path / "deep/out", "copy")
     assert sorted(tree(tmp_path / "deep")) == ["out/1.png", "out/x/secret.png"]
 
 
 def test_the_space_is_checked_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = image_folder(make(tmp_path / "raw", "cat/1.png"))
+    data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
     with (tmp_path / "raw/cat/1.png").open("r+b") as file:
         file.truncate(50 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=40 * 2**20))
@@ -182,7 +174,7 @@ def test_the_space_is_checked_before_anything_is_written(tmp_path: Path, monkeyp
 
 
 def test_a_file_that_is_gone_is_named_before_anything_is_written(tmp_path: Path) -> None:
-    data = image_folder(make(tmp_path / "raw", "cat/1.png", "cat/2.png"))
+    data = image_folder(small_files(tmp_path / "raw", "cat/1.png", "cat/2.png"))
     (tmp_path / "raw/cat/2.png").unlink()
     with pytest.raises(OutputError, match=r"1 file\(s\) .* cannot be found any more: .*cat/2\.png"):
         WriteImageFolder().write(data, tmp_path / "out", "copy")
@@ -190,8 +182,8 @@ def test_a_file_that_is_gone_is_named_before_anything_is_written(tmp_path: Path)
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    data = image_folder(make(tmp_path / "raw", "cat/1.png"))
-    make(tmp_path, "file")
+    data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
+    small_files(tmp_path, "file")
     with pytest.raises(OutputError, match="file/out cannot be written: Not a directory"):
         WriteImageFolder().write(data, tmp_path / "file/out", "copy")
 
@@ -261,7 +253,7 @@ def test_a_table_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
 
 
 def manifest(tmp_path: Path) -> Dataset:
-    make(tmp_path, "raw/img/1.png", "raw/img/2.png", "other/1.png", "raw/=x.png")
+    small_files(tmp_path, "raw/img/1.png", "raw/img/2.png", "other/1.png", "raw/=x.png")
     rows = [f"img/2.png,cat,{n}" for n in (1, 2)] + ["img/1.png,dog,3", f"{tmp_path}/other/1.png,dog,4", "../other/1.png,cat,5", "=x.png,cat,6", ",cat,7"]
     (tmp_path / "raw/m.csv").write_text("\n".join(["image,label,n", *rows, ""]))
     return Manifest().read(tmp_path / "raw/m.csv", {})
@@ -283,7 +275,7 @@ def test_a_manifest_comes_back_with_its_images_beside_it(tmp_path: Path, files: 
 
 def test_a_manifest_relabelled_dropped_and_filled(tmp_path: Path) -> None:
     data = manifest(tmp_path)
-    media = str(make(tmp_path / "made", "x.png") / "x.png")
+    media = str(small_files(tmp_path / "made", "x.png") / "x.png")
     new = {"id": "img/1.aug0.png", "media": media, "label": "a/b", "n": 3, "parent": "img/1.png", "made_by": "{}"}
     done = curated(data, {"img/1.png": "cat"}, drop=tuple(i for i in data.samples.ids if i not in {"img/1.png", "=x.png"}), new=(new,))
     WriteManifest().write(done, tmp_path / "out", "copy")
@@ -299,7 +291,7 @@ def test_a_manifest_alone_names_the_source(tmp_path: Path) -> None:
 
 
 def test_a_manifest_whose_images_lie_in_a_folder_of_it_keeps_that(tmp_path: Path) -> None:
-    make(tmp_path, "raw/photos/1.png", "raw/2.png")
+    small_files(tmp_path, "raw/photos/1.png", "raw/2.png")
     (tmp_path / "raw/m.jsonl").write_text('{"pic": "1.png", "label": 1}\n{"pic": "../2.png", "label": 2}\n')
     reader, roles = Manifest(root="photos"), {"media": "pic"}
     WriteManifest().write(curated(reader.read(tmp_path / "raw/m.jsonl", roles)), tmp_path / "out", "copy")
@@ -308,7 +300,7 @@ def test_a_manifest_whose_images_lie_in_a_folder_of_it_keeps_that(tmp_path: Path
 
 
 def test_a_key_of_numbers_becomes_text_for_new_samples(tmp_path: Path) -> None:
-    make(tmp_path, "1.png", "made/x.png")
+    small_files(tmp_path, "1.png", "made/x.png")
     pq.write_table(pa.table({"id": [7], "file": ["1.png"]}), tmp_path / "manifest.parquet")
     data = Manifest().read(tmp_path / "manifest.parquet", {})
     new = {"id": "7.aug0.png", "media": str(tmp_path / "made/x.png"), "parent": "7"}
@@ -318,7 +310,7 @@ def test_a_key_of_numbers_becomes_text_for_new_samples(tmp_path: Path) -> None:
 
 
 def test_a_dataframe_becomes_parquet_in_its_own_columns(tmp_path: Path) -> None:
-    make(tmp_path, "raw/1.png", "raw/2.png")
+    small_files(tmp_path, "raw/1.png", "raw/2.png")
     frame = pd.DataFrame({"key": [2, 1], "file": ["1.png", "2.png"], "target": ["x", "y"], "content": [0.5, None]})
     data = DataFrame(root=str(tmp_path / "raw")).read(frame, {"id": "key"})
     WriteDataFrame().write(curated(data, {"2": "y"}), tmp_path / "out", "copy")
