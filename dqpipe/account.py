@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, measure, report
+from dqpipe import __version__, reading, report
 from dqpipe.errors import DatasetError
 from dqpipe.ledger import ledger
 from dqpipe.model import Decisions, Findings, Samples, label_text
@@ -80,7 +80,7 @@ def write(run: Run, folder: Path) -> None:
     media = _media(run, added)
     for one in run.config.reports:
         root, decoders = run.raw.dataset.root, run.plan.decoders
-        pixels = measure.rereader(media, root, decoders, run.survey.rereads, one.name) if media is not None else no_pixels
+        pixels = reading.rereader(media, root, decoders, run.survey.rereads, one.name) if media is not None else no_pixels
         one.write(run.record, folder, sections, pixels)
     _write_json(folder / "run.json", run.record["run"])
 

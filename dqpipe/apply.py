@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.errors import OutputError, StageError
-from dqpipe.measure import decode, one_thread, read_bytes
 from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, media_path, table_of
+from dqpipe.reading import decode, one_thread, read_bytes
 from dqpipe.stages import Augment, Decide, Decoder, Recipe
 from dqpipe.store import digest, digest_json
 

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dqpipe import account, plan, publish
+from dqpipe import account, plan, publish, reading
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -167,8 +167,8 @@ class Run:
         table = self.store.relation(key)
         if table is None:
             whole = evidence.samples
-            pixels = measuring.rereader(whole, evidence.dataset.root, self.plan.decoders, self.survey.rereads, planned.name)
-            with blamed(planned.name, "relate"), measuring.one_thread(RELATE_THREADS):
+            pixels = reading.rereader(whole, evidence.dataset.root, self.plan.decoders, self.survey.rereads, planned.name)
+            with blamed(planned.name, "relate"), reading.one_thread(RELATE_THREADS):
                 table = measuring.facts_table(stage.relate(samples, facts, pixels), gives, len(samples))
             self.store.write_relation(key, table)
         evidence.add_related(planned, rows, table)
@@ -207,7 +207,7 @@ class Run:
         tables = [self.figures.table]
         for planned in self.plan.doing("summarise"):
             _, samples, facts = evidence.view(planned)
-            with blamed(planned.name, "summarise"), measuring.one_thread(RELATE_THREADS):
+            with blamed(planned.name, "summarise"), reading.one_thread(RELATE_THREADS):
                 returned = planned.stage.summarise(samples, facts)
                 table = returned.table if isinstance(returned, Figures) else table_of(Figures.columns, returned)
             names = [f"{planned.name}.{name}" for name in table.column("figure").to_pylist()]

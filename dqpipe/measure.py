@@ -7,16 +7,11 @@ Workers get a job and a reference, write facts to the store and return counts: n
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import stat
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.errors import MediaError, SchemaError
-from dqpipe.media import Picture, Rendition
+from dqpipe.media import Rendition
 from dqpipe.model import Facts, Samples, fact_array, media_path
+from dqpipe.reading import decode, one_thread, read_bytes
 from dqpipe.stages import Decoder, Fact, Shard, Stage
-from dqpipe.store import Store, digest, digest_json, read_arrow, trusted, write_arrow
+from dqpipe.store import Store, digest, digest_json, read_arrow, write_arrow
 
 MICRO_BATCH = 32
-LARGEST_FILE = 1 << 30
-FOR_GOOD = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
-"""Read errors that trying again does not cure."""
 
 
 @dataclass(frozen=True)
@@ -311,92 +304,3 @@ def facts_table(returned: Any, gives: Iterable[Fact], count: int) -> pa.Table:  
         if array.null_count and not facts[name].nullable:
             raise SchemaError(f"fact {name} has {array.null_count} empty values and is not declared nullable")
     return pa.table(arrays)
-
-
-def read_bytes(path: str) -> bytes:
-    """The bytes of a file, tried three times where trying again may help. Raises OSError, MediaError if it is too large."""
-    name = os.fsencode(path)
-    if b"\0" in name:
-        raise MediaError("no file can have this name: it holds a NUL character")
-    for attempt in range(3):
-        try:
-            status = os.stat(name)  # noqa: PTH116
-            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise MediaError("not a regular file but a device, a pipe or a socket")
-            if status.st_size > LARGEST_FILE:
-                raise MediaError(f"the file has {status.st_size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
-            with open(name, "rb") as file:  # noqa: PTH123
-                return file.read()
-        except OSError as error:
-            if error.errno in FOR_GOOD or attempt == 2:  # noqa: PLR2004
-                raise
-            time.sleep(0.1 * 2**attempt)
-    raise AssertionError
-
-
-def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401
-    """The bytes decoded by the first decoder that knows their kind. Raises MediaError."""
-    if not data:
-        raise MediaError("the file is empty (0 bytes)")
-    fitting = [d for d in decoders if d.suits(data[:64])] or list(decoders[:1])
-    if not fitting:
-        raise MediaError("no installed decoder reads media")
-    return fitting[0].decode(data, rendition)
-
-
-def pixels_of(samples: Samples, root: str, decoders: Sequence[Decoder], ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
-    """Some named samples decoded again, in the order asked for. Raises MediaError, KeyError."""
-    where = dict(zip(samples.ids, samples["media"], strict=True))
-    return [decode(decoders, read_bytes(media_path(root, where[i])), rendition) for i in ids]
-
-
-def rereader(samples: Samples, root: str, decoders: Sequence[Decoder], counts: dict[str, int], name: str) -> Any:  # noqa: ANN401
-    """The `pixels` handed to `relate`: counts what it decodes again."""
-    read = partial(pixels_of, samples, root, decoders)
-
-    def pixels(ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
-        counts[name] = counts.get(name, 0) + len(ids)
-        return read(ids, rendition)
-
-    return pixels
-
-
-@contextmanager
-def one_thread(count: int = 1) -> Any:  # noqa: ANN401
-    """A fixed number of threads in numpy, OpenCV and torch: the same bits, and workers that do not crowd each other."""
-    import cv2
-    from threadpoolctl import threadpool_limits
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(count)
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else 0
-    if torch:
-        torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        cv2.setNumThreads(before)
-        if torch:
-            torch.set_num_threads(threads)
-
-
-def stat_contents(
-    dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, int, int, str]]
-) -> tuple[list[str | None], dict[str, os.stat_result]]:
-    """What is known of unchanged files, and the stat of every file that has one."""
-    contents: list[str | None] = []
-    stats: dict[str, os.stat_result] = {}
-    for reference in media:
-        if reference is None:
-            contents.append(None)
-            continue
-        path = media_path(dataset_root, reference)
-        try:
-            stats[path] = os.stat(os.fsencode(path))  # noqa: PTH116
-        except (OSError, ValueError):  # a NUL character
-            contents.append(None)
-            continue
-        contents.append(trusted(index.get(path), stats[path]))
-    return contents, stats

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe import measure as measuring
+from dqpipe import reading
 from dqpipe.errors import MediaError, StageError, blamed
 from dqpipe.evidence import Evidence, row_contents
 from dqpipe.model import Dataset, Samples, media_path
@@ -95,8 +96,8 @@ class Survey:
         order = sorted(range(len(ids)), key=lambda row: drawn(seed, ids[row]))
         chosen = sorted(self._readable(raw, order))
         subset = raw.samples.take(np.array(chosen, dtype=np.int64))
-        with blamed(planned.name, "fit"), measuring.one_thread(RELATE_THREADS):
-            learned = stage.fit(subset, measuring.rereader(subset, raw.dataset.root, self.decoders, self.rereads, planned.name))
+        with blamed(planned.name, "fit"), reading.one_thread(RELATE_THREADS):
+            learned = stage.fit(subset, reading.rereader(subset, raw.dataset.root, self.decoders, self.rereads, planned.name))
         if learned is not None:
             self.store.write_artifact(key, learned)
         return learned
@@ -108,7 +109,7 @@ class Survey:
         ids, chosen = raw.samples.ids, []
         for row in order:
             try:
-                measuring.pixels_of(raw.samples.take([row]), raw.dataset.root, self.decoders, [ids[row]], "picture")
+                reading.pixels_of(raw.samples.take([row]), raw.dataset.root, self.decoders, [ids[row]], "picture")
             except (MediaError, OSError, TypeError):
                 continue
             chosen.append(row)
@@ -123,7 +124,7 @@ class Survey:
             return list(row_contents(samples)), {}
         index = {} if self.run.rehash else self.store.index()
         media = samples["media"].tolist()
-        contents, stats = measuring.stat_contents(dataset.root, media, index)
+        contents, stats = reading.stat_contents(dataset.root, media, index)
         rows = row_contents(samples) if any(m is None for m in media) else contents
         known = zip(samples["content"], contents, media, rows, strict=True)
         return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
