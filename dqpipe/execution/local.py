@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from dqpipe.errors import ConfigError, StageError
 
 log = logging.getLogger(__name__)
+_POOL = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ def _submitted(function: Callable[[Any], Any], items: Mapping[int, Any], workers
 
 def worker_pool(count: int) -> Any:  # noqa: ANN401 (a concurrent.futures.Executor)
     """The worker processes of this process: the ones at hand, or new ones if there are none, others, or dead ones."""
+    with _POOL:  # threads of a flow ask at the same time
+        return _worker_pool(count)
+
+
+def _worker_pool(count: int) -> Any:  # noqa: ANN401
     from joblib.externals.loky import get_reusable_executor
 
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -83,7 +90,7 @@ def worker_pool(count: int) -> Any:  # noqa: ANN401 (a concurrent.futures.Execut
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         pool = get_reusable_executor(max_workers=count, timeout=60, env=threads)
-        pool.submit(int)  # it is with the first task that they start
+        pool.submit(int).result()  # it is with the first task that they start; queued, it would break a pool sent away
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
     return pool
