@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-PRIOR = 50.0
+PRIOR = 25.0
 """Samples' worth of belief, per class, that wrong labels spread evenly over the other classes."""
 PRIOR_SHARE = 0.05
 """The same in proportion to the size of an average class, while the first estimate is formed."""

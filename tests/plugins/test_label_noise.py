@@ -85,14 +85,15 @@ def test_sound_labels_are_not_doubted() -> None:
     assert len(Judged(planted(0, 0.0)[0], digits()[0]).claimed) <= 10
 
 
-def test_a_systematic_confusion_is_seen_as_one() -> None:
+@pytest.mark.parametrize("count", [10, 30])
+def test_a_systematic_confusion_is_seen_as_one(count: int) -> None:
     rng = np.random.default_rng(3)
     labels = digits()[1].copy()
-    sevens = rng.permutation(np.flatnonzero(labels == 7))[:30]
+    sevens = rng.permutation(np.flatnonzero(labels == 7))[:count]
     labels[sevens] = 4
     judged = Judged([f"digit_{label}" for label in labels], digits()[0])
-    assert judged.figure("confusion", "digit_4→digit_7")["value"] == pytest.approx(30, abs=6)
-    assert len(judged.claimed & set(sevens.tolist())) >= 24
+    assert len(judged.claimed & set(sevens.tolist())) >= 0.8 * count
+    assert judged.figure("confusion", "digit_4→digit_7")["value"] == pytest.approx(count, rel=0.25)
 
 
 def test_equal_runs_give_equal_bits() -> None:
@@ -171,9 +172,11 @@ NOISE = np.random.default_rng(9).normal(size=(60, 4))
     ],
 )
 def test_what_cannot_be_judged_is_not_claimed(labels: list[Any], vectors: np.ndarray) -> None:
-    judged = Judged(labels, vectors)
-    assert judged.claimed == set()
-    assert judged.figure("not_judged")["value"] == len(labels)
+    assert Judged(labels, vectors).claimed == set()
+
+
+def test_one_class_is_not_judged() -> None:
+    assert Judged(["a"] * 20, NOISE[:20]).figure("not_judged")["value"] == 20
 
 
 def test_a_sample_without_a_label_is_left_out_and_the_others_are_judged() -> None:
