@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HALF_SURE, STEEPNESS = 0.43, 10.0
-"""Displacement at which half of the pairs are copies, and how fast that share falls with its logarithm: a logistic fit on
+"""Displacement at which half of the pairs are copies, and how fast that share falls with its logarithm: a logistic curve set by eye on
 transformed copies and on neighbours of photographs, their tiles, and handwritten digits."""
 TRANSFORMS = (
     None,
