@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,7 +127,6 @@ def run(
 
     pipeline = _pipeline(config, without, limit, out)
     arguments: dict[str, Any] = {"shard_size": shard_size, "force": force, "rehash": rehash}
-    failed: GateError | None = None
     with _progress(pipeline.registry):
         if flow:
             from dqpipe.execution.prefect import run_flow
@@ -135,15 +134,9 @@ def run(
             ran = run_flow(pipeline, executor=executor_named(executor), **arguments)
         else:
             ran = Run(pipeline.config, pipeline.registry, executor_named(executor), **arguments)
-            try:
+            with suppress(GateError):  # the account is told first
                 ran.run()
-            except GateError as error:
-                failed = error
-    _tell(ran, as_json=as_json)
-    if failed or not all(gate["passed"] for gate in ran.gates):
-        raise failed or GateError("; ".join(gate["said"] for gate in ran.gates if not gate["passed"]))
-    if ran.failures:
-        raise typer.Exit(1)
+    _conclude(ran, as_json=as_json)
 
 
 @app.command()
@@ -160,17 +153,9 @@ def check(
 
     pipeline = _pipeline(config, without, limit, None)
     ran = Run(pipeline.config, pipeline.registry, executor_named(executor), writes=False)
-    failed: GateError | None = None
-    with _progress(pipeline.registry):
-        try:
-            ran.run()
-        except GateError as error:
-            failed = error
-    _tell(ran, as_json=as_json)
-    if failed:
-        raise failed
-    if ran.failures:
-        raise typer.Exit(1)
+    with _progress(pipeline.registry), suppress(GateError):  # the account is told first
+        ran.run()
+    _conclude(ran, as_json=as_json)
 
 
 @app.command()
@@ -250,6 +235,14 @@ def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: Pat
     if out is not None:
         config = replace(config, outputs=config.outputs.model_copy(update={"path": str(out.absolute())}))
     return Pipeline(config, registry)
+
+
+def _conclude(ran: Run, *, as_json: bool) -> None:
+    """Tell the account, then say by the exit code what was not fine. Raises GateError."""
+    _tell(ran, as_json=as_json)
+    ran.finish()
+    if ran.failures:
+        raise typer.Exit(1)
 
 
 def _tell(ran: Run, *, as_json: bool) -> None:

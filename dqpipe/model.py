@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SEVERITIES = ("info", "warning", "error")
 DECISIONS = ("keep", "drop", "relabel", "review")
-SCOPES = ("set", "class", "split", "group")
 TRAINING_SPLITS = frozenset({"train", "training"})
 
 _ARROW: dict[str, pa.DataType] = {

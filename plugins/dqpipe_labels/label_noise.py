@@ -22,9 +22,6 @@ from dqpipe_labels.probes import NoiseModel, kernel_features, learn, log_feature
 if TYPE_CHECKING:
     import pandas as pd
 
-THREADS = 2
-"""A fixed number, whatever the machine: sums in another order differ in the last bits."""
-
 
 @extension
 class LabelNoise(Stage):
@@ -96,8 +93,6 @@ class LabelNoise(Stage):
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Each label judged by models that saw neither it nor its copies."""
-        from threadpoolctl import threadpool_limits
-
         classes = classes_of(self.name, samples["label"])
         if self.vectors is None and self.probabilities is None:
             raise StageError(self.name, "relate", "there is nothing to judge labels by", "Set `vectors` or `probabilities`.")
@@ -105,13 +100,12 @@ class LabelNoise(Stage):
         rows, given, names = self.judged(classes, groups)
         if len(names) < 2:  # noqa: PLR2004 (one class cannot be confused)
             return verdict(len(samples), rows[:0], np.zeros((0, 0)), np.zeros((0, 0)), given[:0], ())
-        with threadpool_limits(THREADS):
-            models = self.models(samples, facts, classes, rows, given, groups[rows])
-            if not all(model.informed(given) for model in models):
-                return verdict(len(samples), rows[:0], np.zeros((0, 0)), np.zeros((0, 0)), given[:0], ())
-            probabilities = np.mean([model.probabilities for model in models], axis=0)
-            after = np.mean([posterior(model.probabilities, model.confusion, given) for model in models], axis=0)
-            return verdict(len(samples), rows, probabilities, after, given, names)
+        models = self.models(samples, facts, classes, rows, given, groups[rows])
+        if not all(model.informed(given) for model in models):
+            return verdict(len(samples), rows[:0], np.zeros((0, 0)), np.zeros((0, 0)), given[:0], ())
+        probabilities = np.mean([model.probabilities for model in models], axis=0)
+        after = np.mean([posterior(model.probabilities, model.confusion, given) for model in models], axis=0)
+        return verdict(len(samples), rows, probabilities, after, given, names)
 
     def judged(self, classes: Classes, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """The rows of classes with enough different things, their classes among these [k], and the names of these."""
