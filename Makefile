@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-install lint clean
+.PHONY: demo test test-install bench bench-quick lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "installing into .venv (a minute or two)"
@@ -22,8 +22,21 @@ test: .venv/installed
 test-install: .venv/installed
 	@$(BIN)/python -m pytest -q tests/install --full-install
 
+# dqpipe beside the tools people use today, in an environment that has theirs on top of ours (RESULTS.md; TOPICS="label_errors outliers").
+.venv-peers/installed: .venv/installed tests/benchmarks/peers.txt
+	@$(PYTHON) -m venv .venv-peers
+	@$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(' + repr(sysconfig.get_path('purelib')) + ')')" > "$$(.venv-peers/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dqpipe.pth"
+	@.venv-peers/bin/pip install -qq --disable-pip-version-check -r tests/benchmarks/peers.txt
+	@touch $@
+
+bench: .venv-peers/installed
+	@$(BIN)/python -m tests.benchmarks $(TOPICS)
+
+bench-quick: .venv-peers/installed
+	@$(BIN)/python -m tests.benchmarks --quick $(TOPICS)
+
 lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 clean:
-	rm -rf .venv out dist build
+	rm -rf .venv .venv-peers out dist build

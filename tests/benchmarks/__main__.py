@@ -1,0 +1,76 @@
+"""`python -m tests.benchmarks [--quick] [TOPIC …]`: runs dqpipe and its peers in turn, writes RESULTS.md.
+
+A topic is a module beside this one, with `TITLE` and `report(bench) -> Section`. A topic that is run replaces its section of
+RESULTS.md; the other sections stay. `--quick` takes smaller inputs and fewer runs, and writes nothing but what it prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.benchmarks.bench import Bench, Section, machine
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+TOPICS = ("image_facts", "hostile_files", "near_duplicates", "label_errors", "embeddings", "outliers", "selection", "whole_run")
+HEAD = """# What was measured
+
+Written by `make bench`; every section names its machine and day. A ratio is that of medians over alternating runs on the same inputs:
+above 1, dqpipe is faster (or better, where the row is about quality). Peak memory is that of the largest process. `make bench-quick` runs the same on smaller inputs.
+"""
+
+
+def main() -> None:
+    """Run the topics that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; all of them by default")
+    parser.add_argument("--quick", action="store_true", help="smaller inputs, fewer runs, RESULTS.md left as it is")
+    parser.add_argument("--peers", type=Path, default=Path(".venv-peers/bin/python"), help="Python of the peers' environment")
+    given = parser.parse_args()
+    unknown = sorted(set(given.topics) - set(TOPICS))
+    if unknown:
+        parser.error(f"no topic {unknown[0]!r}; there are {', '.join(TOPICS)}")
+    bench = Bench(quick=given.quick, peers=given.peers.absolute() if given.peers.exists() else None)
+    for topic in given.topics or TOPICS:
+        module = importlib.import_module(f"tests.benchmarks.{topic}")
+        print(f"── {module.TITLE}", file=sys.stderr, flush=True)
+        text = rendered(topic, module.TITLE, module.report(bench))
+        print(text, flush=True)
+        if not given.quick:
+            replace(topic, text)
+
+
+def rendered(topic: str, title: str, section: Section) -> str:
+    """A section of RESULTS.md."""
+    made = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {commit()}, {machine()}"
+    lines = [f"<!-- {topic} -->", f"## {title}", "", f"<sub>`python -m tests.benchmarks {topic}` · {made}</sub>", ""]
+    if section.rows:
+        lines += ["| work | dqpipe | peer | ratio | peak memory | limit |", "|---|---|---|---|---|---|"]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row.cells()) + " |" for row in section.rows]
+        lines.append("")
+    return "\n".join(lines) + (section.text.strip() + "\n" if section.text.strip() else "")
+
+
+def commit() -> str:
+    """The commit that was measured, with a plus where files had changed since."""
+    said = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
+    return said.stdout.strip() or "no commit"
+
+
+def replace(topic: str, text: str) -> None:
+    """Write one section into RESULTS.md, in the order of TOPICS."""
+    old = RESULTS.read_text() if RESULTS.exists() else ""
+    parts = re.split(r"^<!-- (\w+) -->\n", old, flags=re.MULTILINE)
+    sections = {name: f"<!-- {name} -->\n{body}" for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    sections[topic] = text
+    RESULTS.write_text(HEAD + "\n" + "\n".join(sections[name].rstrip() + "\n" for name in TOPICS if name in sections))
+
+
+if __name__ == "__main__":
+    main()
