@@ -7,7 +7,7 @@ RESULTS.md; the other sections stay. `--quick` takes smaller inputs and fewer ru
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import importlib
 import re
 import subprocess
@@ -22,7 +22,8 @@ TOPICS = ("image_facts", "hostile_files", "near_duplicates", "label_errors", "em
 HEAD = """# What was measured
 
 Written by `make bench`; every section names its machine and day. A ratio is that of medians over alternating runs on the same inputs:
-above 1, dqpipe is faster (or better, where the row is about quality). Peak memory is that of the largest process. `make bench-quick` runs the same on smaller inputs.
+above 1, dqpipe is faster (or better, where the row is about quality). Peak memory is that of the largest process.
+`make bench-quick` runs the same on smaller inputs.
 """
 
 
@@ -48,7 +49,7 @@ def main() -> None:
 
 def rendered(topic: str, title: str, section: Section) -> str:
     """A section of RESULTS.md."""
-    made = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {commit()}, {machine()}"
+    made = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {commit()}, {machine()}"
     lines = [f"<!-- {topic} -->", f"## {title}", "", f"<sub>`python -m tests.benchmarks {topic}` · {made}</sub>", ""]
     if section.rows:
         lines += ["| work | dqpipe | peer | ratio | peak memory | limit |", "|---|---|---|---|---|---|"]
