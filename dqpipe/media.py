@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 Rendition = Literal["header", "picture", "full"]
-SHORTER_SIDE = 256
-"""`picture` is decoded at the largest JPEG DCT reduction (1, 2, 4, 8) that keeps the shorter side at least this long."""
+SHORTER_SIDE = 240
+"""`picture` is decoded at the largest JPEG DCT reduction (1, 2, 4, 8) that keeps the shorter side at least this long: 640 by 480 by half."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Header:
     orientation: int = 1
     frames: int = 1
     size: int = 0
+    quality: int | None = None
+    """Of a JPEG, 1 to 100 on the scale of the usual encoders, by the steps to which it rounds light."""
 
     @property
     def grey(self) -> bool:

@@ -3,9 +3,9 @@
     bytes ──first bytes──▶ format ──header──▶ size below the limit? ──▶ Header
                                                      └──pixels, turned, on white──▶ Picture
 
-Pillow decodes every format. Its JPEG pixels are those of OpenCV to the bit, at every DCT scale. OpenCV is faster (one core:
-640 by 480 0.84 against 1.0 ms, 2560 by 1920 as `picture` 3.6 against 4.1 ms, 32 by 32 13 against 60 µs), but returns grey
-rows for a damaged file, and lets libjpeg write to the process's stderr.
+Pillow decodes every format, and says what is wrong with a file. The usual sound JPEG goes by way of jpeg.py, in half of the
+time and to the same pixels. OpenCV is not asked: it returns grey rows for a damaged file, and lets libjpeg write to the
+process's stderr.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import importlib
 import logging
 import threading
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ import numpy as np
 from dqpipe.errors import MediaError
 from dqpipe.media import SHORTER_SIDE, Header, Picture
 from dqpipe.stages import Decoder, extension, option
-from dqpipe_images.damage import check_chunks, check_strips, libtiff_complaints, reason, strict
+from dqpipe_images import jpeg
+from dqpipe_images.damage import check_chunks, check_scans, check_strips, essential, libtiff_complaints, pages, reason, strict
 from dqpipe_images.signatures import HEAD, explain, image_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL.ImageFile import ImageFile
 
@@ -61,6 +63,7 @@ EXTENDED_HEADER = 30  # bytes of a WebP file up to the end of its canvas size
 ORIENTED = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")  # without one of these a PNG is not turned
 OPAQUE = (255, 255)  # the smallest and the largest alpha
 RANGES = (255, 4095, 65535)  # the largest values of 8, 12 and 16 bits
+BAND = 4_000_000  # pixels that are converted at once
 
 _SILENCE = threading.Lock()
 _TIFF_LOG = logging.getLogger("PIL.TiffImagePlugin")
@@ -71,8 +74,8 @@ class ImageDecoder(Decoder):
     """Decode JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000 and PNM images, turned as EXIF says, alpha blended on white."""
 
     name = "image"
-    version = 1
-    libraries = ("pillow",)
+    version = 2
+    libraries = ("pillow", "simplejpeg")
 
     max_pixels: int = option(178_000_000, "refuse a file that claims more pixels than this, before decoding it", at="measure", ge=1)
 
@@ -90,15 +93,50 @@ class ImageDecoder(Decoder):
         except MediaError:
             raise
         except Exception as error:  # noqa: BLE001 (on damaged files Pillow raises whatever its parsers stumble over)
-            raise MediaError(reason(error, kind, data)) from None
+            refused = error
+        if kind == "PNG":
+            with suppress(Exception):
+                return self._without_extras(data, rendition)
+        raise MediaError(reason(refused, kind, data))
+
+    def _without_extras(self, data: bytes, rendition: Rendition) -> Header | Picture:
+        """A PNG by what makes its pixels: Pillow refuses it for a fault in what stands beside them, as no viewer does."""
+        found = self._decode("PNG", essential(data), rendition)
+        if isinstance(found, Header):
+            return replace(found, size=len(data))
+        return replace(found, header=replace(found.header, size=len(data)))
+
+    def _jpeg(self, data: bytes, rendition: Rendition) -> Header | Picture | None:
+        """The usual sound JPEG; None for one that Pillow has to look at."""
+        seen = jpeg.glance(data)
+        if seen is None:
+            return None
+        self._refuse_bomb((seen.width, seen.height))
+        check_scans(data, seen.width * seen.height)
+        turn = 1
+        if seen.tagged:
+            with _quiet():
+                turn = _orientation("JPEG", _open("JPEG", data), data)
+        width, height = (seen.height, seen.width) if turn in QUARTER_TURNS else (seen.width, seen.height)
+        header = Header("JPEG", width, height, seen.mode, turn, size=len(data), quality=seen.quality)
+        if rendition == "header":
+            return header
+        reduction = _reduction(header) if rendition == "picture" else 1
+        pixels = jpeg.pixels(data, seen, reduction)
+        return None if pixels is None else Picture(header, _turned(pixels, turn), reduction)
 
     def _decode(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture:
+        usual = self._jpeg(data, rendition) if kind == "JPEG" else None
+        if usual is not None:
+            return usual
         self._refuse_bomb(_canvas(kind, data))
         if kind == "PNG":
             check_chunks(data)
         with _quiet():
             image = _open(kind, strict(data) if kind == "JPEG" else data)
             self._refuse_bomb(image.size)
+            if kind == "JPEG":
+                check_scans(data, image.width * image.height)
             header = _header(kind, image, data)
         if rendition == "header":
             return header
@@ -152,8 +190,9 @@ def _header(kind: str, image: ImageFile, data: bytes) -> Header:
     width, height = image.size
     if orientation in QUARTER_TURNS and kind != "TIFF":  # Pillow gives the size of a TIFF turned already
         width, height = height, width
-    frames = int(getattr(image, "n_frames", 1))
-    return Header(kind, width, height, image.mode, orientation, frames, len(data))
+    frames = pages(data) if kind == "TIFF" else int(getattr(image, "n_frames", 1))
+    light = getattr(image, "quantization", {}).get(0) if kind == "JPEG" else None
+    return Header(kind, width, height, image.mode, orientation, frames, len(data), jpeg.quality(sum(light)) if light else None)
 
 
 def _orientation(kind: str, image: ImageFile, data: bytes) -> int:
@@ -183,6 +222,16 @@ def _reduction(header: Header) -> int:
 # ── pixels ───────────────────────────────────────────────────────────────────────────────────────
 
 
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """uint8 [h, w, 3], read-only: stages share it."""
+    from PIL import Image
+
+    if orientation in TURNS:
+        return _pixels(Image.fromarray(pixels), orientation)[0]
+    pixels.flags.writeable = False
+    return pixels
+
+
 def _pixels(image: Any, orientation: int) -> tuple[np.ndarray, np.ndarray | None]:  # noqa: ANN401 (PIL's Image)
     """uint8 [h, w, 3], and the values as stored where these have lost some of them; both read-only, stages share them."""
     from PIL import Image
@@ -194,15 +243,36 @@ def _pixels(image: Any, orientation: int) -> tuple[np.ndarray, np.ndarray | None
         native = np.asarray(image)
         image = Image.fromarray(_eight_bits(native))
     elif image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         if image.getextrema()[3] != OPAQUE:
-            native = np.asarray(image)
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            native = _in_bands(image, lambda part: part, 4)
+    pixels = _in_bands(image, _on_white if native is not None and image.mode == "RGBA" else _as_rgb, 3)
     for array in (pixels, native):
         if array is not None:
             array.flags.writeable = False
     return pixels, native
+
+
+def _as_rgb(image: Any) -> Any:  # noqa: ANN401 (PIL's Image, here and below)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image: Any) -> Any:  # noqa: ANN401
+    from PIL import Image
+
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _in_bands(image: Any, make: Callable[[Any], Any], channels: int) -> np.ndarray:  # noqa: ANN401
+    """uint8 [h, w, channels] of what is made of an image, a band of rows at a time: nothing but the result is ever as large."""
+    rows = max(1, BAND // image.width)
+    if rows >= image.height:
+        return np.asarray(make(image))
+    made = np.empty((image.height, image.width, channels), np.uint8)
+    for top in range(0, image.height, rows):
+        below = min(top + rows, image.height)
+        made[top:below] = np.asarray(make(image.crop((0, top, image.width, below))))
+    return made
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:

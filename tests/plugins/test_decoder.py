@@ -64,8 +64,8 @@ def test_orientation_data_that_make_no_sense_turn_nothing() -> None:
     assert picture.pixels.shape == (60, 100, 3)
 
 
-@pytest.mark.parametrize(("side", "reduction"), [(255, 1), (511, 1), (512, 2), (1023, 2), (1024, 4), (2048, 8), (5000, 8)])
-def test_a_jpeg_picture_keeps_its_shorter_side_at_256_or_more(side: int, reduction: int) -> None:
+@pytest.mark.parametrize(("side", "reduction"), [(239, 1), (479, 1), (480, 2), (959, 2), (960, 4), (1920, 8), (5000, 8)])
+def test_a_jpeg_picture_keeps_its_shorter_side_at_240_or_more(side: int, reduction: int) -> None:
     data = encoded(Image.new("RGB", (side + 300, side)), "JPEG")
     picture, full = DECODER.decode(data, "picture"), DECODER.decode(data, "full")
     assert (picture.reduction, full.reduction) == (reduction, 1)
@@ -96,6 +96,36 @@ def test_every_kind_of_sound_jpeg_is_read(options: dict[str, object]) -> None:
     plain = np.asarray(Image.open(io.BytesIO(data)))
     assert np.array_equal(DECODER.decode(data, "full").pixels, plain)
     assert np.array_equal(DECODER.decode(data + b"trailing bytes", "full").pixels, plain)
+
+
+@pytest.mark.parametrize("side", [960, 500, 481, 17])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"restart_marker_blocks": 5}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpeg_pixels_are_those_of_pillow_at_every_scale(side: int, options: dict[str, object], mode: str) -> None:
+    import cv2
+
+    noise = np.random.default_rng(side).integers(0, 256, (side, side + 3, 3), np.uint8)
+    data = encoded(Image.fromarray(cv2.GaussianBlur(noise, (5, 5), 0)).convert(mode), "JPEG", quality=70, **options)
+    picture, plain = DECODER.decode(data, "picture"), Image.open(io.BytesIO(data))
+    plain.draft(None, (plain.width // picture.reduction, plain.height // picture.reduction))
+    assert (picture.reduction, picture.header.mode) == ({960: 4, 500: 2, 481: 2, 17: 1}[side], mode)
+    assert np.array_equal(picture.pixels, np.asarray(plain.convert("RGB")))
+
+
+@pytest.mark.parametrize("quality", [1, 10, 35, 50, 75, 92, 100])
+def test_a_jpeg_tells_the_quality_it_was_saved_at(quality: int) -> None:
+    for mode in ("RGB", "L"):
+        header = DECODER.decode(encoded(Image.fromarray(quarters()).convert(mode), "JPEG", quality=quality), "header")
+        assert header.quality == quality
+
+
+def test_every_sound_part_of_a_damaged_jpeg_is_no_picture() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG")
+    for kept in range(4, len(data) - 2, 131):
+        for ending in (b"", b"\xff\xd9"):
+            with pytest.raises(MediaError):
+                DECODER.decode(data[:kept] + ending, "picture")
 
 
 def test_a_jpeg_that_lacks_nothing_but_its_end_marker_is_read() -> None:
@@ -161,7 +191,7 @@ def test_of_an_animation_the_first_frame_is_seen_and_the_frames_are_counted(name
 
 def test_the_header_says_what_the_file_says() -> None:
     data = encoded(Image.new("L", (30, 20)), "JPEG")
-    assert DECODER.decode(data, "header") == Header("JPEG", 30, 20, "L", 1, 1, len(data))
+    assert DECODER.decode(data, "header") == Header("JPEG", 30, 20, "L", 1, 1, len(data), 75)
 
 
 def test_pixels_are_shared_and_thus_read_only() -> None:
