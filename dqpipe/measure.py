@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +25,11 @@ from dqpipe.model import Facts, Samples, fact_array, media_path
 from dqpipe.reading import decode, one_thread, read_bytes
 from dqpipe.stages import Decoder, Fact, Shard, Stage
 from dqpipe.store import Store, digest, digest_json, read_arrow, write_arrow
+from dqpipe.trial import Trial
 
 MICRO_BATCH = 32
+MOST_HELD = 1 << 28
+"""Bytes of pixels that are held at once; one picture may have more."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +134,23 @@ def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
     job, ref = item
     samples = Samples(read_arrow(Path(ref.path)).slice(ref.start, ref.stop - ref.start))
     work = _Work(job, ref)
-    with one_thread():
+    begun = job.store.run_folder(job.run) / f"begun-{job.snapshot.rpartition(' ')[2]}-{ref.number}"
+    with one_thread(), _first_tried(job.decoders, careful=begun.exists()) as work.tried:
+        begun.touch()  # still there if this process dies
         for start in range(0, len(samples), MICRO_BATCH):
             work.batch(samples.take(np.arange(start, min(start + MICRO_BATCH, len(samples)))))
+    begun.unlink(missing_ok=True)
     return work.finish(len(samples))
+
+
+@contextmanager
+def _first_tried(decoders: Sequence[Decoder], *, careful: bool) -> Iterator[Trial | None]:
+    """Where an earlier attempt at this shard died: a trial for every file that is to be decoded."""
+    if careful:
+        with Trial(decoders) as trial:
+            yield trial
+    else:
+        yield None
 
 
 class _Work:
@@ -153,6 +170,7 @@ class _Work:
         """Per task the keys that are new in this shard, each with the ids that share it: it is measured once for all of them."""
         self.judged = job.store.known(job.media_key, job.snapshot)
         self.unreadable = unreadable(job)
+        self.tried: Trial | None = None
 
     def batch(self, samples: Samples) -> None:
         """Read, hash, decode and measure some samples, once each."""
@@ -177,8 +195,16 @@ class _Work:
                     self.failed[task.name, key] = str(broken)
                 else:
                     waiting[task.name].append((number, key))
+            if sum(_held(ready) for ready in media.values()) > MOST_HELD:
+                self._run_all(samples, waiting, media)
+        self._run_all(samples, waiting, media)
+
+    def _run_all(self, samples: Samples, waiting: Mapping[str, list[tuple[int, str]]], media: dict[int, dict[str, Any]]) -> None:
+        """Every task on what waits for it; the pictures are let go of."""
         for task in self.job.tasks:
             self._run(task, samples, waiting[task.name], media)
+            waiting[task.name].clear()
+        media.clear()
 
     def _content(self, row: Mapping[str, Any]) -> tuple[str | None, bytes | None, str | None]:
         """A sample's content, its bytes if they are wanted, and why there is neither.
@@ -218,6 +244,8 @@ class _Work:
         """The renditions of one file, or None if it cannot be decoded; a rendition that fails alone is its MediaError."""
         began = time.perf_counter()
         try:
+            if self.tried is not None and data:
+                self.tried.decode(data)
             picture = decode(self.job.decoders, data, "picture")
             self.media.setdefault(content, None)
         except MediaError as error:
@@ -277,6 +305,12 @@ class _Work:
         measured = {task.name: len(self.rows[task.name].keys) for task in self.job.tasks}
         failures = tuple((sample, name, why) for (name, key), why in self.failed.items() for sample in self.asking[name][key])
         return Measured(self.ref.number, count, self.decoded, measured, self.seconds, failures, str(path))
+
+
+def _held(ready: Mapping[str, Any]) -> int:
+    """Bytes of the pixels of one file's renditions."""
+    pictures = {id(one): one for one in ready.values() if hasattr(one, "pixels")}.values()
+    return sum(one.pixels.nbytes + (0 if one.native is None else one.native.nbytes) for one in pictures)
 
 
 def unreadable(job: Job) -> frozenset[str]:

@@ -34,15 +34,27 @@ def read_bytes(path: str) -> bytes:
             status = os.stat(name)  # noqa: PTH116
             if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
                 raise MediaError("not a regular file but a device, a pipe or a socket")
-            if status.st_size > LARGEST_FILE:
-                raise MediaError(f"the file has {status.st_size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
-            with open(name, "rb") as file:  # noqa: PTH123
-                return file.read()
+            _refuse_large(status.st_size)
+            with open(name, "rb", opener=_without_waiting) as file:
+                data = file.read(status.st_size + 1)
+                if len(data) > status.st_size:  # it grows, or is one of /proc, which have no size and sometimes no end
+                    data += file.read(LARGEST_FILE + 1 - len(data))
+            _refuse_large(len(data))
+            return data  # noqa: TRY300 (one way out)
         except OSError as error:
             if error.errno in FOR_GOOD or attempt == 2:  # noqa: PLR2004
                 raise
             time.sleep(0.1 * 2**attempt)
     raise AssertionError
+
+
+def _refuse_large(size: int) -> None:
+    if size > LARGEST_FILE:
+        raise MediaError(f"the file has {size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
+
+
+def _without_waiting(name: Any, flags: int) -> int:  # noqa: ANN401 (a name in bytes, whatever typeshed says)
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401
@@ -52,7 +64,12 @@ def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> An
     fitting = [d for d in decoders if d.suits(data[:64])] or list(decoders[:1])
     if not fitting:
         raise MediaError("no installed decoder reads media")
-    return fitting[0].decode(data, rendition)
+    try:
+        return fitting[0].decode(data, rendition)
+    except MediaError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a decoder meets whatever there is; one file is no reason to end a run)
+        raise MediaError(f"the decoder {fitting[0].name} failed with {type(error).__name__}: {error}"[:500]) from None
 
 
 def pixels_of(samples: Samples, root: str, decoders: Sequence[Decoder], ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:

@@ -32,7 +32,8 @@ class Serial:
 class Processes:
     """Worker processes (loky: no `if __name__ == "__main__"` needed); 0 is one for each core.
 
-    What a worker that dies leaves undone is tried once more, in new workers, half as many: memory is what they die of.
+    What a worker that dies leaves undone is tried again in new workers, half as many: memory is what they die of. Twice in
+    a row without anything being finished is the end.
     """
 
     workers: int = 0
@@ -43,18 +44,19 @@ class Processes:
         if count <= 1:
             yield from Serial().map(function, items, names)
             return
-        left = dict(enumerate(items))
-        for workers in (count, max(1, count // 2)):
+        left, idle = dict(enumerate(items)), 0
+        while left:
+            idle += 1
             try:
-                for number, result in _submitted(function, left, workers):
+                for number, result in _submitted(function, left, count):
                     del left[number]
+                    idle = 0
                     yield result
             except BrokenExecutor as error:
-                lost = error
-                log.warning("a worker process died; what it was doing is tried once more, in new ones")
-            else:
-                return
-        raise died(names[min(left)]) from lost
+                log.warning("a worker process died; what it was doing is tried again, in new ones")
+                if idle == 2:  # noqa: PLR2004
+                    raise died(names[min(left)]) from error
+                count = max(1, count // 2)
 
 
 def _submitted(function: Callable[[Any], Any], items: Mapping[int, Any], workers: int) -> Iterator[tuple[int, Any]]:
@@ -100,7 +102,7 @@ def died(name: str) -> StageError:
     """The error of work whose worker process died under it."""
     reason = "a worker process died: it was killed, by the system where memory ran out"
     advice = "what was measured is kept; try fewer workers (--executor processes:1) or smaller shards"
-    return StageError(name.split(" ", maxsplit=1)[0], "a worker process", reason, advice)
+    return StageError(name.split(" ", maxsplit=1)[0], f"a worker process ({name})", reason, advice)
 
 
 def cores() -> int:

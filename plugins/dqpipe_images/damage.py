@@ -1,6 +1,7 @@
 """What Pillow lets pass and what it says in its own words: checks of a file's wholeness, and reasons for a person.
 
-JPEG: missing entropy-coded data · PNG: checksums · TIFF: strips beyond the end, and libtiff's complaints
+JPEG: missing entropy-coded data, scans without end · PNG: checksums, faults beside the pixels · TIFF: strips beyond the end,
+the number of pages, and libtiff's complaints
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MARKER, END_OF_IMAGE, START_OF_SCAN, SEQUENTIAL = 0xFF, b"\xff\xd9", 0xDA, (0xC0, 0xC1)
 PADDING = bytes(16)  # libjpeg looks a few bytes ahead
+SHORTEST_SCAN, MOST_SCANS = 10, 3_600_000_000  # bytes; and scans times pixels: the largest picture in 20 scans, some 10 s of work
+PNG_ESSENTIAL = frozenset({b"tRNS", b"eXIf"})  # chunks besides the critical ones that change what is seen
+PNG_HEADER, PNG_METHODS = slice(8, 16), slice(26, 29)
 CUT_SHORT = ("truncated", "not enough", "end of file", "eof ", "unexpected end", "incomplete", "read beyond", "buffer overrun")
 STRIPS = ((273, 279), (324, 325))  # the tags of a TIFF with the offsets and byte counts of its strips, or tiles
 COMPLAINT = re.compile(rb"^\w[\w.]*: .*\n(?:  .*\n)*", re.MULTILINE)  # as libtiff's own error handler writes
@@ -46,6 +50,19 @@ def strict(data: bytes) -> bytes:
     return data
 
 
+def check_scans(data: bytes, pixels: int) -> None:
+    """Raise MediaError if a JPEG repeats its scans until decoding takes minutes: each is a pass over all pixels."""
+    if len(data) // SHORTEST_SCAN * pixels > MOST_SCANS and not _one_scan(data):
+        scans = data.count(bytes([MARKER, START_OF_SCAN]))
+        if scans * pixels > MOST_SCANS:
+            raise MediaError(f"has {scans:,} scans of {pixels / 1e6:.1f} million pixels: decoding it would take minutes")
+
+
+def _one_scan(data: bytes) -> bool:
+    """Whether the first scan of a JPEG is all of it: libjpeg then looks no further."""
+    return strict(data) is not data
+
+
 def check_chunks(data: bytes) -> None:
     """Raise MediaError if a PNG ends before its last chunk, or a critical chunk does not match its checksum."""
     position, name = 8, b""
@@ -62,6 +79,41 @@ def check_chunks(data: bytes) -> None:
         if critical and zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise MediaError(f"damaged PNG: the checksum of its {name.decode()} chunk is wrong")
         position = end + 4
+    if data[PNG_HEADER] != b"\0\0\0\rIHDR" or data[26] or data[27] or data[28] > 1:
+        raise MediaError("damaged PNG: it asks for a compression, filter or interlacing that there is none of")
+
+
+def essential(data: bytes) -> bytes:
+    """A PNG whose chunks were checked, without what does not change its pixels: no fault there keeps them from being seen."""
+    position, kept = 8, [data[:8]]
+    while position < len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if not name[0] & 0x20 or (length and name in PNG_ESSENTIAL):
+            kept.append(data[position:end])
+        if name == b"IEND":
+            break
+        position = end
+    return b"".join(kept)
+
+
+def pages(data: bytes) -> int:
+    """The number of directories of a TIFF: up to one that is no longer in the file, or that was counted."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in {b"+\0", b"\0+"}
+    count, size, number = (8, 20, "Q") if big else (2, 12, "I")
+    counted, place = set[int](), _number(data, 8 if big else 4, order + number)
+    while place and place not in counted:
+        entries = _number(data, place, order + ("Q" if big else "H"))
+        if entries is None:
+            break
+        counted.add(place)
+        place = _number(data, place + count + size * entries, order + number)
+    return max(1, len(counted))
+
+
+def _number(data: bytes, place: int, form: str) -> int | None:
+    return struct.unpack_from(form, data, place)[0] if place + struct.calcsize(form) <= len(data) else None
 
 
 def check_strips(image: Any, data: bytes) -> None:  # noqa: ANN401 (PIL's TiffImageFile)
@@ -106,6 +158,8 @@ def reason(error: Exception, kind: str, data: bytes) -> str:
     """What a person is told about an error of Pillow."""
     if isinstance(error, MemoryError):
         return f"this {kind} needs more memory than there is"
+    if data.startswith(b"MM\0+"):
+        return "a BigTIFF with its highest bytes first, which Pillow cannot read: write it anew, or as a plain TIFF"
     text = " ".join(str(error).split())
     cut_short = any(word in text.lower() for word in CUT_SHORT)
     missing_end = kind == "JPEG" and data.rfind(END_OF_IMAGE) < data.rfind(bytes([MARKER, START_OF_SCAN]))
