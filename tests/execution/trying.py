@@ -1,4 +1,4 @@
-"""A plugin for executors: stages that are slow, that fail to read, and that take their worker down."""
+"""A plugin for executors: stages that are slow, that fail to read, and that take their worker down; a decoder that does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dqpipe.hookspecs import hookimpl
-from dqpipe.stages import Extension, Fact, Shard, Stage, extension, option
+from dqpipe.media import Rendition
+from dqpipe.stages import Decoder, Extension, Fact, Shard, Stage, extension, option
 
 
 @extension
@@ -45,9 +46,25 @@ class Deadly(Stage):
         return {"alive": [True] * len(shard)}
 
 
+@extension
+class Fragile(Decoder):
+    """A library with a fault: some bytes kill the process, others raise what nobody expects."""
+
+    name = "fragile"
+
+    def suits(self, head: bytes) -> bool:
+        return head.startswith(b"FRAGILE")
+
+    def decode(self, data: bytes, rendition: Rendition) -> Any:
+        if b"kill" in data:
+            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGSEGV)
+        raise LookupError("no table of that number")
+
+
 @hookimpl
 def dqpipe_register() -> Iterable[type[Extension]]:
-    return [Slow, Deadly]
+    return [Slow, Deadly, Fragile]
 
 
 def unsteady(item: tuple[str, int]) -> int:
