@@ -1,6 +1,6 @@
-"""Embedders made of neural networks with local weights: any torch module, timm's and torchvision's models.
+"""Embedders made of neural networks with local weights: any torch module, models of timm, torchvision and open_clip.
 
-    picture ─▶ shorter side to size / crop, centre cut ─▶ (value − mean) / std ─▶ module ─▶ [d]
+    picture ─▶ resized as the network was trained (`fit`), centre cut ─▶ (value − mean) / std ─▶ module ─▶ [d]
 
 Nothing is downloaded: weights are a file of tensors (`torch.load` with `weights_only=True`, or safetensors).
 """
@@ -24,37 +24,64 @@ from dqpipe.stages import Embedder, extension, option
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
     from dqpipe.media import Picture, Rendition
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LONG = 8  # times the shorter side: what lies beyond is cut before a picture is resized
 GPU_BATCH = 64  # pictures, the last batch padded to as many
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts put the weights into
+TIMM_FITS = {"squash": "squash", "border": "longest"}
 HEADS = ("head", "heads", "fc", "classifier")  # where torchvision's models keep their classifier
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network wants its pictures: side in pixels, share of the shorter side kept, mean and deviation of 0 … 1."""
+    """How a network wants its pictures: side in pixels, share of it that is kept, mean and deviation of 0 … 1.
+
+    `fit`: the `shortest` side is brought to size / crop and the centre cut, the `longest` is and the rest is filled (with grey
+    levels `fill`), or both are (`squash`). The pixels are those of timm's, torchvision's and open_clip's own transforms.
+    """
 
     size: int = 224
     crop: float = 1.0
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
+    fit: str = "shortest"
+    fill: tuple[int, int, int] = (0, 0, 0)
 
     def prepare(self, picture: Picture) -> np.ndarray:
         """float32 [3, size, size]; resized by Pillow, whose filters widen when shrinking, as the networks were trained."""
         from PIL import Image
 
         image = Image.fromarray(np.ascontiguousarray(picture.pixels))
-        scale = self.size / self.crop / min(image.size)
-        width, height = (max(round(side * scale), self.size) for side in image.size)
-        image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
-        left, top = (width - self.size) // 2, (height - self.size) // 2
-        pixels = np.asarray(image.crop((left, top, left + self.size, top + self.size)), np.float32) / 255
+        if self.fit == "shortest":
+            image = _without_far_ends(image)
+        image = image.resize(self._resized(*image.size), Image.Resampling[self.interpolation.upper()])
+        pixels = np.asarray(self._centre(image), np.float32) / 255
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         return ((pixels - mean) / std).transpose(2, 0, 1)
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height before the centre is cut; rounded as torchvision and timm round."""
+        wide = int(self.size / self.crop + 1e-6)
+        if self.fit == "squash":
+            return wide, wide
+        if self.fit == "longest":
+            longest = max(width, height)
+            return max(round(width * wide / longest), 1), max(round(height * wide / longest), 1)
+        return (wide, wide * height // width) if width <= height else (wide * width // height, wide)
+
+    def _centre(self, image: Image.Image) -> Image.Image:
+        """The square in the middle, filled up where the picture is smaller."""
+        from PIL import Image
+
+        left, top = ((self.size - side) // 2 if side < self.size else -round((side - self.size) / 2) for side in image.size)
+        ground = Image.new("RGB", (self.size, self.size), self.fill)
+        ground.paste(image, (left, top))
+        return ground
 
 
 @extension
@@ -67,7 +94,7 @@ class Backbone(Embedder):
     mean: tuple[float, float, float] | None = option(None, "mean of each colour, of 1; default: the network's own", at="measure")
     std: tuple[float, float, float] | None = option(None, "deviation of each colour, of 1; default: the network's own", at="measure")
     device: Literal["auto", "cpu", "cuda"] = option("auto", "where the network runs; auto: on a GPU if there is one", at="measure")
-    mixed: bool = option(False, "bfloat16 where it is safe, on a GPU: faster, equal to about two digits", at="measure")
+    mixed: bool = option(False, "bfloat16 where it is safe: faster on a GPU and on newer processors, equal to about two digits", at="measure")
 
     @property
     def rendition(self) -> Rendition:  # type: ignore[override]
@@ -95,7 +122,7 @@ class Backbone(Embedder):
         device = _device(self.device)
         batch = GPU_BATCH if device == "cuda" else 1
         found = []
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.mixed and device == "cuda"):
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.mixed):
             for start in range(0, len(pictures), batch):
                 ready = [recipe.prepare(picture) for picture in pictures[start : start + batch]]
                 padded = np.stack(ready + [ready[-1]] * (batch - len(ready)))
@@ -152,8 +179,9 @@ class Timm(Backbone):
         module = timm.create_model(self.model, pretrained=False, num_classes=0)
         _fill(module, self.weights, extra=True)
         own = timm.data.resolve_model_data_config(module)
-        recipe = Recipe(own["input_size"][-1], own["crop_pct"], tuple(own["mean"]), tuple(own["std"]), own["interpolation"])
-        return module, self.changed(recipe)
+        fit = TIMM_FITS.get(own["crop_mode"], "shortest")
+        red, green, blue = (round(255 * value) for value in own["mean"])
+        return module, self.changed(Recipe(own["input_size"][-1], own["crop_pct"], own["mean"], own["std"], own["interpolation"], fit, (red, green, blue)))
 
 
 @extension
@@ -187,6 +215,72 @@ class Torchvision(Backbone):
         return module, self.changed(recipe)
 
 
+@extension
+class OpenClip(Backbone):
+    """The picture tower of a model of open_clip, with weights from a local file."""
+
+    name = "open_clip"
+    requires = ("open_clip_torch",)
+    libraries = ("torch", "numpy", "pillow", "open_clip_torch")
+
+    model: str = option(help="open_clip's name of the model, such as ViT-B-32", at="measure")
+    tag: str = option("", "open_clip's name of these weights, such as laion2b_s34b_b79k: it tells how they want their pictures", at="measure")
+
+    def check(self) -> None:
+        """Refuse a model without weights, and one that open_clip would download. Raises PlanError."""
+        if ":" in self.model:
+            raise PlanError(f"model {self.model!r} names a place to load from: give open_clip's name of the model and the file as weights")
+        _wants_weights(self)
+
+    def build(self) -> tuple[torch.nn.Module, Recipe]:
+        """The picture tower, and the preprocessing that open_clip knows for the model and the weights."""
+        import open_clip
+
+        wanted = clip_preprocessing(self.model, self.tag)
+        whole = open_clip.create_model(self.model, load_weights=False, pretrained_image=False, pretrained_text=False)
+        _fill(whole.visual, self.weights, extra=False, part="visual.")
+        own = open_clip.get_model_preprocess_cfg(whole) | wanted
+        size = own["size"][0] if isinstance(own["size"], (tuple, list)) else own["size"]
+        fill = (int(own["fill_color"]),) * 3
+        return whole.visual, self.changed(Recipe(size, 1.0, own["mean"], own["std"], own["interpolation"], own["resize_mode"], fill))
+
+
+def clip_preprocessing(model: str, tag: str) -> dict[str, Any]:
+    """What open_clip says of published weights: mean, std, interpolation, resize_mode. Raises PlanError.
+
+    Without a tag, that of all published weights that fit the model's activation, if they agree; nothing where there are none.
+    """
+    from open_clip import get_model_config, pretrained
+
+    config = get_model_config(model)
+    if config is None:
+        raise PlanError(f"open_clip knows no model {model!r}")
+    activation = bool(config.get("quick_gelu"))
+    published = {name: pretrained.get_pretrained_cfg(model, name) for name in pretrained.list_pretrained_tags_by_model(model)}
+    if tag and tag not in published:
+        raise PlanError(f"open_clip knows no weights {tag!r} of {model}; it knows {listed(published) or 'none'}")
+    if tag and bool(published[tag].get("quick_gelu")) != activation:
+        raise PlanError(f"the weights {tag} were trained with the other GELU than {model}: use {_other_gelu(model)}")
+    fitting = {name: own for name, own in published.items() if (name == tag if tag else bool(own.get("quick_gelu")) == activation)}
+    ways = {name: {key: own[key] for key in ("mean", "std", "interpolation", "resize_mode") if own.get(key)} for name, own in fitting.items()}
+    first = next(iter(ways.values()), {})
+    if any(way != first for way in ways.values()):
+        raise PlanError(f"weights of {model} differ in how they want their pictures: say which these are by tag, one of {listed(ways)}")
+    return first
+
+
+def _other_gelu(model: str) -> str:
+    quick = "-quickgelu"
+    return model.removesuffix(quick) if model.endswith(quick) else model + quick
+
+
+def _without_far_ends(image: Image.Image) -> Image.Image:
+    """A picture whose long side is at most eight times the short one: of a line only the middle is seen, and memory is bounded."""
+    width, height = image.size
+    across, down = max((width - LONG * height) // 2, 0), max((height - LONG * width) // 2, 0)
+    return image.crop((across, down, width - across, height - down)) if across or down else image
+
+
 @functools.lru_cache(maxsize=2)
 def _loaded(cls: type[Backbone], options: str, stamp: tuple[int, int]) -> tuple[torch.nn.Module, Recipe]:  # noqa: ARG001 (a changed file is loaded anew)
     """A network ready to run, kept in this process; what it draws at random it draws from one seed."""
@@ -216,8 +310,21 @@ def _imported(path: str) -> Any:  # noqa: ANN401 (any callable)
         raise PlanError(f"factory {path!r} cannot be imported ({error}); write it as package.module:name") from None
 
 
-def _fill(module: torch.nn.Module, path: str, *, extra: bool) -> None:
-    """Load weights into a module; every one it has must be in the file, and unless `extra` no others."""
+def _fill(module: torch.nn.Module, path: str, *, extra: bool, part: str = "") -> None:
+    """Load weights into a module, of names that begin with `part`; every one it has must be in the file, and unless `extra` no others."""
+    state = _state(path)
+    if part and any(name.startswith(part) for name in state):
+        state = {name.removeprefix(part): value for name, value in state.items() if name.startswith(part)}
+    try:
+        missing, unexpected = module.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # other shapes
+        raise PlanError(f"{path} does not fit the module: {str(error).splitlines()[-1].strip()}") from None
+    if missing or (unexpected and not extra):
+        raise PlanError(f"{path} does not fit the module: missing {listed(missing, 5) or 'none'}; not known {listed(unexpected, 5) or 'none'}")
+
+
+def _state(path: str) -> dict[str, torch.Tensor]:
+    """The tensors of a file, without what training scripts wrap them into."""
     if path.endswith(".safetensors"):
         state: Any = _safetensors().load_file(path)
     else:
@@ -226,10 +333,7 @@ def _fill(module: torch.nn.Module, path: str, *, extra: bool) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     for wrapper in WRAPPERS:
         state = state[wrapper] if isinstance(state.get(wrapper), Mapping) else state
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    missing, unexpected = module.load_state_dict(state, strict=False)
-    if missing or (unexpected and not extra):
-        raise PlanError(f"{path} does not fit the module: missing {listed(missing, 5) or 'none'}; not known {listed(unexpected, 5) or 'none'}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _safetensors() -> Any:  # noqa: ANN401 (a module)

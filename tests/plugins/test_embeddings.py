@@ -169,7 +169,7 @@ def test_what_cannot_work_is_refused(registry: Registry, tmp_path: Path) -> None
     torch.save(small_net(width=8).state_dict() | {"more": torch.zeros(1)}, wrong)
     with pytest.raises(PlanError, match="not known more"):
         TorchModule(factory=HERE, weights=str(wrong), size=16).embed([picture(np.zeros((16, 16, 3)))], None)
-    for name in ("timm", "torchvision"):
+    for name in ("timm", "torchvision", "open_clip"):
         cls = registry.get(Embedder, name)
         with pytest.raises(PlanError, match="weights"):
             cls(model="resnet18").check()
@@ -182,8 +182,8 @@ def test_weights_that_run_code_are_not_loaded(tmp_path: Path) -> None:
         TorchModule(factory=HERE, weights=str(evil), size=16).embed([picture(np.zeros((16, 16, 3)))], None)
 
 
-@pytest.mark.parametrize("name", ["timm", "torchvision"])
-def test_a_missing_package_is_named_with_the_pip_line(name: str, registry: Registry, monkeypatch) -> None:
+@pytest.mark.parametrize(("name", "package"), [("timm", "timm"), ("torchvision", "torchvision"), ("open_clip", "open_clip_torch")])
+def test_a_missing_package_is_named_with_the_pip_line(name: str, package: str, registry: Registry, monkeypatch) -> None:
     import importlib.metadata
     import importlib.util
 
@@ -193,4 +193,4 @@ def test_a_missing_package_is_named_with_the_pip_line(name: str, registry: Regis
     monkeypatch.setattr(importlib.metadata, "version", absent)
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     embedder = registry.get(Embedder, name)(model="resnet18", weights="w.pt")
-    assert plan.missing_packages(Embeddings(embedder=embedder)) == [f"please install {name} to use {name} (pip install {name})"]
+    assert plan.missing_packages(Embeddings(embedder=embedder)) == [f"please install {package} to use {name} (pip install {package})"]
