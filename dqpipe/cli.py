@@ -176,7 +176,7 @@ def why(
 
     console = Console(highlight=False)
     for style, line in known["said"]:
-        console.print(Text(line, style=style))
+        console.print(Text(_printable(line), style=style))
 
 
 @app.command("plugins")
@@ -255,12 +255,17 @@ def _tell(ran: Run, *, as_json: bool) -> None:
     from dqpipe.report import account
 
     for line in account(ran.record):
-        typer.echo(line)
+        typer.echo(_printable(line))
     if ran.published is not None:
         typer.echo()
         for what, name in (("report: ", "report.html"), ("curated:", "curated")):
             if (ran.published / name).exists():
                 typer.echo(f"{what} {_short(ran.published / name)}")
+
+
+def _printable(line: str) -> str:
+    """A line with what a terminal would obey (a file's name may hold it) written out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def _short(path: Path) -> str:

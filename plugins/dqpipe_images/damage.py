@@ -24,7 +24,7 @@ PADDING = bytes(16)  # libjpeg looks a few bytes ahead
 SHORTEST_SCAN, MOST_SCANS = 10, 3_600_000_000  # bytes; and scans times pixels: the largest picture in 20 scans, some 10 s of work
 PNG_ESSENTIAL = frozenset({b"tRNS", b"eXIf"})  # chunks besides the critical ones that change what is seen
 PNG_HEADER, PNG_METHODS = slice(8, 16), slice(26, 29)
-CUT_SHORT = ("truncated", "not enough", "end of file", "eof ", "unexpected end", "incomplete", "read beyond", "buffer overrun")
+CUT_SHORT = ("truncated", "not enough", "end of file", "eof ", "unexpected end", "incomplete", "read beyond", "buffer overrun", "expected to read")
 STRIPS = ((273, 279), (324, 325))  # the tags of a TIFF with the offsets and byte counts of its strips, or tiles
 COMPLAINT = re.compile(rb"^\w[\w.]*: .*\n(?:  .*\n)*", re.MULTILINE)  # as libtiff's own error handler writes
 
@@ -158,16 +158,65 @@ def reason(error: Exception, kind: str, data: bytes) -> str:
     """What a person is told about an error of Pillow."""
     if isinstance(error, MemoryError):
         return f"this {kind} needs more memory than there is"
-    if data.startswith(b"MM\0+"):
-        return "a BigTIFF with its highest bytes first, which Pillow cannot read: write it anew, or as a plain TIFF"
     text = " ".join(str(error).split())
     cut_short = any(word in text.lower() for word in CUT_SHORT)
-    missing_end = kind == "JPEG" and data.rfind(END_OF_IMAGE) < data.rfind(bytes([MARKER, START_OF_SCAN]))
-    missing_rest = kind == "WEBP" and int.from_bytes(data[4:8], "little") > len(data) - 8
-    if kind == "JPEG" and cut_short and not missing_end and END_OF_IMAGE in data:
+    missing = kind in CUT and CUT[kind](data)
+    if kind == "JPEG" and cut_short and not missing and END_OF_IMAGE in data:
         return "damaged JPEG: a part of its pixels is missing"
-    if cut_short or missing_end or missing_rest or isinstance(error, (EOFError, IndexError, struct.error)):
+    if cut_short or missing or isinstance(error, (EOFError, IndexError, struct.error)):
         return ends_early(kind, data)
-    if isinstance(error, KeyError):
+    for words, meaning in MEANINGS.items():
+        if words in text:
+            return f"damaged {kind}: {meaning}"
+    if isinstance(error, SENSELESS):
+        return f"damaged {kind}: its header makes no sense"
+    if isinstance(error, KeyError) or text.isdecimal():
         text = f"unknown or missing entry {text}"
     return f"damaged or unsupported {kind}: {text or type(error).__name__}"
+
+
+def _cut_jpeg(data: bytes) -> bool:
+    return data.rfind(END_OF_IMAGE) < data.rfind(bytes([MARKER, START_OF_SCAN]))
+
+
+def _cut_webp(data: bytes) -> bool:
+    return int.from_bytes(data[4:8], "little") > len(data) - 8
+
+
+def _cut_tiff(data: bytes) -> bool:
+    """Whether the first directory is not in the file: many writers put it last."""
+    order, big = "<" if data[:2] == b"II" else ">", b"+" in data[2:4]
+    place = _number(data, 8 if big else 4, order + ("Q" if big else "I"))
+    return place is None or place + 2 > len(data)
+
+
+def _cut_boxes(data: bytes) -> bool:
+    """Whether the last box of an AVIF or JP2 is longer than the file is."""
+    place = 0
+    while place + 8 <= len(data):
+        size = int.from_bytes(data[place : place + 4], "big")
+        if size < 8:  # noqa: PLR2004 (0: to the end of the file; 1: a size of 64 bits; others make no sense)
+            return data[place + 4 : place + 8] == b"jp2c" and not data.endswith(END_OF_IMAGE)
+        place += size
+    return place != len(data)
+
+
+def _cut_jpeg2000(data: bytes) -> bool:
+    return not data.endswith(END_OF_IMAGE) if data.startswith(b"\xff\x4f") else _cut_boxes(data)
+
+
+CUT = {"JPEG": _cut_jpeg, "WEBP": _cut_webp, "TIFF": _cut_tiff, "AVIF": _cut_boxes, "JPEG2000": _cut_jpeg2000}
+SENSELESS = (TypeError, AssertionError, AttributeError, OverflowError, ZeroDivisionError)
+MEANINGS = {  # what Pillow says → what it means
+    "not identified by this driver": "its header makes no sense",
+    "cannot load this image": "it has no pixels",
+    "Missing dimensions": "it does not say how large it is",
+    "broken data stream": "its pixels make no sense",
+    "decoder error": "its pixels cannot be unpacked",
+    "no more images in": "it has no picture",
+    "image not found in": "it has no picture",
+    "Token too long in file header": "its header makes no sense",
+    "invalid literal for int()": "its header makes no sense",
+    "requires a buffer of": "its header makes no sense",
+    "not a WEBP file": "its header makes no sense",
+}

@@ -59,7 +59,7 @@ TURNS = {  # EXIF orientation → the method of PIL.Image.Transpose that undoes 
 }
 QUARTER_TURNS = frozenset({5, 6, 7, 8})
 ORIENTATION = 0x0112  # the EXIF tag
-EXTENDED_HEADER = 30  # bytes of a WebP file up to the end of its canvas size
+EXTENDED_HEADER = 30  # bytes of a WebP file up to the end of its size
 ORIENTED = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")  # without one of these a PNG is not turned
 OPAQUE = (255, 255)  # the smallest and the largest alpha
 RANGES = (255, 4095, 65535)  # the largest values of 8, 12 and 16 bits
@@ -176,6 +176,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _open(kind: str, data: bytes) -> ImageFile:
+    if data.startswith(b"MM\0+"):
+        raise MediaError("a BigTIFF with its highest bytes first, which Pillow cannot read: write it anew, or as a plain TIFF")
     module, name = CLASSES[kind].split(".")
     try:
         cls = getattr(importlib.import_module(f"PIL.{module}"), name)
@@ -208,8 +210,13 @@ def _orientation(kind: str, image: ImageFile, data: bytes) -> int:
 
 def _canvas(kind: str, data: bytes) -> tuple[int, int]:
     """The size that a WebP claims, whose canvas Pillow allocates on opening; (0, 0) for the others, which it does not."""
-    if kind != "WEBP" or data[12:16] != b"VP8X" or len(data) < EXTENDED_HEADER:
+    if kind != "WEBP" or len(data) < EXTENDED_HEADER:
         return 0, 0
+    if data[12:16] == b"VP8L":  # two numbers of 14 bits behind a byte
+        sides = int.from_bytes(data[21:25], "little")
+        return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    if data[12:16] == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
     return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
 
 
