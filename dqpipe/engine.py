@@ -206,6 +206,8 @@ class Run:
     def _summarise(self, evidence: Evidence, of: str) -> None:
         tables = [self.figures.table]
         for planned in self.plan.doing("summarise"):
+            if of == "curated" and not planned.stage.again:
+                continue
             _, samples, facts = evidence.view(planned)
             with blamed(planned.name, "summarise"), reading.one_thread(RELATE_THREADS):
                 returned = planned.stage.summarise(samples, facts)

@@ -63,8 +63,8 @@ class Plan:
         return [planned for planned in self.stages if planned.stage.does(method)]
 
     def summarising(self) -> list[Planned]:
-        """The stages that summarise, and those whose facts they build on, in order."""
-        wanted = {planned.name for planned in self.doing("summarise")}
+        """The stages that summarise the curated set, and those whose facts they build on, in order."""
+        wanted = {planned.name for planned in self.doing("summarise") if planned.stage.again}
         for planned in reversed(self.stages):
             if planned.name in wanted:
                 wanted |= {fact.split(".")[0] for fact in planned.facts}

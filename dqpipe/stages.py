@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
-RESERVED = ("gives", "needs", "rendition", "rereads", "default", "order", "learns")
+RESERVED = ("gives", "needs", "rendition", "rereads", "default", "again", "order", "learns")
 """What a stage declares about itself; annotated in a subclass it would become an option."""
 Phase = Literal["measure", "relate", "detect"]
 PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
@@ -211,6 +211,8 @@ class Stage(Extension):
     """Whether `relate` uses `pixels`."""
     default: ClassVar[bool] = False
     """Whether it belongs in the pipeline that `dqpipe init` proposes, where its needs are met."""
+    again: ClassVar[bool] = True
+    """Whether it summarises the curated set as well as the raw one."""
 
     learns: bool = True
     """Whether `fit` is called, where there is one; a property if it depends on the options."""

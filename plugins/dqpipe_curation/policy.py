@@ -1,7 +1,7 @@
 """Findings to decisions: the rules, then the limits on what they may do.
 
-    findings ──rules──▶ a wish per claim ──▶ labels settled? ──▶ training sample? ──▶ below the ceiling? ──▶ a copy left?
-        ──the strongest wish of each sample──▶ decisions
+    findings ──rules──▶ a wish per claim ──▶ labels settled? ──▶ training sample? ──▶ below the ceiling? ──▶ beyond the budget?
+        ──▶ a copy left? ──the strongest wish of each sample──▶ decisions
 
 Of several wishes for one sample drop goes before relabel, relabel before review, review before keep. The exception: a claim
 under a rule with `instead_of` takes the wishes of those codes away from the same sample. So copies with different labels are
@@ -28,6 +28,8 @@ EVALUATION = "policy.evaluation"
 """A drop or a relabelling became a review: the sample is not for training."""
 CEILING = "policy.ceiling"
 """A drop became a review: more of the class, or of all, would have been dropped than `max_drop` allows."""
+BUDGET = "policy.budget"
+"""A surplus sample is kept: of those that were chosen before it, some are dropped for other reasons."""
 LAST_COPY = "policy.last_copy"
 """A copy is not dropped: everything that it is a copy of is dropped for other reasons."""
 
@@ -53,7 +55,7 @@ class Policy(Decide):
     )
     uncounted: list[str] = option(
         help="codes (or globs) whose drops do not count against max_drop: nothing can be kept of the sample, or nothing may be",
-        factory=lambda: ["files.unreadable", "duplicates.leak", "duplicate_rows.leak"],
+        factory=lambda: ["files.unreadable", "duplicates.leak", "duplicate_rows.leak", "*.redundant"],
     )
     touch_evaluation: bool = option(False, "whether samples of validation and test splits may be dropped and relabelled as well")
     hold: bool = option(False, "whether samples under review stay out of the curated set until somebody has looked at them")
@@ -70,6 +72,7 @@ class Policy(Decide):
     def decide(self, samples: Samples, findings: Findings) -> Decisions:
         """One row per sample; findings about the whole dataset decide nothing."""
         claims = judge(samples, findings, table(self.rules))
+        asked = claims.put_off()
         marks = {}
         marks[UNSETTLED] = unsettled(samples, claims)
         claims.weaken(marks[UNSETTLED], [RELABEL], to=REVIEW)
@@ -79,6 +82,10 @@ class Policy(Decide):
         free = claims.rows((claims.wish == DROP) & claims.of(self.uncounted))
         marks[CEILING] = above_ceiling(claims, classes(samples), touchable & ~free, self.max_drop)
         claims.weaken(marks[CEILING], [DROP], to=REVIEW)
+        marks[BUDGET] = spared(claims, touchable, held=self.hold)
+        marks[EVALUATION] |= claims.rows(claims.queued & ~touchable[claims.row])
+        out = claims.queued & touchable[claims.row] & ~marks[BUDGET][claims.row]
+        claims.wish[out] = asked[out]
         marks[LAST_COPY] = last_copies(claims)
         claims.weaken(marks[LAST_COPY], [DROP], to=KEEP)
         return decisions(samples, claims, marks)
@@ -142,22 +149,53 @@ def _place(groups: np.ndarray) -> np.ndarray:
     return pd.Series(groups).groupby(groups).cumcount().to_numpy()
 
 
+def spared(claims: Claims, of: np.ndarray, *, held: bool) -> np.ndarray:
+    """[n] bool: the queued samples that a budget has room for, since others are dropped (or, `held`, under review and so left out).
+
+    `of` are the samples that the budget is about. First come those whose copy was chosen and is dropped as a copy of them.
+    """
+    stays = of & (claims.strongest() < (REVIEW if held else DROP))
+    found = np.zeros(claims.samples, dtype=bool)
+    for code in np.unique(claims.code[claims.queued]):
+        queue = np.flatnonzero(claims.queued & (claims.code == code) & of[claims.row])
+        waits = claims.rows(np.isin(np.arange(len(claims.row)), queue))
+        lacking = int(claims.wanted[queue].max(initial=0)) - int((stays & ~waits).sum())
+        able = queue[stays[claims.row[queue]]]
+        place = np.where(_stands_in(claims, stays, waits)[claims.row[able]], -np.inf, claims.place[able])
+        found[claims.row[able[np.lexsort((claims.row[able], place))[: max(lacking, 0)]]]] = True
+    return found
+
+
+def _stands_in(claims: Claims, stays: np.ndarray, waits: np.ndarray) -> np.ndarray:
+    """[n] bool: samples of whose cluster of copies one that does not wait is dropped, and none that does not wait stays."""
+    cluster, clusters = _clusters(claims, drops := (claims.wish == DROP) & (claims.match >= 0))
+    gone, there = np.zeros(clusters, dtype=bool), np.zeros(clusters, dtype=bool)
+    gone[cluster[claims.rows(drops) & ~waits]] = True
+    there[cluster[stays & ~waits]] = True
+    return (gone & ~there)[cluster]
+
+
+def _clusters(claims: Claims, copies: np.ndarray) -> tuple[np.ndarray, int]:
+    """[n] int: the cluster of each sample, and their number; the samples of a chosen claim ([claims] bool) share that of its match."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = (np.ones(copies.sum(), dtype=np.int8), (claims.row[copies], claims.match[copies]))
+    clusters, cluster = connected_components(coo_array(edges, shape=(claims.samples, claims.samples)), directed=False)
+    return cluster, clusters
+
+
 def last_copies(claims: Claims) -> np.ndarray:
     """[n] bool: of each cluster of copies that would be dropped altogether, the first that is dropped only as a copy.
 
     A drop whose claim names a match is a drop as a copy of it.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    count = claims.samples
-    last = np.zeros(count, dtype=bool)
+    last = np.zeros(claims.samples, dtype=bool)
     drops = claims.wish == DROP
     copies = drops & (claims.match >= 0)
     if not copies.any():
         return last
-    edges = (np.ones(copies.sum(), dtype=np.int8), (claims.row[copies], claims.match[copies]))
-    clusters, cluster = connected_components(coo_array(edges, shape=(count, count)), directed=False)
+    cluster, clusters = _clusters(claims, copies)
     stays = np.zeros(clusters, dtype=bool)
     stays[cluster[~claims.rows(drops)]] = True
     able = np.flatnonzero(claims.rows(copies) & ~claims.rows(drops & ~copies) & ~stays[cluster])

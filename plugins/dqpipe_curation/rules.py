@@ -14,6 +14,8 @@ user's in their order, then `RULES`, then `ANY`. A rule judges claims from its `
     image_quality.low_information    drop       0.9               review; and the label is not changed
     image_quality.*                  review     any               and the label is not changed: too little can be seen
     label_noise.likely_wrong         relabel    0.9               review
+    <stage>.surplus                  drop       any               also as an info; the last in its order, and only so many that the budget is met
+    <stage>.redundant                drop       any               also as an info
     any other warning or error       review     any
     any info                         keep
 """
@@ -42,6 +44,8 @@ RULES: Mapping[str, object] = {
     "image_quality.low_information": {"decision": "drop", "at_least": 0.9, "instead_of": ["label_noise.likely_wrong"]},
     "image_quality.*": {"decision": "review", "instead_of": ["label_noise.likely_wrong"]},
     "label_noise.likely_wrong": {"decision": "relabel", "at_least": 0.9},
+    "*.surplus": {"decision": "drop", "severity": "info", "budget": True},
+    "*.redundant": {"decision": "drop", "severity": "info"},
 }
 """What a claim leads to where the user's rules say nothing."""
 ANY: Mapping[str, object] = {"*": "review"}
@@ -49,7 +53,7 @@ ANY: Mapping[str, object] = {"*": "review"}
 WISHES = ("keep", "review", "relabel", "drop")
 """Decisions from weak to strong: of several wishes for one sample the strongest counts."""
 KEEP, REVIEW, RELABEL, DROP = range(4)
-_FIELDS = ("decision", "at_least", "otherwise", "severity", "instead_of")
+_FIELDS = ("decision", "at_least", "otherwise", "severity", "instead_of", "budget")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class Rule:
     """What the claims of some codes lead to.
 
     `at_least` is the confidence below which, or without which, `otherwise` takes the place of `decision`; `severity` is
-    the least severity that is judged; `instead_of` are codes whose wishes for the same sample this claim takes away.
+    the least severity that is judged; `instead_of` are codes whose wishes for the same sample this claim takes away. With
+    `budget` the claims of a code are a queue: each one's value is its place, its threshold the number of samples wanted, and
+    those first in the queue are spared where fewer than that are left otherwise.
     """
 
     code: str
@@ -66,6 +72,7 @@ class Rule:
     otherwise: str = "review"
     severity: str = "warning"
     instead_of: tuple[str, ...] = ()
+    budget: bool = False
 
     @classmethod
     def of(cls, code: str, given: object) -> Rule:
@@ -84,6 +91,8 @@ class Rule:
             raise ConfigError(f"the rule for {code}: at_least is a confidence from 0 to 1, not {least!r}")
         if isinstance(over, str) or not isinstance(over, Sequence) or not all(isinstance(item, str) for item in over):
             raise ConfigError(f"the rule for {code}: instead_of is a list of codes, not {over!r}")
+        if not isinstance(fields.get("budget", False), bool):
+            raise ConfigError(f"the rule for {code}: budget is true or false, not {fields['budget']!r}")
         return cls(code, **{**fields, "at_least": float(least), "instead_of": tuple(over)})
 
     def wishes(self, confidence: np.ndarray) -> np.ndarray:
@@ -107,7 +116,8 @@ class Claims:
     """The judged claims about single samples, as arrays with one entry per claim, in no order that matters.
 
     `row` and `match` are rows of the samples (match is -1 where the claim names no other sample), `code` a position in
-    `names`, `wish` one in WISHES, `weight` orders claims from weak to strong.
+    `names`, `wish` one in WISHES, `weight` orders claims from weak to strong. `queued` are those under a rule with a budget:
+    `place` is where they stand in the queue, `wanted` how many samples the budget has room for.
     """
 
     row: np.ndarray
@@ -117,6 +127,9 @@ class Claims:
     wish: np.ndarray
     weight: np.ndarray
     suggestion: np.ndarray
+    queued: np.ndarray
+    place: np.ndarray
+    wanted: np.ndarray
     samples: int
 
     def strongest(self) -> np.ndarray:
@@ -134,6 +147,12 @@ class Claims:
     def of(self, patterns: Sequence[str]) -> np.ndarray:
         """[claims] bool: those of these codes or globs."""
         return np.isin(self.code, [number for number, name in enumerate(self.names) if any_of(name, patterns)])
+
+    def put_off(self) -> np.ndarray:
+        """What the queued claims wish, as positions in WISHES for every claim; they wish nothing until all else is settled."""
+        asked = self.wish.copy()
+        self.wish[self.queued] = KEEP
+        return asked
 
     def weaken(self, rows: np.ndarray, wishes: Sequence[int], to: int) -> None:
         """Turn these wishes for these samples ([samples] bool) into `to`, in place."""
@@ -161,6 +180,9 @@ def judge(samples: Samples, findings: Findings, rules: Sequence[Rule]) -> Claims
         wish=wish,
         weight=severity * 2 + np.nan_to_num(confidence),
         suggestion=findings["suggestion"],
+        queued=np.array([rule.budget for rule in by_code], dtype=bool)[code],
+        place=findings["value"].astype(np.float64),
+        wanted=np.nan_to_num(findings["threshold"].astype(np.float64)),
         samples=len(samples),
     )
     used = (claims.row >= 0) & (claims.wish > KEEP)
@@ -168,4 +190,4 @@ def judge(samples: Samples, findings: Findings, rules: Sequence[Rule]) -> Claims
         if rule.instead_of:
             speaking = claims.rows(used & (code == number))
             used &= ~(claims.of(rule.instead_of) & speaking[claims.row])
-    return Claims(**{**vars(claims), **{n: getattr(claims, n)[used] for n in ("row", "match", "code", "wish", "weight", "suggestion")}})
+    return Claims(**{**vars(claims), **{name: values[used] for name, values in vars(claims).items() if name not in ("names", "samples")}})

@@ -1,9 +1,4 @@
-"""How much variety a set holds: Vendi score, regions and how evenly they are covered, redundancy, class balance.
-
-The Vendi score (Friedman & Dieng 2023) is the exponential of the entropy of the eigenvalues of K/n, K the n×n similarities.
-With cosine similarity K = X Xᵀ for unit rows X, and X Xᵀ/n has the same nonzero eigenvalues as the d×d matrix Xᵀ X/n:
-that is exact for any n, and cheap.
-"""
+"""How much variety a set holds: Vendi score, regions and how evenly they are covered, redundancy, class balance."""
 
 from __future__ import annotations
 
@@ -13,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dqpipe.model import Facts, Samples, claim, figure
+from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
-from dqpipe_images.neighbours import neighbours, unit
 from dqpipe_images.outliers import class_numbers
+from dqpipe_images.regions import regions
+from dqpipe_images.vendi import vendi_score
 
 EXAMPLES = 5
-ROUNDS = 25
-"""Of k-means: regions are a map to look at, not a model."""
 
 
 @extension
@@ -27,7 +22,7 @@ class Diversity(Stage):
     """Vendi score, coverage, redundancy and class balance of the set; rare classes and thin regions."""
 
     name = "diversity"
-    version = 1
+    version = 2
     default = True
     fallback: ClassVar[Mapping[str, Any]] = {"vectors": None}
 
@@ -56,7 +51,7 @@ class Diversity(Stage):
             Fact("region", "int64", "the region of the embedding it lies in", at="relate"),
             Fact("spacing", "float64", "cosine distance to the nearest other sample", at="relate", nullable=True),
             Claim("under_covered", "info", "A region of the embedding that holds few samples."),
-            Figure("vendi", "Vendi score: the effective number of different samples"),
+            Figure("vendi", "Vendi score: the effective number of different samples; exact, or with an interval where vectors are too long"),
             Figure("coverage", "effective number of regions (exponential of the entropy of their sizes) over their number: 1 is even"),
             Figure("redundancy", "share of samples whose nearest neighbour is almost the same"),
         )
@@ -71,8 +66,8 @@ class Diversity(Stage):
         count = len(samples)
         units = unit(facts[str(self.vectors)])
         wanted = self.regions or min(64, max(1, int(np.sqrt(count / 2))))
-        spacing = neighbours(units, np.full(count, -1), np.arange(count), 1).all
-        return {"region": regions(units, min(wanted, count), self.seed), "spacing": spacing}
+        spacing = Index(units, np.arange(count), self.seed).nearest(units, 1, np.arange(count)).distances[:, 0]
+        return {"region": regions(units, min(wanted, count), self.seed), "spacing": np.where(np.isfinite(spacing), spacing, np.nan)}
 
     def detect(self, samples: Samples, facts: Facts) -> list[Any]:
         """Rare classes and thin regions: both about the whole set, with the class or the region as the part."""
@@ -118,26 +113,16 @@ class Diversity(Stage):
         with np.errstate(invalid="ignore"):
             redundant = spacing < self.alike
         rows = [
-            figure("vendi", vendi_score(units)),
+            figure("vendi", **vendi_score(units).interval()),
             figure("coverage", evenness(sizes, of_number=True)),
             figure("redundancy", float(np.mean(redundant))),
         ]
         for at, name in enumerate(names):
             of = classes == at
             if of.any():
-                rows.append(figure("vendi", vendi_score(units[of]), scope="class", key=name))
+                rows.append(figure("vendi", scope="class", key=name, **vendi_score(units[of]).interval()))
                 rows.append(figure("redundancy", float(np.mean(redundant[of])), scope="class", key=name))
         return rows
-
-
-def vendi_score(units: np.ndarray) -> float:
-    """The Vendi score of order 1 of unit vectors [n, d] with cosine similarity; from 1 to min(n, d)."""
-    count, width = units.shape
-    rows = units.astype(np.float64)
-    gram = rows.T @ rows if width <= count else rows @ rows.T
-    values = np.linalg.eigvalsh(gram / count)
-    values = values[values > 1e-12]  # noqa: PLR2004 (rounding)
-    return float(np.exp(-np.sum(values * np.log(values))))
 
 
 def evenness(sizes: np.ndarray, *, of_number: bool = False) -> float:
@@ -147,34 +132,3 @@ def evenness(sizes: np.ndarray, *, of_number: bool = False) -> float:
     shares = sizes / sizes.sum()
     entropy = float(-np.sum(shares * np.log(shares)))
     return float(np.exp(entropy) / len(sizes)) if of_number else entropy / float(np.log(len(sizes)))
-
-
-def regions(units: np.ndarray, number: int, seed: int) -> np.ndarray:
-    """[n] int: spherical k-means (Dhillon & Modha 2001), started by k-means++; regions numbered from the largest."""
-    if number <= 1:
-        return np.zeros(len(units), dtype=np.int64)
-    centres = _spread(units, number, np.random.default_rng(seed))
-    for _ in range(ROUNDS):
-        nearest = np.argmax(units @ centres.T, axis=1)
-        sums = np.zeros((len(centres), units.shape[1]), dtype=np.float64)
-        np.add.at(sums, nearest, units)
-        empty = np.linalg.norm(sums, axis=1) == 0
-        moved = np.where(empty[:, None], centres, unit(sums))
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
-    sizes = np.bincount(nearest, minlength=len(centres))
-    rank = np.empty(len(centres), dtype=np.int64)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(centres))
-    return rank[nearest]
-
-
-def _spread(units: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Starting centres far from each other (k-means++, Arthur & Vassilvitskii 2007); fewer where vectors repeat."""
-    chosen = [int(rng.integers(len(units)))]
-    left = np.maximum(1.0 - units @ units[chosen[0]], 0.0).astype(np.float64)
-    while len(chosen) < number and left.sum() > 1e-6:  # noqa: PLR2004 (all that is left are copies)
-        chosen.append(int(np.searchsorted(np.cumsum(left), rng.random() * left.sum())))
-        chosen[-1] = min(chosen[-1], len(units) - 1)
-        left = np.minimum(left, np.maximum(1.0 - units @ units[chosen[-1]], 0.0))
-    return units[chosen]

@@ -5,23 +5,42 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from dqpipe_images.diversity import Diversity, evenness, regions, vendi_score
-from dqpipe_images.neighbours import unit
+from dqpipe_images.diversity import Diversity, evenness
+from dqpipe_images.regions import regions
+from dqpipe_images.vendi import vendi_score
 
 from dqpipe.model import Facts, Samples, fact_array
+from dqpipe.neighbours import unit
 
 
-def test_the_vendi_score_is_that_of_the_definition() -> None:
-    units = unit(np.random.default_rng(0).normal(size=(30, 5)))
-    values = np.linalg.eigvalsh((units @ units.T).astype(np.float64) / 30)
+def by_definition(units: np.ndarray) -> float:
+    values = np.linalg.eigvalsh((units.astype(np.float64) @ units.T.astype(np.float64)) / len(units))
     values = values[values > 1e-12]
-    assert vendi_score(units) == pytest.approx(np.exp(-np.sum(values * np.log(values))), rel=1e-6)
+    return float(np.exp(-np.sum(values * np.log(values))))
+
+
+@pytest.mark.parametrize("shape", [(30, 5), (5, 30), (900, 64)])
+def test_the_vendi_score_is_that_of_the_definition(shape: tuple[int, int]) -> None:
+    units = unit(np.random.default_rng(0).normal(size=shape))
+    assert vendi_score(units).value == pytest.approx(by_definition(units), rel=1e-6)
+    assert vendi_score(units).interval() == {"value": vendi_score(units).value}
 
 
 def test_the_vendi_score_counts_what_differs() -> None:
-    assert vendi_score(np.eye(7, dtype=np.float32)) == pytest.approx(7)
-    assert vendi_score(np.eye(7, dtype=np.float32)[[0] * 20]) == pytest.approx(1)
-    assert vendi_score(np.eye(7, dtype=np.float32)[[0, 1] * 10]) == pytest.approx(2)
+    assert vendi_score(np.eye(7, dtype=np.float32)).value == pytest.approx(7)
+    assert vendi_score(np.eye(7, dtype=np.float32)[[0] * 20]).value == pytest.approx(1)
+    assert vendi_score(np.eye(7, dtype=np.float32)[[0, 1] * 10]).value == pytest.approx(2)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("shape", [(700, 500), (500, 700)])
+def test_the_approximation_is_near_and_says_how_near(decay: float, shape: tuple[int, int]) -> None:
+    units = unit(np.random.default_rng(1).normal(size=shape) * np.arange(1, shape[1] + 1) ** -decay)
+    near = vendi_score(units, exact=100)
+    assert near.value == pytest.approx(by_definition(units), rel=0.02)
+    assert near.low < near.value < near.high
+    assert abs(near.value - by_definition(units)) < 2 * (near.high - near.low)
+    assert near.interval()["detail"].startswith("approximated")
 
 
 def test_regions_are_the_groups_that_are_there_and_the_same_twice() -> None:

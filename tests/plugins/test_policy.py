@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from dqpipe_curation import rules
-from dqpipe_curation.policy import CEILING, EVALUATION, LAST_COPY, UNSETTLED, Policy
+from dqpipe_curation.policy import BUDGET, CEILING, EVALUATION, LAST_COPY, UNSETTLED, Policy
 
 from dqpipe.errors import ConfigError
 from dqpipe.model import Findings, Samples, claim, table_of
@@ -171,6 +171,57 @@ def test_a_chain_of_copies_leaves_its_keeper_alone() -> None:
     assert [decision for decision, _ in decide(samples(3), *said).values()] == ["drop", "drop"]
 
 
+def queue(of: Samples, wanted: int) -> pd.DataFrame:
+    """A budget for the first `wanted` samples, in the order of their ids: the others are claimed."""
+    return claim("select.surplus", of.ids[wanted:], severity="info", value=[float(place) for place in range(wanted, len(of))], threshold=float(wanted))
+
+
+def kept(of: Samples, found: dict[str, tuple[str, list[str]]]) -> list[str]:
+    return [i for i in of.ids if i not in found or found[i][0] != "drop"]
+
+
+def test_a_budget_is_kept_whatever_the_ceiling() -> None:
+    of = samples(10, label=["a"] * 10)
+    assert kept(of, decide(of, queue(of, 3), max_drop=0.1)) == ["s00", "s01", "s02"]
+
+
+def test_who_is_dropped_for_another_reason_is_replaced_by_the_next_in_the_queue() -> None:
+    of = samples(10)
+    said = [claim("files.unreadable", ["s01", "s04"], severity="error"), claim("duplicates.exact", ["s02"], match="s00", **WARNING)]
+    found = decide(of, *said, queue(of, 3))
+    assert kept(of, found) == ["s00", "s03", "s05"]
+    assert found["s03"] == ("keep", ["select.surplus", BUDGET])
+    assert found["s04"] == ("drop", ["files.unreadable", "select.surplus"])
+    assert len(kept(of, decide(of, *said, queue(of, 9)))) == 7
+
+
+def test_who_is_held_for_review_is_replaced_as_well() -> None:
+    of = samples(6)
+    said = [claim("outliers.far", ["s00", "s03"], **WARNING), queue(of, 2)]
+    assert kept(of, decide(of, *said)) == ["s00", "s01"]
+    assert kept(of, decide(of, *said, hold=True)) == ["s00", "s01", "s02"]
+
+
+def test_the_keeper_takes_the_place_of_a_chosen_copy() -> None:
+    of = samples(6)
+    said = [claim("duplicates.exact", ["s00"], match="s05", **WARNING), queue(of, 2)]
+    assert kept(of, decide(of, *said)) == ["s01", "s05"]
+
+
+def test_a_budget_is_about_training_samples() -> None:
+    of = samples(6, split=["train"] * 4 + ["test"] * 2)
+    found = decide(of, queue(of, 2))
+    assert kept(of, found) == ["s00", "s01", "s04", "s05"]
+    assert found["s04"] == ("keep", ["select.surplus", EVALUATION])
+
+
+def test_what_repeats_another_sample_is_dropped_and_one_of_each_stays() -> None:
+    of = samples(4, label=["a"] * 4)
+    said = claim("select.redundant", ["s01", "s02", "s03"], match=["s00", "s01", "s02"], severity="info", value=0.01, threshold=0.05)
+    assert kept(of, decide(of, said, max_drop=0.1)) == ["s00"]
+    assert kept(of, decide(of, said, claim("files.unreadable", ["s00"], severity="error"))) == ["s01"]
+
+
 def test_the_order_of_findings_does_not_matter() -> None:
     of = samples(30, label=["a", "b", "c"] * 10)
     said = [
@@ -190,6 +241,7 @@ def test_the_order_of_findings_does_not_matter() -> None:
         ({"a.b": {"decision": "drop", "severity": "bad"}}, "severity 'bad' is unknown"),
         ({"a.b": {"at_least": 0.5}}, "a mapping with `decision`"),
         ({"a.b": {"decision": "drop", "instead_of": "c.d"}}, "a list of codes"),
+        ({"a.b": {"decision": "drop", "budget": 10}}, "true or false"),
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_refused(own: dict[str, Any], hint: str) -> None:
