@@ -12,6 +12,9 @@ Rendition = Literal["header", "picture", "full"]
 SHORTER_SIDE = 240
 """`picture` is decoded at the largest JPEG DCT reduction (1, 2, 4, 8) that keeps the shorter side at least this long: 640 by 480 by half."""
 
+SMALL_SIDE = 120
+"""A picture is halved until its shorter side is below this."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -52,6 +55,22 @@ class Picture:
         import cv2
 
         return cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)
+
+    @cached_property
+    def halves(self) -> tuple[np.ndarray, ...]:
+        """`grey`, then each the one before halved (means of 2 by 2 pixels, an odd last row or column left out), until `small`."""
+        import cv2
+
+        levels = [self.grey]
+        while min(levels[-1].shape) >= SMALL_SIDE:
+            height, width = (side // 2 for side in levels[-1].shape)
+            levels.append(cv2.resize(levels[-1][: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA))
+        return tuple(levels)
+
+    @property
+    def small(self) -> np.ndarray:
+        """Grey uint8 [h, w], the shorter side below 120, and at least 60 unless the picture itself has less."""
+        return self.halves[-1]
 
     @property
     def exact(self) -> np.ndarray:

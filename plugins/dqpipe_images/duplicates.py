@@ -38,20 +38,20 @@ class Duplicates(Stage):
     """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree, and leaks between splits."""
 
     name = "duplicates"
-    version = 1
+    version = 2
     rendition = "picture"
     default = True
     rereads = True
     libraries = ("opencv-python-headless", "numpy")
     needs = ("label?", "split?")
     gives = (
-        Fact("exact", "string", "digest of the decoded pixels, their shape and mode, EXIF orientation applied"),
+        Fact("exact", "string", "digest of the decoded pixels (if reduced, of their grey values), their shape and mode, EXIF orientation applied"),
         Fact("reduced", "bool", "whether the pixels of the digest were decoded at a reduced size"),
         Fact("thumbnail", "vector[uint8]", f"grey picture of {SIDE} by {SIDE} pixels, stretched to 0 … 255"),
         Fact("contrast", "float32", "standard deviation of the thumbnail before it was stretched, in grey steps"),
         Fact("pixels", "int64", "width times height of the full picture"),
         Fact("bytes", "int64", "size of the file"),
-        Fact("sharpness", "float32", "mean absolute Laplacian of the middle of the picture, in grey steps"),
+        Fact("sharpness", "float32", "mean absolute difference of neighbours in the middle of the picture, in grey steps"),
         Fact("cluster", "string", "the smallest id of the pictures that show the same; null if there is one only", "relate", nullable=True),
         Fact("keeper", "bool", "whether the picture is the best of its cluster, or has none", "relate"),
         Fact("match", "string", "the picture that it is a copy of; null for a keeper", "relate", nullable=True),

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_STEP = 0.05  # of the range 0 to 1: what is closer than this to the median is usual, however small both are
+VERY_FAR = 5.0  # blur and noise: robust standard deviations, in octaves
+LEAST_SOFTER, LEAST_NOISE = 0.04, 0.014  # how much less sharpness is told at least, and how much noise
+TINY = 1e-6
 FAR, LEAST_OCTAVES = 3.0, 0.1  # sizes and shapes: robust standard deviations that are far, and the smallest, in octaves
 # The odds that a claim is right are (limit / value) to this power. On CIFAR-10 and tiles of photographs of which a seventh was
 # blurred, darkened, washed out or emptied, a logistic fit of log(limit / value) gave 17, 12, 4, 5 and 40: understated here.
@@ -43,6 +46,7 @@ FACTS = (
     Fact("bytes", "int64", "size of the file, bytes"),
     Fact("format", "string", "format of the file, by its first bytes"),
     Fact("mode", "string", "how the file stores a pixel: L grey, RGB, RGBA, P palette, CMYK, I;16 16-bit grey …"),
+    Fact("quality", "float64", "quality that a JPEG was saved at, 1 to 100; empty for other formats", nullable=True),
     Fact("frames", "int64", "frames of an animation, or pages; only the first is looked at"),
     Fact("brightness", "float64", "mean grey, 0 black to 1 white"),
     *(Fact(f"brightness_p{p}", "float64", f"{p} % of the pixels are this dark or darker, 0 black to 1 white") for p in PERCENTILES),
@@ -50,7 +54,8 @@ FACTS = (
     Fact("entropy", "float64", "Shannon entropy of the grey levels, 0 to 8 bits"),
     Fact("modal_share", "float64", "share of the pixels that have the most frequent grey level, 0 to 1"),
     Fact("structure", "float64", "standard deviation of the mean grey of 8 by 8 cells, 0 to 0.5; about 0 if there is nothing but noise"),
-    Fact("sharpness", "float64", "share of the gradient that a small blur takes away, 0 to 1; empty if uniform", nullable=True),
+    Fact("sharpness", "float64", "share of the gradient's energy that a small blur takes away, 0 to 1; empty if uniform", nullable=True),
+    Fact("noise", "float64", "standard deviation of the noise, 0 to 1"),
     Fact("saturation", "float64", "chroma by brightness, 0 grey to 1 pure colour"),
 )
 CLAIMS = (
@@ -59,6 +64,8 @@ CLAIMS = (
     Claim("light", "warning", "too light, and lighter than is usual for its class"),
     Claim("low_contrast", "warning", "washed out: much less contrast than is usual for its class"),
     Claim("blurry", "warning", "blurred: much less fine detail than is usual for its class"),
+    Claim("noisy", "info", "noisy: much more than is usual for its class"),
+    Claim("compressed", "info", "saved as JPEG of low quality, much lower than is usual for its class"),
     Claim("too_small", "warning", "too few pixels to show anything"),
     Claim("greyscale", "info", "grey, where nearly all of its class are in colour"),
     Claim("odd_size", "info", "much larger or smaller than is usual for its class"),
@@ -75,7 +82,7 @@ class ImageQuality(Stage):
     """Measure size, light, contrast, sharpness and colour of each picture, and claim what is faulty or unusual for its class."""
 
     name = "image_quality"
-    version = 1
+    version = 2
     libraries = ("opencv-python-headless", "numpy")
     rendition = "picture"
     default = True
@@ -87,7 +94,9 @@ class ImageQuality(Stage):
     light: float = option(0.75, "claim if 95 % of the pixels are lighter than this, 0 black to 1 white", ge=0, le=1)
     low_contrast: float = option(0.28, "claim below this contrast, 0 to 1", ge=0, le=1)
     blurry: float = option(0.27, "claim below this sharpness, 0 to 1, where it is unusual", ge=0, le=1)
-    blurry_alone: float = option(0.08, "claim below this sharpness, 0 to 1, where there are too few pictures to compare with", ge=0, le=1)
+    blurry_alone: float = option(0.1, "claim below this sharpness, 0 to 1, where there are too few pictures to compare with", ge=0, le=1)
+    noisy: float = option(0.1, "claim above this noise, 0 to 1 (0.1 is 25 of 255 grey levels), or less where that is unusual", ge=0, le=1)
+    compressed: int = option(30, "claim a JPEG saved below this quality, 1 to 100, where it is unusual", ge=0, le=100)
     unusual: float = option(0.5, "a value is unusual below this share of the median of its class, 0 to 1 (of light: missing to white)", gt=0, le=1)
     common: float = option(0.25, "what more than this share of a class has, 0 to 1, is usual there: told of the class, not of its pictures", ge=0, le=1)
     least: int = option(10, "compare a picture with its class if it has so many pictures, else with the set if it has so many", ge=2)
@@ -99,13 +108,13 @@ class ImageQuality(Stage):
 
     def measure(self, shard: Shard) -> dict[str, Any]:
         """The facts of each picture, from the picture alone."""
-        rows = []
-        for picture in shard.pictures:
-            head = picture.header
-            longer, shorter = max(head.width, head.height), min(head.width, head.height)
-            of_file = {"width": head.width, "height": head.height, "aspect": longer / shorter, "bytes": head.size}
-            rows.append({**of_file, "format": head.format, "mode": head.mode, "frames": head.frames, **statistics(picture)})
-        return {fact.name: [row[fact.name] for row in rows] for fact in FACTS}
+        heads = [picture.header for picture in shard.pictures]
+        return {
+            **{name: [getattr(head, name) for head in heads] for name in ("width", "height", "format", "mode", "quality", "frames")},
+            "aspect": [max(head.width, head.height) / min(head.width, head.height) for head in heads],
+            "bytes": [head.size for head in heads],
+            **statistics(shard.pictures),
+        }
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Faults of light and sharpness, one for each cause, and what else is odd."""
@@ -133,18 +142,30 @@ class ImageQuality(Stage):
     def _tests(self, facts: Facts, peers: Peers) -> Iterator[tuple[str, np.ndarray, np.ndarray, str]]:
         """Code, values [n], the limits [n] below which they are a fault, and what to say."""
 
-        def limits(values: np.ndarray, fixed: float, alone: float | None = None) -> np.ndarray:
+        def limits(values: np.ndarray, fixed: float) -> np.ndarray:
             usual = peers.usual(values)[0]
-            unusual = np.minimum(self.unusual * usual, usual - LEAST_STEP)
-            return np.where(np.isnan(usual), fixed if alone is None else alone, np.minimum(fixed, unusual))
+            return np.where(np.isnan(usual), fixed, np.minimum(fixed, np.minimum(self.unusual * usual, usual - LEAST_STEP)))
 
         empty, bright, missing = facts["structure"], facts["brightness_p95"], 1 - facts["brightness_p5"]
         contrast, sharp = facts["contrast"], facts["sharpness"]
         yield "low_information", empty, np.full(len(empty), self.low_information), "nothing to see: its parts differ by {value:.2%} of the range"
-        yield "blurry", sharp, limits(sharp, self.blurry, self.blurry_alone), "its sharpness is {value:.2f} of 1 (limit {limit:.2f})"
+        yield "blurry", sharp, self._blurry(sharp, peers), "its sharpness is {value:.2f} of 1 (limit {limit:.2f})"
         yield "dark", bright, limits(bright, self.dark), "95 % of its pixels are darker than {value:.2f} (limit {limit:.2f})"
         yield "light", missing, limits(missing, 1 - self.light), "95 % of its pixels are lighter than {value:.2f} (limit {limit:.2f})"
         yield "low_contrast", contrast, limits(contrast, self.low_contrast), "its contrast is {value:.2f} of 1 (limit {limit:.2f})"
+
+    def _blurry(self, sharp: np.ndarray, peers: Peers) -> np.ndarray:
+        """The sharpness [n] below which a picture is blurred: half the usual one, or more of it where the others differ little."""
+        octaves, spread = peers.usual(np.log2(np.maximum(sharp, TINY)), LEAST_OCTAVES)
+        usual = 2**octaves
+        unusual = np.minimum(usual * np.maximum(self.unusual, 2 ** (-VERY_FAR * spread)), usual - LEAST_SOFTER)
+        return np.where(np.isnan(usual), self.blurry_alone, np.minimum(self.blurry, unusual))
+
+    def _noisy(self, noise: np.ndarray, peers: Peers) -> np.ndarray:
+        """The noise [n] above which a picture is noisy: twice the usual one at least, less than the fixed limit where the others differ little."""
+        octaves, spread = peers.usual(np.log2(np.maximum(noise, LEAST_NOISE / 4)), LEAST_OCTAVES)
+        unusual = np.clip(2 ** (octaves + VERY_FAR * spread), LEAST_NOISE, self.noisy)
+        return np.where(np.isnan(octaves), self.noisy, np.maximum(2**octaves / self.unusual, unusual))
 
     def _oddities(self, ids: np.ndarray, facts: Facts, peers: Peers) -> Iterator[pd.DataFrame]:
         width, height = facts["width"].astype(np.float64), facts["height"].astype(np.float64)
@@ -172,6 +193,18 @@ class ImageQuality(Stage):
         hit = (aspect >= self.odd_aspect) & ~(np.log2(aspect) <= usual + FAR * spread)  # odd too if there are no peers
         details = [f"{of:.2g} times as long as wide" for of in aspect[hit]]
         yield claim("odd_aspect", ids[hit], value=aspect[hit], threshold=self.odd_aspect, detail=details)
+
+        noise, limit = facts["noise"], self._noisy(facts["noise"], peers)
+        hit = (noise > limit) & peers.counted
+        details = [f"noise of {of:.1%} of the range (limit {most:.1%})" for of, most in zip(noise[hit], limit[hit], strict=True)]
+        yield claim("noisy", ids[hit], value=noise[hit], threshold=limit[hit], detail=details)
+
+        quality = facts["quality"].astype(np.float64)
+        usual = peers.usual(quality)[0]
+        limit = np.where(np.isnan(usual), self.compressed, np.minimum(self.compressed, self.unusual * usual))
+        hit = quality < limit
+        details = [f"saved as JPEG of quality {of:.0f} (limit {least:.0f})" for of, least in zip(quality[hit], limit[hit], strict=True)]
+        yield claim("compressed", ids[hit], value=quality[hit], threshold=limit[hit], detail=details)
 
         hit = facts["frames"] > 1
         details = [f"{of} frames or pages" for of in facts["frames"][hit]]

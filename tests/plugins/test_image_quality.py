@@ -164,6 +164,7 @@ def test_facts_of_a_picture_that_can_be_counted_by_hand() -> None:
         "format": "PNG",
         "mode": "RGB",
         "frames": 1,
+        "noise": 0.0,
         "brightness": 0.5,
         "brightness_p5": 0.0,
         "brightness_p95": 1.0,
@@ -171,7 +172,7 @@ def test_facts_of_a_picture_that_can_be_counted_by_hand() -> None:
         "entropy": 1.0,
         "modal_share": 0.5,
         "structure": 0.5,
-        "sharpness": 0.0,
+        "sharpness": 0.5,
         "saturation": 0.0,
     }
     assert {name: facts[name] for name in expected} == pytest.approx(expected)
