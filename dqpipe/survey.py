@@ -59,7 +59,7 @@ class Survey:
         table = dataset.samples.table
         filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
         evidence.dataset = replace(dataset, samples=Samples(filled))
-        if dataset.has_media:
+        if self.run.raw.dataset.has_media:  # a curated set of nothing has none of its own
             if evidence is self.run.raw:  # new samples are files of this run only
                 self._keep_index(dataset, contents, stats, looked)
             evidence.add_media(self.store, job.media_key, errors)

@@ -158,6 +158,18 @@ def riff(*chunks: tuple[bytes, bytes]) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
 
 
+def without_times(data: bytes) -> bytes:
+    """An animated AVIF without the moments when it was made."""
+    found = bytearray(data)
+    for name in (b"mvhd", b"tkhd", b"mdhd"):
+        place = found.find(name)
+        while place >= 0:
+            length = 16 if found[place + 4] else 8
+            found[place + 8 : place + 8 + length] = bytes(length)
+            place = found.find(name, place + 1)
+    return bytes(found)
+
+
 def segments(data: bytes) -> list[tuple[int, int, int]]:
     """(marker, start, end) of each segment of a JPEG before its first scan's data."""
     found, place = [], 2

@@ -338,7 +338,7 @@ def sound_avifs(clear: Image.Image) -> Iterator[File]:
     yield "avif_444.avif", encoded(picture(107), "AVIF", subsampling="4:4:4", quality=95), LOSSY
     yield "avif_grey.avif", encoded(picture(107, "L"), "AVIF", subsampling="4:0:0"), LOSSY_GREY
     yield "avif_clear.avif", encoded(clear, "AVIF", quality=90), replace(LOSSY, colours=(WHITE, *COLOURS[1:]))
-    yield "avif_animated.avif", encoded(picture(108), "AVIF", save_all=True, append_images=[picture(109)]), LOSSY
+    yield "avif_animated.avif", hand.without_times(encoded(picture(108), "AVIF", save_all=True, append_images=[picture(109)])), LOSSY
     import cv2
 
     if hasattr(cv2, "IMWRITE_AVIF_DEPTH"):

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from dqpipe.errors import ConfigError, StageError
 
 log = logging.getLogger(__name__)
 _POOL = threading.Lock()
+HANDED_OUT_WITHIN = 200
+"""Times five milliseconds that work just given to loky may take to reach a worker: taken away before, it breaks loky with a traceback."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,10 @@ def _submitted(function: Callable[[Any], Any], items: Mapping[int, Any], workers
     except BrokenExecutor:
         raise
     except BaseException:
+        for _ in range(HANDED_OUT_WITHIN):
+            if all(future.running() or future.done() for future in running):
+                break
+            time.sleep(0.005)
         pool.shutdown(wait=True, kill_workers=True)
         raise
 

@@ -46,3 +46,10 @@ def test_a_decoder_that_raises_ends_no_run(images: Path, tmp_path: Path) -> None
 def test_a_stage_that_always_kills_its_worker_ends_the_run_and_is_told_of(images: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"a worker process \(measure \d/\d · files, deadly\)|a worker process \(measure 1/4 · deadly\)"):
         run(images, tmp_path / "out", "files, deadly", Processes(2))
+
+
+def test_work_that_nobody_waits_for_any_more_ends_in_silence() -> None:
+    for _ in range(3):
+        results = Processes(2).map(str, range(40), [f"try {n}/40" for n in range(40)])
+        assert next(results) in {"0", "1"}
+        results.close()  # an exception in loky's thread would be a warning, and warnings are errors
