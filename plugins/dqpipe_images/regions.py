@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqpipe.neighbours import sums, unit
+from dqpipe.neighbours import unit
 
-TRAINED, ROUNDS = 128, 12
-"""Rows per region that place the centres, and rounds: regions are a map to look at, not a model."""
+TRAINED, SPREAD, ROUNDS = 128, 32, 12
+"""Rows per region that place the centres, those of them that may be where one starts, and rounds: a map to look at, not a model."""
 BLOCK_VALUES = 1 << 22
 """How many similarities stand in memory at once."""
 
@@ -18,11 +18,11 @@ def regions(units: np.ndarray, number: int, seed: int) -> np.ndarray:
         return np.zeros(len(units), dtype=np.int64)
     rng = np.random.default_rng(seed)
     some = units[np.sort(rng.choice(len(units), min(len(units), TRAINED * number), replace=False))]
-    centres = _spread(some, number, rng)
+    centres = _spread(np.ascontiguousarray(some[:: max(1, len(some) // (SPREAD * number))]), number, rng)
     for _ in range(ROUNDS):
         cell = nearest_centre(some, centres)
-        filled = np.bincount(cell, minlength=len(centres))[:, None] > 0
-        moved = np.where(filled, unit(sums(some, cell, len(centres))), centres)
+        members = cell[None, :] == np.arange(len(centres))[:, None]
+        moved = np.where(members.any(axis=1)[:, None], unit(members.astype(np.float32) @ some), centres)
         if np.array_equal(moved, centres):
             break
         centres = moved
