@@ -480,7 +480,7 @@ def names() -> Iterator[File]:
 def special(folder: Path) -> Iterator[tuple[str, Truth]]:
     """Make what is no plain file, as far as the system lets one; give back its name and truth."""
     sound_one = encoded(picture(98), "PNG")
-    target = folder.parent / f"{folder.name}-outside.png"
+    target = folder.parent.with_name(f"{folder.parent.name}-outside.png")
     target.write_bytes(sound_one)
     folder.mkdir(parents=True)
     (folder / "sound.png").write_bytes(encoded(picture(99), "PNG"))
