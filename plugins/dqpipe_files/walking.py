@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from dqpipe.errors import DatasetError
 from dqpipe.model import path_text
 
-LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"})
+LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "lost+found"})
 """What operating systems leave in folders, in lower case; names that begin with a dot are left out as well."""
 
 
@@ -19,7 +19,8 @@ class Walk:
     """The files below `root`, relative with "/" between, as the system names them; and what was left out, with the reason.
 
     Folders are walked in their own places first and through links after that, so that a link never takes a real folder's
-    place. A folder is entered once, by device and inode: links that loop end there. Links to files are files.
+    place. A folder is entered once, by device and inode: links that loop end there. Links to files are files. A folder that may
+    not be read stands among the files, as one that cannot be read.
     """
 
     root: str
@@ -29,7 +30,7 @@ class Walk:
     _seen: set[tuple[int, int]] = field(default_factory=set)
 
     def run(self) -> Walk:
-        """Walk; files, folders and reasons sorted by name. Raises DatasetError for a folder that cannot be read."""
+        """Walk; files, folders and reasons sorted by name. Raises DatasetError if the root cannot be read."""
         real, links = [""], list[str]()
         while real or links:
             here = real.pop() if real else links.pop(0)
@@ -86,7 +87,11 @@ class Walk:
             with os.scandir(path) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            raise DatasetError(f"the folder {path_text(path)} cannot be read: {error.strerror or error}") from None
+            if not folder:
+                raise DatasetError(f"the folder {path_text(path)} cannot be read: {error.strerror or error}") from None
+            self.folders.remove(folder)
+            self.files.append(folder)
+            return []
 
     def skip(self, name: str, reason: str) -> None:
         """Note what is left out, and why."""

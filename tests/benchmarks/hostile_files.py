@@ -44,9 +44,9 @@ def told(said: dict) -> tuple[str, str]:
     crashes = ", ".join(f"{kind} {count}" for kind, count in sorted(alone["crashes"].items(), key=lambda item: -item[1]))
     peer = f"CleanVision: on the folder {said['folder']}; on its plain files with plain names {said['plain']}"
     text = (
-        f"By their extension CleanVision takes {alone['files']:,} of the plain files for images, and leaves out the others without a word. The first that ends it is "
-        f"number {alone['first']}, `{alone['name']}`. Asked for each file by itself (1 in {alone['step']}), it measures {alone['measured']} of {alone['readable']} "
-        f"readable ones, and ends with an exception on {alone['ended']} of {alone['asked']} ({crashes})."
+        f"By their extension CleanVision takes {alone['files']:,} of the plain files for images, and leaves out the others without a word. "
+        f"The first that ends it is number {alone['first']}, `{alone['name']}`. Asked for each file by itself (1 in {alone['step']}), "
+        f"it measures {alone['measured']} of {alone['readable']} readable ones, and ends with an exception on {alone['ended']} of {alone['asked']} ({crashes})."
     )
     return peer, text
 
