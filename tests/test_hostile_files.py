@@ -24,6 +24,7 @@ from dqpipe.pipeline import Pipeline
 from dqpipe.plugins import Registry
 from dqpipe.reading import read_bytes
 from tests.hostile_files import files, make
+from tests.made_by_hand import GREY, chunk, png_claiming
 from tests.sound_files import Truth
 
 MOST_MIB = 1200
@@ -180,3 +181,19 @@ def test_a_folder_of_nothing_but_broken_files_is_no_reason_to_crash(tmp_path: Pa
         (tmp_path / "data" / f"{number}.jpg").write_bytes(bytes(number))
     result = dqpipe.curate(str(tmp_path / "data"), out=str(tmp_path / "out"), executor="serial")
     assert (len(result.curated), result.decisions["decision"].unique().tolist()) == (0, ["drop"])
+
+
+def test_pictures_that_are_large_together_are_held_a_few_at_a_time(tmp_path: Path) -> None:
+    for number in range(14):
+        text = chunk(b"tEXt", b"number\0" + bytes([48 + number]))
+        (tmp_path / f"{number}.png").write_bytes(png_claiming(5000, 5000, text, depth=1, kind=GREY, pixels=bytes(5000 * 626)))
+    code = (
+        "import resource, sys; from dqpipe.pipeline import Pipeline\n"
+        "text = f'dataset: {{path: {sys.argv[1]}}}\\noutputs: {{path: {sys.argv[1]}/.out}}\\nstages: [files]\\n'\n"
+        "result = Pipeline.from_text(text).check('serial')\n"
+        "assert result.facts['media.ok'].all() and len(result.facts) == 14\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    mib = int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10)
+    assert mib < 800  # all of them at once are 1,001

@@ -34,7 +34,7 @@ def report(bench: Bench) -> Section:
     if bench.peers is not None:
         theirs = bench.theirs("hostile_files", "cleanvision", folder, 8 if bench.quick else 1)
         peer, text = told(theirs.said)
-    names = f"{counts['files']} broken, hostile and unusual files ({counts['either']} of them may be either), default pipeline, two processes"
+    names = f"{counts['files']} broken, hostile and unusual files (of {counts['either']} nobody can tell whether they are sound), default pipeline, two processes"
     return Section([Row(names, f"{done}; {ours.seconds:.1f} s", peer, "", f"{ours.mib:,.0f} MiB")], text)
 
 

@@ -209,3 +209,50 @@ def test_threads_may_decode_at_once() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_fault_beside_the_pixels_of_a_png_hides_nothing_and_turns_nothing_off() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(drawn("RGB"), "PNG", exif=exif)
+    end_of_header = 33
+    broken = data[:end_of_header] + chunk(b"pHYs", b"\0") + data[end_of_header:]
+    whole, found = outcome(data), outcome(broken)
+    assert np.array_equal(found.pixels, whole.pixels)
+    assert (found.header.orientation, found.header.size) == (6, len(broken))
+    assert outcome(broken, "header") == found.header
+
+
+def test_the_pages_of_a_tiff_are_counted_in_no_time_even_if_they_loop() -> None:
+    from tests import made_by_hand as hand
+    from tests.hostile_files import endless_tiff
+
+    assert outcome(endless_tiff(20_000), "header").frames == 20_000
+    loop = hand.tiff(hand.tiff_tags(4, 4), [bytes(48)], following=8)
+    assert outcome(loop).header.frames == 1
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
+    from tests.hostile_files import many_scans
+
+    for rendition in ("header", "picture", "full"):
+        assert outcome(many_scans(1000), rendition) == "has 1,009 scans of 4.0 million pixels: decoding it would take minutes"
+    assert isinstance(outcome(many_scans(20)), Picture)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_large_pictures_are_converted_in_bands_to_the_same_pixels(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(drawn(mode, (61, 47)), "TIFF")
+    at_once = outcome(data)
+    monkeypatch.setattr("dqpipe_images.decoder.BAND", 200)
+    found = outcome(data)
+    assert np.array_equal(found.pixels, at_once.pixels)
+    assert np.array_equal(found.exact, at_once.exact)
+
+
+def test_reasons_are_for_people() -> None:
+    from tests.hostile_files import files
+
+    told = {reason for _, data, truth in files() if truth.readable is False and data for reason in [outcome(data)]}
+    wordy = {reason for reason in told if any(word in reason for word in ("Error", "driver", "buffer", "NoneType", "b'", "errno", "unpack", "int()", "code "))}
+    assert wordy <= {"damaged TIFF: its pixels cannot be unpacked"}
