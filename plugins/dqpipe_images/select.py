@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 REGIONS = 64
 """Regions of the embedding that stand for classes where there are none."""
+LEAST = 8
+"""Smallest class with an order of its own, where classes are taken in proportion: with smaller budgets it would come too late or never."""
 
 
 @extension
@@ -103,6 +105,8 @@ class Select(Stage):
         if self.classes == "ignored" or not (classes >= 0).any():
             by_region = self.method == "herding"
             classes = regions(units, min(REGIONS, int(np.sqrt(len(units) / 2))), self.seed) if by_region else np.zeros(len(units), dtype=np.int64)
+        elif self.classes == "proportional":
+            classes = np.where(np.bincount(classes + 1)[classes + 1] < LEAST, -1, classes)
         orders = []
         for number in np.unique(classes):
             members = np.flatnonzero(classes == number)

@@ -139,6 +139,11 @@ def test_what_is_chosen_covers_the_more_the_more_of_it_there_is() -> None:
     assert distances[0] > distances[1] > distances[2] == pytest.approx(0, abs=1e-6)
 
 
+def test_classes_of_one_are_not_forgotten_by_a_small_budget() -> None:
+    found = ranked(np.random.default_rng(0).normal(size=(100, 8)), ["a"] * 50 + [f"b{row}" for row in range(50)])["rank"]
+    assert sum(rank < 20 for rank in found[50:]) == 10
+
+
 def test_without_a_budget_semantic_deduplication_takes_a_distance() -> None:
     vectors = np.random.default_rng(0).normal(size=(60, 16))
     vectors[30:33] = vectors[:3] + 1e-4
