@@ -22,7 +22,7 @@ import pyarrow as pa
 from dqpipe.errors import MediaError, SchemaError
 from dqpipe.media import Rendition
 from dqpipe.model import Facts, Samples, fact_array, media_path
-from dqpipe.reading import decode, one_thread, read_bytes
+from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
 from dqpipe.stages import Decoder, Fact, Shard, Stage
 from dqpipe.store import Store, digest, digest_json, read_arrow, write_arrow
 from dqpipe.trial import Trial
@@ -134,6 +134,7 @@ def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
     job, ref = item
     samples = Samples(read_arrow(Path(ref.path)).slice(ref.start, ref.stop - ref.start))
     work = _Work(job, ref)
+    keep_memory()
     begun = job.store.run_folder(job.run) / f"begun-{job.snapshot.rpartition(' ')[2]}-{ref.number}"
     with one_thread(), _first_tried(job.decoders, careful=begun.exists()) as work.tried:
         begun.touch()  # still there if this process dies

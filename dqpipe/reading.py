@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from dqpipe.errors import MediaError
@@ -20,6 +20,8 @@ from dqpipe.store import trusted
 
 LARGEST_FILE = 1 << 30
 """Bytes."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Of mallopt(3)."""
 FOR_GOOD = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
 """Read errors that trying again does not cure."""
 
@@ -32,7 +34,10 @@ def read_bytes(path: str) -> bytes:
     for attempt in range(3):
         try:
             status = os.stat(name)  # noqa: PTH116
-            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode):
+                readable = os.access(name, os.R_OK | os.X_OK)
+                raise MediaError("not a file but a folder" if readable else "a folder that may not be read: nobody knows what is in it")
+            if not stat.S_ISREG(status.st_mode):
                 raise MediaError("not a regular file but a device, a pipe or a socket")
             _refuse_large(status.st_size)
             with open(name, "rb", opener=_without_waiting) as file:
@@ -87,6 +92,20 @@ def rereader(samples: Samples, root: str, decoders: Sequence[Decoder], counts: d
         return read(ids, rendition)
 
     return pixels
+
+
+@cache
+def keep_memory() -> None:
+    """Have the C library keep freed memory for the next pictures: glibc gives it back and asks again, a tenth of the time of measuring.
+
+    Elsewhere nothing is done. Blocks above 32 MiB are given back at once, as before; of the others, at most 128 MiB stay.
+    """
+    import ctypes
+
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option:
+        for option, size in ((MMAP_THRESHOLD, 32 << 20), (TRIM_THRESHOLD, 128 << 20)):
+            set_option(option, size)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from dqpipe.stages import Claim, Fact, Figure, Pixels, Shard, Stage, extension, 
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import Links, clustered
-from dqpipe_images.thumbnails import SIDE, picture_digest, sharpness, thumbnail
+from dqpipe_images.spanning import spanned
+from dqpipe_images.thumbnails import SIDE, picture_digest, sharpness, thumbnails
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,17 +76,17 @@ class Duplicates(Stage):
     turns: bool = option(default=True, help="find copies turned by 90, 180 and 270 degrees", at="relate")
     contrast: float = option(2.0, "contrast in grey steps below which a picture is uniform and has exact copies only", at="relate", ge=0)
     neighbours: int = option(6, "how many of its nearest pictures each one is compared with", at="relate", ge=1, le=64)
-    similarity: float = option(0.8, "cosine similarity from which two descriptors are worth comparing", at="relate", ge=-1, le=1)
+    similarity: float = option(0.8, "cosine similarity from which two descriptors are worth a closer look", at="relate", ge=0, le=1)
 
     def measure(self, shard: Shard) -> Mapping[str, Any]:
         """Digest, thumbnail and quality of each picture."""
         pictures = shard.pictures
-        thumbnails = [thumbnail(picture) for picture in pictures]
+        thumbnail, contrast = thumbnails(pictures)
         return {
             "exact": [picture_digest(picture) for picture in pictures],
             "reduced": [picture.reduction > 1 for picture in pictures],
-            "thumbnail": np.array([values for values, _ in thumbnails], dtype=np.uint8).reshape(len(pictures), SIDE * SIDE),
-            "contrast": np.array([contrast for _, contrast in thumbnails], dtype=np.float32),
+            "thumbnail": thumbnail,
+            "contrast": contrast,
             "pixels": [picture.header.width * picture.header.height for picture in pictures],
             "bytes": [picture.header.size for picture in pictures],
             "sharpness": np.array([sharpness(picture) for picture in pictures], dtype=np.float32),
@@ -111,16 +112,20 @@ class Duplicates(Stage):
         pictures = thumbnails[single].reshape(-1, SIDE, SIDE)
         turns = [turn for turn in range(len(TRANSFORMS)) if self.allowed(turn)]
 
-        def verified(pairs: np.ndarray, turn: np.ndarray, warps: np.ndarray) -> Links:
-            distance, _ = compare(pictures, pairs, turn, warps)
+        found = candidates(pictures, turns, self.neighbours, self.similarity)
+
+        def verified(pairs: np.ndarray, turn: np.ndarray, warps: np.ndarray, trusted: np.ndarray) -> Links:
+            distance, _ = compare(pictures, pairs, turn, warps, trusted)
             good = distance <= 1 - self.limit
             return Links.of(pairs[good], distance[good], turn[good])
 
-        def asked(pairs: np.ndarray, turn: np.ndarray) -> Links:
-            return verified(pairs, turn, np.zeros((len(pairs), 4), dtype=np.float32))
+        def chosen(at: np.ndarray) -> Links:
+            return verified(found.pairs[at], found.turns[at], found.warps[at], found.trusted[at])
 
-        found = candidates(pictures, turns, self.neighbours, self.similarity)
-        return clustered(len(single), rank, verified(found.pairs, found.turns, found.warps), asked)
+        def asked(pairs: np.ndarray, turn: np.ndarray) -> Links:
+            return verified(pairs, turn, np.zeros((len(pairs), 4), np.float32), np.tile(np.array([0, 1], np.float32), (len(pairs), 1)))
+
+        return clustered(len(single), rank, spanned(len(single), rank, found, chosen), asked)
 
     def allowed(self, turn: int) -> bool:
         """Whether the options allow one of the eight orientations: bit 2 swaps the axes, the parity of the bits mirrors."""

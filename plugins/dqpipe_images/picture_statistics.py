@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 GRID = 8  # cells a side
 PERCENTILES = (1, 5, 50, 95, 99)
 LEVELS = 256
-COLOUR_SIDE = 64  # pixels of the shorter side that are enough to tell a colour
-ENOUGH = 120  # pixels of the shorter side from which every other one is left out of the histogram
+COLOUR_ROWS, LIGHT_ROWS = 20, 40  # that are enough to tell colour, and light
 DIRECTED = 0.1  # a direction with less than this share of the other's contrast tells nothing of sharpness
-ROW_PAIRS = 24  # that noise is measured on
+SHARP_ROWS, ROW_PAIRS = 60, 20  # that are enough to measure sharpness on, and noise
 SURE = 4.0  # grey levels of noise from which it is asked whether it is everywhere
 FLAT_SHARE = 0.1  # of the cells, those with the least noise, that tell how much is everywhere
 CLIPPED = 12  # grey levels from black and white within which noise does not show
@@ -35,13 +34,20 @@ FLAT_TO_SIGMA = 0.66  # mean of |a - b - c + d| in the flattest cells to the noi
 
 def statistics(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
     """All numbers [n] of some pictures; light, contrast, structure and noise in units of the range from black (0) to white (1)."""
-    working = [working_copy(picture) for picture in pictures]
+    counted, corners, energies, crossed, colours = [], [], [], [], []
+    for picture in pictures:  # one after the other: each stays in the processor's cache meanwhile
+        grey = working_copy(picture)
+        counted.append(_histogram(_some(grey, LIGHT_ROWS)))
+        corners.append(_corners(picture.small))
+        energies.append(_energies(grey))
+        crossed.append(_crossed(grey))
+        colours.append(saturation(picture.pixels))
     return {
-        **_light(np.array([_histogram(grey) for grey in working]).reshape(-1, LEVELS)),
-        "structure": _structure(np.array([_corners(picture.small) for picture in pictures]).reshape(-1, 3, GRID + 1, GRID + 1)),
-        "sharpness": _sharpness(np.array([_energies(grey) for grey in working]).reshape(-1, 2, 2)),
-        "noise": noise(working),
-        "saturation": np.array([saturation(picture.pixels) for picture in pictures], dtype=np.float64),
+        **_light(np.array(counted).reshape(-1, LEVELS)),
+        "structure": _structure(np.array(corners).reshape(-1, 3, GRID + 1, GRID + 1)),
+        "sharpness": _sharpness(np.array(energies).reshape(-1, 2, 2)),
+        "noise": _noise(crossed),
+        "saturation": np.array(colours, dtype=np.float64),
     }
 
 
@@ -62,16 +68,19 @@ def working_copy(picture: Picture) -> np.ndarray:
     return cv2.resize(grey, (max(WORKING_SIDE, round(width * scale)), max(WORKING_SIDE, round(height * scale))), interpolation=cv2.INTER_LINEAR)
 
 
+def _some(pixels: np.ndarray, rows: int) -> np.ndarray:
+    """Rows at regular steps, at least so many if the picture has them, and less than twice as many."""
+    return pixels[:: max(1, len(pixels) // rows)]
+
+
 # ── light ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _histogram(grey: np.ndarray) -> np.ndarray:
-    """float32 [LEVELS], whole numbers: how many pixels have each grey level."""
+def _histogram(values: np.ndarray) -> np.ndarray:
+    """float32 [LEVELS], whole numbers: how often each level stands in uint8 [h, w]."""
     import cv2
 
-    if min(grey.shape) >= ENOUGH:
-        grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_NEAREST)
-    return cv2.calcHist([grey], [0], None, [LEVELS], [0, LEVELS]).ravel()
+    return cv2.calcHist([values], [0], None, [LEVELS], [0, LEVELS]).ravel()
 
 
 def _light(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -121,15 +130,14 @@ def _structure(corners: np.ndarray) -> np.ndarray:
 
 
 def _energies(grey: np.ndarray) -> list[float]:
-    """Sums of squared differences of pixels one and two apart, along rows and along columns; 0 where there are too few pixels."""
+    """Sums of squared differences of pixels one and two apart, along some rows and across them; 0 where there are too few pixels."""
     import cv2
 
-    found = []
-    for axis in (1, 0):
-        for apart in (1, 2):
-            after, before = (grey[:, apart:], grey[:, :-apart]) if axis else (grey[apart:], grey[:-apart])
-            found.append(cv2.norm(after, before, cv2.NORM_L2SQR) if after.size else 0.0)
-    return found
+    step = max(1, len(grey) // SHARP_ROWS)
+    rows = grey[::step]
+    along = [(rows[:, apart:], rows[:, :-apart]) for apart in (1, 2)]
+    across = [(after, rows[: len(after)]) for after in (grey[1::step], grey[2::step])]
+    return [cv2.norm(after, before, cv2.NORM_L2SQR) if after.size else 0.0 for after, before in (*along, *across)]
 
 
 def _sharpness(energies: np.ndarray) -> np.ndarray:
@@ -150,29 +158,25 @@ def _sharpness(energies: np.ndarray) -> np.ndarray:
 
 
 def _crossed(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint16 [h, w], |a - b - c + d| of squares of four pixels in some pairs of rows; and uint8 [h, w], one of the four."""
+    """uint8 [h, w], |a - b - c + d| of squares of four pixels in some pairs of rows, and one of the four."""
     import cv2
 
     step = max(2, grey.shape[0] // ROW_PAIRS)
     below = grey[1::step]
     above = grey[::step][: len(below)]
     if above.size == 0 or above.shape[1] == 1:
-        return np.zeros((1, 1), dtype=np.uint16), grey[:1, :1]
+        return np.zeros((1, 1), dtype=np.uint8), grey[:1, :1]
     across = cv2.subtract(above, below, dtype=cv2.CV_16S)
-    return cv2.absdiff(across[:, 1:], across[:, :-1]).view(np.uint16), above[:, 1:]
+    return cv2.convertScaleAbs(cv2.subtract(across[:, 1:], across[:, :-1])), above[:, 1:]
 
 
-def noise(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Standard deviation [n] of the noise, 0 to 1, of grey pictures: what neighbours in a row and the row below do not share.
+def _noise(crossed: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Standard deviation [n] of the noise, 0 to 1: of what neighbours in a row and the row below do not share.
 
     The median of |a - b - c + d| over squares of four pixels, which edges hardly touch (Donoho & Johnstone 1994); where that
     is much, not more than there is in the flattest cells, since noise is everywhere and texture is not.
     """
-    import cv2
-
-    crossed = [_crossed(grey) for grey in pictures]
-    counts = [cv2.calcHist([values], [0], None, [LEVELS], [0, LEVELS]).ravel() for values, _ in crossed]
-    found = _medians(np.array(counts).reshape(-1, LEVELS)) * MEDIAN_TO_SIGMA
+    found = _medians(np.array([_histogram(values) for values, _ in crossed]).reshape(-1, LEVELS)) * MEDIAN_TO_SIGMA
     for number in np.flatnonzero(found > SURE).tolist():
         found[number] = min(found[number], max(SURE, _in_flat_cells(*crossed[number])))
     return found / (LEVELS - 1)
@@ -190,28 +194,29 @@ def _medians(counts: np.ndarray) -> np.ndarray:
 
 def _in_flat_cells(crossed: np.ndarray, grey: np.ndarray) -> float:
     """Grey levels of noise in the cells that have the least of it, clipped ones left out; infinite if too few are left."""
-    rows, columns = (np.arange(cells) * side // cells for side in crossed.shape for cells in [min(GRID, side)])
-
-    def summed(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(np.add.reduceat(values, rows, axis=0, dtype=np.int64), columns, axis=1)
-
-    area = np.outer(np.diff(rows, append=crossed.shape[0]), np.diff(columns, append=crossed.shape[1]))
-    level = summed(grey) / area
-    inside = np.sort((summed(crossed) / area)[(level > CLIPPED) & (level < LEVELS - 1 - CLIPPED)])
+    noisy, level = _means(crossed), _means(grey)
+    inside = np.sort(noisy[(level > CLIPPED) & (level < LEVELS - 1 - CLIPPED)])
     return float(inside[int(FLAT_SHARE * len(inside))]) * FLAT_TO_SIGMA if len(inside) >= GRID else np.inf
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """Means of the cells of a grid of `GRID` cells a side or a few more, all of one size; a rest at the right and below is left out."""
+    import cv2
+
+    height, width = (max(1, side // GRID) for side in values.shape)
+    corners = cv2.integral(values, sdepth=cv2.CV_32S)[::height, ::width]
+    below = corners[1:] - corners[:-1]
+    return (below[:, 1:] - below[:, :-1]) / (height * width)
 
 
 # ── colour ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def saturation(pixels: np.ndarray) -> float:
-    """Sum of (largest − smallest channel) by the sum of the largest, 0 to 1, over a regular choice of pixels."""
+    """Sum of (largest − smallest channel) by the sum of the largest, 0 to 1, over a regular choice of rows."""
     import cv2
 
-    height, width = pixels.shape[:2]
-    step = max(1, min(height, width) // COLOUR_SIDE)
-    chosen = pixels if step == 1 else cv2.resize(pixels, (width // step, height // step), interpolation=cv2.INTER_NEAREST)
-    red, green, blue = cv2.split(chosen)
+    red, green, blue = cv2.split(_some(pixels, COLOUR_ROWS))
     largest = cv2.sumElems(cv2.max(cv2.max(red, green), blue))[0]
     smallest = cv2.sumElems(cv2.min(cv2.min(red, green), blue))[0]
     return (largest - smallest) / largest if largest else 0.0
