@@ -84,17 +84,17 @@ class Select(Stage):
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """The order: first of what is there once, then of the copies."""
         copy = np.array([value is not None for value in facts[self.copies]], dtype=bool) if self.copies else np.zeros(len(samples), dtype=bool)
-        training = samples.training()
-        units, classes = facts[self.vectors], class_numbers(samples)[0]
+        vectors, classes, training = facts[self.vectors], class_numbers(samples)[0], samples.training()
         rank, gain = np.full(len(samples), None, dtype=object), np.full(len(samples), np.nan)
         twin = np.full(len(samples), None, dtype=object)
+        ranked = 0
         for rows in (np.flatnonzero(training & ~copy), np.flatnonzero(training & copy)):
-            order = self._order(units[rows], classes[rows])
+            order = self._order(vectors[rows], classes[rows])
             ordered = rows[order.rows]
-            rank[ordered] = range(before := int(np.count_nonzero(rank != None)), before + len(rows))  # noqa: E711 (element by element)
+            rank[ordered] = ranked + np.arange(len(rows))
             gain[ordered] = np.where(np.isfinite(order.gain), order.gain, np.nan)
-            known = order.twin >= 0
-            twin[ordered[known]] = samples.ids[rows[order.twin[known]]]
+            twin[ordered[order.twin >= 0]] = samples.ids[rows[order.twin[order.twin >= 0]]]
+            ranked += len(rows)
         return {"rank": rank, "gain": gain, "twin": twin}
 
     def _order(self, vectors: np.ndarray, classes: np.ndarray) -> Order:
