@@ -177,6 +177,7 @@ class _Work:
         """Read, hash, decode and measure some samples, once each."""
         waiting: dict[str, list[tuple[int, str]]] = {task.name: [] for task in self.job.tasks}
         media: dict[int, dict[str, Any]] = {}
+        held = 0
         for number, row in enumerate(samples.table.to_pylist()):
             content, data, error = self._content(row)
             self.contents.append((row["id"], content, error))
@@ -189,6 +190,7 @@ class _Work:
                     missing = [(t, k) for t, k in missing if t.rendition is None]
                 else:
                     media[number] = ready
+                    held += _held(ready)
             for task, key in missing:
                 self.asking[task.name][key] = [row["id"]]
                 broken = media.get(number, {}).get(task.rendition) if task.rendition else None
@@ -196,8 +198,9 @@ class _Work:
                     self.failed[task.name, key] = str(broken)
                 else:
                     waiting[task.name].append((number, key))
-            if sum(_held(ready) for ready in media.values()) > MOST_HELD:
+            if held > MOST_HELD:
                 self._run_all(samples, waiting, media)
+                held = 0
         self._run_all(samples, waiting, media)
 
     def _run_all(self, samples: Samples, waiting: Mapping[str, list[tuple[int, str]]], media: dict[int, dict[str, Any]]) -> None:
