@@ -236,6 +236,8 @@ def _record(line: str, path: str, number: int) -> dict[str, Any]:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path}, line {number}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+        raise DatasetError(f"{path}, line {number}: cannot be read: {error}") from None
     if not isinstance(record, dict):
         raise DatasetError(f"{path}, line {number}: a JSON object is wanted, not {type(record).__name__}")
     return record

@@ -243,6 +243,8 @@ def test_csv_of_other_lands(tmp_path: Path) -> None:
         ("t.csv", b"a,b\n\xe9,2\n", "is not utf-8"),
         ("t.csv.gz", b"not packed", "cannot be read"),
         ("t.jsonl", b'{"a": 1}\n{', "line 2: not JSON"),
+        ("t.jsonl", b'{"a": ' + b"[" * 100_000 + b"\n", "line 1: cannot be read: maximum recursion depth"),
+        ("t.jsonl", b'{"a": ' + b"1" * 9000 + b"}\n", "line 1: cannot be read: Exceeds the limit"),
         ("t.jsonl", b"[1]\n", "a JSON object is wanted, not list"),
         ("t.jsonl", b'{"a": "\\ud800"}\n', "no valid text"),
         ("t.parquet", b"PAR1", "is no Parquet file"),
