@@ -1,10 +1,8 @@
 """Samples that are far from their own class: strangers, and pictures that belong elsewhere.
 
-A sample's distance is the cosine distance to the k-th nearest neighbour of its own class (k-NN outlier score, Ramaswamy,
-Rastogi & Shim 2000), k growing with the class so that a group of strangers does not vouch for itself. On a log scale it is
-standardised by median and MAD of its class, since some classes are wide and others tight (a robust z-score, Iglewicz &
-Hoaglin 1993). In a wide class a stranger from another class is no further than its members: there the ratio to its distance
-from the other classes tells (novelty detection by distance ratio, Tax & Duin 1998).
+How far is told in three ways, and the one that finds it strangest counts (`strangeness.py`). A sample is claimed where so few sound ones are
+expected to be as far. In a wide class a stranger from another class is no further than its members: there the ratio to its
+distance from the other classes tells (novelty detection by distance ratio, Tax & Duin 1998).
 """
 
 from __future__ import annotations
@@ -15,24 +13,22 @@ from typing import Any
 import numpy as np
 
 from dqpipe.model import Facts, Samples, claim, figure, label_text
+from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
-from dqpipe_images.neighbours import neighbours
-
-SPREAD = 0.05
-"""The least MAD (of log distances) that counts: classes of near-equal pictures are not infinitely strict."""
+from dqpipe_images.strangeness import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
 
 
 @extension
 class Outliers(Stage):
-    """Samples whose nearest neighbours in their own class are unusually far, or much further than those of another class."""
+    """Samples that are unusually far from their own class, or much further from it than from another one."""
 
     name = "outliers"
-    version = 1
+    version = 2
     default = True
     gives = (
-        Fact("distance", "float64", "cosine distance to the k-th nearest neighbour, 0 to 2", at="relate", nullable=True),
+        Fact("distance", "float64", "cosine distance to a neighbour that `share` of the set is nearer than, 0 to 2", at="relate", nullable=True),
         Fact("class_distance", "float64", "the same within the sample's own class", at="relate", nullable=True),
-        Fact("score", "float64", "robust z-score of the log of the (class) distance within its class", at="relate", nullable=True),
+        Fact("score", "float64", "how rare it is to be so far from the class, as a normal deviate: 3 is one sound sample in 740", at="relate", nullable=True),
         Fact("elsewhere", "float64", "distance to its own class over distance to the others", at="relate", nullable=True),
         Fact("nearest", "string", "the nearest sample that is no copy of it", at="relate", nullable=True),
         Fact("nearest_class", "string", "the class of the nearest sample of another class", at="relate", nullable=True),
@@ -44,12 +40,12 @@ class Outliers(Stage):
     groups: str | None = option(
         "duplicates.group", "a fact that is equal for copies of one picture: they do not count as neighbours; null for none", at="relate"
     )
-    neighbours: int = option(5, "k: the distance is that to the k-th nearest neighbour", at="relate", ge=1)
+    neighbours: int = option(5, "k: the distance is that to the k-th nearest neighbour at least", at="relate", ge=1)
     share: float = option(0.05, "k is at least this share of the class: fewer strangers that look alike do not hide each other", at="relate", ge=0, lt=0.5)
     least: int = option(
         8, "smallest class that is judged by its own spread; smaller ones are judged by the whole set's; a smaller set is not judged", at="relate", ge=3
     )
-    far: float = option(3.5, "claim above this robust z-score within the class", gt=0)
+    far: float = option(2.7, "claim above this score: 2.7 is one sound sample in 290", gt=0)
     elsewhere: float = option(2.0, "claim where the own class is this many times as far as another one", gt=1)
 
     @property
@@ -59,24 +55,43 @@ class Outliers(Stage):
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Distances, and how unusual they are."""
-        classes, names = class_numbers(samples)
+        vectors, (classes, names) = facts[self.vectors], class_numbers(samples)
         groups = np.unique(facts[self.groups].astype(str), return_inverse=True)[1] if self.groups else np.arange(len(samples))
-        found = neighbours(facts[self.vectors], classes, groups, self.neighbours, self.share)
+        found = distances(vectors, classes, groups, self.neighbours, self.share)
         sizes = np.bincount(classes[classes >= 0], minlength=len(names) + 1)
-        judged = (classes >= 0) & (sizes[classes] >= self.least) & np.isfinite(found.own)
-        whole = np.where(np.isfinite(found.all) & (len(samples) >= self.least), 0, -1)
-        score = np.where(judged, robust_scores(found.own, np.where(judged, classes, -1)), robust_scores(found.all, whole))
-        ids, other = samples.ids, found.nearest_other
+        judged = np.where((classes >= 0) & (sizes[classes] >= self.least) & np.isfinite(found.own), classes, -1)
+        nearest = Index(vectors, groups).nearest(vectors, 1, groups).positions[:, 0]
+        ids = samples.ids
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(judged & (found.other > 0), found.near / found.other, np.nan)
+            ratio = np.where((judged >= 0) & (found.other > 0), found.near / found.other, np.nan)
         return {
             "distance": found.all,
             "class_distance": found.own,
-            "score": score,
+            "score": self._scores(vectors, found, judged),
             "elsewhere": ratio,
-            "nearest": [ids[at] if at >= 0 else None for at in found.nearest],
-            "nearest_class": [names[classes[at]] if at >= 0 else None for at in other],
+            "nearest": [ids[at] if at >= 0 else None for at in nearest],
+            "nearest_class": [names[classes[at]] if at >= 0 else None for at in found.nearest_other],
         }
+
+    def _scores(self, vectors: np.ndarray, found: Distances, judged: np.ndarray) -> np.ndarray:
+        """[n] how rare it is to be so far, as a normal deviate; NaN where there is too little to compare with."""
+        from scipy.special import ndtri
+
+        whole = np.where(np.isfinite(found.all) & (len(judged) >= self.least), 0, -1)
+
+        def standardised(own: np.ndarray, among_all: np.ndarray, least: float) -> np.ndarray:
+            return np.where(judged >= 0, robust_scores(own, judged, least), robust_scores(among_all, whole, least))
+
+        by_distance = standardised(found.own, found.all, SPREAD)
+        known = np.isfinite(by_distance)
+        if not known.any():
+            return by_distance
+        inner = known & (by_distance <= np.quantile(by_distance[known], INNER))
+        score = by_distance
+        for one in (vectors, unit(vectors)):
+            length = lengths(one, judged, inner)
+            score = np.maximum(score, standardised(length, length, WIDTH))
+        return np.asarray(-ndtri(rare(score)))
 
     def _far(self, facts: Facts) -> np.ndarray:
         with np.errstate(invalid="ignore"):
@@ -84,18 +99,22 @@ class Outliers(Stage):
 
     def detect(self, samples: Samples, facts: Facts) -> list[Any]:
         """`far`, by the z-score where that is why, else by the ratio."""
+        from scipy.special import ndtr
+
         rows = np.flatnonzero(self._far(facts))
         score, ratio = facts["score"][rows], facts["elsewhere"][rows]
         by_score = np.nan_to_num(score, nan=-np.inf) > self.far
         nearest = facts["nearest_class"][rows]
         said = [
-            f"{s:.1f} spreads further from its class than is usual" if one else f"its own class is {r:.1f} times as far as {c}"
+            f"one sound sample in {1 / ndtr(-s):,.0f} is expected so far from its class" if one else f"its own class is {r:.1f} times as far as {c}"
             for one, s, r, c in zip(by_score, score, ratio, nearest, strict=True)
         ]
-        return [
-            claim("far", samples.ids[rows], value=np.where(by_score, score, ratio), threshold=np.where(by_score, self.far, self.elsewhere),
-                  match=facts["nearest"][rows], detail=said)
-        ]  # fmt: skip
+        columns = {
+            "value": np.where(by_score, score, ratio),
+            "threshold": np.where(by_score, self.far, self.elsewhere),
+            "confidence": np.where(by_score, sure(facts["score"])[rows], np.nan),
+        }
+        return [claim("far", samples.ids[rows], match=facts["nearest"][rows], detail=said, **columns)]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[Any]:
         """The share of far samples."""
@@ -112,14 +131,3 @@ def class_numbers(samples: Samples) -> tuple[np.ndarray, list[str]]:
     names = sorted({label for label in labels if label is not None})
     number = {name: at for at, name in enumerate(names)}
     return np.array([-1 if label is None else number[label] for label in labels], dtype=np.int64), names
-
-
-def robust_scores(distances: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """[n] how many spreads (1.4826 MAD) a log distance lies above its class's median; NaN for class -1."""
-    score = np.full(len(distances), np.nan)
-    for number in np.unique(classes[classes >= 0]):
-        rows = np.flatnonzero(classes == number)
-        logs = np.log(np.maximum(distances[rows], 1e-6))
-        middle = np.median(logs)
-        score[rows] = (logs - middle) / max(1.4826 * float(np.median(np.abs(logs - middle))), SPREAD)
-    return score
