@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from dqpipe.errors import StageError
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe_labels import unclassed
 from dqpipe_labels.classes import Classes, classes_of
+from dqpipe_labels.columns import vectors_of
 from dqpipe_labels.confusion import posterior
 from dqpipe_labels.folds import grouped_folds, groups_per_class
+from dqpipe_labels.kinds import kind_of
 from dqpipe_labels.nearest import nearness
 from dqpipe_labels.probabilities import read_probabilities
 from dqpipe_labels.probes import NoiseModel, kernel_features, learn, log_features, together
@@ -33,10 +36,15 @@ class LabelNoise(Stage):
 
         - label_noise: {probabilities: oof.parquet}             # a column `id` and one for each class
         - label_noise: {probabilities: [p_cat, p_dog, p_frog]}  # columns of the samples
+
+    Labels that are sets of tags (lists) or numbers are judged as well: which tags are wrong or missing, and which numbers lie far
+    from what the sample suggests. A table has no embeddings: name the columns that foretell its label.
+
+        - label_noise: {vectors: [carat, cut, color]}
     """
 
     name = "label_noise"
-    version = 1
+    version = 2
     default = True
     libraries = ("cleanlab", "scikit-learn", "numpy")
     gives = (
@@ -44,21 +52,33 @@ class LabelNoise(Stage):
         Fact("suggested", "string", "the most probable other label", "relate", nullable=True),
         Fact("sureness", "float64", "probability of the suggested label", "relate", nullable=True),
         Fact("self_confidence", "float64", "probability of the given label's class by a model that did not see the label", "relate", nullable=True),
-        Fact("margin", "float64", "cleanlab's normalised margin: 0 another class for sure, 1 the given one", "relate", nullable=True),
+        Fact("margin", "float64", "cleanlab's score of the label, from 0 (wrong for sure) to 1: of a class its normalised margin", "relate", nullable=True),
         Fact("confident_learning", "bool", "whether cleanlab's confident learning takes the label for wrong", "relate", nullable=True),
+        Fact("deviation", "float64", "of a number: how far it is from the suggested one, in usual errors of such samples", "relate", nullable=True),
         Claim("likely_wrong", "warning", "The label is likely wrong; another one fits better."),
         Figure("wrong", "estimated share of wrong labels, of the set and of each class; high is what cleanlab's count allows"),
-        Figure("confusion", 'estimated number of samples with a given label and another true one, key "given→suggested"'),
+        Figure(
+            "confusion", 'estimated number of samples with another true label, key "given→suggested"; of tags "tag→" if it is wrong, "→tag" if it is missing'
+        ),
+        Figure("error", "of numbers: the median difference between the given and the suggested one"),
         Figure("not_judged", "number of samples that could not be judged: no label, too few of their class, or vectors that do not tell the classes apart"),
     )
 
     at_least: float = option(0.5, "confidence from which a label is claimed to be wrong", ge=0, le=1)
     agreed: bool = option(default=False, help="claim only what cleanlab's confident learning takes for wrong, too")
-    vectors: str | None = option("embeddings.vector", "the fact that holds the vectors; null with `probabilities`", at="relate")
-    groups: str | None = option("duplicates.group", "the fact that is equal for copies of one thing, which share a fold", at="relate")
+    deviates: float = option(8.0, "deviation from which a number is claimed to be wrong", gt=1)
+    labels: Literal["auto", "class", "tags", "number"] = option("auto", "what labels are; whole numbers can be classes or measurements", at="relate")
+    separator: str = option("", "what stands between the tags of a label that is a text, such as ; in cat;dog", at="relate")
+    vectors: tuple[str, ...] | str | None = option(
+        "embeddings.vector", "the fact that holds the vectors, or columns of the samples (numbers, categories); null with `probabilities`", at="relate"
+    )
+    groups: str | None = option(
+        "duplicates.group", "the fact that is equal for copies of one thing, which share a fold; beside columns as vectors equal rows are copies", at="relate"
+    )
     probabilities: tuple[str, ...] | str | None = option(
         None,
-        "your own model's out-of-fold probabilities: columns of the samples (one for each class), a parquet file (id and a column for each class) or "
+        "your own model's out-of-fold probabilities (for numbers its predictions, one column): columns of the samples (one for each class), "
+        "a parquet file (id and a column for each class) or "
         "a .npy file (rows by sorted id, columns by sorted class)",
         at="relate",
     )
@@ -74,7 +94,15 @@ class LabelNoise(Stage):
             return ("label", *self.probabilities)
         if self.probabilities is not None:
             return ("label",)
-        return tuple(name for name in ("label", self.vectors, self.groups) if name)
+        return tuple(name for name in ("label", *([self.vectors] if isinstance(self.vectors, str) else self.vectors or ()), self.grouping()) if name)
+
+    def grouping(self) -> str | None:
+        """The fact that tells copies; none by default where the vectors are columns, since copies of pictures have no part in it."""
+        return None if isinstance(self.vectors, tuple) and self.groups == "duplicates.group" else self.groups
+
+    def kind(self, samples: Samples) -> str:
+        """What the labels are."""
+        return kind_of(samples["label"], self.separator) if self.labels == "auto" else self.labels
 
     def artifacts(self) -> Mapping[str, str]:
         """The content of the file of probabilities, if there is one."""
@@ -85,18 +113,22 @@ class LabelNoise(Stage):
 
     def objection(self, samples: Samples) -> str | None:
         """Labels that are no classes, or none at all."""
+        if not any(label is not None and label == label for label in samples["label"].tolist()):  # noqa: PLR0124 (NaN)
+            return "no sample has a label"
         try:
-            classes = classes_of(self.name, samples["label"])
+            if self.kind(samples) == "class":
+                classes_of(self.name, samples["label"])
+            return unclassed.objection(self, samples)
         except StageError as error:
             return f"{error.reason}. {error.advice}"
-        return None if classes.names else "no sample has a label"
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Each label judged by models that saw neither it nor its copies."""
-        classes = classes_of(self.name, samples["label"])
         if self.vectors is None and self.probabilities is None:
             raise StageError(self.name, "relate", "there is nothing to judge labels by", "Set `vectors` or `probabilities`.")
-        groups = facts[self.groups] if self.groups and self.probabilities is None else samples.ids
+        if (kind := self.kind(samples)) != "class":
+            return unclassed.judge(self, kind, samples, facts)
+        classes, groups = classes_of(self.name, samples["label"]), unclassed.groups_of(self, samples, facts)
         rows, given, names = self.judged(classes, groups)
         if len(names) < 2:  # noqa: PLR2004 (one class cannot be confused)
             return verdict(len(samples), rows[:0], np.zeros((0, 0)), np.zeros((0, 0)), given[:0], ())
@@ -122,7 +154,7 @@ class LabelNoise(Stage):
             own = read_probabilities(self.name, self.probabilities, samples, classes.names)[rows]
             source = log_features(own)
         else:
-            vectors = facts[str(self.vectors)]
+            vectors = vectors_of(self.name, self.vectors or (), samples, facts)
             source = vectors if len(rows) == len(samples) else vectors[rows]
         near = None if self.probabilities is not None else nearness(source, given, groups, count)
         models = []
@@ -137,6 +169,8 @@ class LabelNoise(Stage):
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Labels whose confidence of being wrong is at least the threshold."""
+        if np.isfinite(facts["deviation"]).any():
+            return unclassed.claims(self, samples, facts)
         confidence = facts["confidence"]
         found = np.nan_to_num(confidence, nan=-1.0) >= self.at_least
         if self.agreed:
@@ -144,11 +178,15 @@ class LabelNoise(Stage):
         rows = np.flatnonzero(found)
         suggested, labels = facts["suggested"][rows], samples["label"][rows]
         detail = [f"given {label_text(plain(old))}, looks like {new}" for old, new in zip(labels, suggested, strict=True)]
+        if self.kind(samples) == "tags":
+            detail = unclassed.details(self, labels, suggested)
         columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": self.at_least}
         return [claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns)]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """The share of wrong labels, of the set and by class, and who is taken for whom."""
+        if np.isfinite(facts["deviation"]).any():
+            return unclassed.figures_of_numbers(samples, facts)
         confidence = facts["confidence"]
         rows = np.flatnonzero(~np.isnan(confidence))
         figures = [figure("not_judged", len(samples) - len(rows))]
@@ -157,6 +195,8 @@ class LabelNoise(Stage):
         wrong, doubted = confidence[rows], facts["confident_learning"][rows].astype(bool)
         labels = np.array([label_text(plain(label)) for label in samples["label"][rows]], dtype=object)
         figures.append(share(wrong, doubted))
+        if self.kind(samples) == "tags":
+            return figures + unclassed.figures_of_tags(self, samples, facts)
         figures += [share(wrong[labels == name], doubted[labels == name], scope="class", key=name) for name in sorted(set(labels))]
         return figures + confusions(labels, facts["suggested"][rows], wrong)
 
@@ -168,7 +208,7 @@ def plain(label: object) -> object:
 
 def verdict(count: int, rows: np.ndarray, probabilities: np.ndarray, after: np.ndarray, given: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
     """The facts of `count` samples, of which `rows` were judged, by p(true class | sample) and by p(true class | sample, given)."""
-    facts: dict[str, Any] = {name: np.full(count, np.nan) for name in ("confidence", "sureness", "self_confidence", "margin")}
+    facts: dict[str, Any] = {name: np.full(count, np.nan) for name in ("confidence", "sureness", "self_confidence", "margin", "deviation")}
     suggested, doubted = np.full(count, None, dtype=object), np.full(count, None, dtype=object)
     if len(rows):
         here = np.arange(len(rows))

@@ -16,17 +16,22 @@ ADVICE = "Give one probability for each class and sample, by a model that was no
 
 def read_probabilities(stage: str, source: str | Sequence[str], samples: Samples, classes: Sequence[str]) -> np.ndarray:
     """float64 [n, c], rows as in `samples` (sorted by id), columns as in `classes` (label texts). Raises StageError."""
+    found = read_columns(stage, source, samples, classes)
+    if not np.isfinite(found).all() or (found < 0).any() or (found.sum(axis=1) <= 0).any():
+        bad = samples.ids[~np.isfinite(found).all(axis=1) | (found < 0).any(axis=1) | ~(found.sum(axis=1) > 0)]
+        raise StageError(stage, "relate", f"{len(bad)} samples have empty or negative probabilities: {listed(bad, 5)}", ADVICE)
+    return found / found.sum(axis=1, keepdims=True)
+
+
+def read_columns(stage: str, source: str | Sequence[str], samples: Samples, classes: Sequence[str]) -> np.ndarray:
+    """float64 [n, c] as it stands in the columns or the file, NaN where it is empty. Raises StageError."""
     if not isinstance(source, str):
         found = by_class(stage, {name: samples[name] for name in source}, classes)
     elif source.endswith(".npy"):
         found = from_array(stage, source, len(samples), len(classes))
     else:
         found = from_table(stage, source, samples, classes)
-    found = np.asarray(found, dtype=np.float64)
-    if not np.isfinite(found).all() or (found < 0).any() or (found.sum(axis=1) <= 0).any():
-        bad = samples.ids[~np.isfinite(found).all(axis=1) | (found < 0).any(axis=1) | ~(found.sum(axis=1) > 0)]
-        raise StageError(stage, "relate", f"{len(bad)} samples have empty or negative probabilities: {listed(bad, 5)}", ADVICE)
-    return found / found.sum(axis=1, keepdims=True)
+    return np.asarray(found, dtype=np.float64)
 
 
 def by_class(stage: str, columns: dict[str, np.ndarray], classes: Sequence[str]) -> np.ndarray:

@@ -15,8 +15,23 @@ from dqpipe.stages import Augment, Decide, Stage
 from dqpipe.testing import check_stage, small_images
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["diversity", "duplicate_rows", "duplicates", "embeddings", "expectations", "files", "image_quality", "label_noise", "outliers"]
-OPTIONS = {"expectations": {"expectations": [{"expectation": "expect_column_values_to_not_be_null", "column": "label", "severity": "error"}]}}
+STAGES = [
+    "annotators",
+    "diversity",
+    "duplicate_rows",
+    "duplicates",
+    "embeddings",
+    "expectations",
+    "files",
+    "image_quality",
+    "label_noise",
+    "outliers",
+    "select",
+]
+OPTIONS = {
+    "annotators": {"columns": ("ann", "ben")},
+    "expectations": {"expectations": [{"expectation": "expect_column_values_to_not_be_null", "column": "label", "severity": "error"}]},
+}
 
 
 def test_these_are_all(registry: Registry) -> None:
@@ -26,8 +41,9 @@ def test_these_are_all(registry: Registry) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) -> None:
-    if name == "duplicate_rows":
-        pd.DataFrame({"x": [1, 2, 1, 3] * 5, "label": ["a", "b"] * 10}).to_csv(tmp_path / "rows.csv", index=False)
+    if name in {"annotators", "duplicate_rows"}:
+        rows = {"x": [1, 2, 1, 3] * 5, "label": ["a", "b"] * 10, "ann": ["a", "b"] * 10, "ben": ["a", "b", "b", "b"] * 5}
+        pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
         source = str(tmp_path / "rows.csv")
     else:
         small_images(tmp_path / "images")
