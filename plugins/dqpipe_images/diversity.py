@@ -49,7 +49,13 @@ class Diversity(Stage):
         )
         of_vectors = (
             Fact("region", "int64", "the region of the embedding it lies in", at="relate"),
-            Fact("spacing", "float64", "cosine distance to the nearest other sample", at="relate", nullable=True),
+            Fact(
+                "spacing",
+                "float64",
+                "cosine distance to the nearest other sample; beyond 4,096 samples to the nearest that an index finds",
+                at="relate",
+                nullable=True,
+            ),
             Claim("under_covered", "info", "A region of the embedding that holds few samples."),
             Figure("vendi", "Vendi score: the effective number of different samples; exact, or with an interval where vectors are too long"),
             Figure("coverage", "effective number of regions (exponential of the entropy of their sizes) over their number: 1 is even"),
