@@ -25,7 +25,7 @@ from dqpipe.plugins import Registry
 from dqpipe.reading import read_bytes
 from tests.hostile_files import files, make
 from tests.made_by_hand import GREY, chunk, png_claiming
-from tests.sound_files import Truth
+from tests.sound_files import Truth, encoded, picture
 
 MOST_MIB = 1200
 """Of the largest process: torch and the other libraries take 500, and a picture that claims 64 million pixels is given 250."""
@@ -197,3 +197,27 @@ def test_pictures_that_are_large_together_are_held_a_few_at_a_time(tmp_path: Pat
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     mib = int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10)
     assert mib < 800  # all of them at once are 1,001
+
+
+def test_a_manifest_that_names_what_is_no_file_is_curated_all_the_same(tmp_path: Path) -> None:
+    rows = [
+        ("sound.png", "train"),
+        ("other.png", "train"),
+        ("absent.png", "test"),
+        ("/dev/zero", "test"),
+        (".", "test"),
+        ("broken.png", "test"),
+        ("pipe.png", "test"),
+    ]
+    for number, name in enumerate(("sound.png", "other.png")):
+        (tmp_path / name).write_bytes(encoded(picture(number), "PNG"))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    os.mkfifo(tmp_path / "pipe.png")
+    pd.DataFrame(rows, columns=["image", "split"]).assign(label="a").to_csv(tmp_path / "m.csv", index=False)
+    for mode in ("copy", "hardlink", "manifest"):
+        place = f"dataset: {{path: {tmp_path}/m.csv, reader: manifest, roles: {{media: image}}}}\n"
+        result = Pipeline.from_text(f"{place}outputs: {{path: {tmp_path}/{mode}, files: {mode}}}\nstages: [files]\n").run("serial")
+        assert sorted(result.findings["id"]) == [".", "/dev/zero", "absent.png", "broken.png", "pipe.png"]
+        kept = pd.read_csv(tmp_path / mode / "curated" / "m.csv")["image"].tolist()
+        there = [name if mode != "manifest" else f"{tmp_path}/{name}" for name in ("sound.png", "other.png", "broken.png")]
+        assert sorted(kept) == sorted([*there, f"{tmp_path}/absent.png", "/dev/zero", f"{tmp_path}/.", f"{tmp_path}/pipe.png"])

@@ -1,7 +1,7 @@
 """Files of a dataset to another folder: checked first, then copied or linked; sources are never changed."""
 
 # names stay as the system gives them; Path would make an object of each
-# ruff: noqa: PTH103, PTH110, PTH114, PTH115, PTH116, PTH120, PTH211
+# ruff: noqa: PTH103, PTH110, PTH113, PTH114, PTH115, PTH116, PTH120, PTH202, PTH211
 from __future__ import annotations
 
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dqpipe.errors import OutputError, listed
 from dqpipe.model import media_path, path_text
+from dqpipe.reading import LARGEST_FILE
 
 Pair = tuple[str, str]
 """The source, and the place below the folder: both as media references (see `dqpipe.model.path_text`)."""
@@ -49,6 +50,13 @@ def copy(pairs: Sequence[Pair], root: str, folder: Path, *, link: bool, tables: 
                 os.makedirs(parent, exist_ok=True)
                 made.add(parent)
             _put(source, target, link=link)
+
+
+def can_be_copied(source: str) -> bool:
+    """Whether this is a file that can be read to its end, or a link to nowhere, which is copied as it is."""
+    if os.path.islink(source) and not os.path.exists(source):
+        return True
+    return os.path.isfile(source) and os.access(source, os.R_OK) and os.path.getsize(source) <= LARGEST_FILE
 
 
 def below(folder: Path, place: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.model import Dataset
-from dqpipe_files.copying import copy, writing
+from dqpipe.model import Dataset, media_path
+from dqpipe_files.copying import can_be_copied, copy, writing
 from dqpipe_files.records import is_new
 
 MANIFEST = "manifest.parquet"
@@ -25,14 +25,16 @@ def media_of(dataset: Dataset) -> list[str | None]:
 def bring(dataset: Dataset, places: Sequence[str | None], folder: Path, files: str) -> list[str | None]:
     """Copy or link the media to their places below the folder; the reference of each from there on.
 
-    With `files="manifest"` only new media are written, and the others stay where they are: their references are absolute.
+    With `files="manifest"` only new media are written, and the others stay where they are: their references are absolute. So
+    do those that nobody could read: a device, a folder, a file that is absent, forbidden or endless.
     """
     references: list[str | None] = []
     pairs: dict[str, str] = {}
-    for media, place, new in zip(media_of(dataset), places, is_new(dataset.samples), strict=True):
+    contents = dataset.samples["content"] if "content" in dataset.samples else [""] * len(dataset)
+    for media, place, content, new in zip(media_of(dataset), places, contents, is_new(dataset.samples), strict=True):
         if media is None or place is None:
             references.append(None)
-        elif files == "manifest" and not new:
+        elif not new and (files == "manifest" or (content is None and not can_be_copied(media_path(dataset.root, media)))):
             references.append(posixpath.join(dataset.root, media))
         else:
             pairs[place] = media
