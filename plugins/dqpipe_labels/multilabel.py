@@ -8,7 +8,7 @@ The way of the data:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,15 +84,28 @@ def learn_tags(scores: np.ndarray, given: np.ndarray) -> TagModel:
     weights = np.zeros((2, scores.shape[1]))
     for _ in range(WARM):
         weights = newton(weights, scaled, given.astype(np.float64))
-    added = forgotten = np.full(scores.shape[1], START)
+    noise = np.full((2, scores.shape[1]), START)
     for _ in range(ROUNDS):
-        true = posterior(chances(weights, scaled), given, added, forgotten)
-        added = rates((given * (1 - true)).sum(axis=0), (1 - true).sum(axis=0))
-        forgotten = rates((~given * true).sum(axis=0), true.sum(axis=0))
+        true = posterior(chances(weights, scaled), given, *noise)
+        noise = rates(true, given)
         weights = newton(weights, scaled, true)
-    likely = chances(weights, scaled)
+    model = tag_model(chances(weights, scaled), given, noise)
+    return replace(model, informed=model.informed & (weights[1] > 0))
+
+
+def own_tags(likely: np.ndarray, given: np.ndarray) -> TagModel:
+    """The same from the user's own probabilities [n, k], taken at their word: only the rates of errors are estimated."""
+    noise = np.full((2, likely.shape[1]), START)
+    for _ in range(ROUNDS):
+        noise = rates(posterior(likely, given, *noise), given)
+    return tag_model(likely, given, noise)
+
+
+def tag_model(likely: np.ndarray, given: np.ndarray, noise: np.ndarray) -> TagModel:
+    """What follows from p(tag | sample) [n, k], the given tags bool [n, k], and how often tags are added and forgotten [2, k]."""
+    added, forgotten = noise
     true = posterior(likely, given, added, forgotten)
-    informed = foretells(likely * (1 - forgotten) + (1 - likely) * added, given) & (weights[1] > 0)
+    informed = foretells(likely * (1 - forgotten) + (1 - likely) * added, given)
     return TagModel(likely, np.where(given, 1 - true, true), informed)
 
 
@@ -118,9 +131,11 @@ def posterior(likely: np.ndarray, given: np.ndarray, added: np.ndarray, forgotte
     return there / np.maximum(there + absent, 1e-300)
 
 
-def rates(errors: np.ndarray, cases: np.ndarray) -> np.ndarray:
-    """Share of errors of each tag [k], drawn towards that of all tags."""
-    common = (errors.sum() + 1e-3) / (cases.sum() + 1)
+def rates(true: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """How often each tag is added and forgotten [2, k], drawn towards the rates of all tags, from p(tag is truly there) [n, k]."""
+    errors = np.stack([(given * (1 - true)).sum(axis=0), (~given * true).sum(axis=0)])
+    cases = np.stack([(1 - true).sum(axis=0), true.sum(axis=0)])
+    common = (errors.sum(axis=1, keepdims=True) + 1e-3) / (cases.sum(axis=1, keepdims=True) + 1)
     prior = PRIOR + PRIOR_SHARE * cases
     return np.clip((errors + prior * common) / (cases + prior), 1e-6, 0.45)
 
@@ -160,13 +175,12 @@ def cleanlab_view(given: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndar
         return get_label_quality_scores(lists, probabilities), find_label_issues(lists, probabilities, n_jobs=1)
 
 
-def judged_tags(labels: Sequence[Any], tags: Tags, some: np.ndarray, scores: np.ndarray, separator: str) -> dict[str, Any]:
-    """The facts of labelled samples [n] from out-of-fold scores [n, k] of `some` of their tags (positions int [k]); {} where none can be judged.
+def judged_tags(labels: Sequence[Any], tags: Tags, some: np.ndarray, model: TagModel, separator: str) -> dict[str, Any]:
+    """The facts of labelled samples [n] from the model of `some` of their tags (positions int [k]); {} where none can be judged.
 
     confidence is that the most doubtful tag is wrong, sureness that the suggested set is right, self_confidence the probability of
     the least likely of what is given, tags that are there and tags that are not.
     """
-    model = learn_tags(scores, tags.given[:, some])
     here = model.informed
     if not here.any():
         return {}

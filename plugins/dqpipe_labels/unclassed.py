@@ -11,7 +11,7 @@ from dqpipe.errors import StageError, listed
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe_labels.columns import equal_rows, vectors_of
 from dqpipe_labels.folds import grouped_folds
-from dqpipe_labels.multilabel import Tags, judged_tags, said, split, tags_of
+from dqpipe_labels.multilabel import Tags, judged_tags, learn_tags, own_tags, said, split, tags_of
 from dqpipe_labels.probabilities import ADVICE, as_floats, read_columns
 from dqpipe_labels.regression import Learned, folds_of, judged_numbers
 from dqpipe_labels.ridge import kernel_features, out_of_fold
@@ -69,13 +69,13 @@ def by_tags(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarr
         return rows, {}
     given = tags.given[rows][:, some]
     if stage.probabilities is not None:
-        own = np.clip(finite(stage, samples, tags.texts())[rows][:, some], 1e-6, 1 - 1e-6)
-        scores = np.log(own / (1 - own))
+        model = own_tags(np.clip(finite(stage, samples, tags.texts())[rows][:, some], 1e-6, 1 - 1e-6), given)
     else:
-        vectors, classes = vectors_of(stage.name, stage.vectors or (), samples, facts)[rows], np.unique(given, axis=0, return_inverse=True)[1].ravel()
-        scores = np.mean([fold_scores(vectors, given, grouped_folds(groups[rows], classes, stage.folds, seed), seed) for seed in seeds(stage)], axis=0)
+        vectors, sets = vectors_of(stage.name, stage.vectors or (), samples, facts)[rows], np.unique(given, axis=0, return_inverse=True)[1].ravel()
+        scores = [fold_scores(vectors, given, grouped_folds(groups[rows], sets, stage.folds, seed), seed) for seed in seeds(stage)]
+        model = learn_tags(np.mean(scores, axis=0), given)
     judged = Tags(tags.names, tags.given[rows], tags.labelled[rows])
-    return rows, judged_tags(labels[rows].tolist(), judged, some, scores, stage.separator)
+    return rows, judged_tags(labels[rows].tolist(), judged, some, model, stage.separator)
 
 
 def seeds(stage: LabelNoise) -> range:
