@@ -8,6 +8,7 @@ Lanczos quadrature (Ubaru, Chen & Saad 2017) from products with X alone; the int
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ STARTS, STEPS = 16, 48
 """Random starts for the rest, and Lanczos steps from each."""
 T_VALUE = 2.131
 """Half the width of a 95 % interval in standard errors, for STARTS - 1 degrees of freedom."""
+ALONE = 2048
+"""Rows of a matrix up to which two threads wait for each other longer than one takes for all of its eigenvalues."""
 BLOCK = 8192
 """Rows summed in single precision before they go to the double precision total."""
 
@@ -65,9 +68,18 @@ def of_products(gram: np.ndarray, count: int) -> Vendi:
     """The exact score of `count` samples from their products."""
     from scipy.linalg import eigvalsh
 
-    values = eigvalsh(gram / count, overwrite_a=True, check_finite=False)
+    with _threads().limit(limits=1 if len(gram) <= ALONE else None):
+        values = eigvalsh(gram / count, overwrite_a=True, check_finite=False)
     score = float(np.exp(_entropy(values).sum()))
     return Vendi(score, score, score)
+
+
+@functools.cache
+def _threads() -> Any:  # noqa: ANN401 (threadpoolctl has no types)
+    """What sets the number of threads; found once, since it looks at every loaded library. After scipy is imported."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _entropy(values: np.ndarray) -> np.ndarray:
