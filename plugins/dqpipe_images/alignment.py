@@ -20,6 +20,8 @@ COARSE_WIDTHS = (1.0, 0.8, 0.6, 0.5, 0.4, 0.4)
 FINE_WIDTHS = (0.5, 0.4, 0.3, 0.25, 0.25, 0.25, 0.25, 0.25)
 """One step each: the residual, in standard deviations of the picture, at which a pixel has lost most of its weight."""
 SCORE_WIDTHS = (1.0, 0.6, 0.4)
+LOST = 1e3
+"""Residual, in widths, beyond which nothing is left of a pixel's weight."""
 LARGEST_STEP, LARGEST_SHIFT, LARGEST_LOG_SCALE = 0.1, 0.4, 0.45
 """Bounds of a warp, in half sides of the picture, and logarithms of the scale."""
 HOPELESS = 1.4
@@ -29,9 +31,16 @@ CELL = 4
 COVERED = 0.2
 COVERED_PENALTY = 2.5
 """A pair that agrees only outside the covered cells has to agree this much better there."""
-MARGIN, ALIGNED_MARGIN = 1 / 32, 2.5 / 32
+MARGIN, FINE_MARGIN, COARSE_MARGIN = 3 / 32, 3.5 / 32, 5.5 / 32
 """Shares of a side that are left out at each edge of the picture: a border of it would blur into what it is compared with,
 and draws the alignment towards itself from still further away."""
+EVIDENCE, DOUBT = 150.0, 0.5
+"""Nats of evidence at which a displacement counts as it is, and the power by which it counts more where there are fewer."""
+FINEST, COARSEST, FAINT = 0.75, 4, 0.05
+"""Independent values a pixel of an octave has; side in pixels at which no further octave is taken off; and what an octave has to stand out
+from, in standard deviations of the picture: noise, or what an enlarged picture has of an octave only because the next one leaks into it."""
+EDGE = 3
+"""Pixels at each edge of the template that nothing is concluded from."""
 EPSILON = 1e-6
 
 
@@ -54,8 +63,7 @@ def blurred(pictures: np.ndarray) -> np.ndarray:
 
 def halved(pictures: np.ndarray) -> np.ndarray:
     """[n, s, s] to [n, s/2, s/2], blurred, then the mean of 2 × 2 pixels, then blurred again."""
-    p = blurred(pictures)
-    return blurred((p[:, ::2, ::2] + p[:, 1::2, ::2] + p[:, ::2, 1::2] + p[:, 1::2, 1::2]) / 4)
+    return blurred(pooled(blurred(pictures)))
 
 
 def interpolation(shift: np.ndarray, log_scale: np.ndarray, side: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
@@ -93,13 +101,14 @@ def trusted(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.nd
     weight = mask * trust
     wanted, read = normalised(wanted, weight), normalised(read, weight)
     slope = (wanted * read * weight).sum((1, 2), keepdims=True) / np.maximum(weight.sum((1, 2), keepdims=True), 1)
-    return wanted, read, 1 / (1 + ((wanted - slope * read) / width) ** 2) ** 2
+    residual = np.clip((wanted - slope * read) / width, -LOST, LOST)
+    return wanted, read, 1 / (1 + residual**2) ** 2
 
 
-def refined(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+def refined(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, width: float, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Warps [n, 4] after one Gauss-Newton step, bounded to the range where a step is valid, and the trust after it."""
     n, side, _ = pictures.shape
-    read, mask = warped(pictures, warp, ALIGNED_MARGIN)
+    read, mask = warped(pictures, warp, margin)
     wanted, read, trust = trusted(templates, read, mask, trust, width)
     weight = mask * trust
     u = ((np.arange(side) - (side - 1) / 2) / (side / 2)).astype(np.float32)
@@ -149,13 +158,43 @@ def apart(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
     a, b, c = (product.sum((1, 2)) for product in products)
     slope = np.sqrt(np.sqrt(np.maximum(np.maximum(a, 0) * np.maximum(b, 0) - c * c, 0)) / np.maximum(count, 1))
     residual = blurred(blurred((wanted - toned_read) * mask))
-    return rms(residual, count) / np.maximum(slope, EPSILON)
+    return rms(residual, count) / np.maximum(slope, EPSILON) * (EVIDENCE / evidence(wanted, toned_read, mask)) ** DOUBT
 
 
-def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`apart` over the whole overlap or, if that is smaller and with a penalty, without its worst fifth of cells."""
+def evidence(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What two pictures tell of each other, [n] in nats, at least 1: the mutual information of Gaussian octaves, -k/2 log(1 - r²).
+
+    Any two skies are alike, and any two dark things on a white ground; what they agree upon are a few low frequencies. The k
+    independent values of an octave that correlate by r count for what they are worth, however small the contrast of that octave.
+    """
+    found = np.ones(len(wanted), dtype=np.float32)
+    while wanted.shape[-1] > COARSEST:
+        soft, soft_read = blurred(wanted), blurred(read)
+        found += FINEST * informed(wanted - soft, read - soft_read, mask)
+        wanted, read, mask = (pooled(values) for values in (soft, soft_read, mask))
+    return found + informed(wanted, read, mask)
+
+
+def informed(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """-k/2 log(1 - r²) [n] of pictures with k pixels under the mask that correlate by r, each with as much noise as is FAINT."""
+    count = np.maximum(mask.sum((1, 2)), 1)
+    wanted, read = (values - (values * mask).sum((1, 2), keepdims=True) / count[:, None, None] for values in (wanted, read))
+    shared, own, other = ((a * b * mask).sum((1, 2)) / count for a, b in ((wanted, read), (wanted, wanted), (read, read)))
+    alike = np.maximum(shared, 0) ** 2 / ((own + FAINT**2) * (other + FAINT**2))
+    return -count / 2 * np.log1p(-alike)
+
+
+def pooled(pictures: np.ndarray) -> np.ndarray:
+    """[n, s, s] to [n, s/2, s/2]: the mean of 2 × 2 pixels."""
+    return (pictures[:, ::2, ::2] + pictures[:, 1::2, ::2] + pictures[:, ::2, 1::2] + pictures[:, 1::2, 1::2]) / 4
+
+
+def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """`apart` over the whole overlap or, if that is smaller and with a penalty, without its worst fifth of cells.
+
+    What is worst is seen under the trust [n, s, s] to begin with.
+    """
     n, side, _ = wanted.shape
-    trust = np.ones_like(mask)
     for width in SCORE_WIDTHS:
         wanted, read, trust = trusted(wanted, read, mask, trust, width)
     weight = mask * trust
@@ -170,33 +209,43 @@ def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.n
     return np.minimum(whole, COVERED_PENALTY * apart(wanted, read, mask * kept))
 
 
-def aligned(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement [n] of pictures [n, 32, 32] laid over templates, and the warps [n, 4] that do it, from a first guess of them."""
+def aligned(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trusted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement [n] of pictures [n, 32, 32] laid over templates, and the warps [n, 4] that do it, from a first guess of them.
+
+    To begin with, the rows of the templates between two shares of the height, `trusted` [n, 2], are trusted.
+    """
     coarse = halved(templates), halved(pictures)
-    trust = np.ones_like(coarse[0])
+    began = trust = between(trusted, templates.shape[-1] // 2)
     for width in COARSE_WIDTHS:
-        warp, trust = refined(*coarse, warp, trust, width)
-    distance = displacement(coarse[0], *warped(coarse[1], warp, ALIGNED_MARGIN))
+        warp, trust = refined(*coarse, warp, trust, width, COARSE_MARGIN)
+    distance = displacement(coarse[0], *warped(coarse[1], warp, COARSE_MARGIN), began)
     near = np.flatnonzero(distance < HOPELESS)
     wanted, other, fine = blurred(templates[near]), blurred(pictures[near]), warp[near]
     trust = np.repeat(np.repeat(trust[near], 2, axis=1), 2, axis=2)
     for width in FINE_WIDTHS:
-        fine, trust = refined(wanted, other, fine, trust, width)
+        fine, trust = refined(wanted, other, fine, trust, width, FINE_MARGIN)
     distance = np.where(distance < HOPELESS, np.inf, distance).astype(np.float32)
-    distance[near], warp[near] = seen(templates[near], pictures[near], fine), fine
+    distance[near], warp[near] = seen(templates[near], pictures[near], fine, between(trusted[near], templates.shape[-1])), fine
     return distance, warp
 
 
-def seen(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray) -> np.ndarray:
+def between(trusted: np.ndarray, side: int) -> np.ndarray:
+    """Weights [n, side, side]: 1 in the rows between two shares of the height [n, 2]."""
+    row = (np.arange(side) + 0.5) / side
+    inside = (row >= trusted[:, :1]) & (row <= trusted[:, 1:])
+    return np.repeat(inside[:, :, None], side, axis=2).astype(np.float32)
+
+
+def seen(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray) -> np.ndarray:
     """Displacement [n] in pixels, sharp or blurred, whichever is smaller: of a small copy the fine detail is gone."""
     inner = np.zeros(templates.shape[1:], dtype=np.float32)
-    inner[1:-1, 1:-1] = 1
+    inner[EDGE:-EDGE, EDGE:-EDGE] = 1
     sharp = blurred(templates), blurred(pictures)
     levels = sharp, tuple(blurred(blurred(picture)) for picture in sharp)
     distances = []
     for wanted, other in levels:
         read, mask = warped(other, warp, MARGIN)
-        distances.append(displacement(wanted, read, mask * inner))
+        distances.append(displacement(wanted, read, mask * inner, trust))
     return np.minimum(*distances)
 
 
@@ -205,11 +254,11 @@ def batches(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
 
 
-def compare(thumbnails: np.ndarray, pairs: np.ndarray, turns: np.ndarray, warps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacements [n] and warps [n, 4] of pairs [n, 2] of rows (template, picture) of uint8 thumbnails [m, 32, 32]."""
+def compare(thumbnails: np.ndarray, pairs: np.ndarray, turns: np.ndarray, warps: np.ndarray, trusted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacements [n] and warps [n, 4] of pairs [n, 2] of rows (template, picture) of uint8 thumbnails [m, 32, 32]; see `aligned`."""
     distance, warp = np.empty(len(pairs), np.float32), np.empty((len(pairs), 4), np.float32)
     whole = np.ones((1, *thumbnails.shape[1:]), dtype=np.float32)
     for part in batches(len(pairs)):
         templates, pictures = (normalised(thumbnails[pairs[part, side]].astype(np.float32), whole) for side in (0, 1))
-        distance[part], warp[part] = aligned(templates, oriented(pictures, turns[part]), warps[part])
+        distance[part], warp[part] = aligned(templates, oriented(pictures, turns[part]), warps[part], trusted[part])
     return distance, warp

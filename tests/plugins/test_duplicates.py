@@ -212,6 +212,28 @@ def test_clusters_do_not_chain() -> None:
     assert len(set(facts["cluster"]) - {None}) >= 8
 
 
+def test_a_slow_zoom_does_not_chain() -> None:
+    photograph = Image.fromarray(load_sample_images().images[0])
+    sides = [round(320 * 0.97**step) for step in range(40)]
+    _, facts = related([photograph.crop((300 - side // 2, 200 - side // 2, 300 + side // 2, 200 + side // 2)).resize((96, 96)) for side in sides])
+    ratios = [sides[int(match)] / sides[n] for n, match in enumerate(facts["match"]) if match]
+    assert len(ratios) > 20
+    assert max(max(ratio, 1 / ratio) for ratio in ratios) < 1.7
+
+
+def test_a_frame_and_a_caption_in_common_make_no_copies() -> None:
+    assert found_pairs(claims([ImageOps.expand(captioned(tile), 5, "white") for tile in tiles()])) == set()
+
+
+def test_many_copies_of_many_pictures_are_told_apart() -> None:
+    originals = tiles()[:12]
+    made = [(n, image) for n, original in enumerate(originals) for image in (original, *(change(original) for change in TILE_COPIES.values()))]
+    _, facts = related([image for _, image in made])
+    cluster = pd.DataFrame({"source": [n for n, _ in made], "cluster": facts["cluster"]}).dropna()
+    assert cluster.groupby("cluster").source.nunique().max() == 1
+    assert (cluster.groupby("source").cluster.agg(lambda values: values.value_counts().iloc[0]) >= 0.7 * len(made) / len(originals)).all()
+
+
 def test_a_crowd_of_copies_is_one_cluster() -> None:
     image = tiles()[0]
     _, facts = related([jpeg(image.resize((side, side)), quality) for side in range(48, 72, 2) for quality in (30, 50, 70, 90)])
