@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +35,9 @@ def report(bench: Bench) -> Section:
     if bench.peers is not None:
         theirs = bench.theirs("hostile_files", "cleanvision", folder, 8 if bench.quick else 1)
         peer, text = told(theirs.said)
-    names = f"{counts['files']} broken, hostile and unusual files (of {counts['either']} nobody can tell whether they are sound), default pipeline, two processes"
+    names = (
+        f"{counts['files']} broken, hostile and unusual files (of {counts['either']} nobody can tell whether they are sound), default pipeline, two processes"
+    )
     return Section([Row(names, f"{done}; {ours.seconds:.1f} s", peer, "", f"{ours.mib:,.0f} MiB")], text)
 
 
@@ -166,7 +169,7 @@ def attempt(where: list[str]) -> str | None:
             lab = Imagelab(data_path=where[0]) if folder else Imagelab(filepaths=where)
             lab.find_issues(n_jobs=1, verbose=False)
         except Exception as error:  # noqa: BLE001 (this is what is counted)
-            return f"{type(error).__name__}: {str(error)[:80]}"
+            return f"{type(error).__name__}: {textwrap.shorten(str(error), 60, placeholder=' …')}"
         finally:
             signal.alarm(0)
     return None
