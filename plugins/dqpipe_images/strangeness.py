@@ -147,10 +147,9 @@ def lengths(vectors: np.ndarray, classes: np.ndarray, inner: np.ndarray) -> np.n
 def _whitened(rows: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """[n] length of rows [n, d] where the usual rows vary alike in all directions."""
     spread = usual.T.astype(np.float64) @ usual / max(len(usual), 1)
-    variances, directions = np.linalg.eigh(spread)
-    floor = SHRINK * max(float(variances.mean()), 1e-12)
-    scaled = (directions / np.sqrt(np.maximum(variances, 0) + floor)).astype(rows.dtype)
-    return np.sqrt(np.square(rows @ scaled).sum(axis=1, dtype=np.float64))
+    spread.flat[:: len(spread) + 1] += SHRINK * max(float(np.trace(spread)) / len(spread), 1e-12)
+    whitening = np.linalg.inv(np.linalg.cholesky(spread)).T.astype(rows.dtype)
+    return np.sqrt(np.square(rows @ whitening).sum(axis=1, dtype=np.float64))
 
 
 def robust_scores(values: np.ndarray, classes: np.ndarray, least: float) -> np.ndarray:

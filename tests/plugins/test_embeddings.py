@@ -81,7 +81,7 @@ def test_the_bits_depend_on_the_picture_alone(tiles) -> None:
     np.testing.assert_array_equal(together, apart)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (31, 33), (640, 480)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (31, 33), (640, 480), (1, 10_000), (10_000, 1)])
 def test_pictures_of_any_size_have_a_vector(shape) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3))
     assert np.isfinite(PatchBank().embed([picture(pixels), picture(np.full((*shape, 3), 127))], None)).all()
