@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_STEP = 0.05  # of the range 0 to 1: what is closer than this to the median is usual, however small both are
-VERY_FAR = 5.0  # blur and noise: robust standard deviations, in octaves
+VERY_FAR = 6.0  # blur and noise: robust standard deviations, in octaves
 LEAST_SOFTER, LEAST_NOISE = 0.04, 0.014  # how much less sharpness is told at least, and how much noise
 TINY = 1e-6
 FAR, LEAST_OCTAVES = 3.0, 0.1  # sizes and shapes: robust standard deviations that are far, and the smallest, in octaves
@@ -54,7 +54,7 @@ FACTS = (
     Fact("entropy", "float64", "Shannon entropy of the grey levels, 0 to 8 bits"),
     Fact("modal_share", "float64", "share of the pixels that have the most frequent grey level, 0 to 1"),
     Fact("structure", "float64", "standard deviation of the mean grey of 8 by 8 cells, 0 to 0.5; about 0 if there is nothing but noise"),
-    Fact("sharpness", "float64", "share of the gradient's energy that a small blur takes away, 0 to 1; empty if uniform", nullable=True),
+    Fact("sharpness", "float64", "share of the gradient's energy that a small blur takes away, 0 to 1; empty if next to uniform", nullable=True),
     Fact("noise", "float64", "standard deviation of the noise, 0 to 1"),
     Fact("saturation", "float64", "chroma by brightness, 0 grey to 1 pure colour"),
 )

@@ -24,6 +24,7 @@ PERCENTILES = (1, 5, 50, 95, 99)
 LEVELS = 256
 COLOUR_ROWS, LIGHT_ROWS = 20, 40  # that are enough to tell colour, and light
 DIRECTED = 0.1  # a direction with less than this share of the other's contrast tells nothing of sharpness
+LEAST_ENERGY = 1.0  # squared grey levels between neighbours, in the mean: what has less is a smooth slope, without an edge to judge
 SHARP_ROWS, ROW_PAIRS = 60, 20  # that are enough to measure sharpness on, and noise
 SURE = 4.0  # grey levels of noise from which it is asked whether it is everywhere
 FLAT_SHARE = 0.1  # of the cells, those with the least noise, that tell how much is everywhere
@@ -130,18 +131,18 @@ def _structure(corners: np.ndarray) -> np.ndarray:
 
 
 def _energies(grey: np.ndarray) -> list[float]:
-    """Sums of squared differences of pixels one and two apart, along some rows and across them; 0 where there are too few pixels."""
+    """Squared differences of pixels one and two apart, along some rows and across them, summed and divided by the number of pixels."""
     import cv2
 
     step = max(1, len(grey) // SHARP_ROWS)
     rows = grey[::step]
     along = [(rows[:, apart:], rows[:, :-apart]) for apart in (1, 2)]
     across = [(after, rows[: len(after)]) for after in (grey[1::step], grey[2::step])]
-    return [cv2.norm(after, before, cv2.NORM_L2SQR) if after.size else 0.0 for after, before in (*along, *across)]
+    return [cv2.norm(after, before, cv2.NORM_L2SQR) / rows.size if after.size else 0.0 for after, before in (*along, *across)]
 
 
 def _sharpness(energies: np.ndarray) -> np.ndarray:
-    """Share [n] of the gradient's energy that the mean of two neighbours takes away, 0 to 1; NaN if uniform; from [n, 2, 2].
+    """Share [n] of the gradient's energy that the mean of two neighbours takes away, 0 to 1; NaN if next to uniform; from [n, 2, 2].
 
     With D(k) the sum of squared differences of pixels k apart, it is 1 - D(2) / 4 D(1) of the direction in which it is less, as
     in a motion blur: 0 for what is smooth, 1/2 for ideal edges, 3/4 for noise. A ratio, so that contrast and the amount of
@@ -149,7 +150,8 @@ def _sharpness(energies: np.ndarray) -> np.ndarray:
     absolute differences, as Crete et al. have them in "The Blur Effect" (2007), drawings are as smooth as blurred pictures.)
     """
     near, far = energies[:, :, 0], energies[:, :, 1]
-    telling = (near > DIRECTED * near.max(axis=1, keepdims=True)) & (far > 0)
+    strongest = near.max(axis=1, keepdims=True)
+    telling = (near > DIRECTED * strongest) & (far > 0) & (strongest > LEAST_ENERGY)
     share = np.where(telling, 1 - far / np.maximum(4 * near, 1e-12), np.inf).min(axis=1)
     return np.where(np.isfinite(share), np.maximum(share, 0), np.nan)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
 from dqpipe_images.image_quality import FACTS, ImageQuality
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from sklearn.datasets import load_digits, load_sample_images
 
 from dqpipe.media import Header, Picture
@@ -120,6 +122,80 @@ def test_sharpness_does_not_depend_on_the_resolution(scale: float, blur: float, 
     size = round(photograph.width * scale), round(photograph.height * scale)
     image = photograph.resize(size, Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(blur * size[1]))
     assert least < measured([picture(image)])[1]["sharpness"][0] < most
+
+
+def streaked(tile: Image.Image, axis: int, length: int = 7) -> Image.Image:
+    """A tile as a camera sees it that moves along an axis."""
+    moved = [np.roll(np.asarray(tile, dtype=np.float32), step, axis) for step in range(length)]
+    return Image.fromarray(np.mean(moved, axis=0).astype(np.uint8))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_motion_along_one_axis_is_blur_though_the_other_stays_sharp(axis: int) -> None:
+    images = [*tiles(), *(streaked(tile, axis, length=11) for tile in tiles()[:4])]
+    found = {n for n, codes in claims([picture(image) for image in images]).items() if "blurry" in codes}
+    assert (len(found) >= 3, min(found) >= len(tiles())) == (True, True)
+
+
+def drawings() -> list[Image.Image]:
+    """Flat shapes and letters on flat ground: sharp, with little fine detail."""
+    rng, found = np.random.default_rng(4), []
+    for _ in range(12):
+        image = Image.new("RGB", (320, 260), "white")
+        pen = ImageDraw.Draw(image)
+        pen.ellipse((40, 40, *(int(end) for end in rng.integers(120, 250, 2))), fill="navy")
+        pen.text((20, 230), "what is sharp stays sharp", fill="black")
+        found.append(image)
+    return found
+
+
+def test_drawings_skies_uniform_and_very_large_pictures_are_not_blurry() -> None:
+    slope = np.linspace(60, 200, 300)[:, None, None] + np.linspace(0, 40, 400)[None, :, None] + np.array([-20, 0, 30])
+    large = Image.fromarray(load_sample_images().images[0]).resize((2560, 1708), Image.Resampling.LANCZOS)
+    odd = [*drawings(), Image.fromarray(np.clip(slope, 0, 255).astype(np.uint8)), large, Image.new("RGB", (300, 200), "teal")]
+    for images in (odd, [*tiles(), *odd]):
+        assert not [n for n, codes in claims([picture(image) for image in images]).items() if "blurry" in codes]
+
+
+def test_blurred_drawings_are_blurry_beside_sharp_ones() -> None:
+    images = [*drawings(), *(image.filter(ImageFilter.GaussianBlur(3)) for image in drawings()[:2])]
+    assert {n for n, codes in claims([picture(image) for image in images]).items() if "blurry" in codes} == {12, 13}
+
+
+def test_where_all_are_equally_soft_a_little_more_blur_is_told() -> None:
+    def micrograph(seed: int, blur: float) -> Image.Image:
+        spots = np.random.default_rng(seed).normal(size=(240, 320, 3))
+        smooth = np.asarray([cv2.GaussianBlur(spots, (0, 0), sigma) * sigma for sigma in (1.5, 6)]).sum(axis=0)
+        return Image.fromarray(np.clip(128 + 60 * cv2.GaussianBlur(smooth, (0, 0), blur), 0, 255).astype(np.uint8))
+
+    images = [micrograph(seed, 0.5) for seed in range(20)] + [micrograph(20, 1.3)]
+    assert measured([picture(images[0])])[1]["sharpness"][0] < 0.25
+    assert {n for n, codes in claims([picture(image) for image in images]).items() if "blurry" in codes} == {20}
+
+
+def noisy(tile: Image.Image, sigma: float) -> Image.Image:
+    """A tile with noise of so many grey levels."""
+    pixels = np.asarray(tile) + np.random.default_rng(0).normal(0, sigma, (tile.height, tile.width, 1))
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("sigma", [5, 10, 20])
+def test_noise_is_measured_in_units_of_the_range(sigma: float) -> None:
+    flat = Image.new("RGB", (200, 200), (120, 120, 120))
+    assert measured([picture(noisy(flat, sigma))])[1]["noise"][0] * 255 == pytest.approx(sigma, rel=0.15)
+
+
+def test_noise_is_told_where_the_others_have_none_and_not_where_all_have_it() -> None:
+    clean, grainy = drawings(), [noisy(image, 12) for image in drawings()]
+    assert {n for n, codes in claims([picture(image) for image in (*clean, grainy[0])]).items() if "noisy" in codes} == {len(clean)}
+    assert not [n for n, codes in claims([picture(image) for image in grainy]).items() if "noisy" in codes]
+
+
+def test_a_jpeg_of_low_quality_is_told_where_the_others_are_better() -> None:
+    plain = picture(tiles()[0])
+    saved = [replace(plain, header=replace(plain.header, quality=quality)) for quality in [90] * 12 + [12, 28, None]]
+    assert {n for n, codes in claims(saved).items() if "compressed" in codes} == {12, 13}
+    assert not [n for n, codes in claims(saved[12:13] * 12).items() if "compressed" in codes]
 
 
 def test_night_pictures_are_not_dark_among_night_pictures() -> None:
