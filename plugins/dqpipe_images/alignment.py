@@ -21,7 +21,7 @@ FINE_WIDTHS = (0.5, 0.4, 0.3, 0.25, 0.25, 0.25, 0.25, 0.25)
 """One step each: the residual, in standard deviations of the picture, at which a pixel has lost most of its weight."""
 SCORE_WIDTHS = (1.0, 0.6, 0.4)
 LOST = 1e3
-"""Residual, in widths, beyond which nothing is left of a pixel's weight."""
+"""Standard deviations beyond which a value says no more."""
 LARGEST_STEP, LARGEST_SHIFT, LARGEST_LOG_SCALE = 0.1, 0.4, 0.45
 """Bounds of a warp, in half sides of the picture, and logarithms of the scale."""
 HOPELESS = 1.4
@@ -89,11 +89,11 @@ def warped(pictures: np.ndarray, warp: np.ndarray, margin: float) -> tuple[np.nd
 
 
 def normalised(pictures: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Pictures with zero mean and unit variance under the weights."""
+    """Pictures with zero mean and unit variance under the weights, at most LOST; what is uniform there may vary without bounds elsewhere."""
     count = np.maximum(weight.sum((1, 2), keepdims=True), 1)
     centred = pictures - (pictures * weight).sum((1, 2), keepdims=True) / count
     spread = np.sqrt((centred * centred * weight).sum((1, 2), keepdims=True) / count)
-    return centred / np.maximum(spread, EPSILON)
+    return np.clip(centred / np.maximum(spread, EPSILON), -LOST, LOST)
 
 
 def trusted(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.ndarray, width: float) -> tuple[np.ndarray, ...]:
@@ -101,8 +101,7 @@ def trusted(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.nd
     weight = mask * trust
     wanted, read = normalised(wanted, weight), normalised(read, weight)
     slope = (wanted * read * weight).sum((1, 2), keepdims=True) / np.maximum(weight.sum((1, 2), keepdims=True), 1)
-    residual = np.clip((wanted - slope * read) / width, -LOST, LOST)
-    return wanted, read, 1 / (1 + residual**2) ** 2
+    return wanted, read, 1 / (1 + ((wanted - slope * read) / width) ** 2) ** 2
 
 
 def refined(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, width: float, margin: float) -> tuple[np.ndarray, np.ndarray]:
@@ -176,12 +175,18 @@ def evidence(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarr
 
 
 def informed(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """-k/2 log(1 - r²) [n] of pictures with k pixels under the mask that correlate by r, each with as much noise as is FAINT."""
+    """-k/2 log(1 - r²) [n] of pictures that correlate by r, each with as much noise as is FAINT, k pixels under the mask taking part.
+
+    A pixel takes part as far as there is something to see: of a bird in the sky, the outline alone. The participation ratio of
+    the energies, Σ(e)² / Σ(e²), is a third of the pixels where values are normal.
+    """
     count = np.maximum(mask.sum((1, 2)), 1)
     wanted, read = (values - (values * mask).sum((1, 2), keepdims=True) / count[:, None, None] for values in (wanted, read))
     shared, own, other = ((a * b * mask).sum((1, 2)) / count for a, b in ((wanted, read), (wanted, wanted), (read, read)))
     alike = np.maximum(shared, 0) ** 2 / ((own + FAINT**2) * (other + FAINT**2))
-    return -count / 2 * np.log1p(-alike)
+    energy = (wanted * wanted * mask) / (own + FAINT**2)[:, None, None] + (read * read * mask) / (other + FAINT**2)[:, None, None] + FAINT * mask
+    part = np.minimum(3 * energy.sum((1, 2)) ** 2 / np.maximum((energy * energy).sum((1, 2)), EPSILON), count)
+    return -part / 2 * np.log1p(-alike)
 
 
 def pooled(pictures: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ class Duplicates(Stage):
     """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree, and leaks between splits."""
 
     name = "duplicates"
-    version = 2
+    version = 3
     rendition = "picture"
     default = True
     rereads = True
