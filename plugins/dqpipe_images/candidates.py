@@ -32,8 +32,10 @@ PART = 0.75
 EXACT = 4_000
 LEAF, ITERATIONS, TRAINED = 192, 8, 64
 """Mean size of a leaf; rounds of k-means; descriptors a leaf that it learns from."""
-BRANCHES, TWIGS = 2, 2
+Reach = tuple[int, int]
 """Into how many of the branches a guise looks, and into how many leaves of each."""
+SHORT, FAR = (2, 2), (3, 3)
+"""For guises that lay a copy right on its original, and for sides and corners, which come near it only."""
 CROWDED = 16
 """Neighbours found at once, on the average, from which on they are sifted before they are sorted."""
 BLOCK, WIDEST = 1024, 2048
@@ -224,7 +226,7 @@ class Leaves:
         twigs = [descriptors[:0]] + [self.twig(sample[branch == one], count / max(len(sample), 1)) for one in range(len(self.branches))]
         self.starts = np.cumsum([len(twig) for twig in twigs])
         self.centres = np.concatenate(twigs)
-        leaf = self.nearest(descriptors)[:, 0]
+        leaf = self.nearest(descriptors, SHORT)[:, 0]
         self.order = np.argsort(leaf, kind="stable")
         self.bounds = np.searchsorted(leaf[self.order], np.arange(len(self.centres) + 1))
 
@@ -233,27 +235,28 @@ class Leaves:
         """Centres of the leaves of one branch, `share` of the descriptors that it has of the sample."""
         return means(sample, max(1, round(len(sample) * share))) if len(sample) else sample
 
-    def nearest(self, queries: np.ndarray) -> np.ndarray:
-        """The nearest leaves [n, BRANCHES · TWIGS] of queries, the nearest first; -1 where there are fewer."""
+    def nearest(self, queries: np.ndarray, reach: Reach) -> np.ndarray:
+        """The nearest leaves [n, branches · twigs] of queries, the nearest first; -1 where there are fewer."""
         if len(self.centres) == 1:
             return np.zeros((len(queries), 1), np.int32)
-        branch, _ = largest(queries, self.branches, BRANCHES)
+        branches, twigs = reach
+        branch, _ = largest(queries, self.branches, branches)
         every = np.arange(len(queries))
-        at, near = np.full((len(queries), BRANCHES * TWIGS), -1, np.int32), np.full((len(queries), BRANCHES * TWIGS), -np.inf, np.float32)
-        for place in range(BRANCHES):
-            own = slice(place * TWIGS, (place + 1) * TWIGS)
+        at, near = np.full((len(queries), branches * twigs), -1, np.int32), np.full((len(queries), branches * twigs), -np.inf, np.float32)
+        for place in range(branches):
+            own = slice(place * twigs, (place + 1) * twigs)
             for one, rows in grouped(branch[:, place], len(self.branches)):
                 first, last = self.starts[one : one + 2]
                 if first < last:
-                    twig, near[rows, own] = largest(queries[rows], self.centres[first:last], TWIGS)
+                    twig, near[rows, own] = largest(queries[rows], self.centres[first:last], twigs)
                     at[rows, own] = np.where(twig >= 0, twig + first, -1)
         best = near.argmax(1)
         at[every, best], at[:, 0] = at[:, 0].copy(), at[every, best]
         return at
 
-    def visits(self, queries: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def visits(self, queries: np.ndarray, reach: Reach) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows of queries, at most BLOCK at once, and rows of descriptors to compare them with."""
-        probed = self.nearest(queries)
+        probed = self.nearest(queries, reach)
         count = probed.shape[1]
         for leaf, places in grouped(probed.ravel(), len(self.centres)):
             members = self.order[self.bounds[leaf] : self.bounds[leaf + 1]]
@@ -272,10 +275,10 @@ def grouped(labels: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray]]:
             yield label, order[start:stop]
 
 
-def search(leaves: Leaves, queries: np.ndarray, best: Best, guise: int) -> None:
+def search(leaves: Leaves, queries: np.ndarray, best: Best, guise: int, reach: Reach = SHORT) -> None:
     """Put what is nearer to the queries [n, d] than what is known so far into `best`; no row is its own neighbour."""
     count = best.row.shape[1]
-    for asking, members in leaves.visits(queries):
+    for asking, members in leaves.visits(queries, reach):
         near = queries[asking] @ leaves.descriptors[members].T
         nearer = near > best.similarity[asking, -1:]
         at = np.flatnonzero(nearer)
@@ -353,7 +356,7 @@ def found_in(leaves: Leaves, thumbnails: np.ndarray, guises: list[Guise], count:
         if guise.window != window:
             window = y, x, height, width = guise.window
             asked = spectrum(thumbnails, basis @ enlarged(side, y, height), basis @ enlarged(side, x, width))
-        search(leaves, turned(asked, guise.turn), best, number)
+        search(leaves, turned(asked, guise.turn), best, number, FAR if guise.window[:2] != (0.0, 0.0) else SHORT)
     return best
 
 
