@@ -19,7 +19,7 @@ import numpy as np
 
 from dqpipe.neighbours import unit
 
-REFERENCES = 4096
+REFERENCES = 2048
 """Rows that samples are compared with, over all classes; more where there are so many classes that each would have a few only."""
 OF_CLASS = (32, 1024)
 """References of a class, at least (if it has as many), and for its own members."""
