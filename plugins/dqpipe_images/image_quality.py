@@ -93,7 +93,7 @@ class ImageQuality(Stage):
     dark: float = option(0.3, "claim if 95 % of the pixels are darker than this, 0 black to 1 white", ge=0, le=1)
     light: float = option(0.75, "claim if 95 % of the pixels are lighter than this, 0 black to 1 white", ge=0, le=1)
     low_contrast: float = option(0.28, "claim below this contrast, 0 to 1", ge=0, le=1)
-    blurry: float = option(0.27, "claim below this sharpness, 0 to 1, where it is unusual", ge=0, le=1)
+    blurry: float = option(0.15, "claim below this sharpness, 0 to 1, where it is unusual", ge=0, le=1)
     blurry_alone: float = option(0.1, "claim below this sharpness, 0 to 1, where there are too few pictures to compare with", ge=0, le=1)
     noisy: float = option(0.1, "claim above this noise, 0 to 1 (0.1 is 25 of 255 grey levels), or less where that is unusual", ge=0, le=1)
     compressed: int = option(30, "claim a JPEG saved below this quality, 1 to 100, where it is unusual", ge=0, le=100)

@@ -24,7 +24,7 @@ PERCENTILES = (1, 5, 50, 95, 99)
 LEVELS = 256
 COLOUR_ROWS, LIGHT_ROWS = 20, 40  # that are enough to tell colour, and light
 DIRECTED = 0.1  # a direction with less than this share of the other's contrast tells nothing of sharpness
-LEAST_ENERGY = 1.0  # squared grey levels between neighbours, in the mean: what has less is a smooth slope, without an edge to judge
+SMOOTH, SLOPE = 0.1, 0.02  # what is smoother, and differs less from an even slope, is an empty sky or wall and not blurred
 SHARP_ROWS, ROW_PAIRS = 60, 20  # that are enough to measure sharpness on, and noise
 SURE = 4.0  # grey levels of noise from which it is asked whether it is everywhere
 FLAT_SHARE = 0.1  # of the cells, those with the least noise, that tell how much is everywhere
@@ -43,10 +43,12 @@ def statistics(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
         energies.append(_energies(grey))
         crossed.append(_crossed(grey))
         colours.append(saturation(picture.pixels))
+    means = _cell_means(np.array(corners).reshape(-1, 3, GRID + 1, GRID + 1))
+    sharp = _sharpness(np.array(energies).reshape(-1, 2, 2))
     return {
         **_light(np.array(counted).reshape(-1, LEVELS)),
-        "structure": _structure(np.array(corners).reshape(-1, 3, GRID + 1, GRID + 1)),
-        "sharpness": _sharpness(np.array(energies).reshape(-1, 2, 2)),
+        "structure": means.std(axis=(1, 2)),
+        "sharpness": np.where((sharp < SMOOTH) & (_bend(means) < SLOPE), np.nan, sharp),
         "noise": _noise(crossed),
         "saturation": np.array(colours, dtype=np.float64),
     }
@@ -116,15 +118,24 @@ def _corners(grey: np.ndarray) -> np.ndarray:
     return found
 
 
-def _structure(corners: np.ndarray) -> np.ndarray:
-    """Standard deviation [n] of the means of a grid of cells, 0 to 0.5, from corners [n, 3, GRID + 1, GRID + 1].
+def _cell_means(corners: np.ndarray) -> np.ndarray:
+    """Means [n, GRID, GRID], 0 to 1, of a grid of cells, from corners [n, 3, GRID + 1, GRID + 1].
 
-    Noise averages out in the cells and what a picture shows does not: an empty picture has none, a faint one some.
+    Their standard deviation is the structure: noise averages out in the cells and what a picture shows does not, so that an
+    empty picture has none, a faint one some.
     """
     sums, rows, columns = (corners[:, part].astype(np.float64) for part in range(3))
     areas = np.diff(rows, axis=1)[:, :, 1:] * np.diff(columns, axis=2)[:, 1:]
-    means = np.diff(np.diff(sums, axis=1), axis=2) / areas
-    return means.reshape(-1, GRID * GRID).std(axis=1) / (LEVELS - 1)
+    return np.diff(np.diff(sums, axis=1), axis=2) / areas / (LEVELS - 1)
+
+
+def _bend(means: np.ndarray) -> np.ndarray:
+    """Standard deviation [n] of what an even slope does not explain of cell means [n, GRID, GRID]."""
+    across = np.arange(GRID) - (GRID - 1) / 2
+    weight = GRID * (across**2).sum()
+    centred = means - means.mean(axis=(1, 2), keepdims=True)
+    down, right = (centred * across[:, None]).sum(axis=(1, 2)) / weight, (centred * across).sum(axis=(1, 2)) / weight
+    return (centred - down[:, None, None] * across[:, None] - right[:, None, None] * across).std(axis=(1, 2))
 
 
 # ── sharpness ────────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +153,7 @@ def _energies(grey: np.ndarray) -> list[float]:
 
 
 def _sharpness(energies: np.ndarray) -> np.ndarray:
-    """Share [n] of the gradient's energy that the mean of two neighbours takes away, 0 to 1; NaN if next to uniform; from [n, 2, 2].
+    """Share [n] of the gradient's energy that the mean of two neighbours takes away, 0 to 1; NaN if uniform; from [n, 2, 2].
 
     With D(k) the sum of squared differences of pixels k apart, it is 1 - D(2) / 4 D(1) of the direction in which it is less, as
     in a motion blur: 0 for what is smooth, 1/2 for ideal edges, 3/4 for noise. A ratio, so that contrast and the amount of
@@ -150,8 +161,7 @@ def _sharpness(energies: np.ndarray) -> np.ndarray:
     absolute differences, as Crete et al. have them in "The Blur Effect" (2007), drawings are as smooth as blurred pictures.)
     """
     near, far = energies[:, :, 0], energies[:, :, 1]
-    strongest = near.max(axis=1, keepdims=True)
-    telling = (near > DIRECTED * strongest) & (far > 0) & (strongest > LEAST_ENERGY)
+    telling = (near > DIRECTED * near.max(axis=1, keepdims=True)) & (far > 0)
     share = np.where(telling, 1 - far / np.maximum(4 * near, 1e-12), np.inf).min(axis=1)
     return np.where(np.isfinite(share), np.maximum(share, 0), np.nan)
 
