@@ -18,7 +18,7 @@ PROBES = 32
 """Cells that a query looks into; more where many neighbours are asked for."""
 PER_NEIGHBOUR = 8
 """Rows that are looked at for each neighbour asked for, at least."""
-TRAINED, ROUNDS = 16, 6
+TRAINED, ROUNDS = 16, 3
 """Rows per cell and rounds of the k-means that places the cells."""
 BLOCK_VALUES = 1 << 23
 """How many similarities stand in memory at once."""
