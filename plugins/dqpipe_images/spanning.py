@@ -26,8 +26,22 @@ def spanned(count: int, rank: np.ndarray, found: Candidates, verified: Callable[
     np.maximum.at(alike, entry, found.alike)
     hub = led(count, rank, Links(low, high, 1 - alike, np.zeros(len(pair), np.int64)))
     wanted = (hub[low] == high) | (hub[high] == low)
-    compared = wanted
-    links = verified(np.flatnonzero(wanted[entry]))
+    compared = wanted.copy()
+    best = np.lexsort((-found.alike, entry))
+    best = best[np.r_[True, np.diff(entry[best]) != 0]] if len(best) else best
+
+    def answered(asked: np.ndarray) -> Links:
+        """Links of some pairs [n], compared in the guise in which they are most alike and, where that is no strong link, in the others."""
+        links = verified(best[asked])
+        near = strong(links)
+        unsure = np.zeros(len(pair), dtype=bool)
+        unsure[asked] = True
+        unsure[np.searchsorted(pair, near.low * np.int64(count) + near.high)] = False
+        left = unsure[entry]
+        left[best] = False
+        return links.joined(verified(np.flatnonzero(left)))
+
+    links = answered(np.flatnonzero(wanted))
     cluster = followers(count, rank, links)
     linked = np.empty(0, np.int64)
     for _ in range(TRIES):
@@ -38,10 +52,8 @@ def spanned(count: int, rank: np.ndarray, found: Candidates, verified: Callable[
         order = left[np.lexsort((left, -alike[left], b[left], a[left]))]
         between = a[order] * count + b[order]
         chosen = order[np.r_[True, between[1:] != between[:-1]]]
-        wanted = np.zeros(len(pair), dtype=bool)
-        wanted[chosen] = True
-        compared |= wanted
-        more = verified(np.flatnonzero(wanted[entry]))
+        compared[chosen] = True
+        more = answered(np.sort(chosen))
         links = links.joined(more)
         near = strong(more)
         ends = np.sort(np.stack([cluster[near.low], cluster[near.high]]), axis=0)
