@@ -34,7 +34,7 @@ LEAF, ITERATIONS, TRAINED = 192, 8, 64
 """Mean size of a leaf; rounds of k-means; descriptors a leaf that it learns from."""
 Reach = tuple[int, int]
 """Into how many of the branches a guise looks, and into how many leaves of each."""
-SHORT, FAR = (2, 2), (3, 3)
+SHORT, FAR = (2, 2), (4, 3)
 """For guises that lay a copy right on its original, and for sides and corners, which come near it only."""
 CROWDED = 16
 """Neighbours found at once, on the average, from which on they are sifted before they are sorted."""
@@ -369,7 +369,7 @@ def candidates(thumbnails: np.ndarray, turns: list[int], count: int, floor: floa
     guises: list[Guise] = []
     parts: list[slice] = []
     found: list[Best] = []
-    for family, places in ((middles(turns, WHOLE), count), (middles(turns, INNER), few), (ends(), few)):
+    for family, places in ((middles(turns, WHOLE), count), (middles(turns, INNER), few), (ends(), count)):
         found.append(found_in(leaves, thumbnails, family, places, floor, len(guises)))
         guises += family
         parts += [slice(0, side)] * len(family)
