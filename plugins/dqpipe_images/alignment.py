@@ -39,6 +39,8 @@ EVIDENCE, DOUBT = 150.0, 0.5
 FINEST, COARSEST, FAINT = 0.75, 4, 0.05
 """Independent values a pixel of an octave has; side in pixels at which no further octave is taken off; and what an octave has to stand out
 from, in standard deviations of the picture: noise, or what an enlarged picture has of an octave only because the next one leaks into it."""
+NOISE = 1.25
+"""Grey steps of what differs that JPEG, noise and rounding account for, in pictures of little contrast above all."""
 EDGE = 3
 """Pixels at each edge of the template that nothing is concluded from."""
 EPSILON = 1e-6
@@ -140,12 +142,13 @@ def rms(values: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.sqrt((values * values).sum((1, 2)) / np.maximum(count, 1))
 
 
-def apart(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def apart(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Displacement [n] in pixels: the smoothed residual over the slope that both pictures share, under the mask.
 
-    A residual e where the picture has slope g could be explained by content displaced by e / g pixels. That makes one
-    threshold right for pictures with much and with little to see. The slope is the geometric mean over the axes of the
-    structure tensor, taken between the pictures: what varies along one axis only, or by noise, has no evidence to offer.
+    A residual e where the picture has slope g could be explained by content displaced by e / g pixels. That makes one threshold
+    right for pictures with much and with little to see. The slope is the geometric mean over the axes of the structure tensor,
+    taken between the pictures: what varies along one axis only, or by noise, has no evidence to offer. Of the residual, as much as
+    the `noise` [n], a standard deviation, needs no explanation; and the less the pictures tell of each other, the more the rest counts.
     """
     toned_read = toned(wanted, read, mask)
     count = mask.sum((1, 2))
@@ -157,7 +160,8 @@ def apart(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
     a, b, c = (product.sum((1, 2)) for product in products)
     slope = np.sqrt(np.sqrt(np.maximum(np.maximum(a, 0) * np.maximum(b, 0) - c * c, 0)) / np.maximum(count, 1))
     residual = blurred(blurred((wanted - toned_read) * mask))
-    return rms(residual, count) / np.maximum(slope, EPSILON) * (EVIDENCE / evidence(wanted, toned_read, mask)) ** DOUBT
+    unexplained = np.sqrt(np.maximum(rms(residual, count) ** 2 - noise**2, (rms(residual, count) / 4) ** 2))
+    return unexplained / np.maximum(slope, EPSILON) * (EVIDENCE / evidence(wanted, toned_read, mask)) ** DOUBT
 
 
 def evidence(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -194,7 +198,7 @@ def pooled(pictures: np.ndarray) -> np.ndarray:
     return (pictures[:, ::2, ::2] + pictures[:, 1::2, ::2] + pictures[:, ::2, 1::2] + pictures[:, 1::2, 1::2]) / 4
 
 
-def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.ndarray) -> np.ndarray:
+def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """`apart` over the whole overlap or, if that is smaller and with a penalty, without its worst fifth of cells.
 
     What is worst is seen under the trust [n, s, s] to begin with.
@@ -203,7 +207,7 @@ def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: 
     for width in SCORE_WIDTHS:
         wanted, read, trust = trusted(wanted, read, mask, trust, width)
     weight = mask * trust
-    whole = apart(wanted, read, mask)
+    whole = apart(wanted, read, mask, noise)
     error = (wanted - toned(wanted, read, weight)) * mask
     shape = (n, side // CELL, CELL, side // CELL, CELL)
     size = mask.reshape(shape).sum((2, 4))
@@ -211,10 +215,10 @@ def displacement(wanted: np.ndarray, read: np.ndarray, mask: np.ndarray, trust: 
     cells = (side // CELL) ** 2
     limit = np.sort(error.reshape(n, cells), axis=1)[:, int((1 - COVERED) * cells)]
     kept = np.repeat(np.repeat(error <= limit[:, None, None], CELL, axis=1), CELL, axis=2)
-    return np.minimum(whole, COVERED_PENALTY * apart(wanted, read, mask * kept))
+    return np.minimum(whole, COVERED_PENALTY * apart(wanted, read, mask * kept, noise))
 
 
-def aligned(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trusted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def aligned(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trusted: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Displacement [n] of pictures [n, 32, 32] laid over templates, and the warps [n, 4] that do it, from a first guess of them.
 
     To begin with, the rows of the templates between two shares of the height, `trusted` [n, 2], are trusted.
@@ -223,14 +227,14 @@ def aligned(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust
     began = trust = between(trusted, templates.shape[-1] // 2)
     for width in COARSE_WIDTHS:
         warp, trust = refined(*coarse, warp, trust, width, COARSE_MARGIN)
-    distance = displacement(coarse[0], *warped(coarse[1], warp, COARSE_MARGIN), began)
+    distance = displacement(coarse[0], *warped(coarse[1], warp, COARSE_MARGIN), began, noise)
     near = np.flatnonzero(distance < HOPELESS)
     wanted, other, fine = blurred(templates[near]), blurred(pictures[near]), warp[near]
     trust = np.repeat(np.repeat(trust[near], 2, axis=1), 2, axis=2)
     for width in FINE_WIDTHS:
         fine, trust = refined(wanted, other, fine, trust, width, FINE_MARGIN)
     distance = np.where(distance < HOPELESS, np.inf, distance).astype(np.float32)
-    distance[near], warp[near] = seen(templates[near], pictures[near], fine, between(trusted[near], templates.shape[-1])), fine
+    distance[near], warp[near] = seen(templates[near], pictures[near], fine, between(trusted[near], templates.shape[-1]), noise[near]), fine
     return distance, warp
 
 
@@ -241,7 +245,7 @@ def between(trusted: np.ndarray, side: int) -> np.ndarray:
     return np.repeat(inside[:, :, None], side, axis=2).astype(np.float32)
 
 
-def seen(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray) -> np.ndarray:
+def seen(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Displacement [n] in pixels, sharp or blurred, whichever is smaller: of a small copy the fine detail is gone."""
     inner = np.zeros(templates.shape[1:], dtype=np.float32)
     inner[EDGE:-EDGE, EDGE:-EDGE] = 1
@@ -250,7 +254,7 @@ def seen(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: n
     distances = []
     for wanted, other in levels:
         read, mask = warped(other, warp, MARGIN)
-        distances.append(displacement(wanted, read, mask * inner, trust))
+        distances.append(displacement(wanted, read, mask * inner, trust, noise))
     return np.minimum(*distances)
 
 
@@ -259,11 +263,14 @@ def batches(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
 
 
-def compare(thumbnails: np.ndarray, pairs: np.ndarray, turns: np.ndarray, warps: np.ndarray, trusted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compare(
+    thumbnails: np.ndarray, contrast: np.ndarray, pairs: np.ndarray, turns: np.ndarray, warps: np.ndarray, trusted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Displacements [n] and warps [n, 4] of pairs [n, 2] of rows (template, picture) of uint8 thumbnails [m, 32, 32]; see `aligned`."""
     distance, warp = np.empty(len(pairs), np.float32), np.empty((len(pairs), 4), np.float32)
     whole = np.ones((1, *thumbnails.shape[1:]), dtype=np.float32)
+    noise = (NOISE / np.maximum(contrast[pairs].min(axis=1), NOISE)).astype(np.float32)
     for part in batches(len(pairs)):
         templates, pictures = (normalised(thumbnails[pairs[part, side]].astype(np.float32), whole) for side in (0, 1))
-        distance[part], warp[part] = aligned(templates, oriented(pictures, turns[part]), warps[part], trusted[part])
+        distance[part], warp[part] = aligned(templates, oriented(pictures, turns[part]), warps[part], trusted[part], noise[part])
     return distance, warp

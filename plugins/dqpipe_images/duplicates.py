@@ -101,7 +101,7 @@ class Duplicates(Stage):
         rank = quality(samples, facts)
         first = equal(exact_keys(samples, facts, pixels), rank)
         single = np.flatnonzero((first == np.arange(count)) & (facts["contrast"] >= self.contrast))
-        keeper, links = self.near(single, facts["thumbnail"], np.argsort(np.argsort(rank)[single], kind="stable"))
+        keeper, links = self.near(single, facts, np.argsort(np.argsort(rank)[single], kind="stable"))
         match, score, turn = np.arange(count), np.full(count, np.nan, np.float32), np.zeros(count, np.int64)
         copies = np.flatnonzero(first != np.arange(count))
         match[copies], score[copies] = first[copies], 1
@@ -110,15 +110,15 @@ class Duplicates(Stage):
         match[single[follows]], score[single[follows]] = single[keeper[follows]], 1 - distance
         return related(samples.ids, match, score, turn, first)
 
-    def near(self, single: np.ndarray, thumbnails: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, Links]:
+    def near(self, single: np.ndarray, facts: Facts, rank: np.ndarray) -> tuple[np.ndarray, Links]:
         """The keeper [n] of each of the rows `single`, as a position in it, and the verified links between them."""
-        pictures = thumbnails[single].reshape(-1, SIDE, SIDE)
+        pictures, contrast = facts["thumbnail"][single].reshape(-1, SIDE, SIDE), facts["contrast"][single]
         turns = [turn for turn in range(len(TRANSFORMS)) if self.allowed(turn)]
 
         found = candidates(pictures, turns, self.neighbours, self.similarity)
 
         def verified(pairs: np.ndarray, turn: np.ndarray, warps: np.ndarray, trusted: np.ndarray) -> Links:
-            distance, _ = compare(pictures, pairs, turn, warps, trusted)
+            distance, _ = compare(pictures, contrast, pairs, turn, warps, trusted)
             good = distance <= 1 - self.limit
             return Links.of(pairs[good], distance[good], turn[good])
 

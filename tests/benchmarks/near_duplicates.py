@@ -227,10 +227,13 @@ def distances(data: Sequence[bytes]) -> dict[tuple[int, int], float]:
     from dqpipe_images.thumbnails import SIDE, thumbnails
 
     decoder = ImageDecoder()
-    shown = thumbnails([decoder.decode(one, "picture") for one in data])[0].reshape(-1, SIDE, SIDE)
+    values, contrast = thumbnails([decoder.decode(one, "picture") for one in data])
+    shown = values.reshape(-1, SIDE, SIDE)
     found = candidates(shown, list(range(8)), 6, 0.8)
     out: dict[tuple[int, int], float] = {}
-    for pair, distance in zip(np.sort(found.pairs, axis=1).tolist(), compare(shown, found.pairs, found.turns, found.warps, found.trusted)[0], strict=True):
+    for pair, distance in zip(
+        np.sort(found.pairs, axis=1).tolist(), compare(shown, contrast, found.pairs, found.turns, found.warps, found.trusted)[0], strict=True
+    ):
         out[pair[0], pair[1]] = min(out.get((pair[0], pair[1]), np.inf), float(distance))
     return out
 
