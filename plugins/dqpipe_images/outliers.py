@@ -17,6 +17,9 @@ from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_images.strangeness import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
 
+STRANGE = 1.0, 1.25
+"""Score, or ratio, above which a sample's nearest neighbour is looked up."""
+
 
 @extension
 class Outliers(Stage):
@@ -30,7 +33,7 @@ class Outliers(Stage):
         Fact("class_distance", "float64", "the same within the sample's own class", at="relate", nullable=True),
         Fact("score", "float64", "how rare it is to be so far from the class, as a normal deviate: 3 is one sound sample in 740", at="relate", nullable=True),
         Fact("elsewhere", "float64", "distance to its own class over distance to the others", at="relate", nullable=True),
-        Fact("nearest", "string", "the nearest sample that is no copy of it", at="relate", nullable=True),
+        Fact("nearest", "string", "the nearest sample that is no copy of it, for the stranger ones", at="relate", nullable=True),
         Fact("nearest_class", "string", "the class of the nearest sample of another class", at="relate", nullable=True),
         Claim("far", "warning", "Unlike the other samples of its class."),
         Figure("far", "share of samples that are far from their own class, by these thresholds"),
@@ -60,14 +63,16 @@ class Outliers(Stage):
         found = distances(vectors, classes, groups, self.neighbours, self.share)
         sizes = np.bincount(classes[classes >= 0], minlength=len(names) + 1)
         judged = np.where((classes >= 0) & (sizes[classes] >= self.least) & np.isfinite(found.own), classes, -1)
-        nearest = Index(vectors, groups).nearest(vectors, 1, groups).positions[:, 0]
-        ids = samples.ids
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where((judged >= 0) & (found.other > 0), found.near / found.other, np.nan)
+        score, ids = self._scores(vectors, found, judged), samples.ids
+        strange = np.flatnonzero((np.nan_to_num(score, nan=-1) > STRANGE[0]) | (np.nan_to_num(ratio) > STRANGE[1]))
+        nearest = np.full(len(samples), -1)
+        nearest[strange] = Index(vectors, groups).nearest(vectors[strange], 1, groups[strange]).positions[:, 0] if len(strange) else -1
         return {
             "distance": found.all,
             "class_distance": found.own,
-            "score": self._scores(vectors, found, judged),
+            "score": score,
             "elsewhere": ratio,
             "nearest": [ids[at] if at >= 0 else None for at in nearest],
             "nearest_class": [names[classes[at]] if at >= 0 else None for at in found.nearest_other],

@@ -43,7 +43,7 @@ WHITENING_FLOOR = 0.1  # added to the eigenvalues of normalised patches
 LEVELS = 48  # components are stored as whole numbers up to this
 PATCHES = 100_000
 EVENING = 0.6  # components are divided by their deviation to this power: 0 keeps them as they are, 1 whitens
-COLOUR_SHARE, FINE_SHARE = 0.06, 0.004  # of the squared norm of a vector, on average
+COLOUR_SHARE, FINE_SHARE = 0.06, 0.03  # of the squared norm of a vector, on average
 FINEST = 0.01  # of a patch's variance: differences of its finest share far below this do not count
 
 _POSITIONS = SIDE - PATCH + 1

@@ -61,27 +61,29 @@ class Distances:
 
 def distances(vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, k: int, share: float) -> Distances:
     """`vectors` [n, d]; `classes` int [n], -1 for none; `groups` int [n], equal for copies of one picture."""
-    units, count = unit(vectors), len(vectors)
-    everyone, classed, rng = np.arange(count), np.flatnonzero(classes >= 0), np.random.default_rng(0)
+    units, count, rng = unit(vectors), len(vectors), np.random.default_rng(0)
     found = {name: np.full(count, np.nan) for name in ("all", "own", "near", "other")}
     nearest = np.full(count, -1, dtype=np.int64)
-    some = _part(everyone, REFERENCES, rng)
-    for rows, between in _between(units, groups, everyone, some):
-        found["all"][rows] = nth_smallest(between, max(k, round(share * len(some))))
-    of_class = {number: np.flatnonzero(classes == number) for number in np.unique(classes[classed])}
+    members = [np.flatnonzero(classes == number) for number in np.unique(classes)]
     least, most = OF_CLASS
-    fraction = REFERENCES / max(len(classed), 1)
-    some = np.sort(np.concatenate([_part(own, max(least, round(fraction * len(own))), rng) for own in of_class.values()] or [classed]))
-    for rows, between in _between(units, groups, classed, some):
-        alike = classes[rows][:, None] == classes[some][None, :]
-        found["near"][rows] = mean_of_smallest(np.where(alike, between, np.inf), k)
-        between[alike] = np.inf
-        found["other"][rows] = mean_of_smallest(between, k)
-        nearest[rows] = _first(between, some)
-    for own in of_class.values():
-        some = _part(own, most, rng)
+    parts = [_part(own, max(least, round(REFERENCES * len(own) / count)), rng) for own in members]
+    some, ends = np.concatenate([*parts, np.empty(0, dtype=np.int64)]), np.cumsum([len(part) for part in parts])
+    for own, part, end in zip(members, parts, ends, strict=True):
+        columns = slice(end - len(part), end)
         for rows, between in _between(units, groups, own, some):
-            found["own"][rows] = nth_smallest(between, max(k, round(share * len(some))))
+            found["all"][rows] = nth_smallest(between, max(k, round(share * len(some))))
+            found["near"][rows] = mean_of_smallest(between[:, columns], k)
+            between[:, columns] = np.inf
+            between[:, classes[some] < 0] = np.inf
+            found["other"][rows] = mean_of_smallest(between, k)
+            nearest[rows] = _first(between, some)
+        nearby = _part(own, most, rng)
+        for rows, between in _between(units, groups, own, nearby):
+            found["own"][rows] = nth_smallest(between, max(k, round(share * len(nearby))))
+    classless = classes < 0
+    nearest[classless] = -1
+    for name in ("own", "near", "other"):
+        found[name][classless] = np.nan
     return Distances(found["all"], found["own"], found["near"], found["other"], nearest)
 
 
