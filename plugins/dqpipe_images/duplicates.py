@@ -18,7 +18,7 @@ from dqpipe_images.thumbnails import SIDE, picture_digest, sharpness, thumbnails
 if TYPE_CHECKING:
     import pandas as pd
 
-HALF_SURE, STEEPNESS = 0.46, 5.5
+HALF_SURE, STEEPNESS = 0.41, 6.1
 """Displacement at which half of the pairs are copies, and how fast that share falls with its logarithm: a logistic curve fitted to copies of
 photographs, micrographs, small pictures and handwritten digits, made in 23 ways, and to the look-alikes among them (`python -m
 tests.benchmarks.near_duplicates calibrate`)."""
