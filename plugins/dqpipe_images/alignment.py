@@ -11,11 +11,14 @@ are taken out under the same weights, as in the enhanced correlation coefficient
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 BATCH = 256
 """Pairs aligned at once: bounds memory, and keeps the working set in the cache."""
+THREADS = 2
+"""Batches at once; each is by itself, so that their number changes no bit."""
 COARSE_WIDTHS = (1.0, 0.8, 0.6, 0.5, 0.4, 0.4)
 FINE_WIDTHS = (0.5, 0.4, 0.3, 0.25, 0.25, 0.25, 0.25, 0.25)
 """One step each: the residual, in standard deviations of the picture, at which a pixel has lost most of its weight."""
@@ -270,7 +273,12 @@ def compare(
     distance, warp = np.empty(len(pairs), np.float32), np.empty((len(pairs), 4), np.float32)
     whole = np.ones((1, *thumbnails.shape[1:]), dtype=np.float32)
     noise = (NOISE / np.maximum(contrast[pairs].min(axis=1), NOISE)).astype(np.float32)
-    for part in batches(len(pairs)):
+
+    def one(part: slice) -> None:
         templates, pictures = (normalised(thumbnails[pairs[part, side]].astype(np.float32), whole) for side in (0, 1))
         distance[part], warp[part] = aligned(templates, oriented(pictures, turns[part]), warps[part], trusted[part], noise[part])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(one, batches(len(pairs))):  # raises what one of them raised
+            pass
     return distance, warp
