@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,15 +15,18 @@ from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_labels import unclassed
 from dqpipe_labels.classes import Classes, classes_of
 from dqpipe_labels.columns import vectors_of
-from dqpipe_labels.confusion import posterior
+from dqpipe_labels.doubt import Doubt, doubt
 from dqpipe_labels.folds import grouped_folds, groups_per_class
 from dqpipe_labels.kinds import kind_of
 from dqpipe_labels.nearest import nearness
 from dqpipe_labels.probabilities import read_probabilities
-from dqpipe_labels.probes import NoiseModel, kernel_features, learn, log_features, together
+from dqpipe_labels.probes import informed, kernel_features, learn, log_features
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LOWEST = 0.3
+"""Confidence below which nothing is claimed unless the user says so."""
 
 
 @extension
@@ -32,7 +35,8 @@ class LabelNoise(Stage):
 
     Class probabilities are made here, out of fold, by two classifiers (on the vectors, and on how near each class is) that
     learn the confusion of the labels along with the classes, as confident learning estimates it (Northcutt, Jiang & Chuang
-    2021); cleanlab's own verdict on these probabilities stands beside. Or bring those of your own model:
+    2021); cleanlab's own verdict on these probabilities stands beside. Wrong labels that follow what things look like can't be told from hard
+    samples for certain: confidence lies between what the labels allow at least and at most. Or bring probabilities of your own model:
 
         - label_noise: {probabilities: oof.parquet}             # a column `id` and one for each class
         - label_noise: {probabilities: [p_cat, p_dog, p_frog]}  # columns of the samples
@@ -44,11 +48,13 @@ class LabelNoise(Stage):
     """
 
     name = "label_noise"
-    version = 2
+    version = 3
     default = True
     libraries = ("cleanlab", "scikit-learn", "numpy")
     gives = (
         Fact("confidence", "float64", "probability that the given label is wrong; null where it cannot be judged", "relate", nullable=True),
+        Fact("confidence_low", "float64", "the same if as few labels are wrong as these labels allow", "relate", nullable=True),
+        Fact("confidence_high", "float64", "the same if as many labels are wrong as these labels allow", "relate", nullable=True),
         Fact("suggested", "string", "the most probable other label", "relate", nullable=True),
         Fact("sureness", "float64", "probability of the suggested label", "relate", nullable=True),
         Fact("self_confidence", "float64", "probability of the given label's class by a model that did not see the label", "relate", nullable=True),
@@ -56,7 +62,7 @@ class LabelNoise(Stage):
         Fact("confident_learning", "bool", "whether cleanlab's confident learning takes the label for wrong", "relate", nullable=True),
         Fact("deviation", "float64", "of a number: how far it is from the suggested one, in usual errors of such samples", "relate", nullable=True),
         Claim("likely_wrong", "warning", "The label is likely wrong; another one fits better."),
-        Figure("wrong", "estimated share of wrong labels, of the set and of each class; high is what cleanlab's count allows"),
+        Figure("wrong", "estimated share of wrong labels, of the set and of each class; high is the share that differs from the models' choice"),
         Figure(
             "confusion", 'estimated number of samples with another true label, key "given→suggested"; of tags "tag→" if it is wrong, "→tag" if it is missing'
         ),
@@ -64,7 +70,12 @@ class LabelNoise(Stage):
         Figure("not_judged", "number of samples that could not be judged: no label, too few of their class, or vectors that do not tell the classes apart"),
     )
 
-    at_least: float = option(0.5, "confidence from which a label is claimed to be wrong", ge=0, le=1)
+    at_least: float | None = option(
+        None,
+        "confidence from which a label is claimed to be wrong; null: between 0.3 and 0.5, where errors missed and false alarms are expected to balance",
+        ge=0,
+        le=1,
+    )
     agreed: bool = option(default=False, help="claim only what cleanlab's confident learning takes for wrong, too")
     deviates: float = option(8.0, "deviation from which a number is claimed to be wrong", gt=1)
     labels: Literal["auto", "class", "tags", "number"] = option("auto", "what labels are; whole numbers can be classes or measurements", at="relate")
@@ -127,17 +138,16 @@ class LabelNoise(Stage):
         if self.vectors is None and self.probabilities is None:
             raise StageError(self.name, "relate", "there is nothing to judge labels by", "Set `vectors` or `probabilities`.")
         if (kind := self.kind(samples)) != "class":
-            return unclassed.judge(self, kind, samples, facts)
+            return blank(len(samples)) | dict(unclassed.judge(self, kind, samples, facts))
         classes, groups = classes_of(self.name, samples["label"]), unclassed.groups_of(self, samples, facts)
         rows, given, names = self.judged(classes, groups)
         if len(names) < 2:  # noqa: PLR2004 (one class cannot be confused)
-            return verdict(len(samples), rows[:0], np.zeros((0, 0)), np.zeros((0, 0)), given[:0], ())
-        models = self.models(samples, facts, classes, rows, given, groups[rows])
-        if not all(model.informed(given) for model in models):
-            return verdict(len(samples), rows[:0], np.zeros((0, 0)), np.zeros((0, 0)), given[:0], ())
-        probabilities = np.mean([model.probabilities for model in models], axis=0)
-        after = np.mean([posterior(model.probabilities, model.confusion, given) for model in models], axis=0)
-        return verdict(len(samples), rows, probabilities, after, given, names)
+            return verdict(len(samples), rows[:0], None, given[:0], ())
+        opinions = self.opinions(samples, facts, classes, rows, given, groups[rows])
+        found = doubt(opinions, given)
+        if not informed(found.probabilities, 1 - found.after[np.arange(len(given)), given], given):
+            return verdict(len(samples), rows[:0], None, given[:0], ())
+        return verdict(len(samples), rows, found, given, names)
 
     def judged(self, classes: Classes, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """The rows of classes with enough different things, their classes among these [k], and the names of these."""
@@ -147,32 +157,27 @@ class LabelNoise(Stage):
         rows = labelled[np.isin(classes.given[labelled], kept)]
         return rows, np.searchsorted(kept, classes.given[rows]), tuple(classes.names[position] for position in kept)
 
-    def models(self, samples: Samples, facts: Facts, classes: Classes, rows: np.ndarray, given: np.ndarray, groups: np.ndarray) -> list[NoiseModel]:
-        """One noise model for each repeat."""
+    def opinions(self, samples: Samples, facts: Facts, classes: Classes, rows: np.ndarray, given: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
+        """What models that did not see it say of each sample, float64 [n, c]: one opinion, or two; each the geometric mean over the repeats."""
         count = int(given.max()) + 1
+        seeds = range(self.seed * self.repeats, (self.seed + 1) * self.repeats)
+        folds = [grouped_folds(groups, given, self.folds, seed) for seed in seeds]
         if self.probabilities is not None:
-            own = read_probabilities(self.name, self.probabilities, samples, classes.names)[rows]
-            source = log_features(own)
-        else:
-            vectors = vectors_of(self.name, self.vectors or (), samples, facts)
-            source = vectors if len(rows) == len(samples) else vectors[rows]
-        near = None if self.probabilities is not None else nearness(source, given, groups, count)
-        models = []
-        for seed in range(self.seed * self.repeats, (self.seed + 1) * self.repeats):
-            fold = grouped_folds(groups, given, self.folds, seed)
-            if near is None:
-                models.append(learn(source.copy(), given, fold, count))
-                continue
-            opinions = learn(kernel_features(source, seed), given, fold, count), learn(near.copy(), given, fold, count)
-            models.append(together(*opinions, given))
-        return models
+            own = log_features(read_probabilities(self.name, self.probabilities, samples, classes.names)[rows])
+            return [geometric_mean([learn(own.copy(), given, fold, count) for fold in folds])]
+        vectors = vectors_of(self.name, self.vectors or (), samples, facts)
+        source = vectors if len(rows) == len(samples) else vectors[rows]
+        by_kernel = geometric_mean([learn(kernel_features(source, seed), given, fold, count) for seed, fold in zip(seeds, folds, strict=True)])
+        near = nearness(source, given, groups, count, self.seed)
+        return [by_kernel, geometric_mean([learn(near.copy(), given, fold, count) for fold in folds])]
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Labels whose confidence of being wrong is at least the threshold."""
         if np.isfinite(facts["deviation"]).any():
             return unclassed.claims(self, samples, facts)
         confidence = facts["confidence"]
-        found = np.nan_to_num(confidence, nan=-1.0) >= self.at_least
+        limit = self.at_least if self.at_least is not None else balanced(confidence)
+        found = np.nan_to_num(confidence, nan=-1.0) >= limit
         if self.agreed:
             found &= facts["confident_learning"] == True  # noqa: E712 (null is neither)
         rows = np.flatnonzero(found)
@@ -180,7 +185,7 @@ class LabelNoise(Stage):
         detail = [f"given {label_text(plain(old))}, looks like {new}" for old, new in zip(labels, suggested, strict=True)]
         if self.kind(samples) == "tags":
             detail = unclassed.details(self, labels, suggested)
-        columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": self.at_least}
+        columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": limit}
         return [claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns)]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
@@ -192,12 +197,14 @@ class LabelNoise(Stage):
         figures = [figure("not_judged", len(samples) - len(rows))]
         if not len(rows):
             return figures
-        wrong, doubted = confidence[rows], facts["confident_learning"][rows].astype(bool)
+        wrong, differs = confidence[rows], facts["margin"][rows] < 0.5  # noqa: PLR2004 (another class is more probable)
         labels = np.array([label_text(plain(label)) for label in samples["label"][rows]], dtype=object)
-        figures.append(share(wrong, doubted))
+        bounds = [np.where(np.isnan(facts[name][rows]), wrong, facts[name][rows]) for name in ("confidence_low", "confidence_high")]
+        figures.append(share(wrong, *bounds, differs))
         if self.kind(samples) == "tags":
             return figures + unclassed.figures_of_tags(self, samples, facts)
-        figures += [share(wrong[labels == name], doubted[labels == name], scope="class", key=name) for name in sorted(set(labels))]
+        columns = (wrong, *bounds, differs)
+        figures += [share(*(values[labels == name] for values in columns), scope="class", key=name) for name in sorted(set(labels))]
         return figures + confusions(labels, facts["suggested"][rows], wrong)
 
 
@@ -206,21 +213,44 @@ def plain(label: object) -> object:
     return label.item() if isinstance(label, np.generic) else label
 
 
-def verdict(count: int, rows: np.ndarray, probabilities: np.ndarray, after: np.ndarray, given: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
-    """The facts of `count` samples, of which `rows` were judged, by p(true class | sample) and by p(true class | sample, given)."""
-    facts: dict[str, Any] = {name: np.full(count, np.nan) for name in ("confidence", "sureness", "self_confidence", "margin", "deviation")}
-    suggested, doubted = np.full(count, None, dtype=object), np.full(count, None, dtype=object)
-    if len(rows):
+def geometric_mean(opinions: Sequence[np.ndarray]) -> np.ndarray:
+    """Of class probabilities [n, c], up to a factor for each sample."""
+    mean = np.exp(np.mean([np.log(np.maximum(opinion, 1e-9)) for opinion in opinions], axis=0))
+    return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+
+
+def blank(count: int) -> dict[str, Any]:
+    """The facts of samples that are not judged."""
+    numbers = ("confidence", "confidence_low", "confidence_high", "sureness", "self_confidence", "margin", "deviation")
+    facts: dict[str, Any] = {name: np.full(count, np.nan) for name in numbers}
+    return facts | {name: np.full(count, None, dtype=object) for name in ("suggested", "confident_learning")}
+
+
+def verdict(count: int, rows: np.ndarray, found: Doubt | None, given: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+    """The facts of `count` samples, of which `rows` were judged."""
+    facts = blank(count)
+    if found is not None:
         here = np.arange(len(rows))
-        others = after.copy()
+        others = found.after.copy()
         others[here, given] = -1
         best = others.argmax(axis=1)
-        facts["confidence"][rows] = 1 - after[here, given]
-        facts["sureness"][rows] = after[here, best]
-        facts["self_confidence"][rows] = probabilities[here, given]
-        suggested[rows] = np.array(names, dtype=object)[best]
-        facts["margin"][rows], doubted[rows] = confident_learning(given, probabilities)
-    return facts | {"suggested": suggested, "confident_learning": doubted}
+        facts["confidence"][rows] = wrong = 1 - found.after[here, given]
+        facts["confidence_low"][rows], facts["confidence_high"][rows] = np.minimum(found.least, wrong), np.maximum(found.most, wrong)
+        facts["sureness"][rows] = found.after[here, best]
+        facts["self_confidence"][rows] = found.probabilities[here, given]
+        facts["suggested"][rows] = np.array(names, dtype=object)[best]
+        facts["margin"][rows], facts["confident_learning"][rows] = confident_learning(given, found.probabilities)
+    return facts
+
+
+def balanced(confidence: np.ndarray) -> float:
+    """The confidence from which claims are expected to have the best balance of hits and false alarms, but 0.3 at least.
+
+    Half the best expected F1, if confidence is right (Lipton, Elkan & Naryanaswamy 2014); which is never above 0.5.
+    """
+    falling = np.sort(confidence[~np.isnan(confidence)])[::-1]
+    expected = 2 * np.cumsum(falling) / (np.arange(1, len(falling) + 1) + max(float(falling.sum()), 1e-12))
+    return min(max(float(expected.max(initial=0)) / 2, LOWEST), 0.5)
 
 
 def confident_learning(given: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -237,16 +267,17 @@ def confident_learning(given: np.ndarray, probabilities: np.ndarray) -> tuple[np
     return margin, doubted
 
 
-def share(wrong: np.ndarray, doubted: np.ndarray, **where: str) -> dict[str, Any]:
-    """The expected share of wrong labels, with two standard deviations and a third of it either way for what the model assumes.
+def share(wrong: np.ndarray, least: np.ndarray, most: np.ndarray, differs: np.ndarray, **where: str) -> dict[str, Any]:
+    """The expected share of wrong labels; low is the least that the labels allow, with two standard deviations and a quarter for what is assumed.
 
-    It may be as high as cleanlab's count, which takes hard samples for errors: mistakes that follow what a picture
-    looks like cannot be told from hard pictures.
+    It may be as high as the share of labels that differ from the models' choice (bool [n]): mistakes that follow what things look like cannot be
+    told from samples that are hard.
     """
     count, expected = len(wrong), float(wrong.sum())
-    around = 2 * float(np.sqrt((wrong * (1 - wrong)).sum())) + expected / 3
-    high = max(expected + around, float(doubted.sum()))
-    return figure("wrong", expected / count, low=max(0.0, expected - around) / count, high=min(float(count), high) / count, **where)
+    around = 2 * float(np.sqrt((wrong * (1 - wrong)).sum()))
+    low = min(0.75 * expected, float(least.sum())) - around
+    high = max(1.25 * max(expected, float(most.sum())) + around, float(differs.sum()))
+    return figure("wrong", expected / count, low=max(0.0, low) / count, high=min(float(count), high) / count, **where)
 
 
 def confusions(labels: np.ndarray, suggested: np.ndarray, wrong: np.ndarray) -> list[dict[str, Any]]:

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import numpy as np
 
+from dqpipe.neighbours import unit
+
 NEAREST = 3
 FURTHEST = 1.5
 """Cosine distance taken where a class has no sample that counts; and no distance counts for more."""
 CLOSEST = 1e-3
-BLOCK_VALUES = 1 << 24
+BLOCK_VALUES = 1 << 23
+SHOWN, FEWEST = 16_384, 200
+"""Rows that stand for all classes together, and for each of them, before some are left out."""
 
 
-def nearness(vectors: np.ndarray, given: np.ndarray, groups: np.ndarray, classes: int) -> np.ndarray:
+def nearness(vectors: np.ndarray, given: np.ndarray, groups: np.ndarray, classes: int, seed: int = 0) -> np.ndarray:
     """float32 [n, classes + 1]: minus the log of the mean cosine distance to the nearest of each class, and a constant.
 
-    `vectors` [n, d], `given` int [n], `groups` str [n]: copies of one thing are no neighbours of each other. Around each
-    row's mean, so that what counts is which class is nearer, not how dense the place is.
+    `vectors` [n, d], `given` int [n], `groups` str [n]: copies of one thing are no neighbours of each other. Around each row's mean, so that
+    what counts is which class is nearer, not how dense the place is. Large classes are represented by some of theirs, drawn by the seed, so
+    that the cost grows with n alone.
     """
-    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    order = np.argsort(given, kind="stable")
-    ends = np.searchsorted(given[order], np.arange(classes + 1))
-    sorted_units = np.ascontiguousarray(units[order], dtype=np.float32)
     group = np.unique(groups.astype(str), return_inverse=True)[1]
-    sorted_group = group[order]
-    logs = np.empty((len(units), classes + 1), dtype=np.float32)
-    step = max(1, BLOCK_VALUES // max(len(units), 1))
-    for start in range(0, len(units), step):
+    shown, ends = references(given, classes, seed)
+    sources, sorted_group = unit(vectors[shown]), group[shown]
+    logs = np.empty((len(vectors), classes + 1), dtype=np.float32)
+    step = max(1, BLOCK_VALUES // max(len(sources), 1))
+    for start in range(0, len(vectors), step):
         rows = slice(start, start + step)
-        distances = 1.0 - units[rows].astype(np.float32) @ sorted_units.T
+        distances = unit(vectors[rows]) @ sources.T
+        np.subtract(1.0, distances, out=distances)
         distances[group[rows, None] == sorted_group[None]] = FURTHEST
         for number in range(classes):
             logs[rows, number] = -np.log(_mean_of_nearest(distances[:, ends[number] : ends[number + 1]]))
     logs[:, :classes] -= logs[:, :classes].mean(axis=1, keepdims=True)
     logs[:, classes] = 1
     return logs
+
+
+def references(given: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that stand for the classes, class by class, and where each class begins among them [classes + 1]."""
+    rng = np.random.default_rng(seed)
+    most = max(SHOWN // classes, FEWEST)
+    members = [np.flatnonzero(given == number) for number in range(classes)]
+    chosen = [rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False)) for rows in members]
+    return np.concatenate(chosen), np.cumsum([0, *map(len, chosen)])
 
 
 def _mean_of_nearest(distances: np.ndarray) -> np.ndarray:

@@ -41,14 +41,16 @@ class NoiseModel:
     confusion: np.ndarray
     likelihood: np.ndarray
 
-    def informed(self, given: np.ndarray) -> bool:
-        """Whether its probabilities foretell the labels int [n] better than the sizes of the classes do, for certain.
 
-        With an even confusion, since that of each pair of classes has learned from the very labels that it would foretell.
-        """
-        sizes = np.bincount(given) / len(given)
-        even = starting_confusion(len(sizes), 1 - float(sizes @ np.diag(self.confusion)))
-        return surely(likelihoods(self.probabilities, even, given) - np.log(sizes)[given])
+def informed(probabilities: np.ndarray, wrong: np.ndarray, given: np.ndarray) -> bool:
+    """Whether probabilities [n, c] foretell the labels int [n] better than the sizes of the classes do, for certain.
+
+    With an even confusion at the expected rate of wrong labels (their probabilities [n]), since that of each pair of classes has learned from the
+    very labels that it would foretell.
+    """
+    sizes = np.bincount(given) / len(given)
+    even = starting_confusion(len(sizes), float(wrong.mean()))
+    return surely(likelihoods(probabilities, even, given) - np.log(sizes)[given])
 
 
 def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
@@ -125,8 +127,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return logits
 
 
-def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: int) -> NoiseModel:
-    """The noise model of samples with these features [n, m] (used up), given labels int [n] and folds int [n].
+def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: int) -> np.ndarray:
+    """p(true class | sample), out of fold [n, c], of samples with these features [n, m] (used up), given labels int [n] and folds int [n].
 
     Expectation-maximisation on p(given | sample) = Σ p(given | true) p(true | sample), with noise that depends on the
     class (Bekker & Goldberger 2016; Natarajan et al. 2013), one softmax regression for each fold, trained on the others. What a model says of a
@@ -153,7 +155,7 @@ def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: in
         later = (1 + math.sqrt(1 + 4 * pace * pace)) / 2
         lead = ahead + min((pace - 1) / later, 0.9) * (ahead - weights)
         weights, pace = ahead, later
-    return sharpened(judged(features, weights, fold, classes), confusion, given)
+    return sharpened(judged(features, weights, fold, classes), confusion, given).probabilities
 
 
 def sharpened(probabilities: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> NoiseModel:
@@ -166,12 +168,6 @@ def sharpened(probabilities: np.ndarray, confusion: np.ndarray, given: np.ndarra
     models = [tempered(logs / temperature, confusion, given) for temperature in SHARPENED]
     best = max(models, key=lambda model: float(model.likelihood.sum()))
     return best if surely(best.likelihood - models[0].likelihood) else models[0]
-
-
-def together(one: NoiseModel, other: NoiseModel, given: np.ndarray) -> NoiseModel:
-    """Two models as one: the geometric mean of their probabilities (Hinton 2002), which is sure only where both are."""
-    product = np.sqrt(one.probabilities * other.probabilities)
-    return sharpened(product / product.sum(axis=1, keepdims=True), (one.confusion + other.confusion) / 2, given)
 
 
 def tempered(logits: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> NoiseModel:

@@ -93,7 +93,7 @@ def test_a_systematic_confusion_is_seen_as_one(count: int) -> None:
     labels[sevens] = 4
     judged = Judged([f"digit_{label}" for label in labels], digits()[0])
     assert len(judged.claimed & set(sevens.tolist())) >= 0.8 * count
-    assert judged.figure("confusion", "digit_4→digit_7")["value"] == pytest.approx(count, rel=0.25)
+    assert judged.figure("confusion", "digit_4→digit_7")["value"] == pytest.approx(count, rel=0.3)
 
 
 def test_equal_runs_give_equal_bits() -> None:

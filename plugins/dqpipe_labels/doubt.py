@@ -1,0 +1,210 @@
+"""How likely each label is wrong, given what models that did not see it say of the sample.
+
+    p(true | sample) at a temperature ──▶ two ways to a wrong label ──▶ p(true | sample, given)      one account for each temperature
+                                          by class: p(given | true), as `confusion` estimates it
+                                          by look: a class that the sample resembles, oftener where classes are hard to tell
+
+Labels that were confused because things look alike leave hardly a trace: to the models they look like samples that are hard and right (if the
+one who labelled saw just what the models see, there is none). So there are several accounts: the softer the models' probabilities are taken to be,
+the fewer labels are wrong, and wrong labels by look are expected more or less. Those are kept under which the given labels are about as likely
+as under the best, and what is said lies between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dqpipe_labels.confusion import estimated_confusion, expected_counts, starting_confusion
+
+TEMPERATURES = (1.2, 1.0, 0.85, 0.72, 0.61, 0.52, 0.44)
+"""Of the pooled opinions' log probabilities, from soft (few labels are wrong) to sharp."""
+POOLS = (0.5, 0.3, 0.7, 0.15, 0.85)
+"""Shares of the first opinion in the pool that are tried; the first one unless another is better for certain."""
+TURNS = 16
+"""Rounds of expectation-maximisation for each temperature."""
+STEEPNESS = 1.5
+"""How much oftener the sample that is hardest to tell is confused by look than the easiest, less one."""
+BLUR = 0.5
+"""Power of the probabilities in proportion to which a label confused by look is drawn: who confused them saw other things than the models."""
+USUAL, WEIGHT = 0.2, 0.12
+"""Share of labels confused by look that the account of most noise expects beforehand, and how much that counts beside the labels."""
+BELIEVED = 2.0
+"""Standard errors of the log-likelihood by which an account may fall short of the best one."""
+ENOUGH = 5000
+"""Samples beyond which more of them exclude no more accounts: the form of the noise is a guess, whatever their number."""
+FEW = 500
+"""Samples with which half the weight moves from the account of least noise to those of more."""
+FITTED = 10_000
+"""Samples that the accounts are fitted to, at most, and no fewer than PER_CLASS for each class."""
+PER_CLASS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Account:
+    """One way in which the labels may have come about.
+
+    A temperature, p(given | true) [c, c], the share confused by look beforehand, and then: log p(given | sample) of the samples it was fitted to [n],
+    their shares wrong by look and in all.
+    """
+
+    temperature: float
+    matrix: np.ndarray
+    rate: float
+    likelihood: np.ndarray
+    by_look: float
+    wrong: float
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """p(true | sample) and p(true | sample, given), float64 [n, c]; the probability that a label is wrong by the accounts of least and of most noise [n]."""
+
+    probabilities: np.ndarray
+    after: np.ndarray
+    least: np.ndarray
+    most: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What accounts are fitted to: log probabilities [n, c], given labels int [n], and p(given | not this true class, confused by look) [n, c]."""
+
+    logs: np.ndarray
+    given: np.ndarray
+    confused: np.ndarray
+    often: np.ndarray
+    """How often each sample is confused by look, relative to the average [n]."""
+
+    def part(self, rows: slice) -> Seen:
+        """Some of the samples."""
+        return Seen(self.logs[rows], self.given[rows], self.confused[rows], self.often[rows])
+
+    def judged(self, chances: np.ndarray, matrix: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """p(true, by class | sample, given) and p(true, by look | sample, given), both [n, c], and log p(given | sample) [n].
+
+        From p(true | sample) [n, c], p(given | true) by class [c, c] and the share that is confused by look.
+        """
+        rates = np.minimum(rate * self.often, 0.9)[:, None]
+        by_class, by_look = matrix.T[self.given], self.confused * rates
+        by_class *= chances
+        by_class *= 1 - rates
+        by_look *= chances
+        total = np.maximum(by_class.sum(axis=1) + by_look.sum(axis=1), 1e-12)
+        by_class /= total[:, None]
+        by_look /= total[:, None]
+        return by_class, by_look, np.log(total)
+
+    def after(self, account: Account) -> np.ndarray:
+        """p(true | sample, given) by an account [n, c]."""
+        by_class, by_look, _ = self.judged(softened(self.logs, account.temperature), account.matrix, account.rate)
+        return by_class + by_look
+
+
+def doubt(opinions: Sequence[np.ndarray], given: np.ndarray) -> Doubt:
+    """What one opinion, or two, out of fold [n, c], say of the given labels int [n]."""
+    step = max(1, len(given) // max(FITTED, PER_CLASS * opinions[0].shape[1]))
+    logs = [np.log(np.maximum(opinion, 1e-9)) for opinion in opinions]
+    seen = observed(pooled(logs, given, step), given)
+    some = seen.part(slice(None, None, step))
+    fewer, more = believed(every_account(some)), believed(every_account(some, expected=WEIGHT))
+    here = np.arange(len(given))
+    likely, last = max(fewer, key=likelihood), max(more[-1], fewer[-1], key=lambda account: account.wrong)
+    least, told, most = (seen.after(account) for account in (fewer[0], likely, last))
+    place = by_look(fewer[-1]) * len(given) / (len(given) + FEW)
+    return Doubt(softened(seen.logs, 1.0), told * (1 - place) + most * place, 1 - least[here, given], 1 - most[here, given])
+
+
+def likelihood(account: Account) -> float:
+    """Log p(given labels | samples)."""
+    return float(account.likelihood.sum())
+
+
+def observed(logs: np.ndarray, given: np.ndarray) -> Seen:
+    """What is needed of log probabilities [n, c] and given labels int [n]."""
+    here = np.arange(len(given))
+    alike = softened(logs, 1 / BLUR)
+    confused = alike[here, given][:, None] / np.maximum(1 - alike, 1e-9)
+    confused[here, given] = 0
+    return Seen(logs, given, confused, hardness(logs))
+
+
+def softened(logs: np.ndarray, temperature: float) -> np.ndarray:
+    """The softmax of log probabilities [n, c] at a temperature."""
+    scaled = logs / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    np.exp(scaled, out=scaled)
+    scaled /= scaled.sum(axis=1, keepdims=True)
+    return scaled
+
+
+def hardness(logs: np.ndarray) -> np.ndarray:
+    """Falls with the rank of a sample's margin between its two most likely classes, from 1 + STEEPNESS to 1; divided by its mean [n]."""
+    two = np.partition(logs, -2, axis=1)[:, -2:]
+    order = np.argsort(two[:, 0] - two[:, 1], kind="stable")
+    often = np.empty(len(logs))
+    often[order] = 1 + STEEPNESS * (np.arange(len(logs)) + 0.5) / len(logs)
+    return often / often.mean()
+
+
+def pooled(logs: Sequence[np.ndarray], given: np.ndarray, step: int) -> np.ndarray:
+    """Log probabilities [n, c] of the opinions together: a product of experts (Hinton 2002), each to the power of its weight."""
+    if len(logs) == 1:
+        return logs[0]
+    fits = []
+    for share in POOLS:
+        some = observed(share * logs[0][::step] + (1 - share) * logs[1][::step], given[::step])
+        fits.append(max((account.likelihood for account in every_account(some, (1.0, 0.7), 6)), key=np.sum))
+    best = int(np.argmax([fit.sum() for fit in fits]))
+    share = POOLS[best] if certain(fits[best] - fits[0]) else POOLS[0]
+    return share * logs[0] + (1 - share) * logs[1]
+
+
+def certain(gain: np.ndarray) -> bool:
+    """Whether a gain [n] in log-likelihood is more than chance, with as many samples as are believed."""
+    return float(gain.mean()) > BELIEVED * float(gain.std()) / np.sqrt(min(len(gain), ENOUGH))
+
+
+def every_account(seen: Seen, temperatures: Sequence[float] = TEMPERATURES, turns: int = TURNS, expected: float = 0.0) -> list[Account]:
+    """An account for each temperature; `expected` is how much the usual share counts beside the labels.
+
+    Confusions of single classes are let grow only where this explains the labels better for certain, and by more than a parameter for each class
+    would by chance (Akaike 1974): they else take the place of looks, since classes that look alike are confused oftener.
+    """
+    found = []
+    for temperature in temperatures:
+        chances = softened(seen.logs, temperature)
+        even, single = (fitted(seen, temperature, chances, turns, expected, first) for first in (0, turns // 2))
+        gain = single.likelihood - even.likelihood
+        found.append(single if certain(gain) and float(gain.sum()) > chances.shape[1] else even)
+    return found
+
+
+def fitted(seen: Seen, temperature: float, chances: np.ndarray, turns: int, expected: float, first: int) -> Account:
+    """An account by expectation-maximisation; in the `first` turns confusions of single classes may grow."""
+    matrix, rate = starting_confusion(chances.shape[1]), 0.02
+    for turn in range(turns):
+        by_class, _, _ = seen.judged(chances, matrix, rate)
+        rate = (1 - float(by_class.sum()) / len(chances) + expected * USUAL) / (1 + expected)
+        matrix = estimated_confusion(expected_counts(by_class, seen.given), first=turn < first)
+    by_class, by_look, logs = seen.judged(chances, matrix, rate)
+    right = by_class[np.arange(len(chances)), seen.given]
+    return Account(temperature, matrix, rate, logs, float(by_look.sum(axis=1).mean()), 1 - float(right.mean()))
+
+
+def believed(accounts: Sequence[Account]) -> list[Account]:
+    """Those under which the labels are about as likely as under the best one, in the order of noise."""
+    best = max(accounts, key=likelihood)
+    return [account for account in accounts if account is best or not certain(best.likelihood - account.likelihood)]
+
+
+def by_look(account: Account) -> float:
+    """How far the wrong labels are such by look, 0 to 1.
+
+    Labels confused by class leave their trace where samples are easy, too, so that the account of least noise explains them. Those
+    confused by look have softened the models: the more of the wrong labels are such, the more noise is told.
+    """
+    share = min(account.by_look / max(account.wrong, 1e-9), 1.0)
+    return share**2 / (share**2 + (1 - share) ** 2)
