@@ -98,13 +98,13 @@ def rereader(samples: Samples, root: str, decoders: Sequence[Decoder], counts: d
 def keep_memory() -> None:
     """Have the C library keep freed memory for the next pictures: glibc gives it back and asks again, a tenth of the time of measuring.
 
-    Elsewhere nothing is done. Blocks above 32 MiB are given back at once, as before; of the others, at most 128 MiB stay.
+    Elsewhere nothing is done. Blocks above 4 MiB are given back at once, as before; of the others, at most 64 MiB stay.
     """
     import ctypes
 
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if set_option:
-        for option, size in ((MMAP_THRESHOLD, 32 << 20), (TRIM_THRESHOLD, 128 << 20)):
+        for option, size in ((MMAP_THRESHOLD, 4 << 20), (TRIM_THRESHOLD, 64 << 20)):
             set_option(option, size)
 
 
