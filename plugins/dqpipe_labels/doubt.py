@@ -29,8 +29,10 @@ STEEPNESS = 1.5
 """How much oftener the sample that is hardest to tell is confused by look than the easiest, less one."""
 BLUR = 0.5
 """Power of the probabilities in proportion to which a label confused by look is drawn: who confused them saw other things than the models."""
-USUAL, WEIGHT = 0.2, 0.12
+USUAL, WEIGHT = 0.2, 0.15
 """Share of labels confused by look that the account of most noise expects beforehand, and how much that counts beside the labels."""
+CONCENTRATED = 1 / 3
+"""Share of the labels confused by class that go to the first choice of their class, from which pairs of classes are told apart."""
 BELIEVED = 2.0
 """Standard errors of the log-likelihood by which an account may fall short of the best one."""
 ENOUGH = 5000
@@ -47,7 +49,7 @@ class Account:
     """One way in which the labels may have come about.
 
     A temperature, p(given | true) [c, c], the share confused by look beforehand, and then: log p(given | sample) of the samples it was fitted to [n],
-    their shares wrong by look and in all.
+    their shares wrong by look and in all, and whether each pair of classes has a rate of its own.
     """
 
     temperature: float
@@ -56,6 +58,7 @@ class Account:
     likelihood: np.ndarray
     by_look: float
     wrong: float
+    by_pairs: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,28 +173,44 @@ def certain(gain: np.ndarray) -> bool:
 def every_account(seen: Seen, temperatures: Sequence[float] = TEMPERATURES, turns: int = TURNS, expected: float = 0.0) -> list[Account]:
     """An account for each temperature; `expected` is how much the usual share counts beside the labels.
 
-    Confusions of single classes are let grow only where this explains the labels better for certain, and by more than a parameter for each class
-    would by chance (Akaike 1974): they else take the place of looks, since classes that look alike are confused oftener.
+    That some classes are taken for some others is believed only if it explains the labels better for certain, and if most of what is confused goes
+    to few classes. It would else take the place of looks, since classes that look alike are confused oftener, and misjudge single samples.
     """
+    sharpest = fitted(seen, softened(seen.logs, temperatures[-1]), temperatures[-1], turns, expected, pairs=True)
+    by_pairs = concentrated(sharpest.matrix, seen.given)
     found = []
     for temperature in temperatures:
         chances = softened(seen.logs, temperature)
-        even, single = (fitted(seen, temperature, chances, turns, expected, first) for first in (0, turns // 2))
-        gain = single.likelihood - even.likelihood
-        found.append(single if certain(gain) and float(gain.sum()) > chances.shape[1] else even)
+        account = fitted(seen, chances, temperature, turns, expected, pairs=False)
+        if by_pairs:
+            paired = fitted(seen, chances, temperature, turns, expected, pairs=True)
+            account = paired if certain(paired.likelihood - account.likelihood) else account
+        found.append(account)
     return found
 
 
-def fitted(seen: Seen, temperature: float, chances: np.ndarray, turns: int, expected: float, first: int) -> Account:
-    """An account by expectation-maximisation; in the `first` turns confusions of single classes may grow."""
-    matrix, rate = starting_confusion(chances.shape[1]), 0.02
+def fitted(seen: Seen, chances: np.ndarray, temperature: float, turns: int, expected: float, *, pairs: bool) -> Account:
+    """An account by expectation-maximisation, with a rate of its own for each pair of classes, or one for all."""
+    classes = chances.shape[1]
+    matrix, rate = starting_confusion(classes), 0.02
     for turn in range(turns):
         by_class, _, _ = seen.judged(chances, matrix, rate)
         rate = (1 - float(by_class.sum()) / len(chances) + expected * USUAL) / (1 + expected)
-        matrix = estimated_confusion(expected_counts(by_class, seen.given), first=turn < first)
+        if pairs:
+            matrix = estimated_confusion(expected_counts(by_class, seen.given), first=turn < turns // 2)
+        else:
+            right = float(by_class[np.arange(len(chances)), seen.given].sum())
+            matrix = starting_confusion(classes, max(1 - right / max(float(by_class.sum()), 1e-9), 1e-6))
     by_class, by_look, logs = seen.judged(chances, matrix, rate)
-    right = by_class[np.arange(len(chances)), seen.given]
-    return Account(temperature, matrix, rate, logs, float(by_look.sum(axis=1).mean()), 1 - float(right.mean()))
+    right = float(by_class[np.arange(len(chances)), seen.given].mean())
+    return Account(temperature, matrix, rate, logs, float(by_look.sum(axis=1).mean()), 1 - right, pairs)
+
+
+def concentrated(matrix: np.ndarray, given: np.ndarray) -> bool:
+    """Whether of all labels that are confused by p(given | true) [c, c], a third or more go to the first choice of their class."""
+    wrong = matrix * np.bincount(given, minlength=len(matrix))[:, None]
+    np.fill_diagonal(wrong, 0)
+    return float(wrong.max(axis=1).sum()) >= CONCENTRATED * float(wrong.sum())
 
 
 def believed(accounts: Sequence[Account]) -> list[Account]:
@@ -201,10 +220,10 @@ def believed(accounts: Sequence[Account]) -> list[Account]:
 
 
 def by_look(account: Account) -> float:
-    """How far the wrong labels are such by look, 0 to 1.
+    """How far the account of most noise is told, 0 to 1, by the share of the wrong labels that are such by look.
 
-    Labels confused by class leave their trace where samples are easy, too, so that the account of least noise explains them. Those
-    confused by look have softened the models: the more of the wrong labels are such, the more noise is told.
+    Pairs of classes that are confused leave their trace where samples are easy, too, so that the likeliest account has them all. Those
+    confused by look have softened the models, and the likeliest account has too few of them.
     """
     share = min(account.by_look / max(account.wrong, 1e-9), 1.0)
-    return share**2 / (share**2 + (1 - share) ** 2)
+    return share**2 / (share**2 + (1 - share) ** 2) if account.by_pairs else share**0.5

@@ -275,7 +275,7 @@ def share(wrong: np.ndarray, least: np.ndarray, most: np.ndarray, differs: np.nd
     """
     count, expected = len(wrong), float(wrong.sum())
     around = 2 * float(np.sqrt((wrong * (1 - wrong)).sum()))
-    low = min(0.75 * expected, float(least.sum())) - around
+    low = 0.75 * min(expected, float(least.sum())) - around
     high = max(1.25 * max(expected, float(most.sum())) + around, float(differs.sum()))
     return figure("wrong", expected / count, low=max(0.0, low) / count, high=min(float(count), high) / count, **where)
 
