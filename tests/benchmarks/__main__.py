@@ -23,7 +23,7 @@ HEAD = """# What was measured
 
 Written by `make bench`; every section names its machine and day. A ratio is that of medians over alternating runs on the same inputs:
 above 1, dqpipe is faster (or better, where the row is about quality). Peak memory is that of the largest process.
-`make bench-quick` runs the same on smaller inputs.
+`make bench-quick` runs the same on smaller inputs; sections whose command says `--quick` were made so, and are coarser.
 """
 
 
@@ -31,7 +31,8 @@ def main() -> None:
     """Run the topics that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; all of them by default")
-    parser.add_argument("--quick", action="store_true", help="smaller inputs, fewer runs, RESULTS.md left as it is")
+    parser.add_argument("--quick", action="store_true", help="smaller inputs, fewer runs, RESULTS.md left as it is without --keep")
+    parser.add_argument("--keep", action="store_true", help="with --quick: write to RESULTS.md all the same, saying so")
     parser.add_argument("--peers", type=Path, default=Path(".venv-peers/bin/python"), help="Python of the peers' environment")
     given = parser.parse_args()
     unknown = sorted(set(given.topics) - set(TOPICS))
@@ -41,16 +42,16 @@ def main() -> None:
     for topic in given.topics or TOPICS:
         module = importlib.import_module(f"tests.benchmarks.{topic}")
         print(f"── {module.TITLE}", file=sys.stderr, flush=True)
-        text = rendered(topic, module.TITLE, module.report(bench))
+        text = rendered(f"{topic} --quick" if given.quick else topic, module.TITLE, module.report(bench))
         print(text, flush=True)
-        if not given.quick:
+        if given.keep or not given.quick:
             replace(topic, text)
 
 
 def rendered(topic: str, title: str, section: Section) -> str:
     """A section of RESULTS.md."""
     made = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {commit()}, {machine()}"
-    lines = [f"<!-- {topic} -->", f"## {title}", "", f"<sub>`python -m tests.benchmarks {topic}` · {made}</sub>", ""]
+    lines = [f"<!-- {topic.split(maxsplit=1)[0]} -->", f"## {title}", "", f"<sub>`python -m tests.benchmarks {topic}` · {made}</sub>", ""]
     if section.rows:
         lines += ["| work | dqpipe | peer | ratio | peak memory | limit |", "|---|---|---|---|---|---|"]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row.cells()) + " |" for row in section.rows]

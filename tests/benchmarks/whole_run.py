@@ -161,7 +161,8 @@ def run(folder: Path, out: Path) -> dict:
 
     result = dqpipe.curate(folder, out, executor=f"processes:{THREADS}")
     said = result.record["run"]
-    return {"kept": int((result.decisions["decision"] != "drop").sum()), "steps": said["timings"], "bytes": sum(p.stat().st_size for p in folder.rglob("*.jpg"))}
+    size = sum(path.stat().st_size for path in folder.rglob("*.jpg"))
+    return {"kept": int((result.decisions["decision"] != "drop").sum()), "steps": said["timings"], "bytes": size}
 
 
 def decode(folder: Path) -> dict:

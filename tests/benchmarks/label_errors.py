@@ -1,0 +1,240 @@
+"""Wrong labels planted in real pictures: dqpipe's `label_noise` beside cleanlab's default, on the same embeddings."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tests.benchmarks.bench import SHARED, Bench, Row, Section
+from tests.benchmarks.plant_noise import outlines, outsider, plant
+
+TITLE = "Label errors"
+KINDS, RATES = ("uniform", "class", "look_alike"), (0.05, 0.1, 0.2, 0.4)
+
+
+def report(bench: Bench) -> Section:
+    """One row for each kind and rate of noise, one for the human votes, one for cost."""
+    inputs = bench.scratch / "labels.npz"
+    if not bench.ours("label_errors", "prepare", 1500 if bench.quick else 5000, inputs, threads=2).said["made"]:
+        return Section(text="The pictures are not here: this topic is left out.")
+    seeds = bench.runs(5, 1)
+    rows = []
+    for kind in KINDS:
+        for rate in (0.1, 0.4) if bench.quick else RATES:
+            cells = bench.ours("label_errors", "cells", inputs, kind, rate, seeds, threads=2).said["cells"]
+            rows.append(row_of(kind, rate, cells))
+    if not bench.quick:
+        rows.append(cost(bench))
+        rows += votes(bench)
+    return Section(
+        rows,
+        "AP is average precision of the ranking, F1 that of the flagged labels, both of the planted errors; ± is a 95 % bootstrap interval of the paired "
+        "difference over seeds. ECE is the calibration error of our confidence. `look_alike` flips labels by the doubt of another model, on other features.",
+    )
+
+
+def row_of(kind: str, rate: float, cells: list[dict]) -> Row:
+    """The means over seeds."""
+    mean = {name: float(np.mean([cell[name] for cell in cells])) for name in cells[0]}
+    gain = np.array([cell["ap"] - cell["their_ap"] for cell in cells])
+    drawn = np.random.default_rng(0).choice(gain, (2000, len(gain))).mean(axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Row(
+        f"{kind}, {rate:.0%} of {int(mean['n']):,} labels wrong, {len(cells)} seeds",
+        f"AP {mean['ap']:.3f}, F1 {mean['f1']:.3f}, ECE {mean['ece']:.3f}, suggestion right {mean['suggested']:.2f}; says {mean['said']:.3f} are wrong, "
+        f"{mean['true']:.3f} are; interval holds in {sum(cell['held'] for cell in cells)} of {len(cells)}",
+        f"cleanlab: AP {mean['their_ap']:.3f}, F1 {mean['their_f1']:.3f}, suggestion right {mean['their_suggested']:.2f}",
+        f"AP {mean['ap'] / mean['their_ap']:.2f}× ({low:+.3f} to {high:+.3f}), F1 {mean['f1'] / mean['their_f1']:.2f}×",
+    )
+
+
+def cost(bench: Bench) -> Row:
+    """50,000 × 512, 10 classes, beside scikit-learn's cross-validated logistic regression."""
+    ours = bench.ours("label_errors", "cost", "ours", threads=2)
+    theirs = bench.ours("label_errors", "cost", "theirs", threads=2)
+    return Row(
+        "50,000 samples × 512 numbers × 10 classes, end to end",
+        f"{ours.seconds:.0f} s",
+        f"5-fold LogisticRegression(max_iter=200) of scikit-learn alone: {theirs.seconds:.0f} s",
+        f"{theirs.seconds / ours.seconds:.2f}×",
+        f"{ours.mib:,.0f} MiB; {theirs.mib:,.0f} MiB",
+    )
+
+
+def votes(bench: Bench) -> list[Row]:
+    """The labels as they are, against what five people said of those that a model had doubted."""
+    whole = bench.scratch / "whole.npz"
+    if not (SHARED / "cifar10_test_human_votes.csv").exists():
+        return []
+    bench.ours("label_errors", "prepare", 10_000, whole, threads=2)
+    said = bench.ours("label_errors", "votes", whole, threads=2).said
+    return [
+        Row(
+            f"the labels as they are, {said['wrong']} of which most people reject ({said['seen']} were looked at)",
+            f"AP {said['ap']:.3f} [{said['low']:.3f}, {said['high']:.3f}], {said['flagged']} flagged",
+            f"cleanlab: AP {said['their_ap']:.3f} [{said['their_low']:.3f}, {said['their_high']:.3f}], {said['their_flagged']} flagged",
+            f"{said['ap'] / said['their_ap']:.2f}×",
+        )
+    ]
+
+
+# jobs -----------------------------------------------------------------------------------------------------------------
+
+
+def prepare(count: int, target: Path) -> bool:
+    """Vectors, labels, an outsider's probabilities and names of the same number of pictures of each class."""
+    import cv2
+    from dqpipe_images.patch_bank import PatchBank
+
+    from dqpipe.media import Header, Picture
+
+    archive = SHARED / "cifar10_test.zip"
+    if not archive.exists():
+        return False
+    pictures, labels, names = [], [], []
+    with zipfile.ZipFile(archive) as files:
+        found = sorted(name for name in files.namelist() if name.endswith(".jpg"))
+        classes = sorted({name.split("/")[-2] for name in found})
+        for number, kind in enumerate(classes):
+            for name in [name for name in found if name.split("/")[-2] == kind][: count // len(classes)]:
+                pictures.append(cv2.cvtColor(cv2.imdecode(np.frombuffer(files.read(name), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+                labels.append(number)
+                names.append("/".join(name.split("/")[-2:]))
+    vectors = PatchBank().embed([Picture(Header("JPEG", 32, 32, "RGB"), picture) for picture in pictures], None)
+    given = np.array(labels)
+    np.savez(target, vectors=vectors, labels=given, chances=outsider(outlines(np.stack(pictures)), given), names=np.array(names), classes=np.array(classes))
+    return True
+
+
+def judged(vectors: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+    """By `label_noise`: confidence [n], flagged [n] bool, suggestion [n], and the figures."""
+    import pyarrow as pa
+    from dqpipe_labels.label_noise import LabelNoise
+
+    from dqpipe.model import Facts, Samples, fact_array
+
+    ids = [f"{at:06d}" for at in range(len(given))]
+    samples = Samples(pa.table({"id": pa.array(ids, pa.string()), "label": pa.array([f"{label:03d}" for label in given])}))
+    stage = LabelNoise(groups=None)
+    columns = {"embeddings.vector": fact_array(vectors, "vector[float32]")}
+    related = stage.at("relate").relate(samples, Facts(pa.table(columns)), None)
+    kinds = {fact.name: fact.type for fact in stage.facts_at("relate")}
+    facts = Facts(pa.table(columns | {name: fact_array(values, kinds[name]) for name, values in related.items()}))
+    found = stage.detect(samples, facts)[0]
+    flagged = np.isin(samples.ids, found["id"].to_numpy())
+    suggested = np.array([-1 if name is None else int(name) for name in related["suggested"]])
+    return np.nan_to_num(related["confidence"]), flagged, suggested, stage.summarise(samples, facts)
+
+
+def by_cleanlab(vectors: np.ndarray, given: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By cleanlab's default: badness [n], flagged [n] bool, suggestion [n]."""
+    import warnings
+
+    from cleanlab.classification import CleanLearning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = CleanLearning(seed=seed).find_label_issues(vectors, given)
+    return 1 - found["label_quality"].to_numpy(), found["is_label_issue"].to_numpy(), found["predicted_label"].to_numpy()
+
+
+def f1(flagged: np.ndarray, wrong: np.ndarray) -> float:
+    """Of the flagged labels."""
+    return 2 * float((flagged & wrong).sum()) / max(1, int(flagged.sum() + wrong.sum()))
+
+
+def calibration(confidence: np.ndarray, wrong: np.ndarray) -> float:
+    """Expected calibration error over ten bins (Naeini, Cooper & Hauskrecht 2015)."""
+    bins = np.minimum((confidence * 10).astype(int), 9)
+    return float(sum(abs(confidence[bins == at].sum() - wrong[bins == at].sum()) for at in range(10)) / len(wrong))
+
+
+def cell(vectors: np.ndarray, labels: np.ndarray, given: np.ndarray, seed: int) -> dict:
+    """Both tools on one set of planted errors."""
+    from sklearn.metrics import average_precision_score
+
+    wrong = given != labels
+    confidence, flagged, suggested, figures = judged(vectors, given)
+    badness, their_flagged, their_suggested = by_cleanlab(vectors, given, seed)
+    said = next(row for row in figures if row["figure"] == "wrong" and row.get("scope", "set") == "set")
+    hit, their_hit = flagged & wrong, their_flagged & wrong
+    return {
+        "n": len(given), "ap": average_precision_score(wrong, confidence), "their_ap": average_precision_score(wrong, badness),
+        "f1": f1(flagged, wrong), "their_f1": f1(their_flagged, wrong), "ece": calibration(confidence, wrong),
+        "suggested": float((suggested == labels)[hit].mean()) if hit.any() else 0.0,
+        "their_suggested": float((their_suggested == labels)[their_hit].mean()) if their_hit.any() else 0.0,
+        "said": float(said["value"]), "true": float(wrong.mean()), "held": bool(said["low"] <= wrong.mean() <= said["high"]),
+    }  # fmt: skip
+
+
+def cells(inputs: Path, kind: str, rate: float, seeds: int) -> list[dict]:
+    """One kind and rate of noise, seed by seed."""
+    data = np.load(inputs)
+    return [
+        cell(data["vectors"], data["labels"], plant(data["labels"], kind, rate, seed, features=data["vectors"], chances=data["chances"]), seed)
+        for seed in range(seeds)
+    ]
+
+
+def cost_of(whose: str) -> dict:
+    """Synthetic vectors, a tenth of the labels wrong; without the time to make them."""
+    rng = np.random.default_rng(0)
+    count, width, classes = 50_000, 512, 10
+    labels = rng.integers(classes, size=count)
+    vectors = (0.35 * rng.normal(size=(classes, width))[labels] + rng.normal(size=(count, width))).astype(np.float32)
+    given = plant(labels, "uniform", 0.1, 0)
+    began = time.perf_counter()
+    if whose == "ours":
+        judged(vectors, given)
+    else:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import cross_val_predict
+        from sklearn.preprocessing import StandardScaler
+
+        cross_val_predict(LogisticRegression(C=1, max_iter=200), StandardScaler().fit_transform(vectors), given, cv=5, method="predict_proba")
+    return {"seconds": time.perf_counter() - began}
+
+
+def voted(inputs: Path) -> dict:
+    """Average precision against the votes, among all samples; what nobody looked at counts as right."""
+    import pandas as pd
+    from sklearn.metrics import average_precision_score
+
+    data = np.load(inputs)
+    table = pd.read_csv(SHARED / "cifar10_test_human_votes.csv")
+    place = {name: at for at, name in enumerate(data["names"].tolist())}
+    wrong = np.zeros(len(data["labels"]), dtype=bool)
+    for row in table.to_dict("records"):
+        wrong[place[row["file"]]] = row["votes_given"] + row.get("votes_both", 0) < 3
+    confidence, flagged, _, _ = judged(data["vectors"], data["labels"])
+    badness, their_flagged, _ = by_cleanlab(data["vectors"], data["labels"], 0)
+    rng, said = np.random.default_rng(0), {"wrong": int(wrong.sum()), "seen": len(table)}
+    said |= {"flagged": int(flagged.sum()), "their_flagged": int(their_flagged.sum())}
+    for name, score in (("", confidence), ("their_", badness)):
+        drawn = [average_precision_score(wrong[at], score[at]) for at in (rng.integers(len(wrong), size=len(wrong)) for _ in range(500))]
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        said |= {f"{name}ap": average_precision_score(wrong, score), f"{name}low": float(low), f"{name}high": float(high)}
+    return said
+
+
+def main() -> None:
+    """A job."""
+    job, *given = sys.argv[1:]
+    if job == "prepare":
+        said = {"made": prepare(int(given[0]), Path(given[1]))}
+    elif job == "cells":
+        said = {"cells": cells(Path(given[0]), given[1], float(given[2]), int(given[3]))}
+    elif job == "cost":
+        said = cost_of(given[0])
+    else:
+        said = voted(Path(given[0]))
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()
