@@ -199,11 +199,11 @@ class LabelNoise(Stage):
             return figures
         wrong, differs = confidence[rows], facts["margin"][rows] < 0.5  # noqa: PLR2004 (another class is more probable)
         labels = np.array([label_text(plain(label)) for label in samples["label"][rows]], dtype=object)
-        bounds = [np.where(np.isnan(facts[name][rows]), wrong, facts[name][rows]) for name in ("confidence_low", "confidence_high")]
-        figures.append(share(wrong, *bounds, differs))
+        least, most = (np.where(np.isnan(facts[name][rows]), wrong, facts[name][rows]) for name in ("confidence_low", "confidence_high"))
+        figures.append(share(wrong, least, most, differs))
         if self.kind(samples) == "tags":
             return figures + unclassed.figures_of_tags(self, samples, facts)
-        columns = (wrong, *bounds, differs)
+        columns = (wrong, least, most, differs)
         figures += [share(*(values[labels == name] for values in columns), scope="class", key=name) for name in sorted(set(labels))]
         return figures + confusions(labels, facts["suggested"][rows], wrong)
 
