@@ -56,7 +56,7 @@ def rendered(topic: str, title: str, section: Section) -> str:
         lines += ["| work | dqpipe | peer | ratio | peak memory | limit |", "|---|---|---|---|---|---|"]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row.cells()) + " |" for row in section.rows]
         lines.append("")
-    return "\n".join(lines) + (section.text.strip() + "\n" if section.text.strip() else "")
+    return "\n".join([*lines, section.text.strip(), ""])
 
 
 def commit() -> str:
