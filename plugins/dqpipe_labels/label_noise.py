@@ -20,7 +20,7 @@ from dqpipe_labels.folds import grouped_folds, groups_per_class
 from dqpipe_labels.kinds import kind_of
 from dqpipe_labels.nearest import nearness
 from dqpipe_labels.probabilities import read_probabilities
-from dqpipe_labels.probes import informed, kernel_features, learn, log_features
+from dqpipe_labels.probes import LARGE, informed, kernel_features, learn, log_features
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,9 @@ class LabelNoise(Stage):
         at="relate",
     )
     folds: int = option(5, "parts that the samples are cut into; each is judged by a model of the others", at="relate", ge=2, le=50)
-    repeats: int = option(2, "how often that is done, with other folds, and averaged", at="relate", ge=1, le=20)
+    repeats: int | None = option(
+        None, "how often that is done, with other folds, and averaged; null: twice, and once where there are more than 20,000 samples", at="relate", ge=1, le=20
+    )
     least: int = option(3, "different things that a class must have to be judged", at="relate", ge=2)
     seed: int = option(0, "what the folds are drawn from", at="relate", ge=0)
 
@@ -160,7 +162,8 @@ class LabelNoise(Stage):
     def opinions(self, samples: Samples, facts: Facts, classes: Classes, rows: np.ndarray, given: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
         """What models that did not see it say of each sample, float64 [n, c]: one opinion, or two; each the geometric mean over the repeats."""
         count = int(given.max()) + 1
-        seeds = range(self.seed * self.repeats, (self.seed + 1) * self.repeats)
+        repeats = self.repeats or (2 if len(rows) <= LARGE else 1)
+        seeds = range(self.seed * repeats, (self.seed + 1) * repeats)
         folds = [grouped_folds(groups, given, self.folds, seed) for seed in seeds]
         if self.probabilities is not None:
             own = log_features(read_probabilities(self.name, self.probabilities, samples, classes.names)[rows])

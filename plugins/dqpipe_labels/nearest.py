@@ -11,7 +11,7 @@ FURTHEST = 1.5
 """Cosine distance taken where a class has no sample that counts; and no distance counts for more."""
 CLOSEST = 1e-3
 BLOCK_VALUES = 1 << 23
-SHOWN, FEWEST = 16_384, 200
+SHOWN, FEWEST = 8192, 200
 """Rows that stand for all classes together, and for each of them, before some are left out."""
 
 

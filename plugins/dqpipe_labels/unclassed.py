@@ -80,7 +80,8 @@ def by_tags(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarr
 
 def seeds(stage: LabelNoise) -> range:
     """One seed for each repeat."""
-    return range(stage.seed * stage.repeats, (stage.seed + 1) * stage.repeats)
+    repeats = stage.repeats or 2
+    return range(stage.seed * repeats, (stage.seed + 1) * repeats)
 
 
 def fold_scores(vectors: np.ndarray, given: np.ndarray, fold: np.ndarray, seed: int) -> np.ndarray:
