@@ -7,7 +7,7 @@
 Labels that were confused because things look alike leave hardly a trace: to the models they look like samples that are hard and right (if the
 one who labelled saw just what the models see, there is none). So there are several accounts: the softer the models' probabilities are taken to be,
 the fewer labels are wrong, and wrong labels by look are expected more or less. Those are kept under which the given labels are about as likely
-as under the best, and what is said lies between them.
+as under the best, and what is said lies between the likeliest of these and the next one beyond them.
 """
 
 from __future__ import annotations
@@ -112,9 +112,10 @@ def doubt(opinions: Sequence[np.ndarray], given: np.ndarray) -> Doubt:
     logs = [np.log(np.maximum(opinion, 1e-9)) for opinion in opinions]
     seen = observed(pooled(logs, given, step), given)
     some = seen.part(slice(None, None, step))
-    fewer, more = believed(every_account(some)), believed(every_account(some, expected=WEIGHT))
+    fewer, expecting = believed(every_account(some)), every_account(some, expected=WEIGHT)
+    more = expecting[min(expecting.index(believed(expecting)[-1]) + 1, len(expecting) - 1)]
     here = np.arange(len(given))
-    likely, last = max(fewer, key=likelihood), max(more[-1], fewer[-1], key=lambda account: account.wrong)
+    likely, last = max(fewer, key=likelihood), max(more, fewer[-1], key=lambda account: account.wrong)
     least, told, most = (seen.after(account) for account in (fewer[0], likely, last))
     place = by_look(fewer[-1]) * len(given) / (len(given) + FEW)
     return Doubt(softened(seen.logs, 1.0), told * (1 - place) + most * place, 1 - least[here, given], 1 - most[here, given])
@@ -176,8 +177,8 @@ def every_account(seen: Seen, temperatures: Sequence[float] = TEMPERATURES, turn
     That some classes are taken for some others is believed only if it explains the labels better for certain, and if most of what is confused goes
     to few classes. It would else take the place of looks, since classes that look alike are confused oftener, and misjudge single samples.
     """
-    sharpest = fitted(seen, softened(seen.logs, temperatures[-1]), temperatures[-1], turns, expected, pairs=True)
-    by_pairs = concentrated(sharpest.matrix, seen.given)
+    middle = temperatures[len(temperatures) // 2]
+    by_pairs = concentrated(fitted(seen, softened(seen.logs, middle), middle, turns, expected, pairs=True).matrix, seen.given)
     found = []
     for temperature in temperatures:
         chances = softened(seen.logs, temperature)

@@ -72,11 +72,11 @@ def look_alike(labels: np.ndarray, rate: float, chances: np.ndarray, rng: np.ran
 
 
 def clustered(labels: np.ndarray, rate: float, features: np.ndarray, rng: np.random.Generator, places: int = 12) -> np.ndarray:
-    """`rate` of the labels wrong, all among the two in three that are nearest to a few random places of the features [n, d], each with its own wrong class."""
+    """`rate` of the labels wrong, two in five of those nearest to a few random places of the features [n, d], each place with a wrong class of its own."""
     scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
     centres = scaled[rng.choice(len(scaled), places, replace=False)]
     apart = (scaled**2).sum(axis=1)[:, None] - 2 * scaled @ centres.T + (centres**2).sum(axis=1)
-    near = np.argsort(apart.min(axis=1))[: max(1, round(1.5 * rate * len(labels)))]
+    near = np.argsort(apart.min(axis=1))[: max(1, min(len(labels), round(2.5 * rate * len(labels))))]
     classes = int(labels.max()) + 1
     chosen = rng.choice(near, round(rate * len(labels)), replace=False)
     into = rng.integers(classes, size=places)[apart[chosen].argmin(axis=1)]

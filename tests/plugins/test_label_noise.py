@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dqpipe_labels import probes
 from dqpipe_labels.folds import grouped_folds
 from dqpipe_labels.label_noise import LabelNoise
+from dqpipe_labels.nearest import nearness, references
 
 from dqpipe.errors import StageError
 from dqpipe.model import Facts, Samples, fact_array
+from tests.benchmarks import plant_noise
 
 
 class Judged:
@@ -198,3 +201,69 @@ def test_a_higher_threshold_claims_less_of_the_same_facts() -> None:
     assert set(few["id"]) < set(found(0).claims["id"])
     agreed = LabelNoise(agreed=True).detect(samples, found(0).facts)[0]
     assert set(agreed["id"]) <= set(found(0).claims["id"])
+
+
+def looking_alike(rate: float) -> tuple[list[str], np.ndarray]:
+    """Labels of the digits, wrong where another model on half of the pixels took them for others, and which."""
+    true = digits()[1]
+    noisy = plant_noise.plant(true, "look_alike", rate, 0, chances=plant_noise.outsider(digits()[0][:, ::2], true, "forest"))
+    return [f"digit_{label}" for label in noisy], noisy != true
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2])
+def test_wrong_labels_that_follow_what_digits_look_like_are_found(rate: float) -> None:
+    labels, wrong = looking_alike(rate)
+    judged = Judged(labels, digits()[0])
+    hits = sum(wrong[row] for row in judged.claimed)
+    assert 2 * hits >= 0.8 * (len(judged.claimed) + wrong.sum())
+    assert judged.figure("wrong")["value"] == pytest.approx(rate, rel=0.4)
+    assert judged.figure("wrong")["low"] <= rate <= judged.figure("wrong")["high"]
+
+
+def test_samples_that_are_hard_but_right_are_mostly_left_alone() -> None:
+    rng = np.random.default_rng(1)
+    true = rng.integers(0, 4, 1200)
+    vectors = 1.2 * np.eye(4, 12)[true] + rng.normal(size=(1200, 12))
+    judged = Judged([f"kind_{label}" for label in true], vectors.astype(np.float32))
+    differ = float((judged.facts["margin"] < 0.5).mean())
+    assert differ > 0.25, "models are to be in doubt"
+    assert len(judged.claimed) < differ * 1200 / 3
+
+
+def test_confidence_lies_between_the_least_and_the_most_that_the_labels_allow() -> None:
+    facts = Judged(looking_alike(0.2)[0], digits()[0]).facts
+    assert (facts["confidence_low"].mean() < facts["confidence"].mean()) & (facts["confidence"].mean() < facts["confidence_high"].mean())
+    assert (facts["confidence"] <= facts["confidence_high"]).all()
+
+
+def test_the_limit_is_where_misses_and_false_alarms_balance_unless_one_is_given() -> None:
+    limit = found(0).claims["threshold"].iloc[0]
+    assert 0.3 <= limit <= 0.5
+    samples = Samples(pa.table({"id": found(0).ids, "label": planted(0)[0]}))
+    assert LabelNoise(at_least=0.9).detect(samples, found(0).facts)[0]["threshold"].eq(0.9).all()
+
+
+def test_confidence_is_about_the_share_of_claims_that_are_real() -> None:
+    right, total, said = 0, 0, 0.0
+    for seed in range(3):
+        wrong, claims = planted(seed)[1], found(seed).claims
+        right += sum(wrong[int(name)] for name in claims["id"])
+        total, said = total + len(claims), said + float(claims["confidence"].sum())
+    assert said / total == pytest.approx(right / total, abs=0.08)
+
+
+def test_large_classes_are_represented_by_some_of_theirs() -> None:
+    rng = np.random.default_rng(0)
+    given = np.repeat([0, 1], [9000, 300])
+    vectors = rng.normal(size=(9300, 4)) + 3 * np.eye(2, 4)[given]
+    shown, ends = references(given, 2, 0)
+    assert len(shown) < 5000
+    assert np.diff(ends).tolist()[1] == 300
+    near = nearness(vectors.astype(np.float32), given, np.arange(9300).astype(str), 2)
+    assert ((near[:, 1] > near[:, 0]) == given).mean() > 0.9
+
+
+def test_sets_too_large_for_all_of_it_are_judged_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "LARGE", 500)
+    wrong, judged = planted(0)[1], Judged(planted(0)[0], digits()[0])
+    assert sum(wrong[row] for row in judged.claimed) >= 0.8 * max(wrong.sum(), len(judged.claimed))
