@@ -64,11 +64,28 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     (place / "pipeline.yaml").write_text(f"dataset: {{path: {place / 'corpus'}}}\noutputs: {{path: {place / 'out'}}}\nstages: [{STAGES}]\n")
     command = [sys.executable, "-m", "dqpipe", "run", str(place / "pipeline.yaml"), "--executor", "processes:2", "--shard-size", "128"]
     with (place / "said").open("wb") as said, (place / "complained").open("wb") as complained:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=complained, cwd=place)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        code = subprocess.run(weighed(command, place / "peak"), stdin=subprocess.DEVNULL, stdout=said, stderr=complained, cwd=place, check=False).returncode
     told = [(place / name).read_text(encoding="utf-8") for name in ("said", "complained")]
-    return Ran(place / "corpus", truths, place / "out", process.returncode, *told, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+    return Ran(place / "corpus", truths, place / "out", code, *told, mib(place / "peak"))
+
+
+def weighed(command: list[str], peak: Path) -> list[str]:
+    """A command that runs another one and leaves the memory of its largest process in a file.
+
+    It is a small process of its own: what a large one starts counts the large one's memory as its own, on Linux.
+    """
+    code = (
+        "import resource, subprocess, sys\n"
+        "code = subprocess.run(sys.argv[2:]).returncode\n"
+        "open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n"
+        "sys.exit(code)"
+    )
+    return [sys.executable, "-c", code, str(peak), *command]
+
+
+def mib(peak: Path) -> float:
+    """What `weighed` left, in MiB."""
+    return int(peak.read_text()) / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def test_the_corpus_is_large_and_the_same_each_time(ran: Ran) -> None:
@@ -188,15 +205,13 @@ def test_pictures_that_are_large_together_are_held_a_few_at_a_time(tmp_path: Pat
         text = chunk(b"tEXt", b"number\0" + bytes([48 + number]))
         (tmp_path / f"{number}.png").write_bytes(png_claiming(5000, 5000, text, depth=1, kind=GREY, pixels=bytes(5000 * 626)))
     code = (
-        "import resource, sys; from dqpipe.pipeline import Pipeline\n"
+        "import sys; from dqpipe.pipeline import Pipeline\n"
         "text = f'dataset: {{path: {sys.argv[1]}}}\\noutputs: {{path: {sys.argv[1]}/.out}}\\nstages: [files]\\n'\n"
         "result = Pipeline.from_text(text).check('serial')\n"
-        "assert result.facts['media.ok'].all() and len(result.facts) == 14\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "assert result.facts['media.ok'].all() and len(result.facts) == 14"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    mib = int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10)
-    assert mib < 800  # all of them at once are 1,001
+    subprocess.run(weighed([sys.executable, "-c", code, str(tmp_path)], tmp_path / "peak"), capture_output=True, check=True)
+    assert mib(tmp_path / "peak") < 800  # all of them at once are 1,001
 
 
 def test_a_manifest_that_names_what_is_no_file_is_curated_all_the_same(tmp_path: Path) -> None:
