@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, reading, report
+from dqpipe import __version__, reading, report, versions
 from dqpipe.errors import DatasetError
 from dqpipe.ledger import ledger
 from dqpipe.model import Decisions, Findings, Samples, label_text
@@ -52,12 +52,13 @@ def run_record(run: Run) -> dict[str, Any]:
         "out": str(run.config.out) if run.writes else None,
         "dqpipe": __version__,
         "seed": run.config.seed,
+        "lineage": {"parent": run.parent},
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - run.started, 3),
         "config": described["config"],
         "stages": described["stages"],
-        "versions": versions(),
+        "versions": library_versions(),
         "timings": run.timings,
         "stage_seconds": {name: round(seconds, 4) for name, seconds in sorted(run.survey.seconds.items())},
         "measured": run.measured,
@@ -73,6 +74,7 @@ def write(run: Run, folder: Path) -> None:
     _, added = run.outcome()
     pq.write_table(ledger(run.raw.samples, added, run.findings, run.decisions, run.record["run"]["stages"]), folder / "ledger.parquet", compression="zstd")
     pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
+    versions.write_tables(folder, run.raw.samples, run.findings, run.decisions, run.figures)
     relabel_queue(run.raw.samples, run.findings, run.decisions).to_csv(folder / "relabel.csv", index=False)
     for entry in run.config.augments:
         _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))
@@ -83,6 +85,26 @@ def write(run: Run, folder: Path) -> None:
         pixels = reading.rereader(media, root, decoders, run.survey.rereads, one.name) if media is not None else no_pixels
         one.write(run.record, folder, sections, pixels)
     _write_json(folder / "run.json", run.record["run"])
+
+
+def history_row(run: Run, *, published: bool) -> dict[str, Any]:
+    """The run's line of the output's history (see `versions.history`)."""
+    told, figures = run.record["account"], [row for row in run.figures.table.to_pylist() if row["of"] == "raw"]
+    codes = [code for stage in run.record["counts"]["stages"] for code in stage["codes"]]
+    drift: dict[str, dict[str, float]] = {}
+    for row in figures:
+        if row["scope"] == "fact":
+            drift.setdefault(row["key"], {})[row["figure"].rpartition(".")[2]] = row["value"]
+    row = {
+        "run": run.id, "version": run.version, "published": published, "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{name: told[name] for name in ("samples", "kept", "dropped", "relabelled", "review", "added")},
+        "findings": {code["code"]: {"samples": code["samples"], "share": code["samples"] / max(told["samples"], 1)} for code in codes},
+        "figures": {row["figure"]: row["value"] for row in figures if row["scope"] == "set"},
+        "drift": drift,
+        "gates": [{name: gate[name] for name in ("gate", "passed", "said")} for gate in run.gates],
+        "seconds": round(time.time() - run.started, 3),
+    }  # fmt: skip
+    return dict(report.plain(row))
 
 
 def _write_json(path: Path, values: Any) -> None:  # noqa: ANN401
@@ -111,7 +133,7 @@ def no_pixels(ids: Sequence[str], rendition: str = "full") -> list[Any]:  # noqa
     raise DatasetError("this dataset has no media")
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """The versions that a result depends on."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in LIBRARIES:

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dqpipe import account, plan, publish, reading
+from dqpipe import account, plan, publish, reading, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -66,6 +66,7 @@ class Run:
         self.started = time.time()
         self.store = Store(config.store)
         self.version = self.id
+        self.parent: str | None = None
         self.timings: list[dict[str, Any]] = []
         self.findings = Findings(table_of(Findings.columns, []))
         self.figures = Figures(table_of(Figures.columns, []))
@@ -281,6 +282,7 @@ class Run:
         assert self.staging is not None
         passed = all(gate["passed"] for gate in self.gates)
         self.version = f"{self.id[:22]}-{applying.version_content(self.curated.samples, self.decisions)}"
+        self.parent = versions.published(self.config.out)
         try:
             if passed and self.plan.writer is not None:
                 (self.staging / "curated").mkdir()
@@ -295,6 +297,7 @@ class Run:
                 publish.switch(self.config.out, self.version, self.config.outputs.keep_versions)
             else:
                 publish.link(self.config.out, "report.html", self.version)
+            versions.remember(self.config.out, account.history_row(self, published=passed))
         except OSError as error:
             raise OutputError(f"cannot write the output {self.config.out}: {error.strerror or error}") from None
         self.published = final

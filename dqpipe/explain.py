@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dqpipe import publish
+from dqpipe import versions
 from dqpipe.errors import DatasetError, nearest
 
 WORDS = {"keep": "is kept", "drop": "is dropped", "relabel": "gets another label", "review": "is kept and queued for review", None: "was not decided on"}
@@ -40,7 +40,7 @@ def version_folder(out: Path) -> Path:
     """The folder of a published version: `out` itself if it is one, else the published one of an output. Raises DatasetError."""
     if (out / "ledger.parquet").is_file():
         return out
-    version = publish.published(out)
+    version = versions.published(out)
     folders = [out / "versions" / version] if version else sorted(p for p in (out / "versions").glob("[0-9]*"))
     if not folders or not (folders[-1] / "ledger.parquet").is_file():
         raise DatasetError(f"{out} holds no run of dqpipe (no ledger.parquet): give its output folder with --out")

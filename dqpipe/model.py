@@ -161,7 +161,10 @@ class Findings(Table):
 
 @dataclass(frozen=True, eq=False)
 class Figures(Table):
-    """Long, one row per number about a whole set: figure, scope, key, of (raw or curated), value, interval, detail."""
+    """Long, one row per number about a whole set: figure, scope, key, of (raw or curated), value, interval, detail.
+
+    `scope` is "set" (key null), "class", "split" or "group" (key: which one), or "fact" (key: a fact's full name).
+    """
 
     columns: ClassVar[Mapping[str, pa.DataType]] = {
         "figure": pa.string(),

@@ -2,6 +2,7 @@
 
     out/versions/<id>/   curated/  ledger.parquet  report.html  report.json  relabel.csv  run.json
     out/version          the id of the published version; replaced in one step
+    out/history.jsonl    one line for each finished run
     out/curated, out/report.html      links to the published version's
 
 Whoever follows the pointer sees a whole version, the old or the new one.
@@ -17,15 +18,9 @@ from pathlib import Path
 
 from dqpipe.errors import OutputError
 from dqpipe.store import KILLED_AFTER
+from dqpipe.versions import HISTORY, POINTER, published
 
-POINTER = "version"
-OURS = {"versions", "store", POINTER, "curated", "report.html"}
-
-
-def published(out: Path) -> str | None:
-    """The id of the published version, or None."""
-    pointer = out / POINTER
-    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+OURS = {"versions", "store", POINTER, HISTORY, "curated", "report.html"}
 
 
 def refuse(out: Path, *, force: bool, source: object) -> None:

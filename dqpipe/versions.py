@@ -1,0 +1,178 @@
+"""What an output holds: versions with their tables, which of them is published, and the history of every run.
+
+    out/version                      the id of the published version
+    out/history.jsonl                one line for each finished run and each roll back; outlives versions that are removed
+    out/versions/<id>/run.json  ledger.parquet  facts.parquet  tables/{samples,findings,decisions,figures}.arrow
+
+`tables/` holds what went into the ledger exactly as it was: labels with their type, and every finding, decision and figure.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dqpipe.errors import DatasetError, OutputError, nearest
+from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, Table
+
+log = logging.getLogger(__name__)
+POINTER, HISTORY, TABLES = "version", "history.jsonl", "tables"
+COLUMNS = ("id", "content", "label", "split", "group")
+"""The columns of the raw samples that a version keeps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """One version of an output; its tables are read when they are asked for. They raise DatasetError where a file is missing or broken."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, out: str | Path, version: str = "published") -> Version:
+        """A version by its id, the "published" one, or the "previous" one: published before it. Raises DatasetError."""
+        known = versions(out)
+        found = version
+        if version in ("published", "previous"):
+            found = published(out) or ""
+            if not found:
+                raise DatasetError(f"{out} has no published version")
+        if version == "previous":
+            found = cls.open(out).parent or ""
+            if not found:
+                raise DatasetError(f"{out} has no version before the published one")
+        if found not in known:
+            gone = any(row.get("version") == found for row in history(out))
+            why = "was removed (outputs.keep_versions says how many stay)" if gone else f"is not there: {nearest(found, known)}"
+            raise DatasetError(f"version {found} of {out} {why}")
+        return cls(Path(out) / "versions" / found)
+
+    @property
+    def id(self) -> str:
+        """The name of the version: when it was made, and the hash of its content."""
+        return self.folder.name
+
+    @property
+    def parent(self) -> str | None:
+        """The version that was the published one when this one was made, or None."""
+        return self.record.get("lineage", {}).get("parent")
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What its run.json holds."""
+        try:
+            return dict(json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise self._broken("run.json", error) from None
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The raw samples of its run: id, content, label, split, group, as far as the dataset has them."""
+        return Samples(self._table("samples"))
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The scalar facts, with their id."""
+        import pyarrow.parquet as pq
+
+        try:
+            return Facts(pq.read_table(self.folder / "facts.parquet"))
+        except (OSError, pa.ArrowException) as error:
+            raise self._broken("facts.parquet", error) from None
+
+    @cached_property
+    def findings(self) -> Findings:
+        """Everything that was claimed."""
+        return Findings(self._table("findings"))
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        """What was decided, one row per raw sample."""
+        return Decisions(self._table("decisions"))
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The figures of the raw and of the curated set."""
+        return Figures(self._table("figures"))
+
+    def _table(self, name: str) -> pa.Table:
+        try:
+            with pa.OSFile(str(self.folder / TABLES / f"{name}.arrow"), "rb") as file:
+                return pa.ipc.open_file(file).read_all()
+        except (OSError, pa.ArrowException) as error:
+            raise self._broken(f"{TABLES}/{name}.arrow", error) from None
+
+    def _broken(self, name: str, error: Exception) -> DatasetError:
+        why = "an earlier dqpipe wrote this version without it" if isinstance(error, FileNotFoundError) else str(error)
+        return DatasetError(f"{name} of version {self.id} cannot be read: {why}")
+
+
+def write_tables(folder: Path, samples: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> None:
+    """Write what `Version` reads back into a version's folder. Raises OSError."""
+    (folder / TABLES).mkdir()
+    kept = samples.select([name for name in COLUMNS if name in samples])
+    tables: Mapping[str, Table] = {"samples": kept, "findings": findings, "decisions": decisions, "figures": figures}
+    for name, table in tables.items():
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.OSFile(str(folder / TABLES / f"{name}.arrow"), "wb") as file, pa.ipc.new_file(file, table.table.schema, options=options) as writer:
+            writer.write_table(table.table)
+
+
+def published(out: str | Path) -> str | None:
+    """The id of the published version, or None."""
+    pointer = Path(out) / POINTER
+    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+
+
+def versions(out: str | Path) -> list[str]:
+    """The ids of the versions that stand, the oldest first; also of runs whose gates failed."""
+    return sorted(path.parent.name for path in (Path(out) / "versions").glob("[0-9]*/run.json"))
+
+
+def history(out: str | Path) -> list[dict[str, Any]]:
+    """One record for each finished run, the oldest first; also for runs whose gates failed and versions that were removed.
+
+    run, version, published, time, samples, kept, dropped, relabelled, review, added, findings {code: {samples, share}},
+    figures {name: value} of the whole raw set, drift {fact: {p, effect}}, gates [{gate, passed, said}], seconds.
+    """
+    return [row for row in journal(out) if "run" in row]
+
+
+def journal(out: str | Path) -> list[dict[str, Any]]:
+    """Every line of the history: runs, and {"rolled_back", "from", "time"}. A line that a crash cut short is left out."""
+    return list(_lines(Path(out) / HISTORY))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_bytes().split(b"\n")):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except ValueError:
+            log.warning("%s, line %d is broken and left out", path, number + 1)
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def remember(out: str | Path, row: Mapping[str, Any]) -> None:
+    """Add a line to the history; it is on disk when this returns. Raises OutputError."""
+    path = Path(out) / HISTORY
+    line = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False).encode() + b"\n"
+    try:
+        with path.open("ab+") as file:
+            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                line = b"\n" + line  # what a crash cut short stays a line of its own
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None

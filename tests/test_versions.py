@@ -1,0 +1,88 @@
+"""What an output remembers: its versions with their tables, and a history that outlives them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dqpipe import versions
+from dqpipe.engine import Run
+from dqpipe.errors import DatasetError, GateError
+from dqpipe.execution.local import Serial
+from dqpipe.pipeline import Pipeline
+from dqpipe.plugins import Registry
+from dqpipe.versions import Version
+from tests import faulty
+
+STAGES = "stages: [files, image_quality, duplicates]\n"
+
+
+def run(registry: Registry, images: Path, out: Path, stages: str = STAGES, *, outputs: str = "", more: str = "") -> Run:
+    text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]{outputs}}}\n{stages}{more}"
+    made = Run(Pipeline.from_text(text, registry=registry).config, registry, Serial(), force=True)
+    try:
+        return made.run()
+    except GateError:
+        return made
+
+
+def test_a_version_gives_its_tables_back_exactly(registry: Registry, images: Path, tmp_path: Path) -> None:
+    ran = run(registry, images, tmp_path / "out")
+    version = Version.open(tmp_path / "out")
+    assert version.id == ran.version
+    wanted = ran.raw.samples.select(["id", "content", "label"])
+    pairs = [(version.samples, wanted), (version.facts, ran.raw.facts()), (version.findings, ran.findings),
+             (version.decisions, ran.decisions), (version.figures, ran.figures)]  # fmt: skip
+    for found, table in pairs:
+        assert found.table.equals(table.table, check_metadata=False)
+    assert version.record["version"] == ran.version
+
+
+def test_labels_keep_their_type(registry: Registry, tmp_path: Path) -> None:
+    pd.DataFrame({"key": ["a", "b", "c"], "label": [1.5, 2.5, None], "x": [1, 2, 3]}).to_parquet(tmp_path / "rows.parquet")
+    text = f"dataset: {{path: {tmp_path / 'rows.parquet'}, roles: {{id: key}}}}\noutputs: {{path: {tmp_path / 'out'}, reports: []}}\nstages: [duplicate_rows]\n"
+    Run(Pipeline.from_text(text, registry=registry).config, registry, Serial()).run()
+    assert Version.open(tmp_path / "out").samples.table.column("label").to_pylist() == [1.5, 2.5, None]
+
+
+def test_the_previous_version_is_the_one_published_before(registry: Registry, images: Path, tmp_path: Path) -> None:
+    first = run(registry, images, tmp_path / "out")
+    with pytest.raises(DatasetError, match="no version before"):
+        Version.open(tmp_path / "out", "previous")
+    run(registry, images, tmp_path / "out", more="gates: ['files.unreadable > 0']\n")
+    faulty.picture(images / "china" / "new.png", seed=1)
+    second = run(registry, images, tmp_path / "out", outputs=", keep_versions: 9")
+    assert versions.published(tmp_path / "out") == second.version
+    assert Version.open(tmp_path / "out", "previous").id == first.version
+
+
+def test_the_history_outlives_removed_versions_and_knows_failed_gates(registry: Registry, images: Path, tmp_path: Path) -> None:
+    first = run(registry, images, tmp_path / "out", outputs=", keep_versions: 1")
+    run(registry, images, tmp_path / "out", more="gates: ['files.unreadable > 0']\n")
+    run(registry, images, tmp_path / "out", outputs=", keep_versions: 1")
+    rows = versions.history(tmp_path / "out")
+    assert [row["published"] for row in rows] == [True, False, True]
+    assert rows[0]["version"] == first.version
+    assert rows[0]["findings"]["files.unreadable"]["samples"] == 2
+    assert [gate["passed"] for gate in rows[1]["gates"]] == [False]
+    assert first.version not in versions.versions(tmp_path / "out")
+    with pytest.raises(DatasetError, match="was removed"):
+        Version.open(tmp_path / "out", first.version)
+
+
+def test_an_unknown_version_is_named_with_the_nearest(registry: Registry, images: Path, tmp_path: Path) -> None:
+    ran = run(registry, images, tmp_path / "out")
+    with pytest.raises(DatasetError, match=f"did you mean '{ran.version}'"):
+        Version.open(tmp_path / "out", ran.version[:-1] + "x")
+
+
+def test_a_line_of_the_history_cut_short_costs_that_line_alone(tmp_path: Path) -> None:
+    versions.remember(tmp_path, {"run": "1"})
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"run": "2", "ver')
+    versions.remember(tmp_path, {"run": "3"})
+    assert [row["run"] for row in versions.history(tmp_path)] == ["1", "3"]
+    assert json.loads((tmp_path / "history.jsonl").read_text().splitlines()[-1]) == {"run": "3"}
