@@ -1,4 +1,4 @@
-"""The flow `curate`: a run as Prefect sees it, and the only file of dqpipe that imports Prefect.
+"""The flow `curate`: a run as Prefect sees it, and one of the two files of dqpipe that import Prefect.
 
     curate (flow)
     ├── read                                        one task for each step, named for what it does
@@ -12,33 +12,25 @@ Prefect names, watches and repeats the work; the engine's worker processes do it
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
-from prefect import flow, get_client, get_run_logger, task
+from prefect import flow, get_client, get_run_logger
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
-    create_progress_artifact,
     create_table_artifact,
-    update_progress_artifact,
 )
-from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext, refresh_global_settings_context
+from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
-from prefect.futures import as_completed
 from prefect.logging.configuration import setup_logging
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed, State
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from dqpipe.engine import SHARD, Run
@@ -46,110 +38,9 @@ from dqpipe.errors import DqpipeError, GateError
 from dqpipe.execution import local
 from dqpipe.execution.embedded import embedded, wait_until_ready
 from dqpipe.execution.executor import Executor
+from dqpipe.execution.tasks import PrefectTasks, task_named
 from dqpipe.pipeline import Pipeline
 from dqpipe.report import account
-
-DELAYS = [1.0, 5.0]
-"""Seconds before the first and the second retry: a share that is remounted, a worker that is started again."""
-
-
-@dataclass(frozen=True)
-class PrefectTasks:
-    """An executor: one Prefect task for each item; 0 workers are one for each core.
-
-    On threads, Prefect's default, each task hands its item to one of the engine's worker processes and waits. On any
-    other task runner (processes, Dask, Ray) the task does the work itself, where that runner put it; give such workers
-    one thread each, as libraries count their threads per process.
-    """
-
-    workers: int = 0
-
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-        """See `Executor.map`. What fails on an OSError or a worker that died is tried again."""
-        if not items:
-            return
-        count = min(self.workers or local.cores(), len(items))
-        stopped = threading.Event()
-        act = handing_over(function, count, stopped) if _on_threads() and count > 1 else function
-        progress = _Progress(names)
-        with _task_runner(count) as runner:
-            futures = [runner.submit(_task(progress.kind, name, partial(act, item)), {}) for item, name in zip(items, names, strict=True)]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-                    progress.advance()
-            except BrokenExecutor as error:
-                raise local.died(progress.kind) from error
-            except BaseException:
-                stopped.set()
-                if act is not function:
-                    local.worker_pool(count).shutdown(wait=True, kill_workers=True)
-                raise
-
-
-def handing_over(function: Callable[[Any], Any], count: int, stopped: threading.Event) -> Callable[[Any], Any]:
-    """The function, done in a worker process while the caller waits; CancelledError once it is `stopped`."""
-
-    def hand_over(item: Any) -> Any:  # noqa: ANN401
-        try:
-            if not stopped.is_set():
-                return local.worker_pool(count).submit(function, item).result()
-        except Exception:
-            if not stopped.is_set():
-                raise
-        raise CancelledError
-
-    return hand_over
-
-
-def _on_threads() -> bool:
-    context = FlowRunContext.get()
-    return context is None or isinstance(context.task_runner, ThreadPoolTaskRunner)
-
-
-@contextmanager
-def _task_runner(count: int) -> Iterator[TaskRunner[Any]]:
-    """The flow's own task runner if it is a special one, else as many threads as there are workers to wait for."""
-    if _on_threads():
-        with ThreadPoolTaskRunner(max_workers=count) as threads:
-            yield threads
-    else:
-        yield FlowRunContext.get().task_runner
-
-
-def _task(kind: str, name: str, work: Callable[[], Any], *, repeats: bool = True) -> Any:  # noqa: ANN401
-    """A task that is never cached, and repeated only where that may help. It takes no argument: Prefect would look into it."""
-
-    def do() -> Any:  # noqa: ANN401
-        return work()
-
-    return task(
-        do, name=kind, task_run_name=name.replace("{", "(").replace("}", ")"), cache_policy=NO_CACHE, persist_result=False,
-        retries=len(DELAYS), retry_delay_seconds=DELAYS, retry_condition_fn=_worth_repeating if repeats else _never,
-    )  # fmt: skip
-
-
-def _worth_repeating(_task: Any, _run: Any, state: State[Any]) -> bool:  # noqa: ANN401
-    return isinstance(state.data, (OSError, BrokenExecutor))
-
-
-def _never(_task: Any, _run: Any, _state: State[Any]) -> bool:  # noqa: ANN401 (Prefect logs a traceback where nothing was to decide)
-    return False
-
-
-class _Progress:
-    """How far the shards of a step are, as an artifact of the flow run."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.kind = names[0].split(" ")[0]
-        self.done, self.of = 0, len(names)
-        key = "".join(c if c.isascii() and c.isalnum() else "-" for c in self.kind.lower())
-        self.artifact = create_progress_artifact(0.0, key=f"progress-{key}", description=names[0].partition(" · ")[2] or self.kind)
-
-    def advance(self) -> None:
-        """One more shard is done."""
-        self.done += 1
-        update_progress_artifact(self.artifact, 100 * self.done / self.of)
 
 
 @flow(name="curate", persist_result=False)  # type: ignore[untyped-decorator]
@@ -187,7 +78,7 @@ def drive(run: Run) -> State[None]:
     try:
         try:
             for step in run.steps():
-                _task(step.name, step.name, step.call, repeats=not step.maps)()
+                task_named(step.name, step.name, step.call, repeats=not step.maps)()
                 log.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
         finally:
             run.close()

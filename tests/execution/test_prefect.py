@@ -19,6 +19,7 @@ from dqpipe import plugins
 from dqpipe.engine import Run
 from dqpipe.errors import ConfigError, DqpipeError, StageError
 from dqpipe.execution import prefect as flows
+from dqpipe.execution import tasks
 from dqpipe.execution.local import Processes, Serial
 from dqpipe.pipeline import Pipeline
 from dqpipe.plugins import Registry
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows, "DELAYS", [0.0, 0.0])
+    monkeypatch.setattr(tasks, "DELAYS", [0.0, 0.0])
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,10 @@ def task_names(run: FlowRun) -> list[str]:
     names: list[str] = []
     for _ in range(100):
         with get_client(sync_client=True) as client:
-            tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
-        done = sorted((task for task in tasks if task.state.is_completed()), key=lambda task: task.end_time)
+            ran = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+        done = sorted((task for task in ran if task.state.is_completed()), key=lambda task: task.end_time)
         names = [task.name for task in done]
-        if "publish" in names and len(done) == len(tasks):
+        if "publish" in names and len(done) == len(ran):
             break
         time.sleep(0.1)
     return names
@@ -108,27 +109,27 @@ def test_a_shard_whose_worker_died_is_measured_again(registry: Registry, images:
     assert ran.raw.facts().frame()["deadly.alive"].all()
 
 
-def mapped(tasks: flows.PrefectTasks, function: Callable[[Any], Any], items: list[Any], **options: Any) -> list[Any]:
+def mapped(executor: tasks.PrefectTasks, function: Callable[[Any], Any], items: list[Any], **options: Any) -> list[Any]:
     """What a map inside a flow gives."""
 
     @flow(**options)
     def mapping() -> list[Any]:
-        return sorted(tasks.map(function, items, [f"try {n}/{len(items)}" for n in range(len(items))]))
+        return sorted(executor.map(function, items, [f"try {n}/{len(items)}" for n in range(len(items))]))
 
     return mapping()
 
 
 def test_read_errors_are_tried_again_and_others_are_not(tmp_path: Path) -> None:
-    assert mapped(flows.PrefectTasks(2), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 2)]) == [1, 3]
+    assert mapped(tasks.PrefectTasks(2), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 2)]) == [1, 3]
     with pytest.raises(OSError, match="Input/output error"):
-        mapped(flows.PrefectTasks(1), trying.unsteady, [(str(tmp_path / "c"), 3)])
+        mapped(tasks.PrefectTasks(1), trying.unsteady, [(str(tmp_path / "c"), 3)])
     with pytest.raises(ValueError, match=r"[78] is wrong"):
-        mapped(flows.PrefectTasks(2), trying.wrong, [7, 8])
+        mapped(tasks.PrefectTasks(2), trying.wrong, [7, 8])
 
 
 def test_other_task_runners_do_the_work_where_they_put_it(tmp_path: Path) -> None:
     runner = ProcessPoolTaskRunner(max_workers=1)
-    assert mapped(flows.PrefectTasks(), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 0)], task_runner=runner) == [1, 1]
+    assert mapped(tasks.PrefectTasks(), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 0)], task_runner=runner) == [1, 1]
 
 
 def test_a_wrong_config_fails_the_deployed_flow_with_its_line(tmp_path: Path) -> None:
