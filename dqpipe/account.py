@@ -43,9 +43,9 @@ def of_run(run: Run) -> dict[str, Any]:
 def run_record(run: Run) -> dict[str, Any]:
     """What run.json holds: config, stages, versions, seed, timings, failures."""
     described = run.plan.record()
-    reasons: dict[str, list[str]] = {}
-    for (_, stage), why in sorted(run.failures.items()):
-        reasons.setdefault(stage, []).append(why)
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for (_, stage), why in sorted(run.failures.items(), key=lambda one: (one[0][1] != "measure", one)):
+        reasons.setdefault((stage, why if stage == "measure" else ""), []).append(why)  # each lost shard by itself, and first
     return {
         "id": run.id,
         "version": run.version,
@@ -63,7 +63,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "stage_seconds": {name: round(seconds, 4) for name, seconds in sorted(run.survey.seconds.items())},
         "measured": run.measured,
         "rereads": run.survey.rereads,
-        "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for stage, why in reasons.items()],
+        "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
         "plugins_broken": dict(run.registry.broken),
         "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
     }

@@ -123,7 +123,7 @@ def run(
 ) -> None:
     """Run a pipeline: measure, find, decide, curate, report."""
     from dqpipe.engine import Run
-    from dqpipe.execution.local import executor_named
+    from dqpipe.execution.named import executor_named
 
     pipeline = _pipeline(config, without, limit, out)
     arguments: dict[str, Any] = {"shard_size": shard_size, "force": force, "rehash": rehash}
@@ -149,7 +149,7 @@ def check(
 ) -> None:
     """Look without curating: exit code 1 when a gate fails."""
     from dqpipe.engine import Run
-    from dqpipe.execution.local import executor_named
+    from dqpipe.execution.named import executor_named
 
     pipeline = _pipeline(config, without, limit, None)
     ran = Run(pipeline.config, pipeline.registry, executor_named(executor), writes=False)

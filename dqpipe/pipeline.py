@@ -15,7 +15,8 @@ from dqpipe.config import Config
 from dqpipe.engine import SHARD, Run, read
 from dqpipe.errors import GateError
 from dqpipe.execution.executor import Executor
-from dqpipe.execution.local import Processes, executor_named
+from dqpipe.execution.local import Processes
+from dqpipe.execution.named import executor_named
 from dqpipe.plugins import Registry
 
 if TYPE_CHECKING:

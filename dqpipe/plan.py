@@ -20,6 +20,8 @@ MEDIA = (
     Fact("error", "string", "why it could not", nullable=True),
 )
 """The facts that the engine itself gives for every sample with media, as "media.ok" and "media.error"."""
+LOST = "measure.failed"
+"""The code of samples whose shard killed its worker process each time."""
 FAILED = Claim("failed", "error", "this stage could not measure the sample, so nothing it says covers it")
 
 
@@ -104,7 +106,7 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     for entry in () if problems else (*config.stages, *config.augments):
         said = entry.extension.objection(dataset.samples)
         problems += [f"{entry.where}: {entry.name}: {said}"] if said else []
-    claims = [code for planned in stages for code in planned.claims()]
+    claims = [LOST, *(code for planned in stages for code in planned.claims())]
     figures = [name for planned in stages for name in planned.figures()]
     parsed = tuple(gates.parse(text, where, claims, figures) for text, where in config.gates)
     problems += _unknown_codes(config, [*claims, "media.unreadable"])

@@ -16,6 +16,7 @@ from dqpipe import measure as measuring
 from dqpipe import reading
 from dqpipe.errors import MediaError, StageError, blamed
 from dqpipe.evidence import Evidence, row_contents
+from dqpipe.execution.executor import DEATHS, Lost
 from dqpipe.model import Dataset, Samples, media_path
 from dqpipe.plan import Planned
 from dqpipe.store import RACY_NS, digest_json, drawn, read_arrow, write_arrow
@@ -27,6 +28,8 @@ LEARN_FROM = 2000
 """How many samples a `fit` learns from at most."""
 RELATE_THREADS = 2
 """A fixed number, not that of the machine: sums in another order give other bits."""
+MOST_LOST = (10, 0.1)
+"""Shards, and a share of the samples: when more are lost with the workers they kill, nothing would be left to judge."""
 Stats = Mapping[str, os.stat_result]
 
 
@@ -36,6 +39,8 @@ class Survey:
     def __init__(self, run: Run) -> None:
         self.run, self.store, self.decoders = run, run.store, run.plan.decoders
         self.failures: dict[tuple[str, str], str] = {}
+        self.lost: dict[str, str] = {}
+        """The samples of shards that killed their workers, and why; in this run they are not measured again."""
         self.rereads: dict[str, int] = {}
         self.measured: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
@@ -67,9 +72,20 @@ class Survey:
             evidence.add_measured(self.store, task)
 
     def _bear(self, samples: int) -> None:
-        if len(self.failures) > max(10, 0.01 * samples):
-            (sample, stage), why = next(iter(sorted(self.failures.items())))
-            raise StageError(stage, "measure", f"{len(self.failures)} of {samples} samples failed, {sample!r} with: {why}", "more than 1 % ends the run")
+        failed = {one: why for one, why in self.failures.items() if one[1] != "measure"} if self.lost else self.failures
+        if len(failed) > max(10, 0.01 * samples):
+            (sample, stage), why = next(iter(sorted(failed.items())))
+            raise StageError(stage, "measure", f"{len(failed)} of {samples} samples failed, {sample!r} with: {why}", "more than 1 % ends the run")
+
+    def _lose(self, lost: Lost, samples: Sequence[str]) -> None:
+        """Go on without a shard. Raises StageError if too many are lost."""
+        why = f"{lost.name}: {DEATHS} worker processes died of it ({lost.reason}); smaller shards tell which of its samples it was"
+        self.lost.update(dict.fromkeys(samples, why))
+        self.failures.update({(sample, "measure"): why for sample in samples})
+        shards, most, whole = len(set(self.lost.values())), MOST_LOST, len(self.run.raw.dataset)
+        if len(self.lost) >= whole or (shards >= most[0] and len(self.lost) > most[1] * whole):
+            advice = "what was measured is kept; try fewer workers (--executor processes:1), smaller shards, or leave stages out until it goes"
+            raise StageError("measure", lost.name, f"the worker processes die ({lost.reason}): {len(self.lost)} of {whole} samples are lost", advice)
 
     def _heal(self, job: measuring.Job) -> None:
         """Forget what is broken in the store, once in a run, before anybody asks what is known."""
@@ -144,7 +160,8 @@ class Survey:
             sees = reference is not None and content not in broken
             return any(task.sample_key(content, row) not in known[task.name] for task in job.tasks if task.rendition is None or sees)
 
-        return np.flatnonzero([left(*one) for one in zip(contents, media, rows, strict=True)])
+        waiting = np.flatnonzero([left(*one) for one in zip(contents, media, rows, strict=True)])
+        return waiting[[sample not in self.lost for sample in dataset.samples.ids[waiting]]] if self.lost else waiting
 
     # measuring it ----------------------------------------------------------------------------------------------------
 
@@ -158,6 +175,10 @@ class Survey:
         what = ", ".join(task.name for task in job.tasks) or "media"
         names = [f"measure {n + 1}/{len(refs)} · {what}" for n in range(len(refs))]
         for done in self.run.executor.map(measuring.measure_shard, [(job, ref) for ref in refs], names):
+            if isinstance(done, Lost):
+                ref = refs[done.number]
+                self._lose(done, dataset.samples.ids[waiting[ref.start : ref.stop]].tolist())
+                continue
             told = {"number": done.number, "of": len(refs), "samples": done.samples, "total": len(waiting), "decoded": done.decoded}
             self.run.registry.notify("dqpipe_shard_finished", shard={**told, "measured": dict(done.measured)})
             yield done

@@ -41,9 +41,9 @@ def prefect_server() -> Iterator[str]:
 @pytest.fixture(scope="session", autouse=True)
 def _no_leftover_workers() -> Iterator[None]:
     yield
-    from joblib.externals.loky import get_reusable_executor
+    from dqpipe.execution.workers import dismiss
 
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    dismiss()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,14 +1,88 @@
-"""The one thing the engine asks of whatever runs its work."""
+"""What the engine asks of whatever runs its work, and what becomes of work whose worker process dies.
+
+    every item ──together──▶ result
+                     └─▶ its worker died: a suspect ──alone──▶ result
+                                                       └─▶ its worker died, the third time: Lost
+
+A cluster may say of several that their worker died: only what dies alone is to blame for it.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
+DEATHS = 3
+"""So many worker processes may die of one item."""
+MANY = 8
+"""Suspects, before anything was finished: they are looked at before more workers die."""
 
 
 class Executor(Protocol):
     """Maps a top-level function over references and yields the results as they come."""
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-        """`function(item)` for each item, in any order; `names` tell a person what each call does."""
+        """`function(item)` for each item, in any order, or a `Lost`; `names` tell a person what each call does."""
         ...
+
+
+@dataclass(frozen=True)
+class Lost:
+    """In place of a result: the item, by its number and name, that killed its worker process each time, and how."""
+
+    number: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Died:
+    """In place of a result, for now: the worker process that had the item died, so many times."""
+
+    reason: str
+    times: int = 1
+
+
+class WorkerDied(Exception):  # noqa: N818 (what happened, not what is wrong)
+    """A worker process that ended before it gave its result."""
+
+
+Round = Callable[[Sequence[int]], Iterator[tuple[int, Any]]]
+"""(number, result or Died) of each of these items, in any order; what is running when it is closed is given up."""
+
+
+def patiently(attempt: Round, names: Sequence[str]) -> Iterator[Any]:
+    """The results of all items: those whose worker died are tried again alone, where nobody else can be to blame."""
+    waiting = dict.fromkeys(range(len(names)))
+    finished = 0
+    while waiting:
+        suspects: dict[int, Died] = {}
+        for number, result in attempt(list(waiting)):
+            del waiting[number]
+            if isinstance(result, Died):
+                log.warning("%s: its worker process died (%s); it is tried again, alone", names[number], result.reason)
+                suspects[number] = result
+            else:
+                finished += 1
+                yield result
+            if len(suspects) == MANY and not finished:
+                break
+        for number, death in suspects.items():
+            yield alone(attempt, number, names[number], death)
+
+
+def alone(attempt: Round, number: int, name: str, death: Died) -> Any:  # noqa: ANN401
+    """The result of one suspect, or Lost."""
+    deaths = Counter({number: min(death.times, DEATHS - 1)})  # in company it may have been another's fault
+    while deaths[number] < DEATHS:
+        ((_, result),) = attempt([number])
+        if not isinstance(result, Died):
+            return result
+        death = result
+        deaths[number] += death.times
+    log.error("%s: %d worker processes died of it (%s); it is given up", name, deaths[number], death.reason)
+    return Lost(number, name, death.reason)

@@ -1,24 +1,19 @@
-"""Executors of one machine: `Serial`, and `Processes` on loky."""
+"""Executors of one machine: `Serial`, `Threads`, and `Processes`."""
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import Any
 
-from dqpipe.errors import ConfigError, StageError
+from dqpipe.execution.executor import Died, WorkerDied, patiently
+from dqpipe.execution.workers import Crew, Worker, first_ready
 
-log = logging.getLogger(__name__)
-_POOL = threading.Lock()
-HANDED_OUT_WITHIN = 200
-"""Times five milliseconds that work just given to loky may take to reach a worker: taken away before, it breaks loky with a traceback."""
+MORE_AFTER = 8
+"""Items that are finished without a death before there is one worker more again."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +27,31 @@ class Serial:
 
 
 @dataclass(frozen=True)
-class Processes:
-    """Worker processes (loky: no `if __name__ == "__main__"` needed); 0 is one for each core.
+class Threads:
+    """Threads of this process; 0 is one for each core. They start at once, share one memory, and wait for each other in Python's own code."""
 
-    What a worker that dies leaves undone is tried again in new workers, half as many: memory is what they die of. Twice in
-    a row without anything being finished is the end.
+    workers: int = 0
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
+        """See `Executor.map`."""
+        from dqpipe.reading import one_thread
+
+        # Each item sets what libraries use to one thread, and back: back to one, as others are still at work.
+        with one_thread(), ThreadPoolExecutor(self.workers or cores()) as pool:
+            futures = [pool.submit(function, item) for item in items]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Worker processes; 0 is one for each core.
+
+    A worker that dies costs its own item another try, alone, and the others nothing; one item that kills three is `Lost`.
+    Memory is what they die of most, so that there is one worker fewer after each death, until some items went well.
     """
 
     workers: int = 0
@@ -44,84 +59,43 @@ class Processes:
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
         """See `Executor.map`."""
         count = min(self.workers or cores(), len(items))
-        if count <= 1:
+        if count <= 1 and self.workers <= 1:
             yield from Serial().map(function, items, names)
-            return
-        left, idle = dict(enumerate(items)), 0
-        while left:
-            idle += 1
-            try:
-                for number, result in _submitted(function, left, count):
-                    del left[number]
-                    idle = 0
-                    yield result
-            except BrokenExecutor as error:
-                log.warning("a worker process died; what it was doing is tried again, in new ones")
-                if idle == 2:  # noqa: PLR2004
-                    raise died(names[min(left)]) from error
-                count = max(1, count // 2)
+        else:
+            yield from patiently(partial(_together, function, items, count), names)
 
 
-def _submitted(function: Callable[[Any], Any], items: Mapping[int, Any], workers: int) -> Iterator[tuple[int, Any]]:
-    """(number, result) of each item, as they come. Raises BrokenExecutor if a worker dies."""
-    pool = worker_pool(workers)
-    left = iter(list(items.items()))
-    # A few at a time: work that loky has not handed out yet breaks it when its workers are sent away.
-    running = {pool.submit(function, item): number for number, item in islice(left, 2 * workers)}
+def _together(function: Callable[[Any], Any], items: Sequence[Any], count: int, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """(number, result or Died) of some items, as they come, from at most so many workers."""
+    crew, left, room, well = Crew(), iter(numbers), count, 0
+    busy: dict[Worker, int] = {}
     try:
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(function, item): number for number, item in islice(left, len(done))}
-            for future in done:
-                yield running.pop(future), future.result()
-    except BrokenExecutor:
-        raise
-    except BaseException:
-        for _ in range(HANDED_OUT_WITHIN):
-            if all(future.running() or future.done() for future in running):
-                break
-            time.sleep(0.005)
-        pool.shutdown(wait=True, kill_workers=True)
-        raise
-
-
-def worker_pool(count: int) -> Any:  # noqa: ANN401 (a concurrent.futures.Executor)
-    """The worker processes of this process: the ones at hand, or new ones if there are none, others, or dead ones."""
-    with _POOL:  # threads of a flow ask at the same time
-        return _worker_pool(count)
-
-
-def _worker_pool(count: int) -> Any:  # noqa: ANN401
-    from joblib.externals.loky import get_reusable_executor
-
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    # Ctrl-C reaches every process of the terminal: workers are started deaf to it, and sent away by the one that hears it.
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        pool = get_reusable_executor(max_workers=count, timeout=60, env=threads)
-        pool.submit(int).result()  # it is with the first task that they start; queued, it would break a pool sent away
+        while True:
+            for number in _next(left, room - len(busy)):
+                worker = crew.take()
+                busy[worker] = number
+                worker.send(function, items[number])
+            if not busy:
+                return
+            for worker in first_ready(list(busy)):
+                number = busy.pop(worker)
+                try:
+                    result = worker.receive()
+                    well += 1
+                    room = min(count, room + (well % MORE_AFTER == 0))
+                except WorkerDied as death:
+                    result, room, well = Died(str(death)), max(1, room - 1), 0
+                finally:
+                    crew.give_back(worker)
+                yield number, result
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-    return pool
+        crew.send_away()
 
 
-def died(name: str) -> StageError:
-    """The error of work whose worker process died under it."""
-    reason = "a worker process died: it was killed, by the system where memory ran out"
-    advice = "what was measured is kept; try fewer workers (--executor processes:1) or smaller shards"
-    return StageError(name.split(" ", maxsplit=1)[0], f"a worker process ({name})", reason, advice)
+def _next(left: Iterator[int], room: int) -> list[int]:
+    return [number for _, number in zip(range(room), left, strict=False)]
 
 
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def executor_named(text: str) -> Any:  # noqa: ANN401 (an Executor)
-    """`serial`, `processes`, or `processes:4`. Raises ConfigError."""
-    name, _, count = text.partition(":")
-    if name == "serial" and not count:
-        return Serial()
-    if name == "processes" and (not count or (count.isdecimal() and int(count) > 0)):
-        return Processes(int(count or 0))
-    raise ConfigError(f"executor {text!r} is none of: serial, processes, processes:<workers>")

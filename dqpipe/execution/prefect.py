@@ -66,7 +66,7 @@ def curate(
     try:
         made = Pipeline.from_yaml(pipeline)
         config = made.config if limit is None else replace(made.config, limit=limit)
-        run = Run(config, made.registry, PrefectTasks(workers), force=force, rehash=rehash)
+        run = Run(config, made.registry, PrefectTasks(local.Processes(workers)), force=force, rehash=rehash)
     except DqpipeError as error:
         return Failed(message=str(error), data=error)
     return drive(run)
@@ -110,8 +110,7 @@ def run_flow(
     `executor` says how many worker processes there are; `logs` shows Prefect's log of an embedded run. Raises
     DqpipeError, but not for a failed gate: see `Run.gates` and `Run.finish`.
     """
-    workers = 1 if isinstance(executor, local.Serial) else getattr(executor, "workers", 0)
-    run = Run(pipeline.config, pipeline.registry, PrefectTasks(workers), shard_size=shard_size, force=force, rehash=rehash)
+    run = Run(pipeline.config, pipeline.registry, PrefectTasks(executor or local.Processes()), shard_size=shard_size, force=force, rehash=rehash)
 
     @flow(name=curate.name, description=curate.description, persist_result=False)  # type: ignore[untyped-decorator]
     def over(dataset: str, output: str, force: bool, limit: int | None) -> State[None]:  # noqa: ARG001 (parameters are what Prefect shows)

@@ -1,18 +1,18 @@
 """An executor on Prefect's tasks: one for each item, named, watched and tried again.
 
-On threads, Prefect's default, the engine's worker processes do the work; any other task runner does it itself.
+On threads, Prefect's default, each task hands its item to one of the engine's worker processes and waits: Prefect's own
+runner of processes ends the flow when one of them dies. Dask's and Ray's workers do the work themselves.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
@@ -25,73 +25,151 @@ from prefect.states import State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from dqpipe.execution import local
+from dqpipe.execution.executor import Died, Executor, WorkerDied, patiently
+from dqpipe.execution.named import Cluster
+from dqpipe.execution.workers import Crew
+from dqpipe.reading import one_thread
 
 DELAYS = [1.0, 5.0]
 """Seconds before the first and the second retry: a share that is remounted, a worker that is started again."""
+DEATHS = ("KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError", "LocalRayletDiedError", "BrokenProcessPool")
+"""The errors by which Dask, Ray and Prefect's own runner of processes tell that a worker died."""
+QUIET = {
+    "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error",
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray tells its makers of every cluster, unless it is told not to
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
 
 
-@dataclass(frozen=True)
+@dataclass
 class PrefectTasks:
-    """An executor: one Prefect task for each item; 0 workers are one for each core.
+    """An executor: one Prefect task for each item, on the threads, processes or cluster of another executor.
 
-    On threads, Prefect's default, each task hands its item to one of the engine's worker processes and waits. On any
-    other task runner (processes, Dask, Ray) the task does the work itself, where that runner put it; give such workers
-    one thread each, as libraries count their threads per process.
+    Inside a flow with a task runner of its own (not Prefect's threads), and nothing else asked for, the work goes there.
+    Used as a context, it keeps its cluster from one map to the next.
     """
 
-    workers: int = 0
+    over: Executor = field(default_factory=local.Processes)
+    _runner: TaskRunner[Any] | None = None
+
+    def __enter__(self) -> Self:
+        if isinstance(self.over, Cluster):
+            self._runner = task_runner(self.over).__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._runner is not None:
+            self._runner.__exit__(*error)
+            self._runner = None
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-        """See `Executor.map`. What fails on an OSError or a worker that died is tried again."""
+        """See `Executor.map`. What fails on an OSError is tried again by Prefect, what its worker died of by us."""
         if not items:
             return
-        count = min(self.workers or local.cores(), len(items))
-        stopped = threading.Event()
-        act = handing_over(function, count, stopped) if _on_threads() and count > 1 else function
         progress = Progress(names)
-        with _task_runner(count) as runner:
-            futures = [runner.submit(task_named(progress.kind, name, partial(act, item)), {}) for item, name in zip(items, names, strict=True)]
+        with self._at(len(items)) as (runner, here):
+            act = function if here is None else partial(here.call, function)
+
+            def attempt(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+                tasks = {number: task_named(progress.kind, names[number], partial(act, items[number])) for number in numbers}
+                futures = {runner.submit(one, {}): number for number, one in tasks.items()}
+                try:
+                    for future in as_completed(list(futures)):
+                        yield futures[future], _outcome(future)
+                finally:
+                    _give_up(futures)
+
             try:
-                for future in as_completed(futures):
-                    yield future.result()
+                for result in patiently(attempt, names):
+                    yield result
                     progress.advance()
-            except BrokenExecutor as error:
-                raise local.died(progress.kind) from error
-            except BaseException:
-                stopped.set()
-                if act is not function:
-                    local.worker_pool(count).shutdown(wait=True, kill_workers=True)
-                raise
+            finally:
+                if here is not None:
+                    here.send_away()
+
+    @contextmanager
+    def _at(self, items: int) -> Iterator[tuple[TaskRunner[Any], Crew | Here | None]]:
+        """Where the work goes: a task runner, and on threads who does it behind them."""
+        context = FlowRunContext.get()
+        if isinstance(self.over, Cluster) and self._runner is None:
+            with self, self._at(items) as there:
+                yield there
+        elif self._runner is not None:
+            yield self._runner, None
+        elif context is not None and not isinstance(context.task_runner, ThreadPoolTaskRunner):
+            yield context.task_runner, None
+        else:
+            count = 1 if isinstance(self.over, local.Serial) else min(getattr(self.over, "workers", 0) or local.cores(), items)
+            apart = isinstance(self.over, local.Processes) and (count > 1 or self.over.workers > 1)
+            with one_thread() if count > 1 else nullcontext(), ThreadPoolTaskRunner(max_workers=count) as threads:
+                yield threads, Crew() if apart else Here()
 
 
-def handing_over(function: Callable[[Any], Any], count: int, stopped: threading.Event) -> Callable[[Any], Any]:
-    """The function, done in a worker process while the caller waits; CancelledError once it is `stopped`."""
+@dataclass
+class Here:
+    """Does the work in this process, in place of a crew."""
 
-    def hand_over(item: Any) -> Any:  # noqa: ANN401
-        try:
-            if not stopped.is_set():
-                return local.worker_pool(count).submit(function, item).result()
-        except Exception:
-            if not stopped.is_set():
-                raise
-        raise CancelledError
+    stopped: bool = False
 
-    return hand_over
+    def call(self, function: Callable[[Any], Any], item: Any) -> Any:  # noqa: ANN401
+        """`function(item)`, or CancelledError once nobody waits for it."""
+        if self.stopped:
+            raise CancelledError
+        return function(item)
 
-
-def _on_threads() -> bool:
-    context = FlowRunContext.get()
-    return context is None or isinstance(context.task_runner, ThreadPoolTaskRunner)
+    def send_away(self) -> None:
+        """Begin nothing more."""
+        self.stopped = True
 
 
-@contextmanager
-def _task_runner(count: int) -> Iterator[TaskRunner[Any]]:
-    """The flow's own task runner if it is a special one, else as many threads as there are workers to wait for."""
-    if _on_threads():
-        with ThreadPoolTaskRunner(max_workers=count) as threads:
-            yield threads
-    else:
-        yield FlowRunContext.get().task_runner
+def task_runner(cluster: Cluster) -> TaskRunner[Any]:
+    """Prefect's task runner for a cluster, not yet started."""
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    return _dask(cluster) if cluster.engine == "dask" else _ray(cluster)
+
+
+def _dask(cluster: Cluster) -> TaskRunner[Any]:
+    from distributed import LocalCluster
+    from prefect_dask import DaskTaskRunner
+
+    if cluster.address:
+        return DaskTaskRunner(address=cluster.address)
+    # One thread each, as libraries count their threads per process. A task whose worker dies comes back at once: we try it again alone.
+    here = {"host": "127.0.0.1", "dashboard_address": None, "scheduler_kwargs": {"allowed_failures": 0}, "silence_logs": "CRITICAL"}
+    return DaskTaskRunner(cluster_class=LocalCluster, cluster_kwargs={**here, "n_workers": cluster.workers or local.cores(), "threads_per_worker": 1})
+
+
+def _ray(cluster: Cluster) -> TaskRunner[Any]:
+    from prefect_ray import RayTaskRunner
+
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    if cluster.address:
+        return RayTaskRunner(address=cluster.address, init_kwargs=quiet)
+    # Without "local" Ray joins whatever cluster it finds. No table travels: the smallest store of objects does.
+    here = {"include_dashboard": False, "num_cpus": cluster.workers or local.cores(), "object_store_memory": 80 << 20}
+    return RayTaskRunner(address="local", init_kwargs={**quiet, **here})
+
+
+def _give_up(futures: Iterable[Any]) -> None:
+    """Have nothing begin that nobody waits for any more; what is done stays done."""
+    for future in futures:
+        cancel = getattr(future.wrapped_future, "cancel", None)
+        if cancel is not None and not future.wrapped_future.done():
+            cancel()
+
+
+def _outcome(future: Any) -> Any:  # noqa: ANN401
+    """The result of a task, or Died. Raises what the task failed with."""
+    try:
+        return future.result()
+    except WorkerDied as death:
+        return Died(str(death))
+    except Exception as error:
+        if type(error).__name__ not in DEATHS:
+            raise
+        # Dask tries again by itself, so often; Ray says so at the first death.
+        return Died(f"{type(error).__name__}: a worker process died", 1 + getattr(error, "allowed_failures", 0))
 
 
 def task_named(kind: str, name: str, work: Callable[[], Any], *, repeats: bool = True) -> Any:  # noqa: ANN401
@@ -107,7 +185,7 @@ def task_named(kind: str, name: str, work: Callable[[], Any], *, repeats: bool =
 
 
 def _worth_repeating(_task: Any, _run: Any, state: State[Any]) -> bool:  # noqa: ANN401
-    return isinstance(state.data, (OSError, BrokenExecutor))
+    return isinstance(state.data, OSError)
 
 
 def _never(_task: Any, _run: Any, _state: State[Any]) -> bool:  # noqa: ANN401 (Prefect logs a traceback where nothing was to decide)

@@ -1,0 +1,51 @@
+"""Executors by name, as the command line and the Python door take them.
+
+    serial · threads[:N] · processes[:N]        this machine
+    dask[:N] · ray[:N]                          a cluster of N workers on this machine, for the time of the run
+    dask:ADDRESS · ray:ADDRESS                  a cluster that is there (dask:tcp://10.0.0.5:8786, ray:ray://head:10001, ray:auto)
+
+A run on a cluster is a flow, as it is reached through Prefect's task runners.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dqpipe.errors import ConfigError, nearest
+from dqpipe.execution.executor import Executor
+from dqpipe.execution.local import Processes, Serial, Threads
+
+NAMES = "serial | threads:4 | processes:4 | dask | dask:tcp://HOST:PORT | ray | ray:ADDRESS"
+LOCAL = {"serial": Serial, "threads": Threads, "processes": Processes}
+PACKAGES = {"dask": ("distributed", "prefect_dask"), "ray": ("ray", "prefect_ray")}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Dask or Ray: at an address, or on this machine for the time of a run."""
+
+    engine: str
+    address: str = ""
+    workers: int = 0
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
+        """Raises ConfigError: who drives the run maps through `PrefectTasks`."""
+        raise ConfigError(f"{self.engine} runs through a flow: give its name to Pipeline.run, `dqpipe run --executor` or run_flow")
+
+
+def executor_named(text: str) -> Executor:
+    """The executor of a name. Raises ConfigError, also where its packages are missing."""
+    name, _, rest = text.partition(":")
+    count = int(rest) if rest.isdecimal() else 0
+    if name in LOCAL and (not rest or (count and name != "serial")):
+        return LOCAL[name](count) if count else LOCAL[name]()
+    if name in PACKAGES and (count or not rest.isdecimal()):
+        missing = [package for package in PACKAGES[name] if importlib.util.find_spec(package) is None]
+        if missing:
+            raise ConfigError(f"executor {name!r} needs {' and '.join(missing).replace('_', '-')}: pip install 'dqpipe[{name}]'")
+        return Cluster(name, "" if count else rest, count)
+    guess = "" if name in (*LOCAL, *PACKAGES) else f": {nearest(name, [*LOCAL, *PACKAGES])}"
+    raise ConfigError(f"executor {text!r} is none of {NAMES}{guess}")

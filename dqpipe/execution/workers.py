@@ -1,0 +1,211 @@
+"""Worker processes, one piece of work each at a time: when one dies it is known of what.
+
+loky starts them (from notebooks and scripts, without a guard). Its pool is not used: in it one death fails the work of all
+without a word on whose it was, and its own thread can end (on a warning that is an error) while work waits, for ever.
+
+    driver ──pipe: (function, item)──▶ worker ──pipe: result──▶ driver          the pipe closed: it died
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from dqpipe.execution.executor import WorkerDied
+
+IDLE = 60.0
+"""Seconds that worker processes wait for more work: another step, another run of the same notebook."""
+WATCH = 1.0
+"""Seconds between two looks at whether a worker still lives, should its pipe not tell."""
+_LOCK = threading.Lock()
+_idle: list[Worker] = []
+_since = [0.0]
+"""When the last one became idle."""
+_watching: list[threading.Thread] = []
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process that does one thing after the other."""
+
+    process: Any
+    pipe: Connection
+
+    @classmethod
+    def start(cls) -> Worker:
+        """A new process; it begins to listen within a second."""
+        from joblib.externals.loky.backend import get_context
+
+        context = get_context("loky")
+        ours, theirs = context.Pipe()
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        process = context.Process(target=_serve, args=(theirs,), env=threads)
+        # Ctrl-C reaches every process of the terminal: workers are started deaf to it, and sent away by the one that hears it.
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        theirs.close()
+        return cls(process, ours)
+
+    def send(self, function: Callable[[Any], Any], item: Any) -> None:  # noqa: ANN401
+        """Have it begin. Where it died meanwhile, `receive` says so."""
+        import cloudpickle
+
+        message = cloudpickle.dumps((function, item))
+        with suppress(OSError):
+            self.pipe.send_bytes(message)
+
+    def ready(self) -> bool:
+        """Whether `receive` will not have to wait."""
+        return self.pipe.poll() or not self.process.is_alive()
+
+    def receive(self) -> Any:  # noqa: ANN401
+        """What came of it. Raises what the function raised, or WorkerDied."""
+        while not self.ready():
+            wait([self.pipe, self.process.sentinel], WATCH)
+        try:
+            result, error = pickle.loads(self.pipe.recv_bytes())  # noqa: S301 (from a process that this one started)
+        except (EOFError, OSError):
+            raise WorkerDied(self.end()) from None
+        if error is not None:
+            raise error
+        return result
+
+    def end(self) -> str:
+        """See that the process is gone, and say what it ended with."""
+        self.pipe.close()
+        if self.process.is_alive():
+            self.process.join(WATCH)  # it may be about to end by itself, for a reason of its own
+        if self.process.is_alive():
+            self.kill()
+        self.process.join()
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        by = "it was killed, by the system if memory ran out" if -code == signal.SIGKILL else "a fault in a library"
+        return f"{signal.Signals(-code).name}: {by}"
+
+    def kill(self) -> None:
+        """End it now."""
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGKILL)
+
+
+@dataclass(eq=False)
+class Crew:
+    """The workers of one caller; several threads may `call` at a time, each has a worker of its own then."""
+
+    busy: set[Worker] = field(default_factory=set)
+    sent_away: bool = False
+
+    def take(self) -> Worker:
+        """A worker that waits for work, or a new one. Raises WorkerDied where they were all sent away."""
+        with _LOCK:
+            if self.sent_away:
+                raise WorkerDied("the run was ended")
+            while _idle:
+                worker = _idle.pop()
+                if worker.process.is_alive():
+                    break
+                worker.end()
+            else:
+                worker = Worker.start()
+            self.busy.add(worker)
+            return worker
+
+    def give_back(self, worker: Worker) -> None:
+        """It waits for the next who wants one, for a while."""
+        with _LOCK:
+            self.busy.discard(worker)
+            if worker.process.is_alive() and not worker.pipe.closed:
+                _idle.append(worker)
+                _since[0] = time.monotonic()
+                if not _watching:
+                    _watching.append(threading.Thread(target=_watch_idle, name="idle workers", daemon=True))
+                    _watching[0].start()
+
+    def call(self, function: Callable[[Any], Any], item: Any) -> Any:  # noqa: ANN401
+        """`function(item)` in a worker. Raises what it raises, or WorkerDied."""
+        worker = self.take()
+        try:
+            worker.send(function, item)
+            return worker.receive()
+        finally:
+            self.give_back(worker)
+
+    def send_away(self) -> None:
+        """End those that are at work; who waits for them gets WorkerDied."""
+        with _LOCK:
+            self.sent_away = True
+            for worker in self.busy:
+                worker.kill()
+
+
+def first_ready(workers: Sequence[Worker]) -> list[Worker]:
+    """Those that have finished or died; waits until there is one."""
+    while True:
+        ready = [worker for worker in workers if worker.ready()]
+        if ready:
+            return ready
+        wait([waitable for worker in workers for waitable in (worker.pipe, worker.process.sentinel)], WATCH)
+
+
+def _watch_idle() -> None:
+    """What the thread does that sends the idle ones away when nobody wanted them for a while."""
+    while (rest := _since[0] + IDLE - time.monotonic()) > 0:
+        time.sleep(rest)
+    dismiss()
+
+
+def dismiss() -> None:
+    """Send the idle workers away."""
+    with _LOCK:
+        leaving = _idle[:]
+        _idle.clear()
+        _watching.clear()
+    for worker in leaving:
+        worker.kill()
+    for worker in leaving:
+        worker.end()
+
+
+atexit.register(dismiss)
+
+
+def _serve(pipe: Connection) -> None:
+    """What a worker does until nobody is there to listen."""
+    import faulthandler
+
+    import cloudpickle
+
+    faulthandler.enable()  # a library that takes the process down says where
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
+            pipe.send_bytes(_answer(cloudpickle, pipe.recv_bytes()))
+
+
+def _answer(cloudpickle: Any, message: bytes) -> bytes:  # noqa: ANN401
+    """(result, error) of a message, pickled."""
+    try:
+        function, item = pickle.loads(message)  # noqa: S301 (from the process that started this one)
+        return cloudpickle.dumps((function(item), None))
+    except Exception as error:  # noqa: BLE001 (raised again where it is waited for)
+        told = "".join(traceback.format_exception(error))
+        error.add_note(f"in a worker process:\n{told}")
+        try:
+            pickle.loads(pickled := cloudpickle.dumps((None, error)))  # noqa: S301 (some errors do not come back)
+        except Exception:  # noqa: BLE001
+            return cloudpickle.dumps((None, RuntimeError(told)))
+        return pickled
