@@ -97,7 +97,7 @@ def test_a_failed_gate_fails_the_flow_run_after_the_report_was_written(registry:
 
 
 def test_what_a_stage_fails_with_comes_back_as_it_is(registry: Registry, images: Path, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="a worker process died"):
+    with pytest.raises(StageError, match="the worker processes die"):
         flows.run_flow(pipeline(registry, images, tmp_path / "out", "files, deadly"), executor=Processes(2), shard_size=40)
     assert last_run().state.name == "Failed"
 
@@ -120,11 +120,11 @@ def mapped(executor: tasks.PrefectTasks, function: Callable[[Any], Any], items: 
 
 
 def test_read_errors_are_tried_again_and_others_are_not(tmp_path: Path) -> None:
-    assert mapped(tasks.PrefectTasks(2), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 2)]) == [1, 3]
+    assert mapped(tasks.PrefectTasks(Processes(2)), trying.unsteady, [(str(tmp_path / "a"), 0), (str(tmp_path / "b"), 2)]) == [1, 3]
     with pytest.raises(OSError, match="Input/output error"):
-        mapped(tasks.PrefectTasks(1), trying.unsteady, [(str(tmp_path / "c"), 3)])
+        mapped(tasks.PrefectTasks(Processes(1)), trying.unsteady, [(str(tmp_path / "c"), 3)])
     with pytest.raises(ValueError, match=r"[78] is wrong"):
-        mapped(tasks.PrefectTasks(2), trying.wrong, [7, 8])
+        mapped(tasks.PrefectTasks(Processes(2)), trying.wrong, [7, 8])
 
 
 def test_other_task_runners_do_the_work_where_they_put_it(tmp_path: Path) -> None:

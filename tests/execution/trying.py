@@ -32,13 +32,17 @@ class Slow(Stage):
 
 @extension
 class Deadly(Stage):
-    """Kills its worker process, the first time or always."""
+    """Kills its worker process, the first time or always, on any sample or on one."""
 
     name = "deadly"
     gives = (Fact("alive", "bool", "true"),)
     marker: str = option("", "a file that says it was the first time; none: always", at="measure")
 
+    sample: str = option("", "the id of the sample; none: any", at="measure")
+
     def measure(self, shard: Shard) -> Mapping[str, Any]:
+        if self.sample and self.sample not in set(shard.samples.ids):
+            return {"alive": [True] * len(shard)}
         if not self.marker or not Path(self.marker).exists():
             if self.marker:
                 Path(self.marker).touch()
@@ -80,3 +84,23 @@ def unsteady(item: tuple[str, int]) -> int:
 def wrong(item: int) -> int:
     """Fails for good."""
     raise ValueError(f"{item} is wrong")
+
+
+def grown(item: int) -> int:
+    """Holds more memory than before."""
+    HELD.append(bytearray(8 << 20))
+    return item
+
+
+HELD: list[bytearray] = []
+
+
+class Unpicklable(Exception):  # noqa: N818
+    """Comes back from no worker."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__("Unpicklable")
+
+
+def unpicklable(item: int) -> int:
+    raise Unpicklable(item, item)
