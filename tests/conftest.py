@@ -38,6 +38,32 @@ def prefect_server() -> Iterator[str]:
         yield prefect.PREFECT_API_URL.value()
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """One S3 server on loopback for all tests: its URL."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A new bucket on that server, as s3://…; the environment says where it is and who asks."""
+    from dqpipe.places import filesystem
+
+    settings = {"AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (settings | {"XDG_CACHE_HOME": str(tmp_path / "cache")}).items():
+        monkeypatch.setenv(name, value)
+    url = f"s3://b{os.urandom(8).hex()}"
+    filesystem(url).mkdir(url)
+    return url
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_leftover_workers() -> Iterator[None]:
     yield
