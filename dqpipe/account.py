@@ -71,10 +71,10 @@ def run_record(run: Run) -> dict[str, Any]:
 
 def write(run: Run, folder: Path) -> None:
     """Write everything but the curated set into a folder. Raises OSError, OutputError."""
-    _, added = run.outcome()
+    curated, added = run.outcome()
     pq.write_table(ledger(run.raw.samples, added, run.findings, run.decisions, run.record["run"]["stages"]), folder / "ledger.parquet", compression="zstd")
     pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
-    versions.write_tables(folder, run.raw.samples, run.findings, run.decisions, run.figures)
+    versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
     relabel_queue(run.raw.samples, run.findings, run.decisions).to_csv(folder / "relabel.csv", index=False)
     for entry in run.config.augments:
         _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))

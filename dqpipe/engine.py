@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dqpipe import account, plan, publish, reading, versions
+from dqpipe import account, judging, plan, publish, reading, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -37,6 +37,7 @@ from dqpipe.plugins import Registry
 from dqpipe.stages import Reader
 from dqpipe.store import Store, digest, digest_json, drawn
 from dqpipe.survey import RELATE_THREADS, Survey
+from dqpipe.versions import Version
 
 log = logging.getLogger(__name__)
 SHARD = 256
@@ -253,7 +254,19 @@ class Run:
         self.curated = Evidence(replace(result, samples=Samples(whole.sort_by("id"))))
 
     def _gates(self) -> None:
-        self.gates = [gate.record(self.raw.samples, self.findings, self.decisions, self.figures) for gate in self.plan.gates]
+        curated = self.curated.samples if self.writes else None
+        now = judging.Tables(self.raw.samples, self.findings, self.decisions, curated, self.figures)
+        self.gates = [judging.judge(gate, now, self._compared) for gate in self.plan.gates]
+
+    def _compared(self) -> judging.Tables | None:
+        """What gates compare with. Raises DatasetError if it cannot be read."""
+        last = self.last
+        return None if last is None else judging.Tables(last.samples, last.findings, last.decisions, last.curated, last.figures)
+
+    @cached_property
+    def last(self) -> Version | None:
+        """The version published last, or None."""
+        return Version.open(self.config.out) if versions.published(self.config.out) else None
 
     @property
     def measured(self) -> dict[str, int]:

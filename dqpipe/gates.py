@@ -1,97 +1,318 @@
-"""Gates: conditions on the account that fail a run, parsed, never evaluated.
+r"""Gates: conditions on the account that fail a run, parsed, never evaluated. A gate states what must not be.
 
-    gate     = subject [ "in any" ("class" | "split" | "group") ] operator number [ "%" ]
-    subject  = a code ("label_noise.likely_wrong"), a decision ("dropped", "relabelled", "review", "kept"), or a figure
-    operator = ">" | ">=" | "<" | "<="
+    gate      = condition { "and" condition }
+    condition = [ subject ] operator number [ "%" ]                no subject: that of the condition before
+    subject   = [ "change of" ] counted [ where ]
+              | figure [ where ]           | "curated" figure [ where ]          of the raw set, or of the curated one
+              | fact "drift" measure       | "any drift" measure                 of each fact against the last version
+              | measure                                                          of the drift of the condition before
+    counted   = a code ("label_noise.likely_wrong"; "files.*" for several) | a decision | a count | figure
+    decision  = "dropped" | "relabelled" | "review" | "kept"                     also drop, relabel, reviewed, keep
+    count     = "samples" | "curated" | "added" | "marked" | "held" | "classes" | "classes_after" | "splits" | "whole"
+    where     = "in any" scope | "in" scope name                                 scope = "class" | "split" | "group"
+    measure   = "p" | "p_adjusted" | "effect"
+    operator  = ">" | ">=" | "<" | "<="
+    name      = a word, or a text in double quotes, in which \" and \\ stand for " and \
 
-A code or a decision counts samples; with "%" it is their share of all samples. A name that is both a code and a figure is
-the code. The condition states what must not be.
+The word "samples" may follow what is counted ("dropped samples"); a fact goes by its full name, or by a part of it that no
+other has ("brightness", "embedding"). A name that is both a code and a figure is the code.
+
+What a number means. Codes, decisions and counts are numbers of samples; with "%" their share of all samples of the set, or
+of the class, split or group ("samples in class cat < 5%" and so on: its share of the set). A figure is as it is; with "%" a
+hundred times that. A change is the value less that of the version published last: with "%" in percentage points for codes,
+decisions, marked and held samples, and relative to the last value for the other counts and for figures. Conditions
+joined by "and" fail the gate where all of them hold together: in one and the same class, say.
+
+What has nothing to be compared with (no version yet, a new class) passes, and the account says so. What has no value now
+(a figure that is missing or no number, a class without samples) fails: a gate that cannot judge must not open.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import operator
+import math
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from dqpipe.errors import ConfigError, listed, nearest
-from dqpipe.model import Decisions, Figures, Findings, Samples, label_text
 
-DECIDED = {"dropped": "drop", "relabelled": "relabel", "review": "review", "kept": "keep"}
-_OPERATORS: dict[str, Callable[[float, float], bool]] = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-_GATE = re.compile(
-    r"^\s*(?P<subject>[\w.*]+)\s+(?:in\s+any\s+(?P<scope>class|split|group)\s+)?(?P<operator>[<>]=?)\s*(?P<limit>\d+(?:\.\d+)?)\s*(?P<percent>%?)\s*$"
+DECISIONS = {"dropped": "drop", "relabelled": "relabel", "review": "review", "kept": "keep"}
+SYNONYMS = {"drop": "dropped", "relabel": "relabelled", "relabeled": "relabelled", "reviewed": "review", "keep": "kept"}
+SHARES = ("curated", "added", "marked", "held")
+"""Counts of samples, which have a share and stand in classes."""
+NUMBERS = ("classes", "classes_after", "splits", "whole")
+"""Counts of other things: whole is the number of findings about the whole dataset."""
+COUNTS = ("samples", *SHARES, *NUMBERS)
+MEASURES = ("p", "p_adjusted", "effect")
+SCOPES = ("class", "split", "group")
+OPERATORS = (">", ">=", "<", "<=")
+LONGEST = 2000
+"""Letters of a gate."""
+_TOKEN = re.compile(
+    r'\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.*]))'
+    r'|(?P<operator>[<>]=?)|(?P<sign>[%=])|(?P<word>[^\s"<>=%]+)|(?P<wrong>\S))',
 )
+_WORD = re.compile(r"[A-Za-z_][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a condition is about. `kind` is code, decision, count, figure or drift; `key` None stands for any in the scope."""
+
+    kind: str
+    name: str
+    measure: str = ""
+    change: bool = False
+    curated: bool = False
+    scope: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "drift":
+            return f"{self.name} drift {self.measure}"
+        where = "" if self.scope is None else f" in any {self.scope}" if self.key is None else f" in {self.scope} {_name(self.key)}"
+        return f"{'change of ' if self.change else ''}{'curated ' if self.curated else ''}{self.name}{where}"
+
+    @property
+    def relative(self) -> bool:
+        """Whether a change in "%" is relative to the last value; else it is in percentage points."""
+        return self.kind == "figure" or self.name in ("samples", "curated", "added", *NUMBERS)
+
+    @property
+    def over(self) -> str | None:
+        """What its values are told apart by, or None where there is one."""
+        return ("fact" if self.name == "any" else None) if self.kind == "drift" else self.scope if self.key is None else None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A subject beside a limit."""
+
+    subject: Subject
+    operator: str
+    limit: float
+    percent: bool
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.limited}"
+
+    @property
+    def limited(self) -> str:
+        """The condition without its subject."""
+        return f"{self.operator} {repr(self.limit).removesuffix('.0')}{'%' if self.percent else ''}"
+
+    def holds(self, value: float) -> bool:
+        """Whether it holds for a value, in the unit of its limit."""
+        return {">": value > self.limit, ">=": value >= self.limit, "<": value < self.limit, "<=": value <= self.limit}[self.operator]
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition that fails the run when it holds."""
+    """Conditions that fail the run where all of them hold; `text` as the user wrote it."""
 
+    conditions: tuple[Condition, ...]
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return " and ".join(str(condition) for condition in self.conditions)
+
+    @property
+    def compares(self) -> bool:
+        """Whether it looks at the version published last."""
+        return any(c.subject.change or c.subject.kind == "drift" for c in self.conditions)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The names that a gate may use: codes, figures, facts, and the columns of the samples (None: not known yet)."""
+
+    codes: Sequence[str]
+    figures: Sequence[str]
+    facts: Sequence[str] = ()
+    columns: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
     text: str
-    subject: str
-    scope: str | None
-    operator: str
-    limit: float
-    percent: bool
-    of_figure: bool = False
-
-    def record(self, samples: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> dict[str, Any]:
-        """Whether it passed, the value that counted, and a sentence."""
-        values = self._values(samples, findings, decisions, figures)
-        holds = {key: value for key, value in values.items() if _OPERATORS[self.operator](value, self.limit)}
-        value, key = self._worst(holds or values)
-        unit = "%" if self.percent else ""
-        of = f" in {self.scope} {key}" if self.scope and key is not None else ""
-        said = f"{self.subject}{of} is {value:.4g}{unit}; it must not be {self.operator} {self.limit:g}{unit}" if values else "nothing to judge"
-        return {"gate": self.text, "passed": not holds, "value": value, "said": said}
-
-    def _worst(self, values: dict[str | None, float]) -> tuple[float | None, str | None]:
-        if not values:
-            return None, None
-        pick = max if self.operator.startswith(">") else min
-        key = pick(values, key=lambda k: (values[k], str(k)))
-        return values[key], key
-
-    def _values(self, samples: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> dict[str | None, float]:
-        if self.of_figure:
-            frame = figures.frame()
-            wanted = (frame["figure"] == self.subject) & (frame["of"] == "raw") & (frame["scope"] == (self.scope or "set"))
-            known = frame[wanted & frame["value"].notna()]
-            return {key: float(value) * (100 if self.percent else 1) for key, value in zip(known["key"], known["value"], strict=True)}
-        hit = self._hits(samples, findings, decisions)
-        if not len(samples):
-            return {}
-        column = "label" if self.scope == "class" else self.scope
-        keys = np.array([str(label_text(v)) for v in samples[column]]) if column and column in samples else np.full(len(samples), "")
-        grouped = pd.Series(hit).groupby(keys)
-        counts = grouped.mean() * 100 if self.percent else grouped.sum()
-        return {key or None: float(value) for key, value in counts.items()}
-
-    def _hits(self, samples: Samples, findings: Findings, decisions: Decisions) -> np.ndarray:
-        if self.subject in DECIDED:
-            return decisions["decision"] == DECIDED[self.subject]
-        matching = {i for i, code in zip(findings["id"], findings["code"], strict=True) if fnmatch.fnmatchcase(code, self.subject)}
-        return np.fromiter((i in matching for i in samples.ids), dtype=bool, count=len(samples))
+    at: int
 
 
-def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str]) -> Gate:
-    """A gate from its text. Raises ConfigError with the grammar, or with the nearest right subject."""
-    match = _GATE.match(text)
-    if not match:
-        raise ConfigError(f'gate {text!r} is not of the form `subject [in any class] > number[%]`, such as "dropped in any class > 10%"', where)
-    subject = match["subject"]
-    codes, figures = list(codes), list(figures)
-    known = [*codes, *figures, *DECIDED]
-    if not fnmatch.filter(known, subject):
-        raise ConfigError(f"gate {text!r}: nothing is called {subject!r}: {nearest(subject, known)}", where)
-    of_figure = not fnmatch.filter([*codes, *DECIDED], subject)
-    if of_figure and subject not in figures:
-        raise ConfigError(f"gate {text!r}: a gate on figures names one of them: {listed(fnmatch.filter(figures, subject))}", where)
-    return Gate(text, subject, match["scope"], match["operator"], float(match["limit"]), bool(match["percent"]), of_figure)
+def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str], facts: Iterable[str] = (), columns: Iterable[str] | None = None) -> Gate:
+    """A gate from its text. Raises ConfigError: the place in the text, what is expected there, the nearest right name."""
+    known = Known(list(codes), list(figures), list(facts), None if columns is None else list(columns))
+    return Gate(_Parser(text, where, known).conditions(), text)
+
+
+def _name(key: str) -> str:
+    if _WORD.fullmatch(key):
+        return key
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+class _Parser:
+    """Walks over the tokens of one gate."""
+
+    def __init__(self, text: str, where: str, known: Known) -> None:
+        self.text, self.where, self.known = text, where, known
+        if len(text) > LONGEST:
+            raise ConfigError(f"a gate has at most {LONGEST} letters, not {len(text)}", where)
+        self.tokens = [_Token(str(m.lastgroup), m[str(m.lastgroup)], m.start(str(m.lastgroup))) for m in _TOKEN.finditer(text.rstrip())]
+        self.tokens.append(_Token("end", "", len(text.rstrip())))
+        self.at = 0
+
+    # tokens ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.at]
+
+    @property
+    def following(self) -> _Token:
+        return self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+
+    def take(self) -> _Token:
+        token = self.token
+        self.at = min(self.at + 1, len(self.tokens) - 1)
+        return token
+
+    def word(self, *words: str) -> bool:
+        """Whether the next token is one of these words; if so, it is taken."""
+        if self.token.kind == "word" and self.token.text in words:
+            self.at += 1
+            return True
+        return False
+
+    def fail(self, message: str, token: _Token | None = None) -> ConfigError:
+        token = token or self.token
+        place = "at its end" if token.kind == "end" else f"at letter {token.at + 1} ({token.text[:40]!r})"
+        return ConfigError(f"gate {self.text[:200]!r}, {place}: {message}", self.where)
+
+    # grammar ---------------------------------------------------------------------------------------------------------
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Everything, to the end of the text."""
+        found = [self.condition(None)]
+        while self.word("and"):
+            found.append(self.condition(found[-1].subject))
+        if self.token.kind != "end":
+            raise self.fail('"and", or the end, is expected')
+        scopes = {c.subject.over for c in found} - {None}
+        if len(scopes) > 1:
+            raise self.fail(f'conditions joined by "and" are about the same places; these are about any {listed(sorted(map(str, scopes)))}', self.tokens[-1])
+        return tuple(found)
+
+    def condition(self, before: Subject | None) -> Condition:
+        start = self.token
+        subject = self.subject(before)
+        if self.token.kind != "operator":
+            raise self.fail(f"one of {' '.join(OPERATORS)} is expected")
+        operator = self.take().text
+        if self.token.kind != "number":
+            raise self.fail("a number is expected")
+        limit = float(self.token.text)
+        if not math.isfinite(limit):
+            raise self.fail("this number is too large")
+        self.take()
+        percent = self.token.kind == "sign" and self.token.text == "%"
+        if percent:
+            shareless = subject.name in NUMBERS or (subject.name == "samples" and subject.scope is None)
+            if subject.kind == "count" and shareless and not subject.change:
+                raise self.fail(f"{subject.name} is a number and has no share: leave % away", start)
+            if subject.kind == "drift":
+                raise self.fail(f"{subject.measure} is a number: leave % away")
+            self.take()
+        return Condition(subject, operator, limit + 0.0, percent)
+
+    def subject(self, before: Subject | None) -> Subject:
+        if before is not None and self.token.kind == "operator":
+            return before
+        if before is not None and before.kind == "drift" and self.token.text in MEASURES and self.following.kind == "operator":
+            return replace(before, measure=self.take().text)
+        if self.token.kind != "word":
+            raise self.fail("what must not be is expected: a code, a decision, a count, a figure, or a drift")
+        if self.following.kind == "word" and self.following.text == "drift":
+            return self.drift()
+        change = self.token.text == "change" and self.following.text == "of"
+        if change:
+            self.take(), self.take()
+            if self.following.text == "drift":
+                raise self.fail("drift is against the last version as it is: leave `change of` away")
+        counted = replace(self.counted(), change=change)
+        if counted.kind != "figure" and counted.name != "samples":
+            self.word("samples")
+        return self.place(counted)
+
+    def counted(self) -> Subject:
+        """A code, a decision, a count or a figure."""
+        token = self.token
+        if token.kind != "word":
+            raise self.fail("a code, a decision, a count or a figure is expected")
+        name = SYNONYMS.get(token.text, token.text)
+        self.at += 1
+        if name == "curated" and self.token.text in self.known.figures:
+            return Subject("figure", self.take().text, curated=True)
+        if name in DECISIONS:
+            return Subject("decision", name)
+        if name in COUNTS:
+            return Subject("count", name)
+        if fnmatch.filter(self.known.codes, name):
+            return Subject("code", name)
+        if name in self.known.figures:
+            return Subject("figure", name)
+        several = fnmatch.filter(self.known.figures, name)
+        if several:
+            raise self.fail(f"a gate on figures names one of them: {listed(several)}", token)
+        known = [*self.known.codes, *self.known.figures, *DECISIONS, *COUNTS]
+        raise self.fail(f"nothing is called {name[:200]!r}: {nearest(name[:200], known)}", token)
+
+    def place(self, subject: Subject) -> Subject:
+        """The subject in any class, in one class, or as it is."""
+        start = self.token
+        if not self.word("in"):
+            return subject
+        one = not self.word("any")
+        scope = self.token.text
+        if self.token.kind != "word" or scope not in SCOPES:
+            guess = "class, split or group is expected" if not one else "any, class, split or group is expected"
+            raise self.fail(guess)
+        if subject.name in NUMBERS:
+            raise self.fail(f"{subject.name} is a number of the whole set", start)
+        column = "label" if scope == "class" else scope
+        if self.known.columns is not None and column not in self.known.columns:
+            raise self.fail(f"this dataset has no {column} column (dataset.roles says which of yours it is)")
+        self.take()
+        return replace(subject, scope=scope, key=self.key(scope) if one else None)
+
+    def key(self, scope: str) -> str:
+        if self.token.kind == "quoted":
+            return re.sub(r"\\(.)", r"\1", self.take().text[1:-1], flags=re.DOTALL)
+        if self.token.kind not in ("word", "number"):
+            raise self.fail(f"the name of a {scope} is expected, in double quotes if it is more than a word")
+        return self.take().text
+
+    def drift(self) -> Subject:
+        """A fact's drift, or that of any."""
+        if not any(name.rpartition(".")[2] == "effect" for name in self.known.figures):
+            raise self.fail("no stage of this pipeline measures drift: add one to its stages")
+        fact = self.take()
+        self.take()
+        name = "any" if fact.text == "any" else self.fact(fact)
+        if self.token.kind != "word" or self.token.text not in MEASURES:
+            raise self.fail(f"one of {listed(MEASURES)} is expected")
+        return Subject("drift", name, self.take().text)
+
+    def fact(self, token: _Token) -> str:
+        """The full name of the one fact that is meant."""
+        facts = sorted({*self.known.facts, "label", "split"})
+        if token.text in facts:
+            return token.text
+        meant = [f for f in facts if token.text in (f.partition(".")[0], f.partition(".")[0].removesuffix("s"), f.partition(".")[2])]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            raise self.fail(f"{token.text!r} may be {listed(meant)}: name one of them", token)
+        raise self.fail(f"no fact is called {token.text[:200]!r}: {nearest(token.text[:200], facts)}", token)

@@ -108,7 +108,8 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
         problems += [f"{entry.where}: {entry.name}: {said}"] if said else []
     claims = [LOST, *(code for planned in stages for code in planned.claims())]
     figures = [name for planned in stages for name in planned.figures()]
-    parsed = tuple(gates.parse(text, where, claims, figures) for text, where in config.gates)
+    facts = [f"{planned.name}.{fact.name}" for planned in stages for fact in planned.own()]
+    parsed = tuple(gates.parse(text, where, claims, figures, facts, dataset.samples.names) for text, where in config.gates)
     problems += _unknown_codes(config, [*claims, "media.unreadable"])
     if problems:
         raise PlanError("\n".join(problems))

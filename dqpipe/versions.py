@@ -2,7 +2,7 @@
 
     out/version                      the id of the published version
     out/history.jsonl                one line for each finished run and each roll back; outlives versions that are removed
-    out/versions/<id>/run.json  ledger.parquet  facts.parquet  tables/{samples,findings,decisions,figures}.arrow
+    out/versions/<id>/run.json  ledger.parquet  facts.parquet  tables/{samples,curated,findings,decisions,figures}.arrow
 
 `tables/` holds what went into the ledger exactly as it was: labels with their type, and every finding, decision and figure.
 """
@@ -78,6 +78,11 @@ class Version:
         return Samples(self._table("samples"))
 
     @cached_property
+    def curated(self) -> Samples:
+        """The curated samples, the new ones with their parent: the same columns, and parent."""
+        return Samples(self._table("curated"))
+
+    @cached_property
     def facts(self) -> Facts:
         """The scalar facts, with their id."""
         import pyarrow.parquet as pq
@@ -114,11 +119,12 @@ class Version:
         return DatasetError(f"{name} of version {self.id} cannot be read: {why}")
 
 
-def write_tables(folder: Path, samples: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> None:
+def write_tables(folder: Path, samples: Samples, curated: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> None:
     """Write what `Version` reads back into a version's folder. Raises OSError."""
     (folder / TABLES).mkdir()
-    kept = samples.select([name for name in COLUMNS if name in samples])
-    tables: Mapping[str, Table] = {"samples": kept, "findings": findings, "decisions": decisions, "figures": figures}
+    raw = samples.select([name for name in COLUMNS if name in samples])
+    made = curated.select([name for name in (*COLUMNS, "parent") if name in curated])
+    tables: Mapping[str, Table] = {"samples": raw, "curated": made, "findings": findings, "decisions": decisions, "figures": figures}
     for name, table in tables.items():
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.OSFile(str(folder / TABLES / f"{name}.arrow"), "wb") as file, pa.ipc.new_file(file, table.table.schema, options=options) as writer:

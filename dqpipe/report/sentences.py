@@ -51,6 +51,8 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
     told += [f"Plugin {name} could not be loaded and took no part: {why}." for name, why in record["run"].get("plugins_broken", {}).items()]
     failed = [gate for gate in record["gates"] if not gate["passed"]]
     told += [f"Gate failed: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in failed]
+    unjudged = [gate for gate in record["gates"] if gate["passed"] and not gate.get("judged", True)]
+    told += [f"Gate not judged: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in unjudged]
     if failed:
         told.append("No curated set was published because of this; report, ledger and run.json were written.")
     return told
@@ -166,7 +168,7 @@ def _classes(record: Mapping[str, Any]) -> list[str]:
 
 
 def _gates(record: Mapping[str, Any]) -> str:
-    n = len(record["gates"])
+    n = sum(gate.get("judged", True) for gate in record["gates"])
     return f"{'The gate' if n == 1 else f'All {n} gates'} passed." if n and all(gate["passed"] for gate in record["gates"]) else ""
 
 
