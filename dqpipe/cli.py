@@ -115,7 +115,7 @@ def run(
     force: Annotated[bool, typer.Option(help="Publish beside what the output holds, then switch.")] = False,
     flow: Annotated[bool, typer.Option("--flow", help="Run as a Prefect flow (on Prefect's embedded server, or yours).")] = False,
     executor: Workers = "processes",
-    shard_size: Annotated[int, typer.Option(min=1, help="Samples per shard.")] = 256,
+    shard_size: Annotated[int | None, typer.Option(min=1, help="Samples per shard.", show_default="chosen")] = None,
     rehash: Annotated[bool, typer.Option(help="Read every file again, also unchanged ones.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Another output folder than the config's.")] = None,
     without: Without = None,

@@ -41,7 +41,9 @@ from dqpipe.versions import Version
 
 log = logging.getLogger(__name__)
 SHARD = 256
-"""Samples per shard, unless the caller says otherwise."""
+"""Samples per shard at least, unless the caller says otherwise."""
+MOST_SHARDS, MOST_NEW_SHARDS = 250, 100
+"""Shards of the raw set, and of new samples (made, then measured), at most: a flow watches each as a task, and some hundreds are what it bears."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class Run:
     """One run of a config: what it knows so far, and the steps that are left."""
 
     def __init__(
-        self, config: Config, registry: Registry, executor: Executor, *, source: Any = None, shard_size: int = SHARD,  # noqa: ANN401
+        self, config: Config, registry: Registry, executor: Executor, *, source: Any = None, shard_size: int | None = None,  # noqa: ANN401
         force: bool = False, rehash: bool = False, writes: bool = True,
     ) -> None:  # fmt: skip
         self.config, self.registry, self.executor = config, registry, executor
         self.source = config.source if source is None else source
-        self.shard_size, self.force, self.rehash, self.writes = shard_size, force, rehash, writes
+        self._shard_size, self.force, self.rehash, self.writes = shard_size, force, rehash, writes
         self.id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f") + os.urandom(2).hex()
         self.started = time.time()
         self.store = Store(config.store)
@@ -79,6 +81,10 @@ class Run:
         self.raw: Evidence
         self.curated: Evidence
         self.decisions: Decisions
+
+    def shard_size(self, count: int, *, new: bool) -> int:
+        """Samples per shard of `count` that wait, as asked for, or so many that there are at most MOST_SHARDS."""
+        return self._shard_size or max(SHARD, -(-count // (MOST_NEW_SHARDS if new else MOST_SHARDS)))
 
     # driving -------------------------------------------------------------------------------------------------------
 
@@ -244,7 +250,8 @@ class Run:
         for entry in self.config.augments:
             with blamed(entry.name, "plan"):
                 table, items = applying.plan_samples(entry.name, entry.extension, result, self.decisions, folder, self.config.seed)
-            parts = [items[s : s + self.shard_size] for s in range(0, len(items), self.shard_size)]
+            size = self.shard_size(len(items), new=True)
+            parts = [items[s : s + size] for s in range(0, len(items), size)]
             jobs = [applying.Making(entry.extension, self.plan.decoders, dataset.root, tuple(part)) for part in parts]
             names = [f"{entry.name} {n + 1}/{len(jobs)}" for n in range(len(jobs))]
             for _ in self.executor.map(applying.make_samples, jobs, names):

@@ -12,7 +12,7 @@ from dqpipe import config as configs
 from dqpipe import plan as plans
 from dqpipe import plugins, propose
 from dqpipe.config import Config
-from dqpipe.engine import SHARD, Run, read
+from dqpipe.engine import Run, read
 from dqpipe.errors import GateError
 from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes
@@ -87,11 +87,13 @@ class Pipeline:
         config = configs.parse(text, registry, name="proposed pipeline")
         return cls(replace(config, source=source), registry)
 
-    def run(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int = SHARD, force: bool = False, rehash: bool = False) -> Result:  # noqa: ANN401
+    def run(
+        self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None, force: bool = False, rehash: bool = False,  # noqa: ANN401
+    ) -> Result:  # fmt: skip
         """Run everything and publish. Raises DqpipeError; GateError after the report was written."""
         return result_of(self._run(executor, source=source, shard_size=shard_size, force=force, rehash=rehash).run())
 
-    def check(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int = SHARD) -> Result:  # noqa: ANN401
+    def check(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None) -> Result:  # noqa: ANN401
         """Run without curating: findings, decisions and gates, nothing written but measured facts. A failed gate does not raise."""
         run = self._run(executor, source=source, shard_size=shard_size, writes=False)
         with contextlib.suppress(GateError):  # the result says so: `passed`, `gates`

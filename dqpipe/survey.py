@@ -170,7 +170,7 @@ class Survey:
         table = dataset.samples.table.select(sorted(columns)).append_column("content", pa.array(contents, pa.string()))
         path = self.store.run_folder(self.run.id) / f"samples-{name}.arrow"
         write_arrow(path, table.take(pa.array(waiting)).combine_chunks())
-        size = self.run.shard_size
+        size = self.run.shard_size(len(waiting), new=name != "raw")
         refs = [measuring.ShardRef(n, str(path), s, min(s + size, len(waiting))) for n, s in enumerate(range(0, len(waiting), size))]
         what = ", ".join(task.name for task in job.tasks) or "media"
         names = [f"measure {n + 1}/{len(refs)} · {what}" for n in range(len(refs))]

@@ -49,6 +49,31 @@ def test_the_same_result_from_every_executor_and_shard_size(registry: Registry, 
     assert_same(reference, run(registry, images, tmp_path / "c", executor=Processes(2), shard_size=16))
 
 
+@pytest.mark.parametrize("count", [1, 256, 64_001, 1_000_000, 100_000_000])
+def test_a_run_has_at_most_some_five_hundred_tasks_whatever_the_size(registry: Registry, images: Path, tmp_path: Path, count: int) -> None:
+    made = pipeline(registry, images, tmp_path / "out")
+    chosen = Run(made.config, registry, Serial())
+    shards = [-(-count // chosen.shard_size(count, new=new)) for new in (False, True, True)]  # measured, made, measured again
+    assert sum(shards) <= 450
+    assert chosen.shard_size(count, new=False) >= 256
+    assert Run(made.config, registry, Serial(), shard_size=7).shard_size(count, new=False) == 7
+
+
+def test_the_chosen_shards_give_the_same_result(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = run(registry, images, tmp_path / "a", shard_size=1000)
+    for name, value in (("dqpipe.engine.SHARD", 2), ("dqpipe.engine.MOST_SHARDS", 5), ("dqpipe.engine.MOST_NEW_SHARDS", 3)):
+        monkeypatch.setattr(name, value)
+    shards: list[str] = []
+
+    class Counted(Serial):
+        def map(self, function, items, names):  # type: ignore[no-untyped-def]
+            shards.extend(names)
+            return super().map(function, items, names)
+
+    assert_same(reference, run(registry, images, tmp_path / "b", executor=Counted()))
+    assert [name.split(" · ")[0] for name in shards if name.startswith("measure")][:5] == [f"measure {n}/5" for n in range(1, 6)]
+
+
 def test_a_second_run_measures_nothing_again_and_says_the_same(registry: Registry, images: Path, tmp_path: Path) -> None:
     first = run(registry, images, tmp_path / "out")
     second = run(registry, images, tmp_path / "out", force=True)

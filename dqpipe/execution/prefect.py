@@ -33,7 +33,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect.states import Completed, Failed, State
 from pydantic import Field
 
-from dqpipe.engine import SHARD, Run
+from dqpipe.engine import Run
 from dqpipe.errors import DqpipeError, GateError
 from dqpipe.execution import local
 from dqpipe.execution.embedded import embedded, wait_until_ready
@@ -103,7 +103,7 @@ def present(run: Run) -> None:
 
 
 def run_flow(
-    pipeline: Pipeline, *, executor: Executor | None = None, shard_size: int = SHARD, force: bool = False, rehash: bool = False, logs: bool = False
+    pipeline: Pipeline, *, executor: Executor | None = None, shard_size: int | None = None, force: bool = False, rehash: bool = False, logs: bool = False
 ) -> Run:
     """Run a pipeline as the flow `curate`, on the Prefect server that is set up, else on an embedded one; the Run when it is finished.
 
