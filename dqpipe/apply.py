@@ -7,10 +7,12 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dqpipe.errors import OutputError, StageError
 from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, media_path, table_of
@@ -26,14 +28,17 @@ def decide(policy: Decide, samples: Samples, findings: Findings, readable: np.nd
     shown = samples.select([name for name in ("id", "label", "split", "group") if name in samples])
     returned = policy.decide(shown, findings)
     table = returned.table if isinstance(returned, Decisions) else table_of(Decisions.columns, returned)
-    order = {sample: row for row, sample in enumerate(table.column("id").to_pylist())}
-    if set(order) != set(samples.ids) or table.num_rows != len(samples):
+    order = pc.index_in(samples.table.column("id"), value_set=table.column("id").combine_chunks())
+    if order.null_count or table.num_rows != len(samples):
         raise StageError(policy.name, "decide", f"it returned {table.num_rows} decisions for {len(samples)} samples, one for each is wanted")
-    decisions = table.take(pa.array([order[sample] for sample in samples.ids], pa.int64())).to_pydict()
-    for row in np.flatnonzero(~readable):
-        if decisions["decision"][row] in ("keep", "relabel"):
-            decisions["decision"][row], decisions["because"][row] = "review", [*(decisions["because"][row] or []), UNREADABLE]
-            decisions["new_label"][row] = None
+    decided = Decisions(table.take(order).select(list(Decisions.columns)).combine_chunks())
+    unread = np.flatnonzero(~readable & np.isin(decided["decision"], ("keep", "relabel")))
+    if not len(unread):
+        return decided
+    decisions = decided.table.to_pydict()
+    for row in unread:
+        decisions["decision"][row], decisions["because"][row] = "review", [*(decisions["because"][row] or []), UNREADABLE]
+        decisions["new_label"][row] = None
     return Decisions(pa.table({name: pa.array(decisions[name], kind) for name, kind in Decisions.columns.items()}))
 
 
@@ -142,8 +147,9 @@ def version_content(curated: Samples, decisions: Decisions) -> str:
     """The hash that names a curated set: its samples, their contents and labels, and every decision."""
     state = hashlib.blake2b(digest_size=4)
     columns = [curated.table.column(name).to_pylist() for name in ("id", "content", "label") if name in curated]
-    for row in [*zip(*columns, strict=True), *zip(decisions["id"], decisions["decision"], decisions["new_label"], strict=True)]:
-        state.update(json.dumps(row, default=str, ensure_ascii=True).encode())
+    encode = json.JSONEncoder(default=str, ensure_ascii=True).encode
+    for row in chain(zip(*columns, strict=True), zip(decisions["id"], decisions["decision"], decisions["new_label"], strict=True)):
+        state.update(encode(row).encode())
     return state.hexdigest()
 
 

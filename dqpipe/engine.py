@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dqpipe import account, judging, plan, publish, reading, versions
+from dqpipe import account, judging, limits, plan, publish, reading, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -177,7 +178,8 @@ class Run:
             whole = evidence.samples
             pixels = reading.rereader(whole, evidence.dataset.root, self.plan.decoders, self.survey.rereads, planned.name)
             with blamed(planned.name, "relate"), reading.one_thread(RELATE_THREADS):
-                table = measuring.facts_table(stage.relate(samples, facts, pixels), gives, len(samples))
+                returned = limits.tried(lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries)
+                table = measuring.facts_table(returned, gives, len(samples))
             self.store.write_relation(key, table)
         evidence.add_related(planned, rows, table)
 
@@ -198,18 +200,21 @@ class Run:
             returned = planned.stage.detect(samples, facts)
             table = returned.table if isinstance(returned, Findings) else table_of(Findings.columns, returned)
         self.survey.seconds[f"{planned.name} detect"] = time.perf_counter() - began
-        codes = table.column("code").to_pylist()
         declared = {code.split(".", 1)[1]: claim for code, claim in planned.claims().items()}
-        unknown = sorted(set(codes) - set(declared))
+        codes = table.column("code")
+        unknown = sorted(set(codes.unique().to_pylist()) - set(declared))
         if unknown:
             raise StageError(planned.name, "detect", f"it claims {unknown[0]!r}, which it does not declare in gives")
-        strangers = set(table.column("id").to_pylist()) - {None, *samples.ids}
-        if strangers:
-            raise StageError(planned.name, "detect", f"it claims something about {min(strangers)!r}, which it was not shown")
-        given = table.column("severity").to_pylist()
-        severity = [s or declared[c].severity for s, c in zip(given, codes, strict=True)]
-        table = table.set_column(table.column_names.index("code"), "code", pa.array([f"{planned.name}.{c}" for c in codes], pa.string()))
-        return table.set_column(table.column_names.index("severity"), "severity", pa.array(severity, pa.string()))
+        ids = table.column("id").drop_null()
+        strangers = ids.filter(pc.invert(pc.is_in(ids, value_set=samples.table.column("id").combine_chunks())))
+        if len(strangers):
+            raise StageError(planned.name, "detect", f"it claims something about {pc.min(strangers).as_py()!r}, which it was not shown")
+        usual = pa.array([claim.severity for claim in declared.values()], pa.string())
+        severity = usual.take(pc.index_in(codes, value_set=pa.array(list(declared), pa.string())))
+        given = table.column("severity")
+        severity = pc.if_else(pc.equal(pc.fill_null(given, ""), ""), severity, given)
+        table = table.set_column(table.column_names.index("code"), "code", pc.binary_join_element_wise(planned.name, codes, "."))
+        return table.set_column(table.column_names.index("severity"), "severity", severity)
 
     def _summarise(self, evidence: Evidence, of: str) -> None:
         tables = [self.figures.table]

@@ -84,6 +84,10 @@ class MediaError(DqpipeError):
     """One file that cannot be decoded; the message is the reason a person reads."""
 
 
+class SlowError(MediaError):
+    """A file that takes too long to decode; nothing is remembered of it."""
+
+
 @contextmanager
 def blamed(name: str, where: str) -> Iterator[None]:
     """What goes wrong inside is said to be the fault of this stage. Raises StageError; OSError and what was raised on purpose, as they are."""

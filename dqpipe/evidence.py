@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,9 @@ from dqpipe.measure import Task
 from dqpipe.model import Dataset, Facts, Samples
 from dqpipe.plan import MEDIA, Planned
 from dqpipe.store import Store, digest
+
+AT_A_TIME = 1 << 15
+"""Rows."""
 
 
 class Evidence:
@@ -42,12 +45,11 @@ class Evidence:
         self._keep("media.ok", pa.array(ok, pa.bool_()))
         self._keep("media.error", pa.array(why, pa.string()))
 
-    def add_measured(self, store: Store, task: Task) -> None:
-        """The facts a stage measured, for the samples that have them."""
-        rows = self.samples.table.select(["content", *task.columns]).to_pylist()
-        keys = [None if row["content"] is None else task.sample_key(row["content"], row) for row in rows]
-        known = set(store.keys(task.key))
-        has = np.array([key in known for key in keys], dtype=bool)
+    def add_measured(self, store: Store, task: Task, keys: Sequence[str | None] | None = None) -> None:
+        """The facts a stage measured, for the samples that have them; `keys` are the samples' keys, where they are known."""
+        keys = keys or sample_keys(task, self.samples.table)
+        known = store.keys(task.key)
+        has = np.fromiter((key in known for key in keys), dtype=bool, count=len(keys))
         if "media.ok" in self.scalars and task.rendition is not None:
             has &= pc.fill_null(self.scalars["media.ok"], False).to_numpy(zero_copy_only=False)
         shown = [key if there else None for key, there in zip(keys, has, strict=True)]
@@ -58,7 +60,7 @@ class Evidence:
             if fact.name in scalars:
                 from dqpipe.model import arrow_type
 
-                self._keep(name, table.column(fact.name).combine_chunks() if table is not None else pa.nulls(len(rows), arrow_type(fact.type)))
+                self._keep(name, table.column(fact.name).combine_chunks() if table is not None else pa.nulls(len(keys), arrow_type(fact.type)))
             else:
                 self._has[name] = has
                 self._vectors[name] = _reader(store, task.key, shown, fact.name)
@@ -112,6 +114,15 @@ class Evidence:
         return Facts(pa.table({"id": self.samples.table.column("id"), **scalars}))
 
 
+def sample_keys(task: Task, table: pa.Table) -> list[str | None]:
+    """The key of each sample for a stage's measuring, None where the content is not known."""
+    if not task.columns:
+        contents: list[str | None] = table.column("content").to_pylist()
+        return contents
+    rows = (row for piece in pieces(table.select(["content", *task.columns])) for row in piece.to_pylist())
+    return [None if row["content"] is None else task.sample_key(row["content"], row) for row in rows]
+
+
 def _reader(store: Store, key: str, keys: Sequence[str | None], fact: str) -> Callable[[np.ndarray], pa.Array]:
     def read(rows: np.ndarray) -> pa.Array:
         matrix = store.read_vectors(key, [keys[row] for row in rows], fact)
@@ -123,11 +134,21 @@ def _reader(store: Store, key: str, keys: Sequence[str | None], fact: str) -> Ca
 
 def row_contents(samples: Samples, leave: Sequence[str] = ("id", "content", "label", "split", "media")) -> list[str]:
     """The content of samples without media: a hash of their own values, but for id, label and split."""
-    columns = [samples.table.column(name) for name in sorted(samples.names) if name not in leave]
-    texts = [_texts(column) for column in columns]
-    if not texts:
+    names = [name for name in sorted(samples.names) if name not in leave]
+    if not names:
         return [digest(sample) for sample in samples.ids]
-    return [digest(*("\x00null" if v is None else v for v in row)) for row in zip(*texts, strict=True)]
+    return [content for piece in pieces(samples.table.select(names)) for content in _row_contents(piece)]
+
+
+def _row_contents(table: pa.Table) -> Iterator[str]:
+    for row in zip(*map(_texts, table.columns), strict=True):
+        yield digest(*("\x00null" if v is None else v for v in row))
+
+
+def pieces(table: pa.Table) -> Iterator[pa.Table]:
+    """The rows, so many at a time that their values may stand in memory as Python objects."""
+    for start in range(0, table.num_rows, AT_A_TIME):
+        yield table.slice(start, AT_A_TIME)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str | None]:

@@ -8,6 +8,7 @@ Workers get a job and a reference, write facts to the store and return counts: n
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.errors import MediaError, SchemaError
+from dqpipe.errors import MediaError, SchemaError, SlowError
+from dqpipe.limits import Watchdog, within
 from dqpipe.media import Rendition
 from dqpipe.model import Facts, Samples, fact_array, media_path
 from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
@@ -66,6 +68,8 @@ class Job:
     decoders: tuple[Decoder, ...]
     media_key: str
     rehash: bool = False
+    driver: str = ""
+    """The process that drives the run, which no hard limit ends (see `limits.process`)."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +140,36 @@ def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
     work = _Work(job, ref)
     keep_memory()
     begun = job.store.run_folder(job.run) / f"begun-{job.snapshot.rpartition(' ')[2]}-{ref.number}"
-    with one_thread(), _first_tried(job.decoders, careful=begun.exists()) as work.tried:
-        begun.touch()  # still there if this process dies
-        for start in range(0, len(samples), MICRO_BATCH):
-            work.batch(samples.take(np.arange(start, min(start + MICRO_BATCH, len(samples)))))
+    work.diary = Diary(begun)  # still there if this process dies
+    try:
+        with one_thread(), _first_tried(job.decoders, careful=work.diary.again) as work.tried:
+            for start in range(0, len(samples), MICRO_BATCH):
+                work.batch(samples.take(np.arange(start, min(start + MICRO_BATCH, len(samples)))))
+    finally:
+        work.watchdog.rest()
     begun.unlink(missing_ok=True)
     return work.finish(len(samples))
+
+
+class Diary:
+    """What a shard's process is at, on disk: whoever takes over when it died reads what it died of.
+
+    The first attempt writes nothing but that it began. A later one measures sample by sample and says which; the sample
+    under way when that one dies, too, is the culprit.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.again = path, path.exists()
+        try:
+            said = json.loads(path.read_text(encoding="utf-8")) if self.again else []
+        except ValueError:  # it died while it wrote
+            said = []
+        self.culprits = {(str(task), str(key)) for task, key in said}
+        self.at()
+
+    def at(self, *now: tuple[str, str]) -> None:
+        """Say which (task, key) is being measured; without one, that nothing is that could kill."""
+        self.path.write_text(json.dumps(sorted({*self.culprits, *now})), encoding="utf-8")
 
 
 @contextmanager
@@ -152,6 +180,10 @@ def _first_tried(decoders: Sequence[Decoder], *, careful: bool) -> Iterator[Tria
             yield trial
     else:
         yield None
+
+
+class _OneByOne(Exception):  # noqa: N818
+    """An earlier attempt died: nothing is measured together."""
 
 
 class _Work:
@@ -172,6 +204,12 @@ class _Work:
         self.judged = job.store.known(job.media_key, job.snapshot)
         self.unreadable = unreadable(job)
         self.tried: Trial | None = None
+        self.diary: Diary | None = None
+        self.watchdog = Watchdog(job.driver)
+        self.slow: dict[str, str] = {}
+        """Content → why it could not be decoded in time."""
+        limits = [decoder.timeout for decoder in job.decoders]
+        self.longest = None if None in limits else max((limit for limit in limits if limit is not None), default=None)
 
     def batch(self, samples: Samples) -> None:
         """Read, hash, decode and measure some samples, once each."""
@@ -186,6 +224,9 @@ class _Work:
             missing = self._missing(content, row)
             if data is not None and (missing or not self._is_judged(content)):
                 ready = self._decode(content, data, {t.rendition for t, _ in missing if t.rendition})
+                if content in self.slow:
+                    self.contents[-1] = (row["id"], None, self.slow[content])
+                    continue
                 if ready is None:
                     missing = [(t, k) for t, k in missing if t.rendition is None]
                 else:
@@ -205,6 +246,7 @@ class _Work:
 
     def _run_all(self, samples: Samples, waiting: Mapping[str, list[tuple[int, str]]], media: dict[int, dict[str, Any]]) -> None:
         """Every task on what waits for it; the pictures are let go of."""
+        self.watchdog.rest()
         for task in self.job.tasks:
             self._run(task, samples, waiting[task.name], media)
             waiting[task.name].clear()
@@ -246,12 +288,18 @@ class _Work:
 
     def _decode(self, content: str, data: bytes, wanted: set[Rendition]) -> dict[str, Any] | None:
         """The renditions of one file, or None if it cannot be decoded; a rendition that fails alone is its MediaError."""
+        if content in self.slow:
+            return None
         began = time.perf_counter()
+        self.watchdog.arm(self.longest)
         try:
             if self.tried is not None and data:
                 self.tried.decode(data)
             picture = decode(self.job.decoders, data, "picture")
             self.media.setdefault(content, None)
+        except SlowError as error:
+            self.slow[content] = str(error)
+            return None
         except MediaError as error:
             self.media[content] = str(error)
             return None
@@ -271,17 +319,47 @@ class _Work:
             return
         began = time.perf_counter()
         rows = self.rows[task.name]
+        careful = self.diary is not None and self.diary.again
         try:
-            rows.tables.append(self._measure(task, samples, waiting, media))
+            if careful:
+                raise _OneByOne  # noqa: TRY301 (as after an error)
+            rows.tables.append(self._within(task, samples, waiting, media))
             rows.keys += [key for _, key in waiting]
         except Exception:  # noqa: BLE001 (tried again one by one, to find the culprit and its reason)
             for number, key in waiting:
-                try:
-                    rows.tables.append(self._measure(task, samples, [(number, key)], media))
-                    rows.keys.append(key)
-                except Exception as error:  # noqa: BLE001 (becomes a finding of this sample)
-                    self.failed[task.name, key] = f"{type(error).__name__}: {error}"[:500]
+                self._run_one(task, samples, (number, key), media)
+        if careful and self.diary is not None:
+            self.diary.at()
         self.seconds[task.name] += time.perf_counter() - began
+
+    def _run_one(self, task: Task, samples: Samples, waiting: tuple[int, str], media: Mapping[int, dict[str, Any]]) -> None:
+        """One sample alone; why it cannot be measured is kept."""
+        rows, key = self.rows[task.name], waiting[1]
+        if self.diary is not None and self.diary.again:
+            if (task.name, key) in self.diary.culprits:
+                self.failed[task.name, key] = "measuring it ends the process that does it: it crashes, or hangs and was ended"
+                return
+            self.diary.at((task.name, key))
+        try:
+            rows.tables.append(self._within(task, samples, [waiting], media))
+            rows.keys.append(key)
+        except Exception as error:  # noqa: BLE001 (becomes a finding of this sample)
+            self.failed[task.name, key] = f"{type(error).__name__}: {error}"[:500]
+
+    def _within(self, task: Task, samples: Samples, waiting: Sequence[tuple[int, str]], media: Mapping[int, dict[str, Any]]) -> pa.Table:
+        """Measured in the time that the stage declares, as often as it declares."""
+        seconds = task.stage.timeout
+        for left in range(task.stage.retries, -1, -1):
+            self.watchdog.arm(seconds)
+            try:
+                with within(seconds):
+                    return self._measure(task, samples, waiting, media)
+            except Exception:
+                if not left:
+                    raise
+            finally:
+                self.watchdog.rest()
+        raise AssertionError
 
     def _measure(self, task: Task, samples: Samples, waiting: Sequence[tuple[int, str]], media: Mapping[int, dict[str, Any]]) -> pa.Table:
         numbers = [number for number, _ in waiting]

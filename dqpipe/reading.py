@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
-from dqpipe.errors import MediaError
+from dqpipe.errors import MediaError, SlowError
+from dqpipe.limits import TimedOut, within
 from dqpipe.media import Picture, Rendition
 from dqpipe.model import Samples, media_path
 from dqpipe.stages import Decoder
@@ -63,16 +64,19 @@ def _without_waiting(name: Any, flags: int) -> int:  # noqa: ANN401 (a name in b
 
 
 def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401
-    """The bytes decoded by the first decoder that knows their kind. Raises MediaError."""
+    """The bytes decoded by the first decoder that knows their kind. Raises MediaError, SlowError if it takes too long."""
     if not data:
         raise MediaError("the file is empty (0 bytes)")
     fitting = [d for d in decoders if d.suits(data[:64])] or list(decoders[:1])
     if not fitting:
         raise MediaError("no installed decoder reads media")
     try:
-        return fitting[0].decode(data, rendition)
+        with within(fitting[0].timeout):
+            return fitting[0].decode(data, rendition)
     except MediaError:
         raise
+    except TimedOut as error:
+        raise SlowError(f"decoding it takes {error}") from None
     except Exception as error:  # noqa: BLE001 (a decoder meets whatever there is; one file is no reason to end a run)
         raise MediaError(f"the decoder {fitting[0].name} failed with {type(error).__name__}: {error}"[:500]) from None
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
-RESERVED = ("gives", "needs", "rendition", "rereads", "default", "again", "order", "learns")
+RESERVED = ("gives", "needs", "rendition", "rereads", "default", "again", "order", "learns", "timeout", "retries")
 """What a stage declares about itself; annotated in a subclass it would become an option."""
 Phase = Literal["measure", "relate", "detect"]
 PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
@@ -213,6 +213,11 @@ class Stage(Extension):
     """Whether it belongs in the pipeline that `dqpipe init` proposes, where its needs are met."""
     again: ClassVar[bool] = True
     """Whether it summarises the curated set as well as the raw one."""
+    timeout: ClassVar[float | None] = None
+    """Seconds that one `measure` (of some 32 samples) or one `relate` may take, None for any; see `dqpipe.limits`.
+    A `measure` that takes longer is tried sample by sample, and the culprits become `<stage>.failed`; a `relate` ends the run."""
+    retries: ClassVar[int] = 0
+    """How many more times a `measure` or `relate` that raised or timed out is tried as it is, where trying again may help."""
 
     learns: bool = True
     """Whether `fit` is called, where there is one; a property if it depends on the options."""
@@ -331,6 +336,9 @@ class Decoder(Extension):
     """Bytes of one media file to a Header or a Picture; the same bytes always give the same pixels."""
 
     __slots__ = ()
+
+    timeout: ClassVar[float | None] = 120.0
+    """Seconds that one file may take, None for any; one that takes longer counts as unreadable in this run, and is tried in the next."""
 
     def suits(self, head: bytes) -> bool:
         """Whether the first 64 bytes look like a format this decoder reads."""

@@ -41,6 +41,7 @@ CHECKSUM = 8
 """Bytes of the checksum (CRC-32 in hex) that ends a file."""
 RACY_NS = 2_000_000_000
 """A file changed this shortly before it was scanned may change again within the clock's grain: it stays out of the index."""
+_encoded = json.JSONEncoder(sort_keys=True, ensure_ascii=True, default=str).encode
 KILLED_AFTER = 86_400
 """Seconds after which what is half written belongs to no run any more."""
 
@@ -48,10 +49,15 @@ KILLED_AFTER = 86_400
 def digest(*parts: bytes | str) -> str:
     """32 hex digits (BLAKE2b, 128 bits) over length-prefixed parts."""
     state = hashlib.blake2b(digest_size=16)
+    ready: list[bytes] = []
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        state.update(len(data).to_bytes(8, "little"))
-        state.update(data)
+        ready += (len(data).to_bytes(8, "little"), data)
+        if len(data) > 1 << 16:  # short ones are hashed in one go, long ones are not copied
+            state.update(b"".join(ready[:-1]))
+            state.update(data)
+            ready.clear()
+    state.update(b"".join(ready))
     return state.hexdigest()
 
 
@@ -62,7 +68,7 @@ def drawn(seed: int, sample: str) -> bytes:
 
 def digest_json(value: Any) -> str:  # noqa: ANN401
     """The digest of JSON values, whatever the order of their keys."""
-    return digest(json.dumps(value, sort_keys=True, ensure_ascii=True, default=str))
+    return digest(_encoded(value))
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:
@@ -260,14 +266,10 @@ def trusted(entry: tuple[int, int, int, str] | None, stat: os.stat_result) -> st
 
 def _positions(parts: Iterable[pa.Table], samples: Sequence[str | None]) -> pa.Array:
     """Row of each sample key in the concatenated parts; null where it has none."""
-    import pandas as pd
+    import pyarrow.compute as pc
 
-    columns = [part.column("key") for part in parts]
-    keys = pd.Index(pa.chunked_array([c for col in columns for c in col.chunks], pa.string()).to_numpy(), dtype=object)
-    first = ~keys.duplicated()
-    where = np.flatnonzero(first)
-    at = pd.Index(keys[first], dtype=object).get_indexer(pd.Index(np.array(samples, dtype=object), dtype=object))
-    return pa.array(np.where(at >= 0, where[at] if len(where) else -1, 0), mask=at < 0, type=pa.int64())
+    keys = pa.chunked_array([chunk for part in parts for chunk in part.column("key").chunks], pa.string())
+    return pc.index_in(pa.array(samples, pa.string()), value_set=keys.combine_chunks()).cast(pa.int64())
 
 
 @lru_cache(maxsize=64)

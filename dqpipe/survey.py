@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from dqpipe import limits, reading
 from dqpipe import measure as measuring
-from dqpipe import reading
 from dqpipe.errors import MediaError, StageError, blamed
-from dqpipe.evidence import Evidence, row_contents
+from dqpipe.evidence import Evidence, row_contents, sample_keys
 from dqpipe.execution.executor import DEATHS, Lost
 from dqpipe.model import Dataset, Samples, media_path
 from dqpipe.plan import Planned
@@ -51,11 +51,11 @@ class Survey:
         dataset = evidence.dataset
         tasks = tuple(self._task(planned) for planned in stages)
         key = measuring.media_key(self.decoders)
-        job = measuring.Job(self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders, key)
+        job = measuring.Job(self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders, key, driver=limits.process())
         self._heal(job)
         looked = time.time_ns()
         contents, stats = self._contents(dataset)
-        waiting = self._waiting(job, dataset, contents)
+        waiting, keys = self._waiting(job, dataset, contents)
         errors: dict[str, str] = {}
         rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
         for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
@@ -69,7 +69,7 @@ class Survey:
                 self._keep_index(dataset, contents, stats, looked)
             evidence.add_media(self.store, job.media_key, errors)
         for task in tasks:
-            evidence.add_measured(self.store, task)
+            evidence.add_measured(self.store, task, keys.get(task.name))
 
     def _bear(self, samples: int) -> None:
         failed = {one: why for one, why in self.failures.items() if one[1] != "measure"} if self.lost else self.failures
@@ -137,7 +137,7 @@ class Survey:
         """The content of each sample where it is known without reading: given, or the file is unchanged."""
         samples = dataset.samples
         if "media" not in samples:
-            return list(row_contents(samples)), {}
+            return [given or row for given, row in zip(samples["content"], row_contents(samples), strict=True)], {}
         index = {} if self.run.rehash else self.store.index()
         media = samples["media"].tolist()
         contents, stats = reading.stat_contents(dataset.root, media, index)
@@ -145,23 +145,27 @@ class Survey:
         known = zip(samples["content"], contents, media, rows, strict=True)
         return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
 
-    def _waiting(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None]) -> np.ndarray:
-        """Rows with anything left to do: content unknown, not yet judged readable, or facts missing."""
-        judged = self.store.known(job.media_key, job.snapshot)
-        broken = measuring.unreadable(job)
-        known = {task.name: self.store.known(task.key, job.snapshot) for task in job.tasks}
+    def _waiting(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None]) -> tuple[np.ndarray, dict[str, list[str | None]]]:
+        """Rows with anything left to do (content unknown, not yet judged readable, or facts missing); the keys of all rows by task, where known."""
+        count = len(contents)
+        unknown = np.fromiter((content is None for content in contents), dtype=bool, count=count)
+        left, sees = unknown.copy(), np.zeros(count, dtype=bool)
+        if "media" in dataset.samples:
+            judged, broken = self.store.known(job.media_key, job.snapshot), measuring.unreadable(job)
+            media = dataset.samples.table.column("media").is_valid().to_numpy()
+            left |= media & ~np.fromiter((content in judged for content in contents), dtype=bool, count=count)
+            sees = media & ~np.fromiter((content in broken for content in contents), dtype=bool, count=count)
         columns = sorted({c for task in job.tasks for c in task.columns})
-        rows = dataset.samples.table.select(columns).to_pylist() if columns else [{}] * len(contents)
-        media = dataset.samples["media"] if "media" in dataset.samples else np.full(len(contents), None)
-
-        def left(content: str | None, reference: str | None, row: Mapping[str, object]) -> bool:
-            if content is None or (reference is not None and content not in judged):
-                return True
-            sees = reference is not None and content not in broken
-            return any(task.sample_key(content, row) not in known[task.name] for task in job.tasks if task.rendition is None or sees)
-
-        waiting = np.flatnonzero([left(*one) for one in zip(contents, media, rows, strict=True)])
-        return waiting[[sample not in self.lost for sample in dataset.samples.ids[waiting]]] if self.lost else waiting
+        table = dataset.samples.table.select(columns).append_column("content", pa.array(contents, pa.string()))
+        keys: dict[str, list[str | None]] = {}
+        for task in job.tasks:
+            known, keys[task.name] = self.store.known(task.key, job.snapshot), sample_keys(task, table)
+            missing = ~np.fromiter((key in known for key in keys[task.name]), dtype=bool, count=count)
+            left |= missing if task.rendition is None else missing & sees
+        waiting = np.flatnonzero(left)
+        if self.lost:
+            waiting = waiting[[sample not in self.lost for sample in dataset.samples.ids[waiting]]]
+        return waiting, {} if unknown.any() else keys
 
     # measuring it ----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ worker ──length, bytes──▶ trial ──one byte──▶ worker        
 from __future__ import annotations
 
 import pickle
+import select
 import signal
 import struct
 import subprocess
@@ -14,11 +15,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Self
 
-from dqpipe.errors import MediaError
+from dqpipe.errors import MediaError, SlowError
+from dqpipe.limits import hard
 from dqpipe.reading import decode
 from dqpipe.stages import Decoder
 
 LENGTH = struct.Struct("<Q")
+STARTS_WITHIN = 30
+"""Seconds on top of the decoder's own, for the first file: the process starts with it."""
 COMMAND = "import sys; sys.path[:] = eval(sys.argv[1]); from dqpipe.trial import answer; answer()"
 
 
@@ -28,6 +32,8 @@ class Trial:
     def __init__(self, decoders: Sequence[Decoder]) -> None:
         self.decoders = pickle.dumps(tuple(decoders))
         self.process: subprocess.Popen[bytes] | None = None
+        soft = [decoder.timeout for decoder in decoders if decoder.timeout is not None]
+        self.seconds = hard(max(soft)) + STARTS_WITHIN if soft and len(soft) == len(decoders) else None
 
     def __enter__(self) -> Self:
         return self
@@ -42,6 +48,10 @@ class Trial:
         assert process.stdout is not None
         with suppress(OSError):  # a pipe without an end
             _send(process.stdin, data)
+            if self.seconds is not None and not select.select([process.stdout], [], [], self.seconds)[0]:
+                process.kill()
+                self._end()
+                raise SlowError(f"decoding it takes longer than {self.seconds:g} s, and cannot be interrupted")
             if process.stdout.read(1):
                 return
         raise MediaError(f"decoding it ends the process that does it ({self._end()})")
