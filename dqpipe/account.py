@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, reading, report, versions
+from dqpipe import __version__, comparing, reading, report, versions
 from dqpipe.errors import DatasetError
 from dqpipe.ledger import ledger
 from dqpipe.model import Decisions, Findings, Samples, label_text
@@ -53,6 +53,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "dqpipe": __version__,
         "seed": run.config.seed,
         "lineage": {"parent": run.parent},
+        "since": since(run),
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - run.started, 3),
@@ -69,12 +70,28 @@ def run_record(run: Run) -> dict[str, Any]:
     }
 
 
+def since(run: Run) -> dict[str, Any] | None:
+    """What is different from the last published version: samples new and gone, and what was claimed of the whole; None where nothing was compared."""
+    last, found = run.before, run.since
+    if last is None:
+        return None
+    if found is None:
+        return {"version": last.version, "why": last.why} if last.why else None
+    asked = {planned.name for planned in run.plan.doing("compare")}
+    claims = [row for row in run.findings.table.to_pylist() if row["id"] is None and row["severity"] != "info" and row["code"].split(".")[0] in asked]
+    claims.sort(key=lambda row: (-(row["value"] or 0), row["code"], row["part"] or ""))
+    new, before, now = len(found.new.samples), len(found.before.samples), len(found.now.samples)
+    said = [row["detail"] for row in claims if row["detail"]]
+    return {"version": last.version, "new": new, "gone": before + new - now, "said": said}
+
+
 def write(run: Run, folder: Path) -> None:
     """Write everything but the curated set into a folder. Raises OSError, OutputError."""
     curated, added = run.outcome()
     pq.write_table(ledger(run.raw.samples, added, run.findings, run.decisions, run.record["run"]["stages"]), folder / "ledger.parquet", compression="zstd")
     pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
     versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
+    comparing.write(run.raw, folder)
     relabel_queue(run.raw.samples, run.findings, run.decisions).to_csv(folder / "relabel.csv", index=False)
     for entry in run.config.augments:
         _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))

@@ -1,6 +1,6 @@
 """Runs a plan, step by step.
 
-    read ─▶ measure (shards) ─▶ relate … ─▶ detect ─▶ summarise ─▶ decide ─▶ apply ─▶ [measure, relate, summarise] ─▶ publish
+    read ─▶ measure (shards) ─▶ relate … ─▶ [compare …] ─▶ detect ─▶ summarise ─▶ decide ─▶ apply ─▶ [measure, relate, summarise] ─▶ publish
 
 `Run.steps()` yields the steps one by one, each named for what it does, so that whoever drives them (a loop here, a flow's
 tasks elsewhere) sees and names the same work.
@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import account, judging, limits, plan, publish, reading, versions
+from dqpipe import account, comparing, judging, limits, plan, publish, reading, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -35,6 +35,7 @@ from dqpipe.execution.executor import Executor
 from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, table_of
 from dqpipe.plan import Plan, Planned
 from dqpipe.plugins import Registry
+from dqpipe.since import Since
 from dqpipe.stages import Reader
 from dqpipe.store import Store, digest, digest_json, drawn
 from dqpipe.survey import RELATE_THREADS, Survey
@@ -71,6 +72,8 @@ class Run:
         self.store = Store(config.store)
         self.version = self.id
         self.parent: str | None = None
+        self.before: comparing.Before | None = None
+        self.since: Since | None = None
         self.timings: list[dict[str, Any]] = []
         self.findings = Findings(table_of(Findings.columns, []))
         self.figures = Figures(table_of(Figures.columns, []))
@@ -121,6 +124,9 @@ class Run:
         yield self._step("measure", lambda: self._measure(self.raw), maps=True)
         for planned in self.plan.doing("relate"):
             yield self._step(f"relate {planned.name}", partial(self._relate, self.raw, planned))
+        if self.before is not None and self.before.snapshot is not None:
+            for planned in self.plan.doing("compare"):
+                yield self._step(f"compare {planned.name}", partial(self._compare, planned))
         yield self._step("detect", self._detect)
         yield self._step("summarise", lambda: self._summarise(self.raw, "raw"))
         yield self._step("decide", self._decide)
@@ -156,6 +162,7 @@ class Run:
         self.plan = plan.make(self.config, self.registry, dataset)
         if self.writes:
             publish.create(self.config.out)
+        self.before = comparing.before(self.config.out) if self.plan.doing("compare") else None
         self.store.create()
         self.raw = Evidence(dataset)
         self.survey = Survey(self)
@@ -183,6 +190,20 @@ class Run:
             self.store.write_relation(key, table)
         evidence.add_related(planned, rows, table)
 
+    # compare ---------------------------------------------------------------------------------------------------------
+
+    def _compare(self, planned: Planned) -> None:
+        """What a stage says of the difference from the last published version."""
+        assert self.before is not None
+        self.since = self.since or comparing.since(self.raw, self.before)
+        _, samples, facts = self.raw.view(planned)
+        with blamed(planned.name, "compare"), reading.one_thread(RELATE_THREADS):
+            figures, found = planned.stage.compare(samples, facts, self.since)
+            stated = figures.table if isinstance(figures, Figures) else table_of(Figures.columns, figures)
+            claimed = found.table if isinstance(found, Findings) else table_of(Findings.columns, found)
+        self.figures = Figures(pa.concat_tables([self.figures.table, _stated(planned, stated, "compare", "raw")]))
+        self.findings = Findings(pa.concat_tables([self.findings.table, _claimed(planned, claimed, "compare", samples)]))
+
     # detect, summarise, decide ---------------------------------------------------------------------------------------
 
     def _detect(self) -> None:
@@ -200,21 +221,7 @@ class Run:
             returned = planned.stage.detect(samples, facts)
             table = returned.table if isinstance(returned, Findings) else table_of(Findings.columns, returned)
         self.survey.seconds[f"{planned.name} detect"] = time.perf_counter() - began
-        declared = {code.split(".", 1)[1]: claim for code, claim in planned.claims().items()}
-        codes = table.column("code")
-        unknown = sorted(set(codes.unique().to_pylist()) - set(declared))
-        if unknown:
-            raise StageError(planned.name, "detect", f"it claims {unknown[0]!r}, which it does not declare in gives")
-        ids = table.column("id").drop_null()
-        strangers = ids.filter(pc.invert(pc.is_in(ids, value_set=samples.table.column("id").combine_chunks())))
-        if len(strangers):
-            raise StageError(planned.name, "detect", f"it claims something about {pc.min(strangers).as_py()!r}, which it was not shown")
-        usual = pa.array([claim.severity for claim in declared.values()], pa.string())
-        severity = usual.take(pc.index_in(codes, value_set=pa.array(list(declared), pa.string())))
-        given = table.column("severity")
-        severity = pc.if_else(pc.equal(pc.fill_null(given, ""), ""), severity, given)
-        table = table.set_column(table.column_names.index("code"), "code", pc.binary_join_element_wise(planned.name, codes, "."))
-        return table.set_column(table.column_names.index("severity"), "severity", severity)
+        return _claimed(planned, table, "detect", samples)
 
     def _summarise(self, evidence: Evidence, of: str) -> None:
         tables = [self.figures.table]
@@ -225,12 +232,7 @@ class Run:
             with blamed(planned.name, "summarise"), reading.one_thread(RELATE_THREADS):
                 returned = planned.stage.summarise(samples, facts)
                 table = returned.table if isinstance(returned, Figures) else table_of(Figures.columns, returned)
-            names = [f"{planned.name}.{name}" for name in table.column("figure").to_pylist()]
-            undeclared = sorted(set(names) - set(planned.figures()))
-            if undeclared:
-                raise StageError(planned.name, "summarise", f"it states {undeclared[0]!r}, which it does not declare in gives")
-            table = table.set_column(table.column_names.index("figure"), "figure", pa.array(names, pa.string()))
-            tables.append(table.set_column(table.column_names.index("of"), "of", pa.array([of] * len(names), pa.string())))
+            tables.append(_stated(planned, table, "summarise", of))
         self.figures = Figures(pa.concat_tables(tables))
 
     def _decide(self) -> None:
@@ -360,3 +362,32 @@ def _hash(table: Table) -> str:
     with pa.ipc.new_stream(sink, table.table.schema) as writer:
         writer.write_table(table.table.combine_chunks())
     return digest(bytes(sink.getvalue()), str(len(table)))
+
+
+def _claimed(planned: Planned, table: pa.Table, method: str, samples: Samples) -> pa.Table:
+    """Findings of a stage under their full codes, each with its severity. Raises StageError for what it may not claim."""
+    declared = {code.split(".", 1)[1]: claim for code, claim in planned.claims().items()}
+    codes = table.column("code")
+    unknown = sorted(set(codes.unique().to_pylist()) - set(declared))
+    if unknown:
+        raise StageError(planned.name, method, f"it claims {unknown[0]!r}, which it does not declare in gives")
+    ids = table.column("id").drop_null()
+    strangers = ids.filter(pc.invert(pc.is_in(ids, value_set=samples.table.column("id").combine_chunks())))
+    if len(strangers):
+        raise StageError(planned.name, method, f"it claims something about {pc.min(strangers).as_py()!r}, which it was not shown")
+    usual = pa.array([claim.severity for claim in declared.values()], pa.string())
+    severity = usual.take(pc.index_in(codes, value_set=pa.array(list(declared), pa.string())))
+    given = table.column("severity")
+    severity = pc.if_else(pc.equal(pc.fill_null(given, ""), ""), severity, given)
+    table = table.set_column(table.column_names.index("code"), "code", pc.binary_join_element_wise(planned.name, codes, "."))
+    return table.set_column(table.column_names.index("severity"), "severity", severity)
+
+
+def _stated(planned: Planned, table: pa.Table, method: str, of: str) -> pa.Table:
+    """Figures of a stage under their full names. Raises StageError for one that it does not declare."""
+    names = [f"{planned.name}.{name}" for name in table.column("figure").to_pylist()]
+    undeclared = sorted(set(names) - set(planned.figures()))
+    if undeclared:
+        raise StageError(planned.name, method, f"it states {undeclared[0]!r}, which it does not declare in gives")
+    table = table.set_column(table.column_names.index("figure"), "figure", pa.array(names, pa.string()))
+    return table.set_column(table.column_names.index("of"), "of", pa.array([of] * len(names), pa.string()))

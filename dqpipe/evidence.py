@@ -23,6 +23,8 @@ class Evidence:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.scalars: dict[str, pa.Array] = {}
+        self.keys: dict[str, str] = {}
+        """Of each fact that was measured of a sample alone, the key of its measuring."""
         self._has: dict[str, np.ndarray] = {}
         self._vectors: dict[str, Callable[[np.ndarray], pa.Array]] = {}
 
@@ -42,6 +44,7 @@ class Evidence:
                 ok[row], why[row] = False, "no file is named"
             elif sample in errors:
                 ok[row], why[row] = False, errors[sample]
+        self.keys["media.ok"] = key
         self._keep("media.ok", pa.array(ok, pa.bool_()))
         self._keep("media.error", pa.array(why, pa.string()))
 
@@ -57,6 +60,7 @@ class Evidence:
         table = store.read_facts(task.key, shown, scalars) if scalars else None
         for fact in task.gives:
             name = f"{task.name}.{fact.name}"
+            self.keys[name] = task.key
             if fact.name in scalars:
                 from dqpipe.model import arrow_type
 

@@ -1,7 +1,7 @@
 """The kinds of extension that plugins bring, each with the one contract that the engine knows.
 
     Extension
-    ├── Stage      measure · relate · detect · summarise
+    ├── Stage      measure · relate · detect · summarise · compare
     ├── Decide     findings to decisions
     ├── Augment    new samples from kept training samples
     ├── Reader     a source to a Dataset
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, dat
 
 from dqpipe.media import Header, Picture, Rendition
 from dqpipe.model import Dataset, Decisions, Facts, Figures, Findings, Samples
+from dqpipe.since import Since
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,7 +193,7 @@ class Shard:
 
 
 class Stage(Extension):
-    """One stage: it overrides any of measure, relate, detect and summarise, each a pure function of input and options.
+    """One stage: it overrides any of measure, relate, detect, summarise and compare, each a pure function of input and options.
 
     Columns of its own (facts, codes, figures) are bare names inside the stage; the engine prefixes them with the stage's
     name, or with its `as:` name. Columns of others stand under their full name, "<stage>.<fact>".
@@ -246,8 +247,12 @@ class Stage(Extension):
         """What is true of the whole set: see `model.figure`; runs on the raw and again on the curated set."""
         raise NotImplementedError
 
+    def compare(self, samples: Samples, facts: Facts, since: Since) -> tuple[Figures | list[Any], Findings | list[Any]]:
+        """What is different from the last published version, as figures and as claims; asked only where there is one."""
+        raise NotImplementedError
+
     def does(self, method: str) -> bool:
-        """Whether this stage answers `measure`, `relate`, `detect`, `summarise` or `fit`."""
+        """Whether this stage answers `measure`, `relate`, `detect`, `summarise`, `compare` or `fit`."""
         return getattr(type(self), method) is not getattr(Stage, method)
 
     def facts_at(self, phase: str) -> list[Fact]:

@@ -75,12 +75,12 @@ class Version:
     @cached_property
     def samples(self) -> Samples:
         """The raw samples of its run: id, content, label, split, group, as far as the dataset has them."""
-        return Samples(self._table("samples"))
+        return Samples(self.table("samples"))
 
     @cached_property
     def curated(self) -> Samples:
         """The curated samples, the new ones with their parent: the same columns, and parent."""
-        return Samples(self._table("curated"))
+        return Samples(self.table("curated"))
 
     @cached_property
     def facts(self) -> Facts:
@@ -95,19 +95,20 @@ class Version:
     @cached_property
     def findings(self) -> Findings:
         """Everything that was claimed."""
-        return Findings(self._table("findings"))
+        return Findings(self.table("findings"))
 
     @cached_property
     def decisions(self) -> Decisions:
         """What was decided, one row per raw sample."""
-        return Decisions(self._table("decisions"))
+        return Decisions(self.table("decisions"))
 
     @cached_property
     def figures(self) -> Figures:
         """The figures of the raw and of the curated set."""
-        return Figures(self._table("figures"))
+        return Figures(self.table("figures"))
 
-    def _table(self, name: str) -> pa.Table:
+    def table(self, name: str) -> pa.Table:
+        """A table of its folder `tables`. Raises DatasetError."""
         try:
             with pa.OSFile(str(self.folder / TABLES / f"{name}.arrow"), "rb") as file:
                 return pa.ipc.open_file(file).read_all()
@@ -126,9 +127,14 @@ def write_tables(folder: Path, samples: Samples, curated: Samples, findings: Fin
     made = curated.select([name for name in (*COLUMNS, "parent") if name in curated])
     tables: Mapping[str, Table] = {"samples": raw, "curated": made, "findings": findings, "decisions": decisions, "figures": figures}
     for name, table in tables.items():
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
-        with pa.OSFile(str(folder / TABLES / f"{name}.arrow"), "wb") as file, pa.ipc.new_file(file, table.table.schema, options=options) as writer:
-            writer.write_table(table.table)
+        write_table(folder, name, table.table)
+
+
+def write_table(folder: Path, name: str, table: pa.Table) -> None:
+    """Write one table into a version's folder, for `Version.table`. Raises OSError."""
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(folder / TABLES / f"{name}.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+        writer.write_table(table)
 
 
 def published(out: str | Path) -> str | None:

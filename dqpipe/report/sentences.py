@@ -61,7 +61,7 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
 def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
-    sentences = [_read(record), _found(record), _dropped(record), _relabelled(record), _review(record), _marks(record), _added(record)]
+    sentences = [_read(record), *_since(record), _found(record), _dropped(record), _relabelled(record), _review(record), _marks(record), _added(record)]
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
 
@@ -79,6 +79,20 @@ def _read(record: Mapping[str, Any]) -> str:
     bare = next((row["before"] for row in record["classes"]["rows"] if row["name"] is None), 0)
     without = f" {many(bare, 'sample')} {plural(bare, 'has')} no label." if bare and classes else ""
     return f"{many(n, 'sample')}{classes}{splits} {plural(n, 'was')} read; {carry} a warning or an error.{without}"
+
+
+def _since(record: Mapping[str, Any]) -> list[str]:
+    """What is new since the last published version, and how it differs."""
+    since = record["run"].get("since")
+    if not since:
+        return []
+    if "why" in since:
+        return [f"Nothing was compared with the last version: {since['why'].rstrip('.')}."]
+    new, gone, told = since["new"], since["gone"], [sentence(text) for text in since["said"]]
+    lead = f"Since version {since['version']}: {many(new, 'new sample') if new else 'no new sample'}"
+    lead += f", {many(gone, 'sample')} gone." if gone else "."
+    rest = len(told) - FEW
+    return [lead, *told[:FEW], *([f"{rest:,} more {plural(rest, 'difference')} stand in the report."] if rest > 0 else [])]
 
 
 def _found(record: Mapping[str, Any]) -> str:

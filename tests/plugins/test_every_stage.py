@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = [
     "annotators",
     "diversity",
+    "drift",
     "duplicate_rows",
     "duplicates",
     "embeddings",

@@ -1,0 +1,101 @@
+"""What a version remembers for the next one to be compared with, and the comparison of a run with the last published version.
+
+out/versions/<id>/tables/snapshot.arrow           scalars of some samples; the schema's metadata has their keys
+out/versions/<id>/tables/vectors-<fact>.arrow     a vector fact of fewer of them
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dqpipe.errors import DatasetError
+from dqpipe.evidence import Evidence
+from dqpipe.model import Facts, Samples
+from dqpipe.since import Since, Snapshot, fresh
+from dqpipe.store import drawn
+from dqpipe.versions import COLUMNS, Version, write_table
+
+log = logging.getLogger(__name__)
+MOST, MOST_VECTORS = 20_000, 2_000
+"""Samples of which a snapshot keeps scalars, and vectors; drawn by their ids, the same ones every time."""
+NAME, VECTORS = "snapshot", "vectors-"
+LEFT_OUT = {"media.error", "parent", "made_by", "media"}
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The last published version as a run is compared with it: `why` it cannot be, where there is no snapshot."""
+
+    version: str
+    snapshot: Snapshot | None
+    why: str = ""
+
+
+def before(out: Path) -> Before | None:
+    """The published version of an output, None if there is none; one that an earlier dqpipe wrote, or that is broken, says so."""
+    try:
+        version = Version.open(out, "published")
+    except DatasetError:
+        return None
+    try:
+        return Before(version.id, _read(version))
+    except DatasetError as error:
+        log.warning("nothing is compared with the last version: %s", error)
+        return Before(version.id, None, str(error))
+
+
+def since(evidence: Evidence, last: Before) -> Since:
+    """The run's samples beside those of the last version, which has a snapshot."""
+    assert last.snapshot is not None
+    everything = np.arange(len(evidence.samples))
+    new = np.flatnonzero(fresh(evidence.samples, last.snapshot.samples))
+    return Since(last.version, last.snapshot, snapshot(evidence, everything), snapshot(evidence, new))
+
+
+def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
+    """What is known of the samples at these rows: their columns, and what was measured of each by itself."""
+    samples = evidence.samples
+    ids = samples.ids
+    order = rows[np.argsort([drawn(0, ids[row]) for row in rows], kind="stable")] if len(rows) else rows
+    some = np.sort(order[:MOST])
+    own = {name: samples.table.column(name) for name in samples.names if name not in {*COLUMNS, *LEFT_OUT}}
+    own = {name: column for name, column in own.items() if _scalar(column.type)}
+    measured = {name: evidence.scalars[name] for name in evidence.keys if name in evidence.scalars and name not in LEFT_OUT}
+    measured = {name: column for name, column in measured.items() if _scalar(column.type)}
+    columns = {name: column.take(pa.array(some)) for name, column in ({"id": samples.table.column("id")} | own | measured).items()}
+    vectors = {}
+    for name in evidence.vectors():
+        few = np.sort(order[evidence.has(name)[order]][:MOST_VECTORS])
+        vectors[name] = Facts(pa.table({"": evidence.column(name, few)}))[""]
+    keys = {name: str(column.type) for name, column in own.items()} | evidence.keys
+    kept = samples.select([name for name in COLUMNS if name in samples]).take(rows)
+    return Snapshot(kept, Facts(pa.table(columns)), vectors, keys)
+
+
+def _scalar(kind: pa.DataType) -> bool:
+    return pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def write(evidence: Evidence, folder: Path) -> None:
+    """Write the snapshot of a run into its version's folder. Raises OSError."""
+    kept = snapshot(evidence, np.arange(len(evidence.samples)))
+    table = kept.facts.table.replace_schema_metadata({"keys": json.dumps(dict(kept.keys)), "vectors": json.dumps(sorted(kept.vectors))})
+    write_table(folder, NAME, table)
+    for name, matrix in kept.vectors.items():
+        write_table(folder, VECTORS + name, pa.table({"vector": pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])}))
+
+
+def _read(version: Version) -> Snapshot:
+    """Raises DatasetError."""
+    samples, table = Samples(version.samples.table), version.table(NAME)
+    told: Mapping[str, Any] = {name.decode(): json.loads(text) for name, text in (table.schema.metadata or {}).items()}
+    vectors = {name: Facts(version.table(VECTORS + name))["vector"] for name in told.get("vectors", ())}
+    return Snapshot(samples, Facts(table), vectors, told.get("keys", {}))

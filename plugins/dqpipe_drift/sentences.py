@@ -1,0 +1,42 @@
+"""What differs, in a plain sentence with its bracket still open: effect and p value follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dqpipe.report.sentences import joined, named
+
+SHOWN = 3
+"""Categories that a sentence names at most."""
+NEARLY = 0.05
+"""Difference in the share of empty values from which it is told."""
+
+
+def of_numbers(name: str, old: np.ndarray, new: np.ndarray, count: int) -> str:
+    """How numbers [n] differ from [m]: lower or higher, spread differently, or missing more or less often; NaN is missing."""
+    empty = [float(np.isnan(values).mean()) if len(values) else 0.0 for values in (new, old)]
+    shown = [values[~np.isnan(values)] for values in (new, old)]
+    if not all(map(len, shown)):
+        return f"in the {count:,} new samples {name} is missing more or less often than before ({empty[0]:.0%} instead of {empty[1]:.0%}"
+    (low, here, high), (old_low, there, old_high) = (np.quantile(values, [0.25, 0.5, 0.75]).tolist() for values in shown)
+    missing = f"; missing in {empty[0]:.0%} instead of {empty[1]:.0%}" if abs(empty[0] - empty[1]) > NEARLY else ""
+    if abs(here - there) > 0.25 * min(high - low, old_high - old_low) and f"{here:.3g}" != f"{there:.3g}":
+        word = "lower" if here < there else "higher"
+        return f"in the {count:,} new samples {name} is {word} than before (median {here:.3g} instead of {there:.3g}{missing}"
+    between = f"half of them lie between {low:.3g} and {high:.3g} instead of {old_low:.3g} and {old_high:.3g}"
+    return f"in the {count:,} new samples {name} is spread differently than before ({between}{missing}"
+
+
+def of_categories(name: str, names: Sequence[str | None], old: np.ndarray, new: np.ndarray) -> str:
+    """The categories whose share of the new samples differs most, of counts [k]."""
+    here, there = new / max(new.sum(), 1), old / max(old.sum(), 1)
+    most = np.argsort(-np.abs(here - there), kind="stable")[:SHOWN]
+    told = [f"{here[at]:.0%} {named(names[at]) if name == 'label' else names[at]} instead of {there[at]:.0%}" for at in most if here[at] != there[at]]
+    return f"in the {int(new.sum()):,} new samples {name} is mixed differently than before ({joined(told) or 'no difference'}"
+
+
+def of_vectors(name: str, count: int, effect: float) -> str:
+    """How well new samples can be told from old ones by their vectors."""
+    return f"the {count:,} new samples lie elsewhere in {name} than the old ones (a new one is told from an old one {50 + 50 * effect:.0f} times in 100"
