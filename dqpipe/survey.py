@@ -146,7 +146,10 @@ class Survey:
         return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
 
     def _waiting(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None]) -> tuple[np.ndarray, dict[str, list[str | None]]]:
-        """Rows with anything left to do (content unknown, not yet judged readable, or facts missing); the keys of all rows by task, where known."""
+        """Rows with anything left to do: content unknown, not yet judged readable, or facts missing.
+
+        And the keys of all rows by task, where nothing can change them any more.
+        """
         count = len(contents)
         unknown = np.fromiter((content is None for content in contents), dtype=bool, count=count)
         left, sees = unknown.copy(), np.zeros(count, dtype=bool)
@@ -165,7 +168,7 @@ class Survey:
         waiting = np.flatnonzero(left)
         if self.lost:
             waiting = waiting[[sample not in self.lost for sample in dataset.samples.ids[waiting]]]
-        return waiting, {} if unknown.any() else keys
+        return waiting, {} if "media" in dataset.samples else keys  # a file may be another one by the time it is read
 
     # measuring it ----------------------------------------------------------------------------------------------------
 
