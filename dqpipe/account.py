@@ -62,6 +62,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "versions": library_versions(),
         "timings": run.timings,
         "stage_seconds": {name: round(seconds, 4) for name, seconds in sorted(run.survey.seconds.items())},
+        "stage_use": stage_use(run),
         "measured": run.measured,
         "rereads": run.survey.rereads,
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
@@ -83,6 +84,22 @@ def since(run: Run) -> dict[str, Any] | None:
     new, before, now = len(found.new.samples), len(found.before.samples), len(found.now.samples)
     said = [row["detail"] for row in claims if row["detail"]]
     return {"version": last.version, "new": new, "gone": before + new - now, "said": said}
+
+
+def stage_use(run: Run) -> dict[str, dict[str, Any]]:
+    """Per stage: seconds of measuring (summed over workers), relating and detecting, samples measured anew, and how many a second of one worker."""
+    used: dict[str, dict[str, Any]] = {planned.name: {} for planned in run.plan.stages}
+    for row in run.timings:
+        kind, _, name = row["step"].partition(" ")
+        if kind == "relate" and name in used:
+            used[name] |= {"relate_seconds": row["seconds"], "relate_cpu_seconds": row["cpu_seconds"], "peak_mib_after_relate": row["peak_mib"]}
+    for name, told in used.items():
+        seconds, samples = run.survey.seconds.get(name, 0.0), run.measured.get(name, 0)
+        if samples:
+            told |= {"measure_seconds": round(seconds, 4), "samples": samples, "samples_per_second": round(samples / max(seconds, 1e-6), 1)}
+        if f"{name} detect" in run.survey.seconds:
+            told["detect_seconds"] = round(run.survey.seconds[f"{name} detect"], 4)
+    return {name: told for name, told in used.items() if told}
 
 
 def write(run: Run, folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__
+from dqpipe import __version__, logs
 from dqpipe.errors import ConfigError, DqpipeError, GateError, listed, nearest
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def main() -> None:
             sys.exit(_interrupted())
         sys.exit(code if isinstance(code, int) else 0)
     except DqpipeError as error:
-        typer.secho(f"error: {error}", err=True, fg="red")
+        _complain(f"error: {error}")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(_interrupted())
@@ -57,16 +57,32 @@ def main() -> None:
     except Exception as error:
         show = getattr(error, "show", None)  # click's usage errors, of whichever click typer brings
         if show is not None:
-            show()
+            show() if not _as_json() else _complain(error.format_message())  # type: ignore[attr-defined]
             sys.exit(getattr(error, "exit_code", 2))
         if logging.getLogger().isEnabledFor(logging.INFO):
-            raise
-        typer.secho(f"error: {type(error).__name__}: {error}\n  this is a fault of dqpipe or of a plugin; `dqpipe --verbose …` shows where", err=True, fg="red")
+            if not _as_json():
+                raise
+            logging.getLogger("dqpipe").exception("a fault of dqpipe or of a plugin")
+            sys.exit(3)
+        _complain(f"error: {type(error).__name__}: {error}\n  this is a fault of dqpipe or of a plugin; `dqpipe --verbose …` shows where")
         sys.exit(3)
 
 
+def _complain(text: str, colour: str = "red") -> None:
+    """An error or a warning to stderr: for a person, or as a line of the log where that is JSON."""
+    if _as_json():
+        logging.getLogger("dqpipe").log(logging.ERROR if colour == "red" else logging.WARNING, "%s", text)
+    else:
+        typer.secho(text, err=True, fg=colour)
+
+
+def _as_json() -> bool:
+    wanted = logs.configured()
+    return wanted is not None and wanted.as_json
+
+
 def _interrupted() -> int:
-    typer.secho("interrupted: what was measured is kept, nothing half-written is left", err=True, fg="yellow")
+    _complain("interrupted: what was measured is kept, nothing half-written is left", "yellow")
     return INTERRUPTED
 
 
@@ -80,11 +96,10 @@ def _version(wanted: bool) -> None:
 def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to stderr.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="The same as one JSON object per line, errors included.")] = False,
 ) -> None:
     """Options before the command."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "great_expectations", "prefect"):
-        logging.getLogger(noisy).setLevel(logging.WARNING if verbose else logging.ERROR)
+    logs.configure(logs.Wanted(logging.INFO if verbose or log_json else logging.ERROR, log_json))
 
 
 @app.command()
@@ -176,7 +191,7 @@ def why(
 
     console = Console(highlight=False)
     for style, line in known["said"]:
-        console.print(Text(_printable(line), style=style))
+        console.print(Text(logs.printable(line), style=style))
 
 
 @app.command("plugins")
@@ -218,7 +233,7 @@ def _registry(without: list[str] | None) -> Registry:
 
     registry = plugins.load(without or ())
     for name, error in registry.broken.items():
-        typer.secho(f"warning: plugin {name} could not be loaded and is left out: {error}", err=True, fg="yellow")
+        _complain(f"warning: plugin {name} could not be loaded and is left out: {error}", "yellow")
     return registry
 
 
@@ -255,17 +270,12 @@ def _tell(ran: Run, *, as_json: bool) -> None:
     from dqpipe.report import account
 
     for line in account(ran.record):
-        typer.echo(_printable(line))
+        typer.echo(logs.printable(line))
     if ran.published is not None:
         typer.echo()
         for what, name in (("report: ", "report.html"), ("curated:", "curated")):
             if (ran.published / name).exists():
                 typer.echo(f"{what} {_short(ran.published / name)}")
-
-
-def _printable(line: str) -> str:
-    """A line with what a terminal would obey (a file's name may hold it) written out."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def _short(path: Path) -> str:
@@ -275,7 +285,7 @@ def _short(path: Path) -> str:
 @contextmanager
 def _progress(registry: Registry) -> Iterator[None]:
     """Bars with counts and time left on a terminal; nothing anywhere else."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or _as_json():
         yield
         return
     from rich.console import Console

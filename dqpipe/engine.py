@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import account, comparing, judging, limits, plan, publish, reading, versions
+from dqpipe import account, comparing, judging, limits, logs, plan, publish, reading, usage, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -142,16 +142,26 @@ class Run:
 
     def _step(self, name: str, call: Callable[[], None], *, maps: bool = False) -> Step:
         def timed() -> None:
-            began = time.perf_counter()
+            began, cpu, workers = time.perf_counter(), usage.cpu_seconds(), self._workers()
             before = sum(self.measured.values())
-            call()
-            seconds = time.perf_counter() - began
+            with logs.at(run=self.id, stage=name):
+                call()
+                seconds = time.perf_counter() - began
+                log.info("%s: %.2f s", name, seconds)
             fresh = sum(self.measured.values()) - before
-            self.timings.append({"step": name, "seconds": round(seconds, 4), "samples": len(self.raw.dataset), "measured": fresh})
-            log.info("%s: %.2f s", name, seconds)
+            self.timings.append({
+                "step": name, "seconds": round(seconds, 4), "samples": len(self.raw.dataset), "measured": fresh,
+                "samples_per_second": round(len(self.raw.dataset) / max(seconds, 1e-6), 1), "cpu_seconds": round(usage.cpu_seconds() - cpu, 4),
+                "workers_cpu_seconds": round(self._workers()[0] - workers[0], 4), "peak_mib": _rounded(usage.peak_mib()),
+                "workers_peak_mib": _rounded(self._workers()[1]) if self._workers()[0] > workers[0] else None,
+            })  # fmt: skip
             self.registry.notify("dqpipe_stage_finished", stage={"name": name, "seconds": seconds, "measured": fresh})
 
         return Step(name, timed, maps)
+
+    def _workers(self) -> tuple[float, float | None]:
+        """Processor seconds and the memory peak of those who measured."""
+        return (self.survey.workers_cpu, self.survey.workers_mib) if hasattr(self, "survey") else (0.0, None)
 
     # read, measure, relate -------------------------------------------------------------------------------------------
 
@@ -354,6 +364,10 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
     if table.num_rows == 0:
         raise DatasetError(f"{str(source)[:200]} holds no samples")
     return replace(dataset, samples=Samples(table.combine_chunks()))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _hash(table: Table) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dqpipe import logs, usage
 from dqpipe.errors import MediaError, SchemaError, SlowError
 from dqpipe.limits import Watchdog, within
+from dqpipe.logs import Wanted
 from dqpipe.media import Rendition
 from dqpipe.model import Facts, Samples, fact_array, media_path
 from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
@@ -29,6 +32,7 @@ from dqpipe.stages import Decoder, Fact, Shard, Stage
 from dqpipe.store import Store, digest, digest_json, read_arrow, write_arrow
 from dqpipe.trial import Trial
 
+log = logging.getLogger(__name__)
 MICRO_BATCH = 32
 MOST_HELD = 1 << 28
 """Bytes of pixels that are held at once; one picture may have more."""
@@ -68,6 +72,7 @@ class Job:
     decoders: tuple[Decoder, ...]
     media_key: str
     rehash: bool = False
+    logs: Wanted | None = None
     driver: str = ""
     """The process that drives the run, which no hard limit ends (see `limits.process`)."""
 
@@ -93,6 +98,10 @@ class Measured:
     seconds: Mapping[str, float]
     failures: tuple[tuple[str, str, str], ...]
     contents: str
+    cpu: float = 0.0
+    """Seconds of processor time."""
+    peak_mib: float | None = None
+    """The high-water mark of its process when it was finished."""
 
 
 @dataclass
@@ -136,6 +145,13 @@ def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: 
 def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
     """Measure what is not in the store yet. Raises OutputError."""
     job, ref = item
+    logs.follow(job.logs)
+    with logs.at(run=job.run, stage="measure", shard=ref.number + 1):
+        return _measure_shard(job, ref)
+
+
+def _measure_shard(job: Job, ref: ShardRef) -> Measured:
+    began = usage.cpu_seconds()
     samples = Samples(read_arrow(Path(ref.path)).slice(ref.start, ref.stop - ref.start))
     work = _Work(job, ref)
     keep_memory()
@@ -148,7 +164,9 @@ def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
     finally:
         work.watchdog.rest()
     begun.unlink(missing_ok=True)
-    return work.finish(len(samples))
+    done = work.finish(len(samples))
+    log.info("%d samples, %d decoded", done.samples, done.decoded)
+    return replace(done, cpu=usage.cpu_seconds() - began, peak_mib=usage.peak_mib())
 
 
 class Diary:
@@ -352,11 +370,12 @@ class _Work:
         for left in range(task.stage.retries, -1, -1):
             self.watchdog.arm(seconds)
             try:
-                with within(seconds):
+                with logs.at(stage=task.name), within(seconds):
                     return self._measure(task, samples, waiting, media)
-            except Exception:
+            except Exception as error:
                 if not left:
                     raise
+                log.warning("%s failed, and is tried again: %s: %s", task.name, type(error).__name__, error)
             finally:
                 self.watchdog.rest()
         raise AssertionError

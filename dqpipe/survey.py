@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from dqpipe import limits, reading
+from dqpipe import limits, logs, reading
 from dqpipe import measure as measuring
 from dqpipe.errors import MediaError, StageError, blamed
 from dqpipe.evidence import Evidence, row_contents, sample_keys
@@ -44,6 +44,10 @@ class Survey:
         self.rereads: dict[str, int] = {}
         self.measured: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
+        self.workers_cpu = 0.0
+        """Seconds of processor time that shards took."""
+        self.workers_mib: float | None = None
+        """The highest high-water mark of a process that measured."""
         self._healed: set[str] = set()
 
     def measure(self, evidence: Evidence, stages: Sequence[Planned], name: str) -> None:
@@ -51,7 +55,10 @@ class Survey:
         dataset = evidence.dataset
         tasks = tuple(self._task(planned) for planned in stages)
         key = measuring.media_key(self.decoders)
-        job = measuring.Job(self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders, key, driver=limits.process())
+        job = measuring.Job(
+            self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders, key,
+            logs=logs.configured(), driver=limits.process(),
+        )  # fmt: skip
         self._heal(job)
         looked = time.time_ns()
         contents, stats = self._contents(dataset)
@@ -199,6 +206,9 @@ class Survey:
         self.failures.update({(sample, stage): why for sample, stage, why in done.failures})
         for name, count in done.measured.items():
             self.measured[name] = self.measured.get(name, 0) + count
+        self.workers_cpu += done.cpu
+        if done.peak_mib is not None:
+            self.workers_mib = max(self.workers_mib or 0.0, done.peak_mib)
         for name, seconds in done.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 

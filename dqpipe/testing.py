@@ -107,6 +107,7 @@ def _check_declaration(stage: Stage) -> None:
         raise ContractError(f"{name}: its docstring's first line says what it does")
     if pickle.loads(pickle.dumps(stage)) != stage:  # noqa: S301 (made the line before)
         raise ContractError(f"{name} does not pickle to an equal stage: workers would get another one")
+    _check_limits(stage)
     for f in dataclasses.fields(stage):  # type: ignore[arg-type]
         if not f.metadata.get("description"):
             raise ContractError(f"{name}: option {f.name} has no help; make it with option(default, help)")
@@ -120,6 +121,14 @@ def _check_declaration(stage: Stage) -> None:
         has = stage.does(method)
         if has != bool(count) and not (method in ("detect", "summarise") and stage.does("compare") and count):
             raise ContractError(f"{name}: it {'has' if has else 'lacks'} {method}, and declares {count} of what that gives")
+
+
+def _check_limits(stage: Stage) -> None:
+    name = type(stage).__name__
+    if stage.timeout is not None and not stage.timeout > 0:
+        raise ContractError(f"{name}: timeout is a number of seconds above 0, or None for no limit, not {stage.timeout!r}")
+    if not isinstance(stage.retries, int) or stage.retries < 0:
+        raise ContractError(f"{name}: retries is how many more times it is tried, 0 or more, not {stage.retries!r}")
 
 
 def _check_gift(name: str, gift: Fact | Claim | Figure) -> None:

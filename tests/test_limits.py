@@ -16,6 +16,7 @@ from dqpipe.errors import StageError
 from dqpipe.execution.local import Processes, Serial
 from dqpipe.limits import TimedOut, within
 from dqpipe.pipeline import Pipeline
+from dqpipe.testing import ContractError, check_stage
 from tests import hanging
 
 
@@ -70,6 +71,13 @@ def test_in_another_thread_python_is_interrupted_and_nothing_after_the_block() -
     thread.start()
     thread.join()
     assert said == ["longer than 0.2 s", "in time", "to the end"]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [("timeout", 0.0, "above 0"), ("retries", -1, "0 or more")])
+def test_a_limit_that_cannot_be_meant_breaks_the_contract(monkeypatch: pytest.MonkeyPatch, name: str, value: float, words: str) -> None:
+    monkeypatch.setattr(hanging.Pondering, name, value)
+    with pytest.raises(ContractError, match=words):
+        check_stage(hanging.Pondering())
 
 
 def run(images: Path, out: Path, stages: str, executor: object) -> Run:

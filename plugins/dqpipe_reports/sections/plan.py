@@ -11,7 +11,7 @@ from dqpipe_reports.page import render
 
 @extension
 class Plan(Section):
-    """The plan with its options, the time each step took, versions and seed: what is needed to run it again."""
+    """The plan with its options, the time and memory each step took, versions and seed: what is needed to run it again."""
 
     name = "plan"
     order = 900
