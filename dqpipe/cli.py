@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dqpipe import __version__, logs
-from dqpipe.errors import ConfigError, DqpipeError, GateError, listed, nearest
+from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
 
 if TYPE_CHECKING:
     from dqpipe.engine import Run
@@ -32,7 +32,9 @@ INTERRUPTED = 130
 Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 ConfigFile = Annotated[Path, typer.Argument(help="The pipeline.yaml.", show_default=False)]
-Workers = Annotated[str, typer.Option("--executor", help="serial | processes | processes:<workers>", metavar="NAME")]
+Workers = Annotated[str, typer.Option("--executor", metavar="NAME", help=
+    "serial | threads:4 | processes:4 | dask | dask:tcp://HOST:PORT | ray | ray:ADDRESS. Without a number: one worker for each core; without an "
+    "address: a cluster of this machine, for the run. Dask and Ray are reached through Prefect, so that they imply --flow.")]  # fmt: skip
 Limit = Annotated[int | None, typer.Option(min=1, help="Only so many samples, for a first look.")]
 
 
@@ -137,20 +139,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a pipeline: measure, find, decide, curate, report."""
-    from dqpipe.engine import Run
-    from dqpipe.execution.named import executor_named
-
     pipeline = _pipeline(config, without, limit, out)
-    arguments: dict[str, Any] = {"shard_size": shard_size, "force": force, "rehash": rehash}
     with _progress(pipeline.registry):
-        if flow:
-            from dqpipe.execution.prefect import run_flow
-
-            ran = run_flow(pipeline, executor=executor_named(executor), **arguments)
-        else:
-            ran = Run(pipeline.config, pipeline.registry, executor_named(executor), **arguments)
-            with suppress(GateError):  # the account is told first
-                ran.run()
+        ran = pipeline.drive(executor, flow=flow, shard_size=shard_size, force=force, rehash=rehash)
     _conclude(ran, as_json=as_json)
 
 
@@ -163,13 +154,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Look without curating: exit code 1 when a gate fails."""
-    from dqpipe.engine import Run
-    from dqpipe.execution.named import executor_named
-
     pipeline = _pipeline(config, without, limit, None)
-    ran = Run(pipeline.config, pipeline.registry, executor_named(executor), writes=False)
-    with _progress(pipeline.registry), suppress(GateError):  # the account is told first
-        ran.run()
+    with _progress(pipeline.registry):
+        ran = pipeline.drive(executor, writes=False)
     _conclude(ran, as_json=as_json)
 
 

@@ -16,7 +16,7 @@ from dqpipe.engine import Run, read
 from dqpipe.errors import GateError
 from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes
-from dqpipe.execution.named import executor_named
+from dqpipe.execution.named import Cluster, executor_named
 from dqpipe.plugins import Registry
 
 if TYPE_CHECKING:
@@ -91,18 +91,25 @@ class Pipeline:
         self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None, force: bool = False, rehash: bool = False,  # noqa: ANN401
     ) -> Result:  # fmt: skip
         """Run everything and publish. Raises DqpipeError; GateError after the report was written."""
-        return result_of(self._run(executor, source=source, shard_size=shard_size, force=force, rehash=rehash).run())
+        run = self.drive(executor, source=source, shard_size=shard_size, force=force, rehash=rehash)
+        run.finish()
+        return result_of(run)
 
     def check(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None) -> Result:  # noqa: ANN401
         """Run without curating: findings, decisions and gates, nothing written but measured facts. A failed gate does not raise."""
-        run = self._run(executor, source=source, shard_size=shard_size, writes=False)
-        with contextlib.suppress(GateError):  # the result says so: `passed`, `gates`
-            run.run()
-        return result_of(run)
+        return result_of(self.drive(executor, source=source, shard_size=shard_size, writes=False))
 
-    def _run(self, executor: Executor | str | None, **options: Any) -> Run:  # noqa: ANN401
+    def drive(self, executor: Executor | str | None = None, *, source: Any = None, flow: bool = False, **options: Any) -> Run:  # noqa: ANN401
+        """The finished run, as a flow if that is asked for or its executor is a cluster; a failed gate does not raise, see `Run.finish`."""
         chosen = executor_named(executor) if isinstance(executor, str) else executor or Processes()
-        return Run(self.config, self.registry, chosen, **options)
+        if flow or isinstance(chosen, Cluster):
+            from dqpipe.execution.prefect import run_flow
+
+            return run_flow(self if source is None else replace(self, config=replace(self.config, source=source)), executor=chosen, **options)
+        run = Run(self.config, self.registry, chosen, source=source, **options)
+        with contextlib.suppress(GateError):
+            run.run()
+        return run
 
     def dataset(self) -> Any:  # noqa: ANN401
         """The dataset of the config, read but not measured. Raises DatasetError."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
@@ -33,14 +33,19 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect.states import Completed, Failed, State
 from pydantic import Field
 
+from dqpipe import config as configs
+from dqpipe import plugins
 from dqpipe.engine import Run
 from dqpipe.errors import DqpipeError, GateError
 from dqpipe.execution import local
 from dqpipe.execution.embedded import embedded, wait_until_ready
 from dqpipe.execution.executor import Executor
+from dqpipe.execution.named import executor_named
 from dqpipe.execution.tasks import PrefectTasks, task_named
-from dqpipe.pipeline import Pipeline
 from dqpipe.report import account
+
+if TYPE_CHECKING:
+    from dqpipe.pipeline import Pipeline
 
 
 @flow(name="curate", persist_result=False)  # type: ignore[untyped-decorator]
@@ -64,9 +69,10 @@ def curate(
 
     """
     try:
-        made = Pipeline.from_yaml(pipeline)
-        config = made.config if limit is None else replace(made.config, limit=limit)
-        run = Run(config, made.registry, PrefectTasks(local.Processes(workers)), force=force, rehash=rehash)
+        registry = plugins.load()
+        config = configs.load(pipeline, registry)
+        config = config if limit is None else replace(config, limit=limit)
+        run = Run(config, registry, PrefectTasks(local.Processes(workers)), force=force, rehash=rehash)
     except DqpipeError as error:
         return Failed(message=str(error), data=error)
     return drive(run)
@@ -77,9 +83,10 @@ def drive(run: Run) -> State[None]:
     log = get_run_logger()
     try:
         try:
-            for step in run.steps():
-                task_named(step.name, step.name, step.call, repeats=not step.maps)()
-                log.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
+            with run.executor if isinstance(run.executor, PrefectTasks) else nullcontext():
+                for step in run.steps():
+                    task_named(step.name, step.name, step.call, repeats=not step.maps)()
+                    log.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
         finally:
             run.close()
         present(run)
@@ -103,21 +110,23 @@ def present(run: Run) -> None:
 
 
 def run_flow(
-    pipeline: Pipeline, *, executor: Executor | None = None, shard_size: int | None = None, force: bool = False, rehash: bool = False, logs: bool = False
-) -> Run:
+    pipeline: Pipeline, *, executor: Executor | str | None = None, shard_size: int | None = None,
+    force: bool = False, rehash: bool = False, writes: bool = True, logs: bool = False,
+) -> Run:  # fmt: skip
     """Run a pipeline as the flow `curate`, on the Prefect server that is set up, else on an embedded one; the Run when it is finished.
 
-    `executor` says how many worker processes there are; `logs` shows Prefect's log of an embedded run. Raises
+    `executor` is one or its name (`processes:4`, `dask:tcp://…`); `logs` shows Prefect's log of an embedded run. Raises
     DqpipeError, but not for a failed gate: see `Run.gates` and `Run.finish`.
     """
-    run = Run(pipeline.config, pipeline.registry, PrefectTasks(executor or local.Processes()), shard_size=shard_size, force=force, rehash=rehash)
+    over = PrefectTasks(executor_named(executor) if isinstance(executor, str) else executor or local.Processes())
+    run = Run(pipeline.config, pipeline.registry, over, shard_size=shard_size, force=force, rehash=rehash, writes=writes)
 
     @flow(name=curate.name, description=curate.description, persist_result=False)  # type: ignore[untyped-decorator]
-    def over(dataset: str, output: str, force: bool, limit: int | None) -> State[None]:  # noqa: ARG001 (parameters are what Prefect shows)
+    def flow_of_run(dataset: str, output: str, force: bool, limit: int | None) -> State[None]:  # noqa: ARG001 (parameters are what Prefect shows)
         return drive(run)
 
     with _server(logs=logs):
-        state = over(str(pipeline.config.source), str(pipeline.config.out), force, pipeline.config.limit, return_state=True)
+        state = flow_of_run(str(pipeline.config.source), str(pipeline.config.out), force, pipeline.config.limit, return_state=True)
         error = state.result(raise_on_failure=False)
     if isinstance(error, Exception) and not isinstance(error, GateError):
         raise error

@@ -6,13 +6,16 @@ runner of processes ends the flow when one of them dies. Dask's and Ray's worker
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
@@ -21,9 +24,11 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.futures import as_completed
+from prefect.settings import PREFECT_API_URL
 from prefect.states import State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from dqpipe.errors import ConfigError
 from dqpipe.execution import local
 from dqpipe.execution.executor import Died, Executor, WorkerDied, patiently
 from dqpipe.execution.named import Cluster
@@ -35,11 +40,14 @@ DELAYS = [1.0, 5.0]
 DEATHS = ("KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError", "LocalRayletDiedError", "BrokenProcessPool")
 """The errors by which Dask, Ray and Prefect's own runner of processes tell that a worker died."""
 QUIET = {
-    "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error",
+    "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical",
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray tells its makers of every cluster, unless it is told not to
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+
+HERE = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass
@@ -55,7 +63,7 @@ class PrefectTasks:
 
     def __enter__(self) -> Self:
         if isinstance(self.over, Cluster):
-            self._runner = task_runner(self.over).__enter__()
+            self._runner = started(self.over)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -73,7 +81,8 @@ class PrefectTasks:
 
             def attempt(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
                 tasks = {number: task_named(progress.kind, names[number], partial(act, items[number])) for number in numbers}
-                futures = {runner.submit(one, {}): number for number, one in tasks.items()}
+                with _once(self.over):
+                    futures = {runner.submit(one, {}): number for number, one in tasks.items()}
                 try:
                     for future in as_completed(list(futures)):
                         yield futures[future], _outcome(future)
@@ -123,10 +132,27 @@ class Here:
         self.stopped = True
 
 
-def task_runner(cluster: Cluster) -> TaskRunner[Any]:
-    """Prefect's task runner for a cluster, not yet started."""
+def started(cluster: Cluster) -> TaskRunner[Any]:
+    """Prefect's task runner for a cluster, started, or connected to it. Raises ConfigError where nothing answers."""
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
-    return _dask(cluster) if cluster.engine == "dask" else _ray(cluster)
+    runner = _dask(cluster) if cluster.engine == "dask" else _ray(cluster)
+    refuse_strangers(cluster)
+    runner.__enter__()
+    try:
+        _ = getattr(runner, "client", None)  # Dask's, which would connect with the first task
+    except (OSError, ValueError) as error:
+        runner.__exit__(None, None, None)
+        raise ConfigError(f"no scheduler of {cluster.engine} answers at {cluster.address or 'this machine'}: {error}") from None
+    return runner
+
+
+def refuse_strangers(cluster: Cluster) -> None:
+    """Workers of other machines must reach Prefect's server, which an embedded one does not let them. Raises ConfigError."""
+    host = urlsplit(cluster.address if "://" in cluster.address else f"//{cluster.address}").hostname
+    server = urlsplit(PREFECT_API_URL.value() or "").hostname
+    if host and host not in {*HERE, "auto", socket.gethostname()} and server in HERE:
+        reason = f"the workers of {cluster.address} tell Prefect's server how far they are, and cannot reach one at {server}"
+        raise ConfigError(f"{reason}: start one that they reach (prefect server start --host 0.0.0.0) and set PREFECT_API_URL to it")
 
 
 def _dask(cluster: Cluster) -> TaskRunner[Any]:
@@ -136,7 +162,7 @@ def _dask(cluster: Cluster) -> TaskRunner[Any]:
     if cluster.address:
         return DaskTaskRunner(address=cluster.address)
     # One thread each, as libraries count their threads per process. A task whose worker dies comes back at once: we try it again alone.
-    here = {"host": "127.0.0.1", "dashboard_address": None, "scheduler_kwargs": {"allowed_failures": 0}, "silence_logs": "CRITICAL"}
+    here = {"host": "127.0.0.1", "dashboard_address": None, "scheduler_kwargs": {"allowed_failures": 0}, "silence_logs": logging.CRITICAL}
     return DaskTaskRunner(cluster_class=LocalCluster, cluster_kwargs={**here, "n_workers": cluster.workers or local.cores(), "threads_per_worker": 1})
 
 
@@ -147,8 +173,17 @@ def _ray(cluster: Cluster) -> TaskRunner[Any]:
     if cluster.address:
         return RayTaskRunner(address=cluster.address, init_kwargs=quiet)
     # Without "local" Ray joins whatever cluster it finds. No table travels: the smallest store of objects does.
-    here = {"include_dashboard": False, "num_cpus": cluster.workers or local.cores(), "object_store_memory": 80 << 20}
+    here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": cluster.workers or local.cores(), "object_store_memory": 80 << 20}
     return RayTaskRunner(address="local", init_kwargs={**quiet, **here})
+
+
+def _once(executor: Executor) -> AbstractContextManager[Any]:
+    """Ray tries again by itself what its worker died of, together with everything else: it is not to."""
+    if not (isinstance(executor, Cluster) and executor.engine == "ray"):
+        return nullcontext()
+    from prefect_ray.context import remote_options
+
+    return remote_options(max_retries=0)
 
 
 def _give_up(futures: Iterable[Any]) -> None:
@@ -168,7 +203,7 @@ def _outcome(future: Any) -> Any:  # noqa: ANN401
     except Exception as error:
         if type(error).__name__ not in DEATHS:
             raise
-        # Dask tries again by itself, so often; Ray says so at the first death.
+        # A scheduler of Dask's that others started tries again by itself, so often.
         return Died(f"{type(error).__name__}: a worker process died", 1 + getattr(error, "allowed_failures", 0))
 
 

@@ -50,18 +50,26 @@ def test_a_decoder_that_raises_ends_no_run(images: Path, tmp_path: Path) -> None
     assert reasons(run(images, tmp_path / "out", "files", Serial()))["flower/98.jpg"].startswith("the decoder fragile failed")
 
 
-def test_a_sample_that_kills_every_worker_costs_its_shard_and_nothing_else(images: Path, tmp_path: Path) -> None:
-    ran = run(images, tmp_path / "out", "files, image_quality, {deadly: {sample: china/05.png}}", Processes(2))
-    found, facts = ran.findings.frame(), ran.raw.facts().frame().set_index("id")
+def test_a_sample_that_kills_every_worker_costs_itself(images: Path, tmp_path: Path) -> None:
+    ran = run(images, tmp_path / "out", "files, image_quality, {deadly: {samples: [china/05.png]}}", Processes(2))
+    found = ran.findings.frame()
+    assert found[found["code"].str.endswith(".failed")][["id", "code"]].to_numpy().tolist() == [["china/05.png", "deadly.failed"]]
+    assert ran.raw.facts().frame()["image_quality.width"].isna().sum() == 2  # the two broken ones that are always there
+
+
+def test_a_shard_that_kills_three_workers_is_lost_and_nothing_else_is(images: Path, tmp_path: Path) -> None:
+    stages = "files, image_quality, {deadly: {samples: [china/05.png, china/06.png, china/07.png]}}"
+    ran = run(images, tmp_path / "out", stages, Processes(2))
+    found, facts = ran.findings.frame(), ran.raw.facts().frame()
     lost = found[found["code"] == "measure.failed"]
-    assert "china/05.png" in set(lost["id"])
-    assert len(lost) == 16  # its shard
-    assert facts["image_quality.width"].isna().sum() == 16 + 2  # and the two broken ones that are always there
+    assert {"china/05.png", "china/06.png", "china/07.png"} <= set(lost["id"])
+    assert len(lost) == 16  # their shard
+    assert facts["image_quality.width"].isna().sum() == 16 + 2
     assert set(ran.decisions.frame().set_index("id").loc[lost["id"], "decision"]) == {"review"}
     assert [failure["stage"] for failure in ran.record["run"]["failures"]] == ["measure"]
     assert account(ran.record)[0].startswith("Stage measure failed on 16 samples: measure 1/4 · image_quality, deadly: 3 worker processes died of it (SIGKILL")
-    smaller = run(images, tmp_path / "out", "files, image_quality, {deadly: {sample: china/05.png}}", Processes(2), shard_size=1, force=True)
-    assert smaller.findings.frame().query("code == 'measure.failed'")["id"].tolist() == ["china/05.png"]
+    smaller = run(images, tmp_path / "out", stages, Processes(2), shard_size=1, force=True)
+    assert smaller.findings.frame().query("code.str.endswith('.failed')")["id"].tolist() == ["china/05.png", "china/06.png", "china/07.png"]
 
 
 def test_a_worker_that_is_killed_from_outside_costs_nothing(images: Path, tmp_path: Path) -> None:

@@ -32,16 +32,16 @@ class Slow(Stage):
 
 @extension
 class Deadly(Stage):
-    """Kills its worker process, the first time or always, on any sample or on one."""
+    """Kills its worker process, the first time or always, on any sample or on some."""
 
     name = "deadly"
     gives = (Fact("alive", "bool", "true"),)
     marker: str = option("", "a file that says it was the first time; none: always", at="measure")
 
-    sample: str = option("", "the id of the sample; none: any", at="measure")
+    samples: tuple[str, ...] = option((), "the ids of the samples; none: any", at="measure")
 
     def measure(self, shard: Shard) -> Mapping[str, Any]:
-        if self.sample and self.sample not in set(shard.samples.ids):
+        if self.samples and not set(self.samples) & set(shard.samples.ids):
             return {"alive": [True] * len(shard)}
         if not self.marker or not Path(self.marker).exists():
             if self.marker:
