@@ -68,8 +68,8 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["run", "absent.yaml"], 2, "cannot be read"),
         (["run", "--limit", "0"], 2, "--limit"),
-        (["run", "--executor", "threads"], 2, "serial, processes"),
-        (["run", "--executor", "processes:²"], 2, "serial, processes"),
+        (["run", "--executor", "dusk"], 2, "did you mean 'dask'"),
+        (["run", "--executor", "processes:²"], 2, "is none of serial | threads:4"),
         (["run", "--no-plugin", "imgaes"], 2, "did you mean 'images'"),
         (["run", "--no-plugin", "images"], 2, "no stage is called 'image_quality'"),
         (["runn"], 2, "No such command"),
