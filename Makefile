@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-install bench bench-quick lint clean
+.PHONY: demo test test-install torture bench bench-quick lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "installing into .venv (a minute or two)"
@@ -21,6 +21,10 @@ test: .venv/installed
 # The built wheel in an empty environment, everything installed by pip, without the constraints.
 test-install: .venv/installed
 	@$(BIN)/python -m pytest -q tests/install --full-install
+
+# Runs killed at twenty moments of each kind, full disks, a server that dies: the short version of it is in the test suite.
+torture: .venv/installed
+	@DQPIPE_TORTURE=20 $(BIN)/python -m pytest -q tests/torture
 
 # dqpipe beside the tools people use today, in an environment that has theirs on top of ours (RESULTS.md; TOPICS="label_errors outliers").
 .venv-peers/installed: .venv/installed tests/benchmarks/peers.txt
