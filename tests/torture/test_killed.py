@@ -65,10 +65,12 @@ class Place:
         assert version is not None
         ledger = pd.read_parquet(version / "ledger.parquet")
         curated = {str(p.relative_to(version / "curated")): p.read_bytes() for p in sorted((version / "curated").rglob("*")) if p.is_file()}
+        facts, relabel = pd.read_parquet(version / "facts.parquet").to_json(), (version / "relabel.csv").read_text()
         return {
             "curated": curated,
             "ledger": ledger.to_json(),
-            "facts": facts, "relabel": relabel,
+            "facts": facts,
+            "relabel": relabel,
         }
 
     def measured(self) -> dict[str, frozenset[str]]:
@@ -149,14 +151,7 @@ def crashing(place: Place, change: int) -> subprocess.CompletedProcess[str]:
 def test_the_driver_is_killed_before_any_change_of_the_file_system(number: int, images: Path, undisturbed: Place, tmp_path: Path, changes: int) -> None:
     place = Place(tmp_path / "run", images).made()
     moment = random.Random(number).randrange(1, changes + 1)
-    crashed = crashing(place, str(moment)],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    crashed = crashing(place, moment)
     assert crashed.returncode == -signal.SIGKILL, crashed.stderr
     assert_goes_on(place, undisturbed)
 
@@ -165,8 +160,7 @@ def test_the_driver_is_killed_before_any_change_of_the_file_system(number: int, 
 def changes(images: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
     """How often an undisturbed run changes the file system."""
     place = Place(tmp_path_factory.mktemp("counted") / "run", images).made()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torture.crash", str(place.yaml), "0")
+    done = crashing(place, 0)
     return int(done.stdout.splitlines()[-1])
 
 
