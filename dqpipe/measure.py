@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from dqpipe.trial import Trial
 
 log = logging.getLogger(__name__)
 MICRO_BATCH = 32
+WRITTEN_EVERY = 4096
+"""Samples of a shard after which what was measured goes to the store: it is neither lost nor held in memory for long."""
 MOST_HELD = 1 << 28
 """Bytes of pixels that are held at once; one picture may have more."""
 
@@ -161,6 +164,8 @@ def _measure_shard(job: Job, ref: ShardRef) -> Measured:
         with one_thread(), _first_tried(job.decoders, careful=work.diary.again) as work.tried:
             for start in range(0, len(samples), MICRO_BATCH):
                 work.batch(samples.take(np.arange(start, min(start + MICRO_BATCH, len(samples)))))
+                if start // MICRO_BATCH % (WRITTEN_EVERY // MICRO_BATCH) == WRITTEN_EVERY // MICRO_BATCH - 1:
+                    work.write()
     finally:
         work.watchdog.rest()
     begun.unlink(missing_ok=True)
@@ -211,7 +216,9 @@ class _Work:
         self.job, self.ref = job, ref
         self.seconds: dict[str, float] = dict.fromkeys(("read", "decode", *(t.name for t in job.tasks)), 0.0)
         self.rows = {task.name: _Rows() for task in job.tasks}
+        self.measured = dict.fromkeys(self.rows, 0)
         self.media: dict[str, str | None] = {}
+        self.media_written = 0
         self.contents: list[tuple[str, str | None, str | None]] = []
         self.failed: dict[tuple[str, str], str] = {}
         """(task, key) → why it could not be measured."""
@@ -386,8 +393,8 @@ class _Work:
         shard = Shard(samples.take(numbers).select(names), tuple(media[n][task.rendition] for n in numbers) if task.rendition else (), task.artifact)
         return facts_table(task.stage.measure(shard), task.gives, len(numbers))
 
-    def finish(self, count: int) -> Measured:
-        """Write what was measured, and say how it went."""
+    def write(self) -> None:
+        """Bring to the store what was measured since the last time."""
         for task in self.job.tasks:
             rows = self.rows[task.name]
             if rows.keys:
@@ -395,17 +402,23 @@ class _Work:
                 vectors = {f.name: table.column(f.name).combine_chunks() for f in task.gives if f.type.startswith("vector")}
                 scalars = table.select([f.name for f in task.gives if f.name not in vectors])
                 self.job.store.write_facts(task.key, rows.keys, scalars, vectors)
-        if self.media:
-            contents = sorted(self.media)
+                self.measured[task.name] += len(rows.keys)
+                self.rows[task.name] = _Rows()
+        contents = sorted(islice(self.media, self.media_written, None))
+        self.media_written = len(self.media)
+        if contents:
             errors = [self.media[c] for c in contents]
             facts = pa.table({"ok": pa.array([e is None for e in errors]), "error": pa.array(errors, pa.string())})
             self.job.store.write_facts(self.job.media_key, contents, facts, {})
+
+    def finish(self, count: int) -> Measured:
+        """Write what is left, and say how it went."""
+        self.write()
         path = self.job.store.run_folder(self.job.run) / f"contents-{self.ref.number}.arrow"
         ids, contents_, errors_ = zip(*self.contents, strict=True) if self.contents else ((), (), ())
         write_arrow(path, pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents_, pa.string()), "error": pa.array(errors_, pa.string())}))
-        measured = {task.name: len(self.rows[task.name].keys) for task in self.job.tasks}
         failures = tuple((sample, name, why) for (name, key), why in self.failed.items() for sample in self.asking[name][key])
-        return Measured(self.ref.number, count, self.decoded, measured, self.seconds, failures, str(path))
+        return Measured(self.ref.number, count, self.decoded, self.measured, self.seconds, failures, str(path))
 
 
 def _held(ready: Mapping[str, Any]) -> int:

@@ -74,6 +74,20 @@ def test_the_chosen_shards_give_the_same_result(registry: Registry, images: Path
     assert [name.split(" · ")[0] for name in shards if name.startswith("measure")][:5] == [f"measure {n}/5" for n in range(1, 6)]
 
 
+def test_what_a_large_shard_measured_is_written_as_it_goes(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = run(registry, images, tmp_path / "a", shard_size=1000)
+    monkeypatch.setattr("dqpipe.measure.MICRO_BATCH", 8)
+    monkeypatch.setattr("dqpipe.measure.WRITTEN_EVERY", 16)
+    assert_same(reference, run(registry, images, tmp_path / "b", shard_size=1000))
+    monkeypatch.setattr("dqpipe.measure._Work.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(registry, images, tmp_path / "c", shard_size=1000)
+    monkeypatch.undo()
+    resumed = run(registry, images, tmp_path / "c", shard_size=1000)
+    assert 0 < resumed.measured["image_quality"] <= 16
+    assert_same(reference, resumed)
+
+
 def test_a_second_run_measures_nothing_again_and_says_the_same(registry: Registry, images: Path, tmp_path: Path) -> None:
     first = run(registry, images, tmp_path / "out")
     second = run(registry, images, tmp_path / "out", force=True)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
-import resource
 import shutil
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks.bench import Bench, Ran, Row, Section
+from dqpipe.hookspecs import hookimpl
+from tests.benchmarks.bench import Bench, Ran, Row, Section, peak
+from tests.benchmarks.embeddings import images
+
+if TYPE_CHECKING:
+    from dqpipe.engine import Run
+    from dqpipe.pipeline import Pipeline
 
 TITLE = "Scale"
 SIZES = (10_000, 30_000, 100_000, 300_000)
@@ -34,11 +43,55 @@ gates: ["dropped > 50%"]
 """
 
 
+PICTURES = """
+dataset: {{path: {source}}}
+outputs: {{path: {out}, files: manifest, reports: []}}
+stages: [files, image_quality, duplicates, embeddings]
+"""
+
+
 def report(bench: Bench) -> Section:
-    """Growth from ten thousand rows, and what each step does of it."""
+    """Growth from ten thousand rows, what each step does of it, and what engine, Prefect and processes cost."""
     million = () if bench.quick or os.environ.get("DQPIPE_BENCH_MILLION") != "1" else (MILLION,)
     rows, text = growth(bench, (*(QUICK if bench.quick else SIZES), *million))
+    for name, kind, count in (("bccd", "640×480", 300 if bench.quick else 1500), ("cifar10_test", "32×32", 1000 if bench.quick else 6000)):
+        folder = images(bench.scratch, name, count)
+        if folder is not None:
+            rows += overheads(bench, folder, f"{count:,} JPEG files of {kind}", count)
+            shutil.rmtree(folder)
     return Section(rows, text)
+
+
+def overheads(bench: Bench, folder: Path, what: str, count: int) -> Iterator[Row]:
+    """The engine over bare loops, two processes over one, Prefect over processes; all in turn."""
+    ways = [partial(bench.ours, "scale", *way, folder, bench.scratch / "out") for way in (["bare"], ["run", 1], ["run", 2], ["flow", 2])]
+    bare, one, two, flow = bench.alternate(*ways, runs=bench.runs(3))
+    best = {name: min(ran, key=lambda run: run.seconds).said for name, ran in (("bare", bare), ("one", one), ("two", two), ("flow", flow))}
+    wrapped = best["bare"]["seconds"] + best["one"]["called"]
+    yield Row(
+        f"{what}, engine, ledger and store over the bare loops, one process",
+        f"{best['one']['seconds']:.2f} s",
+        f"read, hash, decode, the stages' calls: {wrapped:.2f} s ({best['bare']['seconds']:.2f} s measuring)",
+        f"{best['one']['seconds'] / wrapped - 1:+.0%}",
+        peak(one),
+        "+10 %",
+    )
+    yield Row(
+        f"{what}, measuring on two processes over one",
+        f"{best['two']['measure']:.2f} s, {count / best['two']['measure']:,.0f}/s",
+        f"one: {best['one']['measure']:.2f} s",
+        f"{best['one']['measure'] / best['two']['measure']:.2f}×",
+        f"driver {best['two']['driver']:,.0f} MiB, a worker {best['two']['workers']:,.0f} MiB",
+        "1.7×",
+    )
+    yield Row(
+        f"{what}, as a flow on a running server over `Processes`, two processes",
+        f"{best['flow']['seconds']:.2f} s, and {best['flow']['start']:.1f} s to start (import Prefect, reach the server, begin the flow)",
+        f"{best['two']['seconds']:.2f} s",
+        f"{best['flow']['seconds'] / best['two']['seconds'] - 1:+.0%}",
+        peak(flow),
+        "+10 %",
+    )
 
 
 def growth(bench: Bench, sizes: tuple[int, ...]) -> tuple[list[Row], str]:
@@ -76,7 +129,7 @@ def sized(count: int, ran: Ran) -> Row:
 
 def rows(source: Path, out: Path) -> dict:
     """One run of the pipeline, imports and planning included."""
-    from dqpipe import plugins
+    from dqpipe import plugins, usage
     from dqpipe.engine import Run
     from dqpipe.execution.local import Processes
     from dqpipe.pipeline import Pipeline
@@ -84,12 +137,12 @@ def rows(source: Path, out: Path) -> dict:
 
     made = Pipeline.from_text(PIPELINE.format(source=source, out=out), registry=plugins.load(extra={"synthetic": synthetic}))
     ran = Run(made.config, made.registry, Processes(2)).run()
-    driver = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     assert ran.published is not None
+    steps = ran.record["run"]["timings"]
     return {
-        "driver": driver,
-        "workers": workers(),
-        "steps": ran.record["run"]["timings"],
+        "driver": usage.peak_mib(),
+        "workers": max(row["workers_peak_mib"] or 0 for row in steps),
+        "steps": steps,
         "found": len(ran.findings),
         "page": (ran.published / "report.html").stat().st_size,
         "store": size(out / "store"),
@@ -97,12 +150,89 @@ def rows(source: Path, out: Path) -> dict:
     }
 
 
-def workers() -> float:
-    """MiB of the largest worker process; they end here."""
-    from dqpipe.execution.local import worker_pool
+def made(folder: Path, out: Path) -> Pipeline:
+    """The pipeline of pictures, its output empty."""
+    from dqpipe.pipeline import Pipeline
 
-    worker_pool(2).shutdown(wait=True)
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    shutil.rmtree(out, ignore_errors=True)
+    return Pipeline.from_text(PICTURES.format(source=folder, out=out))
+
+
+def bare(folder: Path, out: Path) -> dict:
+    """What a script would do: read, hash and decode each file, call each stage's measure on 32 at a time."""
+    from dqpipe.model import Samples
+    from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
+    from dqpipe.stages import Shard
+
+    pipeline = made(folder, out)
+    plan = pipeline.plan()
+    stages = [planned.stage.at("measure") for planned in plan.doing("measure")]
+    table = pipeline.dataset().samples.table.select(["id", "content", "media"])
+    paths = [str(folder / media) for media in table.column("media").to_pylist()]
+    keep_memory()
+    began = time.perf_counter()
+    with one_thread():
+        for start in range(0, len(paths), 32):
+            data = [read_bytes(path) for path in paths[start : start + 32]]
+            contents = [hashlib.blake2b(one, digest_size=16).hexdigest() for one in data]
+            assert len(contents) == len(data)
+            pictures = [decode(plan.decoders, one, "picture") for one in data]
+            samples = Samples(table.slice(start, 32))
+            for stage in stages:
+                shown = [picture.header for picture in pictures] if stage.rendition == "header" else pictures
+                stage.measure(Shard(samples, tuple(shown)))
+    return {"seconds": time.perf_counter() - began}
+
+
+def run(folder: Path, out: Path, processes: int) -> dict:
+    """The engine from reading to publishing; `called` are the seconds of relating, detecting and summarising."""
+    from dqpipe.engine import Run
+    from dqpipe.execution.local import Processes, Serial
+
+    pipeline = made(folder, out)
+    began = time.perf_counter()
+    ran = Run(pipeline.config, pipeline.registry, Processes(processes) if processes > 1 else Serial()).run()
+    return spent(ran, time.perf_counter() - began)
+
+
+def spent(ran: Run, seconds: float) -> dict:
+    """Where the seconds of a run went."""
+    steps = {row["step"]: row for row in ran.record["run"]["timings"]}
+    called = sum(row["seconds"] for name, row in steps.items() if name.startswith(("relate", "detect", "summarise")))
+    told = {"measure": steps["measure"]["seconds"], "driver": steps["measure"]["peak_mib"], "workers": steps["measure"]["workers_peak_mib"]}
+    return {"seconds": seconds, "called": called, "store": size(ran.store.root), **told}
+
+
+def flow(folder: Path, out: Path, processes: int) -> dict:
+    """The same as a flow, on a server that runs already; `start` is what passes before the first step."""
+    from dqpipe.execution.embedded import embedded, wait_until_ready
+
+    with embedded() as (url, home):
+        wait_until_ready(url, home)
+        os.environ |= {"PREFECT_API_URL": url, "PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_HOME": str(home)}
+        pipeline = made(folder, out)
+        began = time.perf_counter()
+        from dqpipe.execution.local import Processes
+        from dqpipe.execution.prefect import run_flow
+
+        first: list[float] = []
+        pipeline.registry.watch("clock", Clock(first))
+        ran = run_flow(pipeline, executor=Processes(processes))
+        ended = time.perf_counter()
+    return spent(ran, ended - first[0]) | {"start": first[0] - began}
+
+
+class Clock:
+    """Notes when the first step is over, less what it took."""
+
+    def __init__(self, first: list[float]) -> None:
+        self.first = first
+
+    @hookimpl
+    def dqpipe_stage_finished(self, stage: Mapping[str, Any]) -> None:
+        """Remember the first one."""
+        if not self.first:
+            self.first.append(time.perf_counter() - stage["seconds"])
 
 
 def size(folder: Path) -> int:
@@ -113,13 +243,18 @@ def size(folder: Path) -> int:
 def main() -> None:
     """A job: make or rows."""
     began = time.perf_counter()
-    if sys.argv[1] == "make":
+    job, *arguments = sys.argv[1:]
+    said = {}
+    if job == "make":
         from tests.benchmarks.synthetic import make
 
-        make(int(sys.argv[2]), Path(sys.argv[3]))
-        said = {}
+        make(int(arguments[0]), Path(arguments[1]))
+    elif job == "rows":
+        said = rows(*map(Path, arguments))
+    elif job == "bare":
+        said = bare(*map(Path, arguments))
     else:
-        said = rows(Path(sys.argv[2]), Path(sys.argv[3]))
+        said = {"run": run, "flow": flow}[job](*map(Path, arguments[1:]), int(arguments[0]))
     print(json.dumps({"seconds": time.perf_counter() - began} | said))
 
 
