@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-install torture bench bench-quick lint clean
+.PHONY: demo test browser test-install torture bench bench-quick lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "installing into .venv (a minute or two)"
@@ -17,6 +17,13 @@ demo: .venv/installed
 
 test: .venv/installed
 	@$(BIN)/python -m pytest -q
+
+# A browser for the tests of the pages: Debian's, where there is none and it can be had; without it those tests are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update >/dev/null 2>&1 \
+	    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } \
+	  || echo "no browser is installed (as root on Debian: apt-get install chromium): the tests of the pages are skipped"
 
 # The built wheel in an empty environment, everything installed by pip, without the constraints.
 test-install: .venv/installed

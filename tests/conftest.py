@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,10 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 from dqpipe import plugins
 from dqpipe.plugins import Registry
 from dqpipe.testing import small_images
+from tests import browser as browsers
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +67,23 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
     url = f"s3://b{os.urandom(8).hex()}"
     filesystem(url).mkdir(url)
     return url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One headless browser for the tests of a module; they are skipped where none is installed (`make browser`)."""
+    pytest.importorskip("playwright.sync_api", reason="no client for a browser: pip install playwright")
+    if browsers.executable() is None:
+        pytest.skip("no browser is installed: make browser")
+    with browsers.opened() as one:
+        yield one
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[browsers.Watched]:
+    """A new page of it, with what it complains of and asks for."""
+    with browsers.watched(browser) as one:
+        yield one
 
 
 @pytest.fixture(scope="session", autouse=True)
