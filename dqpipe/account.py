@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dqpipe import __version__, comparing, reading, report, versions
+from dqpipe import apply as applying
 from dqpipe.errors import DatasetError
 from dqpipe.ledger import ledger
 from dqpipe.model import Decisions, Findings, Samples, label_text
+from dqpipe.plugins import GROUP
 from dqpipe.stages import Section
+from dqpipe.store import digest_json
 
 if TYPE_CHECKING:
     from dqpipe.engine import Run
@@ -52,8 +56,9 @@ def run_record(run: Run) -> dict[str, Any]:
         "out": str(run.config.out) if run.writes else None,
         "dqpipe": __version__,
         "seed": run.config.seed,
-        "lineage": {"parent": run.parent},
+        "lineage": lineage(run),
         "since": since(run),
+        "passed": all(gate["passed"] for gate in run.gates),
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - run.started, 3),
@@ -102,8 +107,25 @@ def stage_use(run: Run) -> dict[str, dict[str, Any]]:
     return {name: told for name, told in used.items() if told}
 
 
-def write(run: Run, folder: Path) -> None:
-    """Write everything but the curated set into a folder. Raises OSError, OutputError."""
+def lineage(run: Run) -> dict[str, Any]:
+    """What a version was made from and by: input, plan, code, seed, and the version published before it."""
+    described = run.plan.record()
+    shown = {name: described["config"][name] for name in ("stages", "policy", "gates")}
+    made_by = [(stage["name"], stage["stage"], stage["version"]) for stage in described["stages"]]
+    entries = {entry.name: entry.dist for entry in importlib.metadata.entry_points(group=GROUP)}
+    known = {plugin: entries.get(plugin) for plugin in sorted({*run.plan.origin.values()})}
+    return {
+        "parent": run.parent,
+        "input": {"path": described["config"]["dataset"]["path"], "samples": len(run.raw.samples), "content": applying.content_of(run.raw.samples)},
+        "plan": digest_json([shown, made_by, described["config"]["dataset"]["limit"]]),
+        "dqpipe": __version__,
+        "plugins": {plugin: None if dist is None else f"{dist.name} {dist.version}" for plugin, dist in known.items()},
+        "seed": run.config.seed,
+    }
+
+
+def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
+    """Write everything but the curated set into a folder, run.json (with the history's row) last. Raises OSError, OutputError."""
     curated, added = run.outcome()
     pq.write_table(ledger(run.raw.samples, added, run.findings, run.decisions, run.record["run"]["stages"]), folder / "ledger.parquet", compression="zstd")
     pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
@@ -118,7 +140,14 @@ def write(run: Run, folder: Path) -> None:
         root, decoders = run.raw.dataset.root, run.plan.decoders
         pixels = reading.rereader(media, root, decoders, run.survey.rereads, one.name) if media is not None else no_pixels
         one.write(run.record, folder, sections, pixels)
-    _write_json(folder / "run.json", run.record["run"])
+    shutil.rmtree(folder / "added", ignore_errors=True)
+    _write_json(folder / "run.json", {**run.record["run"], "history": row, "holds": holds(folder)})
+
+
+def holds(folder: Path) -> dict[str, int]:
+    """How many files, and bytes, a version's folder holds beside its run.json: what is missing later shows."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and path != folder / "run.json"]
+    return {"files": len(sizes), "bytes": sum(sizes)}
 
 
 def history_row(run: Run, *, published: bool) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def _write(path: str, data: bytes) -> None:
 
 
 def version_content(curated: Samples, decisions: Decisions) -> str:
-    """The hash that names a curated set: its samples, their contents and labels, and every decision."""
+    """The hash that names a curated set, 8 hex digits: its samples, their contents and labels, and every decision."""
     state = hashlib.blake2b(digest_size=4)
     columns = [curated.table.column(name).to_pylist() for name in ("id", "content", "label") if name in curated]
     encode = json.JSONEncoder(default=str, ensure_ascii=True).encode
@@ -153,3 +153,7 @@ def version_content(curated: Samples, decisions: Decisions) -> str:
     return state.hexdigest()
 
 
+def content_of(samples: Samples) -> str:
+    """The hash of a dataset, 32 hex digits: of every sample its id, content, label, split and group."""
+    columns = [samples.table.column(name).to_pylist() for name in ("id", "content", "label", "split", "group") if name in samples]
+    return digest(*(json.dumps(column, default=str, ensure_ascii=True) for column in columns))

@@ -134,7 +134,7 @@ def run(
     executor: Workers = "processes",
     shard_size: Annotated[int | None, typer.Option(min=1, help="Samples per shard.", show_default="chosen")] = None,
     rehash: Annotated[bool, typer.Option(help="Read every file again, also unchanged ones.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Another output folder than the config's.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Another output, a folder or a URL, than the config's.")] = None,
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
@@ -163,7 +163,7 @@ def check(
 @app.command()
 def why(
     sample: Annotated[str, typer.Argument(help="The sample's id: its path in the dataset, or its key.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The output folder of a run, or a version in it.")] = Path("out"),
+    out: Annotated[str, typer.Option("--out", "-o", help="The output of a run (a folder or a URL), or a version's folder in it.")] = "out",
     as_json: AsJson = False,
 ) -> None:
     """Say what was seen in a sample, what was claimed, what was decided, on which number, against which threshold."""
@@ -224,18 +224,19 @@ def _registry(without: list[str] | None) -> Registry:
     return registry
 
 
-def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: Path | None) -> Pipeline:
+def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str | None) -> Pipeline:
     from dataclasses import replace
 
     from dqpipe import config as configs
     from dqpipe.pipeline import Pipeline
+    from dqpipe.places import is_url
 
     registry = _registry(without)
     config = configs.load(path, registry)
     if limit is not None:
         config = replace(config, limit=limit)
     if out is not None:
-        config = replace(config, outputs=config.outputs.model_copy(update={"path": str(out.absolute())}))
+        config = replace(config, outputs=config.outputs.model_copy(update={"path": out if is_url(out) else str(Path(out).absolute())}))
     return Pipeline(config, registry)
 
 
@@ -261,7 +262,9 @@ def _tell(ran: Run, *, as_json: bool) -> None:
     if ran.published is not None:
         typer.echo()
         for what, name in (("report: ", "report.html"), ("curated:", "curated")):
-            if (ran.published / name).exists():
+            if isinstance(ran.published, str):
+                typer.echo(f"{what} {ran.published}/{name}")
+            elif (ran.published / name).exists():
                 typer.echo(f"{what} {_short(ran.published / name)}")
 
 

@@ -39,7 +39,7 @@ class Before:
     why: str = ""
 
 
-def before(out: Path) -> Before | None:
+def before(out: str | Path) -> Before | None:
     """The published version of an output, None if there is none; one that an earlier dqpipe wrote, or that is broken, says so."""
     try:
         version = Version.open(out, "published")

@@ -18,6 +18,7 @@ import pydantic
 import yaml
 
 from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
+from dqpipe.places import is_url
 from dqpipe.plugins import Registry
 from dqpipe.stages import KINDS, Augment, Decide, Extension, Reader, Report, Stage
 
@@ -49,11 +50,11 @@ class DatasetSection(pydantic.BaseModel, extra="forbid"):
 class OutputsSection(pydantic.BaseModel, extra="forbid"):
     """What is written, and where."""
 
-    path: str = pydantic.Field(default="out", description="folder; relative to this file")
+    path: str = pydantic.Field(default="out", description="folder, relative to this file; or a URL such as s3://bucket/out")
     files: Literal["copy", "hardlink", "manifest"] = pydantic.Field(default="copy", description="how kept media are written")
     reports: list[str] = pydantic.Field(default_factory=lambda: ["html", "json"], description="reports beside the curated set")
-    store: str | None = pydantic.Field(default=None, description="where measured facts are kept; default: store/ in the output")
-    keep_versions: int = pydantic.Field(default=2, ge=1, description="how many published versions stay on disk")
+    store: str | None = pydantic.Field(default=None, description="where measured facts are kept, a folder or a URL; default: store/ in the output")
+    keep_versions: int = pydantic.Field(default=2, ge=1, description="how many published versions stay")
 
 
 @dataclass(frozen=True)
@@ -75,19 +76,19 @@ class Config:
     base: Path = Path()
     """The folder that relative paths start from."""
 
-    def resolve(self, path: str | None) -> Path | None:
-        """A path of the config as an absolute one."""
-        return None if path is None else placed(self.base, path)
+    @property
+    def out(self) -> str | Path:
+        """The output's folder, or its URL."""
+        path = self.outputs.path
+        return path.rstrip("/") if is_url(path) else placed(self.base, path)
 
     @property
-    def out(self) -> Path:
-        """The output folder."""
-        return typing.cast("Path", self.resolve(self.outputs.path))
-
-    @property
-    def store(self) -> Path:
-        """The folder of the facts store."""
-        return self.resolve(self.outputs.store) or self.out / "store"
+    def store(self) -> str | Path:
+        """The folder of the facts store, or its URL."""
+        path = self.outputs.store
+        if path is None:
+            return f"{self.out}/store" if is_url(self.out) else Path(self.out) / "store"
+        return path.rstrip("/") if is_url(path) else placed(self.base, path)
 
     def record(self) -> dict[str, Any]:
         """The config as JSON values, defaults filled in."""

@@ -18,21 +18,23 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import account, comparing, judging, limits, logs, plan, publish, reading, usage, versions
+from dqpipe import account, comparing, judging, limits, logs, places, plan, publish, reading, usage, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
 from dqpipe.errors import DatasetError, GateError, OutputError, StageError, blamed
 from dqpipe.evidence import Evidence
 from dqpipe.execution.executor import Executor
+from dqpipe.locks import Lock
 from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, table_of
+from dqpipe.places import Place
 from dqpipe.plan import Plan, Planned
 from dqpipe.plugins import Registry
 from dqpipe.since import Since
@@ -69,7 +71,9 @@ class Run:
         self._shard_size, self.force, self.rehash, self.writes = shard_size, force, rehash, writes
         self.id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f") + os.urandom(2).hex()
         self.started = time.time()
-        self.store = Store(config.store)
+        self.store = Store(cast("Path", config.store))
+        self.place = places.place(config.out) if writes else None
+        self.lock: Lock | None = None
         self.version = self.id
         self.parent: str | None = None
         self.before: comparing.Before | None = None
@@ -79,7 +83,7 @@ class Run:
         self.figures = Figures(table_of(Figures.columns, []))
         self.gates: list[dict[str, Any]] = []
         self.record: dict[str, Any] = {}
-        self.published: Path | None = None
+        self.published: str | Path | None = None
         self.staging: Path | None = None
         self.plan: Plan
         self.raw: Evidence
@@ -113,6 +117,8 @@ class Run:
         self.store.forget_run(self.id)
         if self.staging is not None:
             shutil.rmtree(self.staging, ignore_errors=True)
+        if self.lock is not None:
+            self.lock.free()
         error = sys.exc_info()[1]
         self.registry.notify("dqpipe_run_finished", run={"id": self.id, "version": self.version, "account": self.record.get("account"),
                                                          "error": None if error is None else f"{type(error).__name__}: {error}"})  # fmt: skip
@@ -166,16 +172,31 @@ class Run:
     # read, measure, relate -------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        if self.writes:
+        if self.place is not None:
             publish.refuse(self.config.out, force=self.force, source=self.source)
+            if self.place.local is not None and self.place.local.exists():
+                self._enter(self.place)
         dataset = read(self.config, self.registry, self.source)
         self.plan = plan.make(self.config, self.registry, dataset)
-        if self.writes:
-            publish.create(self.config.out)
+        if self.place is not None:
+            publish.create(self.place)
+            self._enter(self.place)
         self.before = comparing.before(self.config.out) if self.plan.doing("compare") else None
         self.store.create()
         self.raw = Evidence(dataset)
         self.survey = Survey(self)
+
+    def _enter(self, out: Place) -> None:
+        """Take the output for this run alone. Raises OutputError: another run has it, or published while this one waited."""
+        if self.lock is None:
+            self.lock = Lock(out, f"run {self.id}")
+            try:
+                self.lock.take()
+            except OutputError:
+                self.lock = None
+                raise
+            publish.refuse(self.config.out, force=self.force, source=self.source)
+            publish.sweep(out)
 
     def _measure(self, evidence: Evidence) -> None:
         wanted = self.plan.doing("measure")
@@ -255,10 +276,11 @@ class Run:
     # apply, gates, publish ---------------------------------------------------------------------------------------------
 
     def _apply(self) -> None:
-        self.staging = self.config.out / "versions" / f".{self.id}"
+        assert self.place is not None
+        self.staging = publish.stage(self.place, self.id)
         folder = self.staging / "added"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except OSError as error:
             raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
         dataset = self.raw.dataset
@@ -290,7 +312,8 @@ class Run:
     @cached_property
     def last(self) -> Version | None:
         """The version published last, or None."""
-        return Version.open(self.config.out) if versions.published(self.config.out) else None
+        where = places.place(self.config.out)
+        return Version.open(where) if versions.published(where) else None
 
     @property
     def measured(self) -> dict[str, int]:
@@ -317,27 +340,31 @@ class Run:
 
     def _publish(self) -> None:
         assert self.staging is not None
+        assert self.place is not None
+        assert self.lock is not None
         passed = all(gate["passed"] for gate in self.gates)
         self.version = f"{self.id[:22]}-{applying.version_content(self.curated.samples, self.decisions)}"
-        self.parent = versions.published(self.config.out)
+        self.parent = versions.published(self.place)
         try:
             if passed and self.plan.writer is not None:
                 (self.staging / "curated").mkdir()
                 with blamed(self.plan.writer.name, "write"):
                     self.plan.writer.write(self.curated.dataset, self.staging / "curated", self.config.outputs.files)
             self._account()
-            account.write(self, self.staging)
-            shutil.rmtree(self.staging / "added", ignore_errors=True)
-            final = self.config.out / "versions" / self.version
-            self.staging.rename(final)
+            row = account.history_row(self, published=passed)
+            account.write(self, self.staging, row)
+            self.lock.check()
+            publish.bring(self.place, self.staging, self.version)
             if passed:
-                publish.switch(self.config.out, self.version, self.config.outputs.keep_versions)
+                publish.switch(self.place, self.version)
             else:
-                publish.link(self.config.out, "report.html", self.version)
-            versions.remember(self.config.out, account.history_row(self, published=passed))
+                publish.show(self.place, self.version)
+            versions.remember(self.place, row)
+            publish.prune(self.place, self.config.outputs.keep_versions)
         except OSError as error:
             raise OutputError(f"cannot write the output {self.config.out}: {error.strerror or error}") from None
-        self.published = final
+        where = self.place.below(f"versions/{self.version}")
+        self.published = where.local or where.url
 
 
 def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: ANN401

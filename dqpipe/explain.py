@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from dqpipe import versions
 from dqpipe.errors import DatasetError, nearest
+from dqpipe.places import is_url, place
+from dqpipe.versions import Version
 
 WORDS = {"keep": "is kept", "drop": "is dropped", "relabel": "gets another label", "review": "is kept and queued for review", None: "was not decided on"}
 
 
-def explain(out: Path, sample: str) -> dict[str, Any]:
+def explain(out: str | Path, sample: str) -> dict[str, Any]:
     """Facts, findings and decision of one sample as JSON values, and `said`, lines of (style, text). Raises DatasetError."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    folder = version_folder(out)
-    ledger = pq.read_table(folder / "ledger.parquet")
+    version = version_of(out)
+    ledger = pq.read_table(version.file("ledger.parquet"))
     rows = ledger.filter(pc.equal(ledger.column("id"), sample)).to_pylist()
     if not rows:
         ids = pc.unique(ledger.column("id").drop_null()).to_pylist()
         ending = [i for i in ids if sample and (i.endswith(sample) or sample.endswith(f"/{i}"))]
-        raise DatasetError(f"no sample is called {sample!r} in {folder}: {nearest(sample, ending or ids)}")
-    facts = {}
-    if (folder / "facts.parquet").exists():
-        table = pq.read_table(folder / "facts.parquet", filters=[("id", "=", sample)])
-        facts = {name: value for name, value in (table.to_pylist() or [{}])[0].items() if name != "id" and value is not None}
-    claims = json.loads((folder / "run.json").read_text(encoding="utf-8"))["stages"]
+        raise DatasetError(f"no sample is called {sample!r} in version {version.id} of {out}: {nearest(sample, ending or ids)}")
+    table = pq.read_table(version.file("facts.parquet"), filters=[("id", "=", sample)])
+    facts = {name: value for name, value in (table.to_pylist() or [{}])[0].items() if name != "id" and value is not None}
+    claims = version.record["stages"]
     helps = {code: c["help"] for stage in claims for code, c in stage["claims"].items()}
     findings = [row for row in rows if row["code"] is not None]
     known = {"id": sample, "decision": rows[0]["decision"], "new_label": rows[0]["new_label"], "because": rows[0]["because"] or [],
@@ -36,15 +35,15 @@ def explain(out: Path, sample: str) -> dict[str, Any]:
     return {**known, "said": _said(known, helps)}
 
 
-def version_folder(out: Path) -> Path:
-    """The folder of a published version: `out` itself if it is one, else the published one of an output. Raises DatasetError."""
-    if (out / "ledger.parquet").is_file():
-        return out
-    version = versions.published(out)
-    folders = [out / "versions" / version] if version else sorted(p for p in (out / "versions").glob("[0-9]*"))
-    if not folders or not (folders[-1] / "ledger.parquet").is_file():
-        raise DatasetError(f"{out} holds no run of dqpipe (no ledger.parquet): give its output folder with --out")
-    return folders[-1]
+def version_of(out: str | Path) -> Version:
+    """The version that is meant: the one `out` is the folder of, else the published one, else the newest. Raises DatasetError."""
+    if not is_url(out) and (Path(out) / "ledger.parquet").is_file():
+        folder = Path(out).resolve()
+        return Version(place(folder.parent.parent), folder.name)
+    known = versions.versions(out)
+    if not known:
+        raise DatasetError(f"{out} holds no run of dqpipe (no version with a run.json): give its output folder with --out")
+    return Version.open(out, versions.published(out) or known[-1])
 
 
 def _said(known: dict[str, Any], helps: dict[str, str]) -> list[tuple[str, str]]:

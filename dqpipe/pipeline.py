@@ -17,6 +17,7 @@ from dqpipe.errors import GateError
 from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes
 from dqpipe.execution.named import Cluster, executor_named
+from dqpipe.places import is_url
 from dqpipe.plugins import Registry
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Result:
     ledger: pd.DataFrame
     record: Mapping[str, Any]
     gates: tuple[Mapping[str, Any], ...]
-    path: Path | None
-    """The published version's folder; None for a check."""
+    path: Path | str | None
+    """The published version's folder, or its URL; None for a check."""
 
     @property
     def account(self) -> list[str]:
@@ -125,7 +126,7 @@ def curate(
     roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0,
 ) -> Result:  # fmt: skip
     """Curate a folder, a manifest, a table or a DataFrame with the proposed pipeline. Raises DqpipeError."""
-    return Pipeline.proposed(source, roles=roles, seed=seed, path=str(Path(out).absolute()), files=files).run(executor, force=force)
+    return Pipeline.proposed(source, roles=roles, seed=seed, path=out if is_url(out) else str(Path(out).absolute()), files=files).run(executor, force=force)
 
 
 def check(source: Any, *, gates: Iterable[str] = (), executor: Executor | str | None = None, roles: Mapping[str, str] | None = None) -> Result:  # noqa: ANN401

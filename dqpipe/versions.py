@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from dqpipe.errors import DatasetError, OutputError, nearest
 from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, Table
+from dqpipe.places import Place, named, place, shown
 
 log = logging.getLogger(__name__)
 POINTER, HISTORY, TABLES = "version", "history.jsonl", "tables"
@@ -33,12 +34,15 @@ COLUMNS = ("id", "content", "label", "split", "group")
 class Version:
     """One version of an output; its tables are read when they are asked for. They raise DatasetError where a file is missing or broken."""
 
-    folder: Path
+    place: Place
+    id: str
+    """When it was made, and the hash of its content."""
 
     @classmethod
-    def open(cls, out: str | Path, version: str = "published") -> Version:
+    def open(cls, out: str | Path | Place, version: str = "published") -> Version:
         """A version by its id, the "published" one, or the "previous" one: published before it. Raises DatasetError."""
-        known = versions(out)
+        where = _at(out)
+        out, known = where.url, versions(where)
         found = version
         if version in ("published", "previous"):
             found = published(out) or ""
@@ -52,12 +56,11 @@ class Version:
             gone = any(row.get("version") == found for row in history(out))
             why = "was removed (outputs.keep_versions says how many stay)" if gone else f"is not there: {nearest(found, known)}"
             raise DatasetError(f"version {found} of {out} {why}")
-        return cls(Path(out) / "versions" / found)
+        return cls(where, found)
 
-    @property
-    def id(self) -> str:
-        """The name of the version: when it was made, and the hash of its content."""
-        return self.folder.name
+    def file(self, name: str) -> Path:
+        """A local path of one of its files: itself, or a copy. Raises FileNotFoundError, OutputError."""
+        return self.place.fetch(f"versions/{self.id}/{name}")
 
     @property
     def parent(self) -> str | None:
@@ -68,8 +71,8 @@ class Version:
     def record(self) -> dict[str, Any]:
         """What its run.json holds."""
         try:
-            return dict(json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            return dict(json.loads(self.file("run.json").read_text(encoding="utf-8")))
+        except (OSError, OutputError, ValueError) as error:
             raise self._broken("run.json", error) from None
 
     @cached_property
@@ -88,8 +91,8 @@ class Version:
         import pyarrow.parquet as pq
 
         try:
-            return Facts(pq.read_table(self.folder / "facts.parquet"))
-        except (OSError, pa.ArrowException) as error:
+            return Facts(pq.read_table(self.file("facts.parquet")))
+        except (OSError, OutputError, pa.ArrowException) as error:
             raise self._broken("facts.parquet", error) from None
 
     @cached_property
@@ -110,9 +113,9 @@ class Version:
     def table(self, name: str) -> pa.Table:
         """A table of its folder `tables`. Raises DatasetError."""
         try:
-            with pa.OSFile(str(self.folder / TABLES / f"{name}.arrow"), "rb") as file:
+            with pa.OSFile(str(self.file(f"{TABLES}/{name}.arrow")), "rb") as file:
                 return pa.ipc.open_file(file).read_all()
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, OutputError, pa.ArrowException) as error:
             raise self._broken(f"{TABLES}/{name}.arrow", error) from None
 
     def _broken(self, name: str, error: Exception) -> DatasetError:
@@ -137,18 +140,33 @@ def write_table(folder: Path, name: str, table: pa.Table) -> None:
         writer.write_table(table)
 
 
-def published(out: str | Path) -> str | None:
+def entries(out: Place, under: str = "") -> list[str]:
+    """The names of what lies directly in a folder of an output, sorted; none if there is no such folder. Raises OSError, OutputError."""
+    if out.local is not None:
+        folder = out.local / under
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    with named("list", out.url):
+        try:
+            return sorted(path.rstrip("/").rpartition("/")[2] for path in out.remote.ls(out.at(under), detail=False))
+        except FileNotFoundError:
+            return []
+
+
+def published(out: str | Path | Place) -> str | None:
     """The id of the published version, or None."""
-    pointer = Path(out) / POINTER
-    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+    try:
+        return _at(out).read(POINTER).decode().strip() or None
+    except FileNotFoundError:
+        return None
 
 
-def versions(out: str | Path) -> list[str]:
-    """The ids of the versions that stand, the oldest first; also of runs whose gates failed."""
-    return sorted(path.parent.name for path in (Path(out) / "versions").glob("[0-9]*/run.json"))
+def versions(out: str | Path | Place) -> list[str]:
+    """The ids of the versions that stand, the oldest first; also of runs whose gates failed. Raises OutputError."""
+    where = _at(out)
+    return [name for name in entries(where, "versions") if name[:1].isdigit() and where.exists(f"versions/{name}/run.json")]
 
 
-def history(out: str | Path) -> list[dict[str, Any]]:
+def history(out: str | Path | Place) -> list[dict[str, Any]]:
     """One record for each finished run, the oldest first; also for runs whose gates failed and versions that were removed.
 
     run, version, published, time, samples, kept, dropped, relabelled, review, added, findings {code: {samples, share}},
@@ -157,34 +175,44 @@ def history(out: str | Path) -> list[dict[str, Any]]:
     return [row for row in journal(out) if "run" in row]
 
 
-def journal(out: str | Path) -> list[dict[str, Any]]:
+def journal(out: str | Path | Place) -> list[dict[str, Any]]:
     """Every line of the history: runs, and {"rolled_back", "from", "time"}. A line that a crash cut short is left out."""
-    return list(_lines(Path(out) / HISTORY))
+    return list(_lines(_at(out)))
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
+def _lines(out: Place) -> Iterator[dict[str, Any]]:
+    try:
+        data = out.read(HISTORY)
+    except FileNotFoundError:
         return
-    for number, line in enumerate(path.read_bytes().split(b"\n")):
+    for number, line in enumerate(data.split(b"\n")):
         try:
             row = json.loads(line) if line.strip() else None
         except ValueError:
-            log.warning("%s, line %d is broken and left out", path, number + 1)
+            log.warning("%s of %s, line %d is broken and left out", HISTORY, shown(out.url), number + 1)
             continue
         if isinstance(row, dict):
             yield row
 
 
-def remember(out: str | Path, row: Mapping[str, Any]) -> None:
+def remember(out: str | Path | Place, row: Mapping[str, Any]) -> None:
     """Add a line to the history; it is on disk when this returns. Raises OutputError."""
-    path = Path(out) / HISTORY
-    line = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False).encode() + b"\n"
-    try:
-        with path.open("ab+") as file:
-            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                line = b"\n" + line  # what a crash cut short stays a line of its own
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+    where = _at(out)
+    line = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
+    if where.local is None:
+        try:
+            before = where.read(HISTORY)
+        except FileNotFoundError:
+            before = b""
+        where.write(HISTORY, before + line)
+        return
+    with named("write", f"{where.url}/{HISTORY}"), (where.local / HISTORY).open("ab+") as file:
+        if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            line = b"\n" + line  # what a crash cut short stays a line of its own
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _at(out: str | Path | Place) -> Place:
+    return out if isinstance(out, Place) else place(out)

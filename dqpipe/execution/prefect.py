@@ -104,7 +104,7 @@ def present(run: Run) -> None:
     codes = [code for stage in run.record["counts"]["stages"] for code in stage["codes"]]
     rows = [{**{name: code[name] for name in ("code", "severity", "findings", "samples", "help")}, **code["decisions"]} for code in codes]
     create_table_artifact(rows, key="findings", description="what was claimed, and what became of the samples")
-    report = None if run.published is None else run.published / "report.html"
+    report = run.published / "report.html" if isinstance(run.published, Path) else None
     if report is not None and report.exists():
         create_link_artifact(report.as_uri(), link_text=str(report), key="report", description="the quality report")
 
