@@ -147,7 +147,7 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
 def holds(folder: Path) -> dict[str, int]:
     """How many files, and bytes, a version's folder holds beside its run.json: what is missing later shows."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and path != folder / "run.json"]
-    return {"files": len(sizes), "bytes": sum(sizes)}
+    return {"count": len(sizes), "bytes": sum(sizes)}
 
 
 def history_row(run: Run, *, published: bool) -> dict[str, Any]:
