@@ -39,7 +39,7 @@ class Entry:
 class DatasetSection(pydantic.BaseModel, extra="forbid"):
     """What is read."""
 
-    path: str | None = pydantic.Field(default=None, description="folder, manifest or table; relative to this file")
+    path: str | None = pydantic.Field(default=None, description="folder, manifest or table, relative to this file; or the URL of one (s3://bucket/folder)")
     reader: str | dict[str, Any] | None = pydantic.Field(default=None, description="how it is read; found out when left away")
     roles: dict[Literal["id", "media", "label", "split", "group"], str] = pydantic.Field(
         default_factory=dict, description="which of your columns plays which role"
@@ -200,7 +200,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         stages=stages,
         augments=augments,
         policy=build.policy(values.get("policy")),
-        source=None if dataset.path is None else str(placed(root, dataset.path)),
+        source=None if dataset.path is None else dataset.path if is_url(dataset.path) else str(placed(root, dataset.path)),
         reader=None if dataset.reader is None else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
         roles=dataset.roles,
         limit=dataset.limit,

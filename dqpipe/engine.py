@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -114,7 +115,9 @@ class Run:
 
     def close(self) -> None:
         """Leave nothing half done behind: what was measured stays, what was half written goes."""
-        self.store.forget_run(self.id)
+        used = {"output": str(self.config.out), "finished": int(time.time()), **self.survey.used} if self.record else None
+        with suppress(OutputError):  # what ended the run is said instead
+            self.store.end_run(self.id, used)
         if self.staging is not None:
             shutil.rmtree(self.staging, ignore_errors=True)
         if self.lock is not None:
@@ -183,6 +186,7 @@ class Run:
             self._enter(self.place)
         self.before = comparing.before(self.config.out) if self.plan.doing("compare") else None
         self.store.create()
+        self.store.begin_run(self.id)
         self.raw = Evidence(dataset)
         self.survey = Survey(self)
 
@@ -211,6 +215,7 @@ class Run:
         # The decoders are part of the key: a stage that rereads sees through them.
         shape, media = [(f.name, f.type) for f in gives], measuring.media_key(self.plan.decoders)
         key = digest_json([measuring.identity(stage, stage.options()), shape, _hash(samples), _hash(facts), media])
+        self.survey.used["relations"][key] = planned.name
         table = self.store.relation(key)
         if table is None:
             whole = evidence.samples

@@ -30,7 +30,7 @@ from dqpipe.media import Rendition
 from dqpipe.model import Facts, Samples, fact_array, media_path
 from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
 from dqpipe.stages import Decoder, Fact, Shard, Stage
-from dqpipe.store import Store, digest, digest_json, read_arrow, write_arrow
+from dqpipe.store import Store, digest, digest_json, read_arrow
 from dqpipe.trial import Trial
 
 log = logging.getLogger(__name__)
@@ -155,11 +155,10 @@ def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
 
 def _measure_shard(job: Job, ref: ShardRef) -> Measured:
     began = usage.cpu_seconds()
-    samples = Samples(read_arrow(Path(ref.path)).slice(ref.start, ref.stop - ref.start))
+    samples = Samples(job.store.reference(ref.path).slice(ref.start, ref.stop - ref.start))
     work = _Work(job, ref)
     keep_memory()
-    begun = job.store.run_folder(job.run) / f"begun-{job.snapshot.rpartition(' ')[2]}-{ref.number}"
-    work.diary = Diary(begun)  # still there if this process dies
+    work.diary = Diary(job.store, f"runs/{job.run}/begun-{job.snapshot.rpartition(' ')[2]}-{ref.number}")  # still there if this process dies
     try:
         with one_thread(), _first_tried(job.decoders, careful=work.diary.again) as work.tried:
             for start in range(0, len(samples), MICRO_BATCH):
@@ -168,7 +167,7 @@ def _measure_shard(job: Job, ref: ShardRef) -> Measured:
                     work.write()
     finally:
         work.watchdog.rest()
-    begun.unlink(missing_ok=True)
+    work.diary.close()
     done = work.finish(len(samples))
     log.info("%d samples, %d decoded", done.samples, done.decoded)
     return replace(done, cpu=usage.cpu_seconds() - began, peak_mib=usage.peak_mib())
@@ -181,10 +180,11 @@ class Diary:
     under way when that one dies, too, is the culprit.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.again = path, path.exists()
+    def __init__(self, store: Store, name: str) -> None:
+        self.store, self.name, written = store, name, store.note(name)
+        self.again = written is not None
         try:
-            said = json.loads(path.read_text(encoding="utf-8")) if self.again else []
+            said = json.loads(written) if written else []
         except ValueError:  # it died while it wrote
             said = []
         self.culprits = {(str(task), str(key)) for task, key in said}
@@ -192,7 +192,11 @@ class Diary:
 
     def at(self, *now: tuple[str, str]) -> None:
         """Say which (task, key) is being measured; without one, that nothing is that could kill."""
-        self.path.write_text(json.dumps(sorted({*self.culprits, *now})), encoding="utf-8")
+        self.store.put(self.name, json.dumps(sorted({*self.culprits, *now})).encode())
+
+    def close(self) -> None:
+        """The shard is done."""
+        self.store.forget(self.name)
 
 
 @contextmanager
@@ -414,11 +418,11 @@ class _Work:
     def finish(self, count: int) -> Measured:
         """Write what is left, and say how it went."""
         self.write()
-        path = self.job.store.run_folder(self.job.run) / f"contents-{self.ref.number}.arrow"
         ids, contents_, errors_ = zip(*self.contents, strict=True) if self.contents else ((), (), ())
-        write_arrow(path, pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents_, pa.string()), "error": pa.array(errors_, pa.string())}))
+        table = pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents_, pa.string()), "error": pa.array(errors_, pa.string())})
+        path = self.job.store.write_reference(self.job.run, f"contents-{self.job.snapshot.rpartition(' ')[2]}-{self.ref.number}.arrow", table)
         failures = tuple((sample, name, why) for (name, key), why in self.failed.items() for sample in self.asking[name][key])
-        return Measured(self.ref.number, count, self.decoded, self.measured, self.seconds, failures, str(path))
+        return Measured(self.ref.number, count, self.decoded, self.measured, self.seconds, failures, path)
 
 
 def _held(ready: Mapping[str, Any]) -> int:
@@ -429,12 +433,12 @@ def _held(ready: Mapping[str, Any]) -> int:
 
 def unreadable(job: Job) -> frozenset[str]:
     """The contents that are known not to decode; read once in each process."""
-    return _unreadable(str(job.store.root), job.media_key, job.snapshot)
+    return _unreadable(job.store.where, job.media_key, job.snapshot)
 
 
 @lru_cache(maxsize=8)
-def _unreadable(root: str, key: str, snapshot: str) -> frozenset[str]:  # noqa: ARG001 (a new moment is a new answer)
-    parts = [read_arrow(path) for path in Store(Path(root)).parts(key)]
+def _unreadable(where: Path | str, key: str, snapshot: str) -> frozenset[str]:  # noqa: ARG001 (a new moment is a new answer)
+    parts = [read_arrow(path) for path in Store(where).parts(key)]
     return frozenset(content for part in parts for content, ok in zip(part["key"].to_pylist(), part["ok"].to_pylist(), strict=True) if not ok)
 
 

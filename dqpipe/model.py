@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.errors import SchemaError, listed
+from dqpipe.places import is_url, url_below
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -344,5 +345,6 @@ def path_text(path: str) -> str:
 
 def media_path(root: str, media: str) -> str:
     """The file of a media reference, as `open` takes it; bytes that are not UTF-8 come back as they were (see `path_text`)."""
-    joined = os.path.join(root, media)  # noqa: PTH118 (hostile names must not be normalised)
+    # hostile names must not be normalised
+    joined = url_below(root, media) if is_url(root) else os.path.join(root, media)  # noqa: PTH118
     return _BYTE.sub(lambda match: bytes.fromhex(match[1]).decode("utf-8", "surrogateescape"), joined)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import posixpath
 import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,15 +34,31 @@ S3 = frozenset({"s3", "s3a"})
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a listing: its size in bytes, and what changes when it does (ETag, or what the store has in its place)."""
+    """One file of a listing: its size in bytes, what changes when it does (ETag, or what there is in its place), and when it did, in ns."""
 
     size: int
     tag: str
+    changed: int | None = None
 
 
 def is_url(text: object) -> bool:
     """Whether this names a place by URL rather than a local path."""
     return isinstance(text, str) and bool(URL.match(text)) and not text.startswith("file://")
+
+
+def url_below(root: str, name: str) -> str:
+    """The URL of a name that starts from a root: `..` climbs no higher than the bucket, and a URL elsewhere is no URL but a name.
+
+    An absolute path is one of this machine: what this program made itself (readers refuse those that a dataset names).
+    """
+    top = "/".join(root.split("/", 3)[:3])
+    if name.startswith(("/", top + "/")):
+        return name
+    whole = f"{root}/{name}"
+    if ".." not in name.split("/"):
+        return whole
+    inside = posixpath.normpath(whole[len(top) + 1 :])
+    return whole if inside.startswith("..") else f"{top}/{inside}"
 
 
 def place(root: str | Path) -> Place:
@@ -173,7 +191,7 @@ class Place:
                 found = self.remote.find(top, detail=True)
             except FileNotFoundError:
                 return {}
-            return {path[len(stem):]: Entry(int(info.get("size") or 0), tag_of(info)) for path, info in found.items()
+            return {path[len(stem):]: entry_of(info) for path, info in found.items()
                     if path.startswith(folder) and not path.endswith("/")}  # fmt: skip
 
     def exists(self, name: str) -> bool:
@@ -279,6 +297,17 @@ def mirror(url: str) -> Path:
     raise OutputError(f"no folder for copies of {shown(url)}: neither {cache} nor {spare} can be written")
 
 
+def entry_of(info: Mapping[str, Any]) -> Entry:
+    """One file as fsspec describes it."""
+    times = (info.get(key) for key in ("LastModified", "last_modified", "mtime", "updated", "created"))
+    changed = next((time for time in times if time), None)
+    if isinstance(changed, str):
+        with contextlib.suppress(ValueError):
+            changed = datetime.fromisoformat(changed)
+    seconds = changed.timestamp() if isinstance(changed, datetime) else changed if isinstance(changed, (int, float)) else None
+    return Entry(int(info.get("size") or 0), tag_of(info), None if seconds is None else int(seconds * 1e9))
+
+
 def tag_of(info: Mapping[str, Any]) -> str:
     """What changes when a file of a listing does: its ETag, or what the store has in its place."""
     for key in ("ETag", "etag", "md5Hash", "md5", "generation", "LastModified", "last_modified", "mtime", "created"):
@@ -301,7 +330,7 @@ def _walked(root: Path, top: Path) -> Iterator[tuple[str, Entry]]:
                 continue
             with contextlib.suppress(FileNotFoundError):
                 found = (here / name).stat()
-                yield (here / name).relative_to(root).as_posix(), Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}")
+                yield (here / name).relative_to(root).as_posix(), Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}", found.st_mtime_ns)
 
 
 @contextlib.contextmanager

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
+from dqpipe import remote
 from dqpipe.errors import MediaError, SlowError
 from dqpipe.limits import TimedOut, within
 from dqpipe.media import Picture, Rendition
 from dqpipe.model import Samples, media_path
+from dqpipe.places import Entry, is_url
 from dqpipe.stages import Decoder
 from dqpipe.store import trusted
 
@@ -29,6 +31,8 @@ FOR_GOOD = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, 
 
 def read_bytes(path: str) -> bytes:
     """The bytes of a file, tried three times where trying again may help. Raises OSError, MediaError if it is too large."""
+    if is_url(path):
+        return remote.read_bytes(path, LARGEST_FILE)
     name = os.fsencode(path)
     if b"\0" in name:
         raise MediaError("no file can have this name: it holds a NUL character")
@@ -134,20 +138,26 @@ def one_thread(count: int = 1) -> Any:  # noqa: ANN401
 
 
 def stat_contents(
-    dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, int, int, str]]
-) -> tuple[list[str | None], dict[str, os.stat_result]]:
-    """What is known of unchanged files, and the stat of every file that has one."""
+    dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, str, str]]
+) -> tuple[list[str | None], dict[str, Entry]]:
+    """What is known of unchanged files, and the size and tag of every file that has them."""
+    listed = remote.listed(dataset_root) if is_url(dataset_root) else None
     contents: list[str | None] = []
-    stats: dict[str, os.stat_result] = {}
+    stats: dict[str, Entry] = {}
     for reference in media:
         if reference is None:
             contents.append(None)
             continue
         path = media_path(dataset_root, reference)
         try:
-            stats[path] = os.stat(os.fsencode(path))  # noqa: PTH116
-        except (OSError, ValueError):  # a NUL character
+            stats[path] = _stat(path) if listed is None or not is_url(path) else listed[path]
+        except (OSError, ValueError, KeyError):  # a NUL character; a file that is not there
             contents.append(None)
             continue
         contents.append(trusted(index.get(path), stats[path]))
     return contents, stats
+
+
+def _stat(path: str) -> Entry:
+    found = os.stat(os.fsencode(path))  # noqa: PTH116
+    return Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}", found.st_mtime_ns)

@@ -1,28 +1,34 @@
-"""The facts store: what was measured, on disk, per sample.
+"""The facts store: what was measured, per sample, in a folder or below any URL that fsspec knows.
 
     store/
-      index.arrow                    path → size, mtime_ns, inode, content: unchanged files are not read again
+      index.arrow                    path → size, tag, content: unchanged files are not read again
+      facts/<stage key>/about.json               whose facts these are: stage, version, options
       facts/<stage key>/<part>.arrow             rows: key of a sample, scalar facts
       facts/<stage key>/<part>.<fact>.vectors    one vector fact, in a file of its own, memory-mapped
       relations/<key>.arrow          what `relate` returned for exactly these inputs
       artifacts/<key>.npz            what a stage's `fit` learned, frozen
+      used/<run>.json                the keys that a finished run used
       runs/<id>/                     references that workers pass around; removed when the run ends
 
-Every file is written beside and renamed, named by its content: writing one twice is harmless. An .arrow or .vectors file
-is Arrow IPC followed by a checksum: what a crash or a bad disk broke is recognised, removed and made again.
+Every file is written beside and renamed, named by what it is made from: writing one twice is harmless. All but the .json
+end with a checksum: what a crash or a bad disk broke is recognised, removed and made again.
+
+A store at a URL has a mirror on each machine: what is written goes there and here, what is read is fetched once. A stage
+key costs one listing each time that the store is looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import mmap
 import os
+import platform
 import shutil
 import time
 import uuid
-import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,8 +41,10 @@ import pyarrow as pa
 
 from dqpipe.errors import OutputError
 from dqpipe.model import media_path, path_text
+from dqpipe.places import Entry, Place, is_url, mirror, place
 
 log = logging.getLogger(__name__)
+INDEX = "index.arrow"
 CHECKSUM = 8
 """Bytes of the checksum (CRC-32 in hex) that ends a file."""
 RACY_NS = 2_000_000_000
@@ -71,18 +79,31 @@ def digest_json(value: Any) -> str:  # noqa: ANN401
     return digest(_encoded(value))
 
 
-def write_arrow(path: Path, table: pa.Table) -> None:
-    """An Arrow IPC file and its checksum, whole or not at all. Raises OutputError on a full or read-only disk."""
-    spare = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+def arrow_bytes(table: pa.Table) -> bytes:
+    """An Arrow IPC file and its checksum."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    data = sink.getvalue()
+    return checked(sink.getvalue())
+
+
+def checked(data: Any) -> bytes:  # noqa: ANN401 (a buffer)
+    """The bytes and their checksum."""
+    return b"".join((data, b"%08x" % zlib.crc32(data)))
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """An Arrow IPC file and its checksum, whole or not at all. Raises OutputError on a full or read-only disk."""
+    write_whole(path, arrow_bytes(table))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file, whole or not at all; not forced to the disk, for its checksum tells. Raises OutputError on a full or read-only disk."""
+    spare = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with spare.open("wb") as file:
             file.write(data)
-            file.write(b"%08x" % zlib.crc32(data))
         spare.replace(path)
     except OSError as error:
         spare.unlink(missing_ok=True)
@@ -110,43 +131,131 @@ def _broken(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+_LISTED: dict[tuple[str, str], tuple[str, ...]] = {}
+"""Mirror, stage key → the files that the store had when this process last looked."""
+
+
 @dataclass(frozen=True)
 class Store:
-    """The facts store below a folder; cheap to pickle."""
+    """The facts store in a folder or below a URL; cheap to pickle."""
 
-    root: Path
+    where: Path | str
+
+    @property
+    def home(self) -> Place | None:
+        """Where the store is, if that is not on this machine."""
+        return place(self.where) if is_url(self.where) else None
+
+    @property
+    def root(self) -> Path:
+        """The folder on this machine: the store, or its mirror."""
+        return mirror(str(self.where)) if is_url(self.where) else Path(self.where)
+
+    @property
+    def place(self) -> Place:
+        """The store itself."""
+        return place(self.where)
 
     def create(self) -> None:
         """Make the folder, and see that it can be written. Raises OutputError."""
+        probe = f".probe-{uuid.uuid4().hex[:8]}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{uuid.uuid4().hex[:8]}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            (self.root / probe).write_bytes(b"")
+            (self.root / probe).unlink()
         except OSError as error:
             raise OutputError(f"the facts store {self.root} cannot be written: {error.strerror or error}") from None
+        if self.home:
+            self.home.write(f"runs/{probe}", b"")
+            self.home.remove(f"runs/{probe}")
+
+    # files, here and at home -----------------------------------------------------------------------------------------
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file: at home first, so that what lies here is there too. Raises OutputError."""
+        if self.home:
+            self.home.write(name, data)
+        write_whole(self.root / name, data)
+
+    def find(self, name: str) -> Path | None:
+        """A sound file on this machine, fetched if it is not here, or None; what is broken is removed. Raises OutputError."""
+        path = self.root / name
+        if sound(path):
+            return path
+        if path.exists():
+            _broken(path)
+        home = self.home
+        if home is None:
+            return None
+        try:
+            home.get({name: path})
+        except FileNotFoundError:
+            return None
+        if sound(path):
+            return path
+        self.drop(name)
+        return None
+
+    def drop(self, name: str) -> None:
+        """Remove what is broken, wherever it is."""
+        _broken(self.root / name)
+        if self.home:
+            self.home.remove(name)
 
     # facts ---------------------------------------------------------------------------------------------------------
 
+    def refresh(self, key: str, *, vectors: bool = True) -> None:
+        """Look which parts of a stage key the store has now, and fetch those that are not here; nothing to do for a folder."""
+        home = self.home
+        if home is None:
+            return
+        for last in (False, True):
+            entries = home.entries(f"facts/{key}")
+            wanted = {name: self.root / name for name, entry in entries.items()
+                      if (vectors or not name.endswith(".vectors")) and _size(self.root / name) != entry.size}  # fmt: skip
+            try:
+                home.get(wanted)
+            except FileNotFoundError:  # somebody has just removed what is broken
+                if last:
+                    raise
+                continue
+            _LISTED[str(self.root), key] = tuple(entries)
+            return
+
     def parts(self, key: str) -> list[Path]:
-        """The scalar files of a stage key, by name."""
-        return sorted((self.root / "facts" / key).glob("[0-9a-f]*.arrow"))
+        """The scalar files of a stage key on this machine, by name."""
+        if self.home is None:
+            return sorted((self.root / "facts" / key).glob("[0-9a-f]*.arrow"))
+        if (str(self.root), key) not in _LISTED:
+            self.refresh(key, vectors=False)
+        return [self.root / name for name in sorted(_LISTED[str(self.root), key]) if name.endswith(".arrow")]
 
     def write_facts(self, key: str, samples: Sequence[str], scalars: pa.Table, vectors: Mapping[str, pa.Array]) -> None:
         """One part: rows for these sample keys. The vectors first, so that a part with its scalars is complete."""
-        name = digest(*samples)
-        folder = self.root / "facts" / key
-        if (folder / f"{name}.arrow").exists():
+        stem = f"facts/{key}/{digest(*samples)}"
+        if self.home is None and (self.root / f"{stem}.arrow").exists():
             return
         for fact, values in vectors.items():
-            write_arrow(folder / f"{name}.{fact}.vectors", pa.table({fact: values}))
-        write_arrow(folder / f"{name}.arrow", scalars.add_column(0, "key", pa.array(list(samples), pa.string())))
+            self.put(f"{stem}.{fact}.vectors", arrow_bytes(pa.table({fact: values})))
+        self.put(f"{stem}.arrow", arrow_bytes(scalars.add_column(0, "key", pa.array(list(samples), pa.string()))))
+
+    def describe(self, key: str, about: Mapping[str, Any]) -> None:
+        """Say whose facts a stage key holds, for people: once."""
+        name = f"facts/{key}/about.json"
+        if not (self.root / name).exists():
+            self.put(name, json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "replace"))
 
     def heal(self, key: str, vectors: Sequence[str]) -> None:
         """Remove the parts of a stage key that are broken, so that what they held counts as not measured."""
+        self.refresh(key)
+        broken = False
         for path in self.parts(key):
-            if not all(map(sound, (path, *(path.with_name(f"{path.stem}.{fact}.vectors") for fact in vectors)))):
-                _broken(path)
+            names = [f"facts/{key}/{path.name}", *(f"facts/{key}/{path.stem}.{fact}.vectors" for fact in vectors)]
+            if not all([sound(self.root / name) or self.find(name) for name in names]):  # noqa: C419 (each is looked at)
+                self.drop(names[0])
+                broken = True
+        if broken:
+            self.refresh(key)
 
     def read_facts(self, key: str, samples: Sequence[str | None], names: Sequence[str]) -> pa.Table:
         """Scalar facts for these sample keys, row by row; null where there are none."""
@@ -182,86 +291,117 @@ class Store:
 
     def known(self, key: str, snapshot: str) -> frozenset[str]:
         """The same, as it was at a moment named by the caller; read once in each process."""
-        return _known(str(self.root), key, snapshot)
+        return _known(self.where, key, snapshot)
 
-    # relations -----------------------------------------------------------------------------------------------------
+    # relations, artifacts --------------------------------------------------------------------------------------------
 
     def relation(self, key: str) -> pa.Table | None:
         """What `relate` returned for these inputs, or None."""
-        return self._read(self.root / "relations" / f"{key}.arrow")
-
-    def _read(self, path: Path) -> pa.Table | None:
-        if path.exists() and not sound(path):
-            _broken(path)
-        return read_arrow(path) if path.exists() else None
+        path = self.find(f"relations/{key}.arrow")
+        return None if path is None else read_arrow(path)
 
     def write_relation(self, key: str, table: pa.Table) -> None:
         """Keep what `relate` returned."""
-        write_arrow(self.root / "relations" / f"{key}.arrow", table)
-
-    # artifacts -----------------------------------------------------------------------------------------------------
+        self.put(f"relations/{key}.arrow", arrow_bytes(table))
 
     def artifact(self, key: str) -> dict[str, np.ndarray] | None:
         """What a `fit` learned, or None."""
-        path = self.root / "artifacts" / f"{key}.npz"
-        if not path.exists():
+        path = self.find(f"artifacts/{key}.npz")
+        if path is None:
             return None
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (zipfile.BadZipFile, ValueError, EOFError):
-            _broken(path)
-            return None
+        with np.load(io.BytesIO(path.read_bytes()[:-CHECKSUM]), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
 
     def write_artifact(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep what a `fit` learned."""
-        folder = self.root / "artifacts"
-        folder.mkdir(parents=True, exist_ok=True)
-        spare = folder / f".{uuid.uuid4().hex}.npz"
-        np.savez(spare, **arrays)  # type: ignore[arg-type]
-        spare.replace(folder / f"{key}.npz")
+        sink = io.BytesIO()
+        np.savez(sink, **arrays)  # type: ignore[arg-type]
+        self.put(f"artifacts/{key}.npz", checked(sink.getvalue()))
 
     # the index of files --------------------------------------------------------------------------------------------
 
-    def index(self) -> dict[str, tuple[int, int, int, str]]:
-        """Path → size, mtime_ns, inode, content of the last scan."""
-        table = self._read(self.root / "index.arrow")
-        if table is None:
+    def index(self) -> dict[str, tuple[int, str, str]]:
+        """Path → size, tag, content of the last scan (see `dqpipe.places.Entry`)."""
+        if self.home:  # another machine may have written it
+            (self.root / INDEX).unlink(missing_ok=True)
+        path = self.find(INDEX)
+        table = None if path is None else read_arrow(path)
+        if table is None or "tag" not in table.column_names:
             return {}
         columns = table.to_pydict()
-        rows = zip(columns["size"], columns["mtime"], columns["inode"], columns["content"], strict=True)
+        rows = zip(columns["size"], columns["tag"], columns["content"], strict=True)
         return dict(zip((media_path("", path) for path in columns["path"]), rows, strict=True))
 
-    def write_index(self, rows: Mapping[str, tuple[int, int, int, str]]) -> None:
+    def write_index(self, rows: Mapping[str, tuple[int, str, str]]) -> None:
         """Keep the index of a scan."""
         paths = sorted(rows)
+        size, tag, content = zip(*(rows[path] for path in paths), strict=True) if paths else ((), (), ())
         columns = {
             "path": pa.array([path_text(path) for path in paths], pa.string()),
-            **{name: pa.array([rows[p][i] for p in paths], pa.int64()) for i, name in enumerate(("size", "mtime", "inode"))},
-            "content": pa.array([rows[p][3] for p in paths], pa.string()),
-        }
-        write_arrow(self.root / "index.arrow", pa.table(columns))
+            "size": pa.array(size, pa.int64()), "tag": pa.array(tag, pa.string()), "content": pa.array(content, pa.string()),
+        }  # fmt: skip
+        self.put(INDEX, arrow_bytes(pa.table(columns)))
 
     # runs ----------------------------------------------------------------------------------------------------------
 
-    def run_folder(self, run: str) -> Path:
-        """The folder of references of one run."""
-        folder = self.root / "runs" / run
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    def begin_run(self, run: str) -> None:
+        """Say that a run uses the store, and where to look whether it still does."""
+        told = {"host": platform.node(), "pid": os.getpid(), "began": int(time.time())}
+        self.put(f"runs/{run}/run.json", json.dumps(told).encode())
 
-    def forget_run(self, run: str) -> None:
-        """Remove the references of a run, and those of runs that died a day ago or more."""
+    def write_reference(self, run: str, name: str, table: pa.Table) -> str:
+        """A table for whoever works on this run; the name it is read by."""
+        self.put(f"runs/{run}/{name}", arrow_bytes(table))
+        return f"runs/{run}/{name}"
+
+    def reference(self, name: str) -> pa.Table:
+        """A table of this run. Raises OutputError if it is not there any more."""
+        path = self.find(name)
+        if path is None:
+            raise OutputError(f"{name} is not in the facts store {self.place.url} any more: was the run ended elsewhere?")
+        return read_arrow(path)
+
+    def note(self, name: str) -> bytes | None:
+        """What was `put` under this name, by whichever process, or None."""
+        try:
+            return self.place.read(name)
+        except FileNotFoundError:
+            return None
+
+    def forget(self, name: str) -> None:
+        """Remove a file, wherever it is."""
+        self.place.remove(name)
+        (self.root / name).unlink(missing_ok=True)
+
+    def end_run(self, run: str, used: Mapping[str, Any] | None = None) -> None:
+        """Remove the references of a run, and those of runs that died a day ago or more; keep what a finished one `used`."""
+        if used is not None:
+            self.put(f"used/{run}.json", json.dumps(used, sort_keys=True, default=str).encode("utf-8", "replace"))
         shutil.rmtree(self.root / "runs" / run, ignore_errors=True)
+        if self.home is None:
+            for folder in (self.root / "runs").glob("*"):
+                if time.time() - folder.stat().st_mtime > KILLED_AFTER:
+                    shutil.rmtree(folder, ignore_errors=True)
+            return
+        entries = self.home.entries("runs")
+        long_ago = (time.time() - KILLED_AFTER) * 1e9
+        dead = {name.split("/")[1] for name in entries} - {name.split("/")[1] for name, e in entries.items() if (e.changed or long_ago) > long_ago}
+        self.home.remove(*(name for name in entries if name.split("/")[1] in {run, *dead}))
         for folder in (self.root / "runs").glob("*"):
-            if time.time() - folder.stat().st_mtime > KILLED_AFTER:
+            if folder.name in dead:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def trusted(entry: tuple[int, int, int, str] | None, stat: os.stat_result) -> str | None:
+def trusted(entry: tuple[int, str, str] | None, seen: Entry) -> str | None:
     """The content of a file that is unchanged since the last scan, or None: as git's index recognises it."""
-    unchanged = entry is not None and (stat.st_size, stat.st_mtime_ns, stat.st_ino) == entry[:3]
-    return entry[3] if entry is not None and unchanged else None
+    return entry[2] if entry is not None and entry[:2] == (seen.size, seen.tag) and seen.tag else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 def _positions(parts: Iterable[pa.Table], samples: Sequence[str | None]) -> pa.Array:
@@ -273,5 +413,7 @@ def _positions(parts: Iterable[pa.Table], samples: Sequence[str | None]) -> pa.A
 
 
 @lru_cache(maxsize=64)
-def _known(root: str, key: str, snapshot: str) -> frozenset[str]:  # noqa: ARG001 (a new moment is a new answer)
-    return Store(Path(root)).keys(key)
+def _known(where: Path | str, key: str, snapshot: str) -> frozenset[str]:  # noqa: ARG001 (a new moment is a new answer)
+    store = Store(where)
+    store.refresh(key, vectors=False)
+    return store.keys(key)

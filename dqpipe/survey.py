@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +16,9 @@ from dqpipe.errors import MediaError, StageError, blamed
 from dqpipe.evidence import Evidence, row_contents, sample_keys
 from dqpipe.execution.executor import DEATHS, Lost
 from dqpipe.model import Dataset, Samples, media_path
+from dqpipe.places import Entry
 from dqpipe.plan import Planned
-from dqpipe.store import RACY_NS, digest_json, drawn, read_arrow, write_arrow
+from dqpipe.store import RACY_NS, digest_json, drawn
 
 if TYPE_CHECKING:
     from dqpipe.engine import Run
@@ -30,7 +29,9 @@ RELATE_THREADS = 2
 """A fixed number, not that of the machine: sums in another order give other bits."""
 MOST_LOST = (10, 0.1)
 """Shards, and a share of the samples: when more are lost with the workers they kill, nothing would be left to judge."""
-Stats = Mapping[str, os.stat_result]
+MEDIA_STAGE = "media"
+"""The name under which is kept whether files can be decoded."""
+Stats = Mapping[str, Entry]
 
 
 class Survey:
@@ -49,6 +50,8 @@ class Survey:
         self.workers_mib: float | None = None
         """The highest high-water mark of a process that measured."""
         self._healed: set[str] = set()
+        self.used: dict[str, dict[str, str]] = {"facts": {}, "relations": {}, "artifacts": {}}
+        """What this run needs of the store: key → stage."""
 
     def measure(self, evidence: Evidence, stages: Sequence[Planned], name: str) -> None:
         """Fill in the contents of a dataset's samples and their facts. Raises StageError if more than 1 % fail."""
@@ -63,11 +66,15 @@ class Survey:
         looked = time.time_ns()
         contents, stats = self._contents(dataset)
         waiting, keys = self._waiting(job, dataset, contents)
+        expected = list(contents)
         errors: dict[str, str] = {}
         rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
         for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
             self._take(done, rows, contents, errors)
             self._bear(max(len(dataset), len(self.run.raw.dataset)))
+        keys = keys if contents == expected else {}  # files change while they are looked at
+        for key in (job.media_key, *(task.key for task in tasks)) if len(waiting) else ():
+            self.store.refresh(key)  # workers elsewhere wrote to it
         table = dataset.samples.table
         filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
         evidence.dataset = replace(dataset, samples=Samples(filled))
@@ -76,6 +83,7 @@ class Survey:
                 self._keep_index(dataset, contents, stats, looked)
             evidence.add_media(self.store, job.media_key, errors)
         for task in tasks:
+            self.used["facts"][task.key] = task.name
             evidence.add_measured(self.store, task, keys.get(task.name))
 
     def _bear(self, samples: int) -> None:
@@ -101,6 +109,11 @@ class Survey:
             if key not in self._healed:
                 self.store.heal(key, names)
                 self._healed.add(key)
+        self.used["facts"][job.media_key] = MEDIA_STAGE
+        self.store.describe(job.media_key, {"stage": MEDIA_STAGE, "decoders": [measuring.identity(d, d.options()) for d in self.decoders]})
+        for task in job.tasks:
+            identity = measuring.identity(task.stage, task.stage.options())
+            self.store.describe(task.key, {"stage": task.name, **dict(zip(("kind", "version", "options", "libraries", "artifacts"), identity, strict=True))})
 
     # what is to be measured ------------------------------------------------------------------------------------------
 
@@ -112,6 +125,7 @@ class Survey:
         """What the stage learned in an earlier run, or learns now from a seeded subset of the raw samples."""
         stage, seed, raw = planned.stage.at("measure"), self.run.config.seed, self.run.raw
         key = digest_json([measuring.identity(stage, stage.options()), seed])
+        self.used["artifacts"][key] = planned.name
         found = self.store.artifact(key)
         if found is not None:
             return found
@@ -182,10 +196,9 @@ class Survey:
     def _shards(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None], waiting: np.ndarray, name: str) -> Iterator[measuring.Measured]:
         columns = {"id", *(c for task in job.tasks for c in task.columns)} | ({"media"} & set(dataset.samples.names))
         table = dataset.samples.table.select(sorted(columns)).append_column("content", pa.array(contents, pa.string()))
-        path = self.store.run_folder(self.run.id) / f"samples-{name}.arrow"
-        write_arrow(path, table.take(pa.array(waiting)).combine_chunks())
+        path = self.store.write_reference(self.run.id, f"samples-{name}.arrow", table.take(pa.array(waiting)).combine_chunks())
         size = self.run.shard_size(len(waiting), new=name != "raw")
-        refs = [measuring.ShardRef(n, str(path), s, min(s + size, len(waiting))) for n, s in enumerate(range(0, len(waiting), size))]
+        refs = [measuring.ShardRef(n, path, s, min(s + size, len(waiting))) for n, s in enumerate(range(0, len(waiting), size))]
         what = ", ".join(task.name for task in job.tasks) or "media"
         names = [f"measure {n + 1}/{len(refs)} · {what}" for n in range(len(refs))]
         for done in self.run.executor.map(measuring.measure_shard, [(job, ref) for ref in refs], names):
@@ -198,7 +211,7 @@ class Survey:
             yield done
 
     def _take(self, done: measuring.Measured, rows: Mapping[str, int], contents: list[str | None], errors: dict[str, str]) -> None:
-        table = read_arrow(Path(done.contents)).to_pydict()
+        table = self.store.reference(done.contents).to_pydict()
         for sample, content, error in zip(table["id"], table["content"], table["error"], strict=True):
             contents[rows[sample]] = content
             if error is not None:
@@ -219,6 +232,6 @@ class Survey:
             path = "" if media is None else media_path(dataset.root, media)
             stat = stats.get(path)
             rows.pop(path, None)
-            if stat is not None and content is not None and stat.st_mtime_ns < looked - RACY_NS:
-                rows[path] = (stat.st_size, stat.st_mtime_ns, stat.st_ino, content)
+            if stat is not None and content is not None and stat.changed is not None and stat.changed < looked - RACY_NS:
+                rows[path] = (stat.size, stat.tag, content)
         self.store.write_index(rows)

@@ -12,7 +12,10 @@ from pathlib import Path
 
 from dqpipe.errors import OutputError, listed
 from dqpipe.model import media_path, path_text
+from dqpipe.places import is_url
 from dqpipe.reading import LARGEST_FILE
+from dqpipe.remote import download
+from dqpipe.remote import listed as listed_at
 
 Pair = tuple[str, str]
 """The source, and the place below the folder: both as media references (see `dqpipe.model.path_text`)."""
@@ -41,15 +44,20 @@ def copy(pairs: Sequence[Pair], root: str, folder: Path, *, link: bool, tables: 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         sources = [media_path(root, source) for source, _ in pairs]
-        _check_space(folder, _bytes_needed(sources, folder, link=link) + tables)
+        _check_space(folder, _bytes_needed(sources, folder, root, link=link) + tables)
         made: set[str] = set()
+        remote: list[Pair] = []
         for source, (_, place) in zip(sources, pairs, strict=True):
             target = below(folder, place)
             parent = os.path.dirname(target)
             if parent not in made:
                 os.makedirs(parent, exist_ok=True)
                 made.add(parent)
-            _put(source, target, link=link)
+            if is_url(source):
+                remote.append((source, target))
+            else:
+                _put(source, target, link=link)
+        download(remote)
 
 
 def can_be_copied(source: str) -> bool:
@@ -64,10 +72,17 @@ def below(folder: Path, place: str) -> str:
     return media_path(path_text(str(folder)), place)
 
 
-def _bytes_needed(sources: Sequence[str], folder: Path, *, link: bool) -> int:
+def _bytes_needed(sources: Sequence[str], folder: Path, root: str, *, link: bool) -> int:
     """The bytes to be written for these files. Raises OutputError if one is gone."""
     device, needed, gone = os.stat(folder).st_dev, 0, []
+    there = listed_at(root) if is_url(root) else {}
     for source in sources:
+        if is_url(source):
+            try:
+                needed += there[source].size
+            except KeyError:
+                gone.append(source)
+            continue
         try:
             found = os.stat(source)
         except (OSError, ValueError):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dqpipe.model import Dataset, media_path
+from dqpipe.places import is_url, url_below
 from dqpipe_files.copying import can_be_copied, copy, writing
 from dqpipe_files.records import is_new
 
@@ -35,7 +36,7 @@ def bring(dataset: Dataset, places: Sequence[str | None], folder: Path, files: s
         if media is None or place is None:
             references.append(None)
         elif not new and (files == "manifest" or (content is None and not can_be_copied(media_path(dataset.root, media)))):
-            references.append(posixpath.join(dataset.root, media))
+            references.append(url_below(dataset.root, media) if is_url(dataset.root) else posixpath.join(dataset.root, media))
         else:
             pairs[place] = media
             references.append(place)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
+from dqpipe.places import is_url
 from dqpipe_files.walking import LITTER
 
 LONGEST = 240
@@ -45,7 +46,7 @@ class Places:
 
 def safe(path: str) -> str | None:
     """A relative path in its shortest form, None if it leaves its folder or names none."""
-    if not path or path.startswith("/") or "\0" in path or ".." in path.split("/"):
+    if not path or is_url(path) or path.startswith("/") or "\0" in path or ".." in path.split("/"):
         return None
     short = posixpath.normpath(path)
     return None if short == "." else short

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dqpipe.errors import DatasetError, OutputError, listed
 from dqpipe.model import Dataset, Samples, label_text, media_path, path_text
+from dqpipe.places import filesystem, is_url, url_below
 from dqpipe_files.roles import Columns
 from dqpipe_files.tabular import TableFile, find
 
@@ -50,6 +51,10 @@ class Records:
     @property
     def root(self) -> str:
         """The folder that relative paths of images start from."""
+        if is_url(self.options.get("root")):
+            return self.options["root"].rstrip("/")
+        if is_url(self.file.path):
+            return url_below(posixpath.dirname(self.file.path), self.options.get("root") or ".").removesuffix("/.")
         root = str(Path(self.options.get("root", "")).expanduser())
         return posixpath.normpath(posixpath.join(posixpath.dirname(self.file.path), root))
 
@@ -69,6 +74,10 @@ class Records:
         if "media" not in samples:
             return Dataset(samples, "", "table", layout)
         dataset = Dataset(samples, path_text(self.root), "manifest", layout)
+        if is_url(dataset.root):
+            ours = [path for path in samples["media"] if path and path.startswith("/")]
+            if ours:  # nobody at a URL may name what is read here
+                raise DatasetError(f"{path_text(self.file.path)} names files of this machine, and its images are at a URL: {listed(map(repr, ours), 3)}")
         some_exist(dataset, self.columns.roles["media"])
         return dataset
 
@@ -116,7 +125,9 @@ def some_exist(dataset: Dataset, column: str) -> None:
 
 
 def _exists(path: str) -> bool:
-    return "\0" not in path and Path(path).exists()
+    if "\0" in path:
+        return False
+    return bool(filesystem(path).exists(path)) if is_url(path) else Path(path).exists()
 
 
 def _labels(samples: Samples) -> list[Any]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dqpipe.model import Dataset, label_text
+from dqpipe.places import is_url
 from dqpipe_files.copying import below, writing
 from dqpipe_files.curated import MANIFEST, bring, media_of, source_name, write_manifest
 from dqpipe_files.placing import Places, file_name, folders_of, new_name, safe
@@ -61,7 +62,7 @@ def _places(dataset: Dataset, name: str, inner: str) -> list[str | None]:
 
 def _cell(media: str | None, reference: str | None, inner: str) -> str | None:
     """The path as the table shall have it: as it was, unless the file lies elsewhere now."""
-    if media is None or reference is None or reference.startswith("/"):
+    if media is None or reference is None or reference.startswith("/") or is_url(reference):
         return reference
     return media if safe(media) and posixpath.join(inner, str(safe(media))) == reference else posixpath.relpath(reference, inner or ".")
 

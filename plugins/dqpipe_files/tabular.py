@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import posixpath
 import zlib
 from collections import Counter
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from dqpipe.errors import DatasetError, listed
 from dqpipe.model import label_text, path_text
+from dqpipe.places import is_url, place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +38,29 @@ def kind_of(path: str) -> str:
     return "" if kind == "parquet" and path.lower().endswith(".gz") else kind
 
 
+def is_table(source: object) -> bool:
+    """Whether this is the path of a file with the extension of a table, or a URL with one."""
+    if not isinstance(source, (str, os.PathLike)) or not kind_of(str(source)):
+        return False
+    return is_url(source) or Path(source).expanduser().is_file()
+
+
+def absolute(source: Any) -> str:  # noqa: ANN401 (a str or os.PathLike)
+    """An absolute path, or a URL as it is."""
+    return str(source) if is_url(source) else str(Path(source).expanduser().absolute())
+
+
+def local(path: str) -> str:
+    """A path on this machine: itself, or that of a copy of what a URL holds now. Raises OSError."""
+    if not is_url(path):
+        return path
+    folder, _, name = path.rpartition("/")
+    return str(place(folder).fetch(name))
+
+
 def open_file(path: str, mode: str, encoding: str | None = None, newline: str | None = None) -> IO[Any]:
     """Open a file that is packed if its name ends in .gz; what is packed does not hold the time."""
+    path = local(path)
     if not path.lower().endswith(".gz"):
         return Path(path).open(mode, encoding=encoding, newline=newline)
     if "w" not in mode:
@@ -167,7 +190,7 @@ class ParquetFile:
 
     def read(self, rows: int | None = None) -> pa.Table:
         """All the rows, or the first ones."""
-        with _reading(self.path), pq.ParquetFile(self.path) as file:
+        with _reading(self.path), pq.ParquetFile(local(self.path)) as file:
             if rows is None:
                 table = file.read()
             else:

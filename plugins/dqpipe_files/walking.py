@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from dqpipe.errors import DatasetError
+from dqpipe.errors import DatasetError, OutputError
 from dqpipe.model import path_text
+from dqpipe.places import is_url, place
 
 LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "lost+found"})
 """What operating systems leave in folders, in lower case; names that begin with a dot are left out as well."""
@@ -31,6 +32,8 @@ class Walk:
 
     def run(self) -> Walk:
         """Walk; files, folders and reasons sorted by name. Raises DatasetError if the root cannot be read."""
+        if is_url(self.root):
+            return self._list()
         real, links = [""], list[str]()
         while real or links:
             here = real.pop() if real else links.pop(0)
@@ -42,6 +45,22 @@ class Walk:
         self.files.sort()
         self.folders.sort()
         self.skipped = dict(sorted(self.skipped.items()))
+        return self
+
+    def _list(self) -> Walk:
+        """The same at a URL, by one listing: there are no folders but in names, and no links."""
+        try:
+            names = place(self.root).names()
+        except OutputError as error:
+            raise DatasetError(str(error)) from None
+        for name in names:
+            parts = name.split("/")
+            if any(part in {"", ".", ".."} for part in parts):
+                self.skip(name, "its name is no path")
+            elif not any(part.startswith(".") or part.lower() in LITTER for part in parts):
+                self.files.append(name)
+                self.folders += ["/".join(parts[:end]) for end in range(1, len(parts))]
+        self.folders = sorted(set(self.folders))
         return self
 
     def _enter(self, folder: str) -> bool:

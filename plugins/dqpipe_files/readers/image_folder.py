@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from dqpipe.errors import DatasetError, listed
 from dqpipe.model import Dataset, Samples, path_text
+from dqpipe.places import is_url
 from dqpipe.stages import Reader, extension, option
+from dqpipe_files.tabular import kind_of
 from dqpipe_files.walking import Walk
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev"})
@@ -41,13 +43,16 @@ class ImageFolder(Reader):
     sidecars: tuple[str, ...] = option(SIDECARS, "extensions of files outside class folders that are no samples")
 
     def suits(self, source: object) -> int:
-        """Any folder."""
+        """Any folder, also at a URL."""
+        if isinstance(source, str) and is_url(source):
+            return 0 if kind_of(source) else 50
         return 50 if isinstance(source, (str, os.PathLike)) and Path(source).expanduser().is_dir() else 0
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset of a folder; it has no columns, so no roles. Raises DatasetError if it cannot be read or has no file."""
-        root = str(Path(source).expanduser().absolute())
-        if not Path(root).is_dir():
+        remote = isinstance(source, str) and is_url(source)
+        root = source.rstrip("/") if remote else str(Path(source).expanduser().absolute())
+        if not remote and not Path(root).is_dir():
             raise DatasetError(f"{path_text(root)} is not a folder" if Path(root).exists() else f"there is no folder {path_text(root)}")
         if any(roles.values()):
             raise DatasetError(f"an image folder has no columns to give the roles {listed(roles)} to: leave `roles` out")

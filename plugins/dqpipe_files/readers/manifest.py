@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from dqpipe.errors import DatasetError
@@ -12,7 +11,7 @@ from dqpipe.model import Dataset
 from dqpipe.stages import Reader, extension, option
 from dqpipe_files.records import Records
 from dqpipe_files.roles import ROLES, is_images
-from dqpipe_files.tabular import find, kind_of
+from dqpipe_files.tabular import absolute, find, is_table
 
 
 @extension
@@ -33,11 +32,10 @@ class Manifest(Reader):
 
     def suits(self, source: object) -> int:
         """A file of a table whose first rows have a column of image paths."""
-        path = isinstance(source, (str, os.PathLike)) and Path(source).expanduser()
-        if not path or not path.is_file() or not kind_of(str(path)):
+        if not is_table(source):
             return 0
         try:
-            head = find(str(path), self.encoding, self.delimiter).read(50)
+            head = find(absolute(source), self.encoding, self.delimiter).read(50)
         except DatasetError:  # `read` says what is wrong; here it only is no manifest
             return 0
         return 60 if any(name in head.column_names and is_images(head.column(name)) for name in ROLES["media"]) else 0
@@ -46,5 +44,5 @@ class Manifest(Reader):
         """The dataset of a manifest. Raises DatasetError, also if no image of it exists: then `root` is wrong."""
         if not isinstance(source, (str, os.PathLike)):
             raise DatasetError(f"a manifest is read from the path of a file, not from {type(source).__name__}")
-        path = str(Path(source).expanduser().absolute())
+        path = absolute(source)
         return Records.find(path, roles, media=True, options=self.options()).dataset()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from dqpipe.errors import DatasetError
 from dqpipe.model import Dataset
 from dqpipe.stages import Reader, extension, option
 from dqpipe_files.records import Records
-from dqpipe_files.tabular import kind_of
+from dqpipe_files.tabular import absolute, is_table
 
 
 @extension
@@ -30,12 +29,11 @@ class Table(Reader):
 
     def suits(self, source: object) -> int:
         """Any file with the extension of a table."""
-        path = isinstance(source, (str, os.PathLike)) and Path(source).expanduser()
-        return 40 if path and path.is_file() and kind_of(str(path)) else 0
+        return 40 if is_table(source) else 0
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset of a table; with the role `media` given, that of a manifest. Raises DatasetError."""
         if not isinstance(source, (str, os.PathLike)):
             raise DatasetError(f"a table is read from the path of a file, not from {type(source).__name__}")
-        path = str(Path(source).expanduser().absolute())
+        path = absolute(source)
         return Records.find(path, roles, media=bool(roles.get("media")), options=self.options()).dataset()
