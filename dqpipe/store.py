@@ -198,7 +198,8 @@ class Store:
 
     def drop(self, name: str) -> None:
         """Remove what is broken, wherever it is."""
-        _broken(self.root / name)
+        if (self.root / name).exists():
+            _broken(self.root / name)
         if self.home:
             self.home.remove(name)
 
@@ -251,8 +252,9 @@ class Store:
         broken = False
         for path in self.parts(key):
             names = [f"facts/{key}/{path.name}", *(f"facts/{key}/{path.stem}.{fact}.vectors" for fact in vectors)]
-            if not all([sound(self.root / name) or self.find(name) for name in names]):  # noqa: C419 (each is looked at)
-                self.drop(names[0])
+            if not all(map(self.find, names)):
+                for name in names:
+                    self.drop(name)
                 broken = True
         if broken:
             self.refresh(key)

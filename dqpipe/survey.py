@@ -66,13 +66,11 @@ class Survey:
         looked = time.time_ns()
         contents, stats = self._contents(dataset)
         waiting, keys = self._waiting(job, dataset, contents)
-        expected = list(contents)
         errors: dict[str, str] = {}
         rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
         for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
             self._take(done, rows, contents, errors)
             self._bear(max(len(dataset), len(self.run.raw.dataset)))
-        keys = keys if contents == expected else {}  # files change while they are looked at
         for key in (job.media_key, *(task.key for task in tasks)) if len(waiting) else ():
             self.store.refresh(key)  # workers elsewhere wrote to it
         table = dataset.samples.table

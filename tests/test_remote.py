@@ -1,0 +1,207 @@
+"""Stores and datasets on S3 (a real server on loopback): the same results as from a local disk, few requests, and no trust."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from dqpipe.engine import Run
+from dqpipe.errors import DatasetError, OutputError
+from dqpipe.execution.local import Processes, Serial
+from dqpipe.model import media_path
+from dqpipe.pipeline import Pipeline
+from dqpipe.places import Place, filesystem, mirror, place
+from dqpipe.plugins import Registry
+from dqpipe.reading import read_bytes
+from tests.test_store import age
+
+STAGES = "[files, image_quality, duplicates, embeddings, {augment: {target: 22}}]"
+TABLES = ("findings", "figures", "decisions")
+
+
+def run(registry: Registry, source: object, out: Path, executor: object = None, stages: str = STAGES, **outputs: object) -> Run:
+    named = {"path": str(out), "reports": "[]", **outputs}
+    text = f"dataset: {{path: '{source}'}}\nstages: {stages}\noutputs: {{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
+    made = Pipeline.from_text(text, registry=registry)
+    return Run(made.config, made.registry, executor or Serial(), force=True, shard_size=20).run()  # type: ignore[arg-type]
+
+
+def same(one: Run, other: Run) -> None:
+    pd.testing.assert_frame_equal(one.raw.facts().frame(), other.raw.facts().frame(), check_exact=True)
+    for table in TABLES:
+        pd.testing.assert_frame_equal(getattr(one, table).frame(), getattr(other, table).frame(), check_exact=True)
+    assert curated(one) == curated(other)
+
+
+def curated(ran: Run) -> dict[str, bytes]:
+    assert ran.published is not None
+    folder = ran.published / "curated"
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".parquet"}
+
+
+def measured(ran: Run) -> int:
+    return sum(ran.measured.values())
+
+
+@pytest.fixture
+def at_bucket(bucket: str, images: Path) -> Place:
+    """The small images at a URL."""
+    there = place(f"{bucket}/a data/set")
+    there.upload(images, "")
+    return there
+
+
+def test_a_store_on_s3_gives_what_a_local_one_gives_from_any_machine(
+    registry: Registry, images: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = run(registry, images, tmp_path / "local")
+    store = f"{bucket}/stores/one"
+    first = run(registry, images, tmp_path / "first", Processes(2), store=store)
+    same(local, first)
+    kept = {name.split("/")[0] for name in place(store).names()}
+    assert kept == {"facts", "relations", "used", "index.arrow"}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    again = run(registry, images, tmp_path / "again", store=store)
+    same(local, again)
+    assert measured(again) == 0
+
+
+def test_what_is_broken_on_either_side_is_made_again(registry: Registry, images: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = f"{bucket}/s"
+    first = run(registry, images, tmp_path / "out", store=store)
+    here = mirror(store)
+    for path in here.rglob("*.arrow"):
+        path.write_bytes(path.read_bytes()[:-20])
+    again = run(registry, images, tmp_path / "again", store=store)
+    same(first, again)
+    assert measured(again) == 0  # what is at home is sound
+    there = place(store)
+    parts = [name for name in there.names("facts") if name.endswith(".vectors")]
+    data = there.read(parts[0])
+    there.write(parts[0], data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    other = run(registry, images, tmp_path / "other", store=store)
+    same(first, other)
+    assert 0 < measured(other) <= 20
+    again = run(registry, images, tmp_path / "out", store=store)
+    assert measured(again) == 0
+
+
+def test_a_dataset_on_s3_is_curated_as_on_disk_and_its_unchanged_files_are_not_read_again(
+    registry: Registry, images: Path, tmp_path: Path, at_bucket: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = run(registry, images, tmp_path / "local")
+    monkeypatch.setattr("dqpipe.survey.RACY_NS", -(10**12))  # all that was uploaded just now counts as old
+    first = run(registry, at_bucket.url, tmp_path / "out")
+    same(local, first)
+    read: list[str] = []
+    monkeypatch.setattr("dqpipe.remote.read_bytes", lambda url, limit: read.append(url))
+    stages = "[files, image_quality, duplicates, embeddings]"
+    assert measured(run(registry, at_bucket.url, tmp_path / "out", stages=stages)) == 0
+    assert read == []
+    monkeypatch.undo()
+
+
+def test_a_changed_object_is_measured_again_and_a_removed_one_leaves(registry: Registry, tmp_path: Path, at_bucket: Place) -> None:
+    run(registry, at_bucket.url, tmp_path / "out")
+    changed, other = "china/01.png", at_bucket.read("flower/01.png")
+    at_bucket.write(changed, other)
+    at_bucket.remove("china/02.png")
+    second = run(registry, at_bucket.url, tmp_path / "out")
+    assert set(second.measured.values()) <= {0, 1, 2}
+    facts = second.raw.facts().frame().set_index("id")
+    assert "china/02.png" not in facts.index
+    assert facts.loc[changed, "image_quality.brightness"] == facts.loc["flower/01.png", "image_quality.brightness"]
+
+
+def test_a_manifest_on_s3_with_images_beside_and_above_it(registry: Registry, tmp_path: Path, at_bucket: Place) -> None:
+    names = [name for name in at_bucket.names() if name.endswith(".png")][:12]
+    ways = [f"../set/{name}" if n % 3 == 0 else f"{at_bucket.url}/{name}" if n % 3 == 1 else f"../set/./{name}" for n, name in enumerate(names)]
+    rows = [["image", "label"], *([way, "x"] for way in ways)]
+    table = tmp_path / "t.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    there = place(at_bucket.url.removesuffix("set") + "tables")
+    there.write("t.csv", table.read_bytes())
+    ran = run(registry, f"{there.url}/t.csv", tmp_path / "out", stages="[files, image_quality]")
+    assert ran.raw.facts().frame()["media.ok"].all()
+    assert ran.published is not None
+    written = ran.published / "curated"
+    cells = pd.read_csv(written / "t.csv")["image"].tolist()
+    assert len(cells) == 12
+    assert sorted((written / cell).read_bytes() for cell in cells) == sorted(at_bucket.read(name) for name in names)
+    assert all((written / cell).resolve().is_relative_to(written.resolve()) for cell in cells)
+
+
+def test_hostile_keys_and_cells_lead_nowhere(registry: Registry, tmp_path: Path, bucket: str) -> None:
+    image = (Path(__file__).parents[1] / "sample_data").rglob("*.jpg")
+    data = next(image).read_bytes()
+    fs, url = filesystem(bucket), f"{bucket}/h"
+    names = ["a/1.jpg", "a/[x]*?.jpg", "b/ü \\xe9.jpg", "b/$(touch x).jpg"]
+    for name in names:
+        fs.pipe_file(f"{url}/{name}", data + name.encode())
+    for name in ("../up.jpg", "a/../../up.jpg", "a//double.jpg", ".hidden/x.jpg"):
+        fs.pipe_file(f"{url}/{name}", data)
+    ran = run(registry, url, tmp_path / "out", stages="[files, image_quality]")
+    assert ran.published is not None
+    assert sorted(data + name.encode() for name in names) == sorted(curated(ran).values())
+    assert not list(tmp_path.rglob("up.jpg"))
+    place(url).write("t.csv", b"image,label\n/etc/passwd.jpg,a\na/1.jpg,b\n")
+    with pytest.raises(DatasetError, match="names files of this machine"):
+        run(registry, f"{url}/t.csv", tmp_path / "out2", stages="[files]")
+    place(url).write("t.csv", b"image,label\n../../../../etc/passwd.jpg,a\ns3://elsewhere/x.jpg,b\na/1.jpg,b\n")
+    facts = run(registry, f"{url}/t.csv", tmp_path / "out3", stages="[files]").raw.facts().frame()
+    assert facts["media.ok"].tolist().count(True) == 1
+
+
+def test_a_store_that_does_not_answer_ends_the_run_and_blames_no_sample(
+    registry: Registry, tmp_path: Path, at_bucket: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DatasetError, match="no images"):
+        run(registry, f"{at_bucket.url}/nothing", tmp_path / "out")
+    with pytest.raises((DatasetError, OutputError), match="no-such-bucket-here"):
+        run(registry, "s3://no-such-bucket-here/x", tmp_path / "out")
+    url = media_path(at_bucket.url, "china/01.png")
+    assert read_bytes(url) == at_bucket.read("china/01.png")
+
+    def gone(*_: object, **__: object) -> None:
+        raise TimeoutError("it took too long")
+
+    monkeypatch.setattr(at_bucket.remote, "cat_file", gone)
+    with pytest.raises(DatasetError, match="does not answer"):
+        read_bytes(url)
+
+
+def test_an_unchanged_run_asks_the_store_little(
+    registry: Registry, images: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = f"{bucket}/s"
+    age(images)
+    run(registry, images, tmp_path / "out", store=store)
+    asked: list[str] = []
+    from s3fs import S3FileSystem
+
+    called = S3FileSystem._call_s3
+
+    async def counted(self: object, method: str, *args: object, **named: object) -> object:
+        asked.append(method if isinstance(method, str) else method.__name__)
+        return await called(self, method, *args, **named)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
+    again = run(registry, images, tmp_path / "out", stages="[files, image_quality, duplicates, embeddings]", store=store)
+    assert measured(again) == 0
+    assert len(asked) <= 30, pd.Series(asked).value_counts()
+
+
+def test_the_table_of_samples_is_local_whatever_the_dataset(registry: Registry, at_bucket: Place, tmp_path: Path) -> None:
+    ran = run(registry, at_bucket.url, tmp_path / "out", files="manifest")
+    assert ran.published is not None
+    table = pq.read_table(ran.published / "curated" / "manifest.parquet").to_pandas()
+    kept = table[table["parent"].isna()]
+    assert kept["media"].str.startswith(at_bucket.url + "/").all()
+    shutil.rmtree(tmp_path / "out")
