@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__, logs
+from dqpipe import __version__, cli_store, logs
 from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 fine · 1 a gate failed, or some samples could not be measured · 2 the config, the data or the output is wrong · "
     "3 a stage failed · 130 interrupted · 143 told to end (SIGTERM).",
 )  # fmt: skip
+app.add_typer(cli_store.app, name="store")
 INTERRUPTED = 130
 Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

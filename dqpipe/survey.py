@@ -18,6 +18,7 @@ from dqpipe.execution.executor import DEATHS, Lost
 from dqpipe.model import Dataset, Samples, media_path
 from dqpipe.places import Entry
 from dqpipe.plan import Planned
+from dqpipe.stages import Stage
 from dqpipe.store import RACY_NS, digest_json, drawn
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Survey:
     def _artifact(self, planned: Planned) -> Mapping[str, np.ndarray] | None:
         """What the stage learned in an earlier run, or learns now from a seeded subset of the raw samples."""
         stage, seed, raw = planned.stage.at("measure"), self.run.config.seed, self.run.raw
-        key = digest_json([measuring.identity(stage, stage.options()), seed])
+        key = artifact_key(stage, seed)
         self.used["artifacts"][key] = planned.name
         found = self.store.artifact(key)
         if found is not None:
@@ -233,3 +234,8 @@ class Survey:
             if stat is not None and content is not None and stat.changed is not None and stat.changed < looked - RACY_NS:
                 rows[path] = (stat.size, stat.tag, content)
         self.store.write_index(rows)
+
+
+def artifact_key(stage: Stage, seed: int) -> str:
+    """The key of what a stage learns."""
+    return digest_json([measuring.identity(stage, stage.options()), seed])

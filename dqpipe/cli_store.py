@@ -1,0 +1,157 @@
+"""`dqpipe store`: show, prune and verify the facts store."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dqpipe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dqpipe.config import Config
+    from dqpipe.store import Store
+    from dqpipe.upkeep import Kept
+
+app = typer.Typer(no_args_is_help=True, help="Show, prune or verify the facts store: what was measured, kept per sample.", pretty_exceptions_enable=False)
+Where = Annotated[str, typer.Argument(help="A store (folder or URL), a pipeline.yaml, or the output folder of a run.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+@app.command()
+def show(where: Where = "pipeline.yaml", as_json: AsJson = False) -> None:
+    """Say for each stage what is kept: samples, size, when a run needed it last."""
+    from dqpipe import upkeep
+
+    store, _ = _store(where)
+    rows = [_row(store, one) for one in upkeep.look(store)]
+    entries = store.place.entries()
+    files, index = sum(e.size for e in entries.values()), entries.get("index.arrow")
+    busy = upkeep.running(store)
+    if as_json:
+        told = {"store": store.place.url, "bytes": files, "index_bytes": index.size if index else 0, "running": busy, "kept": rows}
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("kind", "stage", "samples", "size", "last used", "key"):
+        table.add_column(column, justify="right" if column in {"samples", "size"} else "left", overflow="fold")
+    for row in rows:
+        samples = "" if row["samples"] is None else f"{row['samples']:,}"
+        table.add_row(*(Text(str(cell)) for cell in (row["kind"], row["stage"], samples, _size(row["bytes"]), row["used"] or "never", row["key"])))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(Text(f"{store.place.url}: {_size(files)}, of it {_size(index.size if index else 0)} for the index of files"))
+    for run in busy:
+        console.print(Text(f"in use by {run}"))
+
+
+@app.command()
+def prune(
+    where: Where = "pipeline.yaml",
+    older_than: Annotated[float | None, typer.Option(min=0, metavar="DAYS", help="What no run of so many days needed.")] = None,
+    gone: Annotated[bool, typer.Option(help="Also facts of contents that the dataset of this pipeline.yaml does not hold any more.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what no stage needs any more: what the newest run of no output used. Never while a run uses the store."""
+    from dqpipe import upkeep
+
+    store, config = _store(where)
+    if gone and config is None:
+        raise ConfigError("--gone needs the pipeline.yaml: it says which dataset is meant")
+    kept = upkeep.look(store)
+    going = upkeep.unneeded(store, kept, older_than)
+    freed = sum(one.size for one in going) if dry_run else upkeep.forget(store, going)
+    freed += upkeep.tidy(store, dry_run=dry_run)
+    samples = 0
+    if gone and config is not None:
+        from dqpipe.gone import forget_gone
+
+        samples, more = forget_gone(store, config, dry_run=dry_run)
+        freed += more
+    told: dict[str, Any] = {"store": store.place.url, "dry_run": dry_run, "freed": freed, "gone": samples,
+                            "removed": [{"kind": one.kind, "stage": one.stage, "key": one.key, "bytes": one.size} for one in going]}  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    verb = "would be" if dry_run else "are"
+    for one in going:
+        typer.echo(f"{one.kind} of {_plain(one.stage)} ({_size(one.size)}, last used {_day(one.used) or 'never'}) {verb} removed: {one.key}")
+    if gone:
+        typer.echo(f"facts of {samples:,} contents that the dataset does not hold any more {verb} removed")
+    typer.echo(f"{_size(freed)} {verb} freed in {store.place.url}")
+
+
+@app.command()
+def verify(
+    where: Where = "pipeline.yaml",
+    repair: Annotated[bool, typer.Option(help="Remove what is broken, so that the next run makes it again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the checksum of everything; exit code 1 when something is broken."""
+    from dqpipe import upkeep
+
+    store, _ = _store(where)
+    wrong = upkeep.broken(store)
+    if repair and wrong:
+        upkeep.repair(store, wrong)
+    if as_json:
+        typer.echo(json.dumps({"store": store.place.url, "broken": wrong, "repaired": repair}, indent=2))
+    else:
+        for name in wrong:
+            typer.echo(f"broken: {name}")
+        done = " and removed: the next run makes it again" if repair and wrong else "; --repair removes it" if wrong else ""
+        typer.echo(f"{len(wrong)} file(s) of {store.place.url} are broken{done}" if wrong else f"{store.place.url} is sound")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _store(where: str) -> tuple[Store, Config | None]:
+    """The store that is meant. Raises ConfigError."""
+    from dqpipe.places import is_url, place
+    from dqpipe.store import Store
+
+    if is_url(where):
+        place(where)
+        return Store(where.rstrip("/")), None
+    path = Path(where)
+    if path.is_file():
+        from dqpipe import config, plugins
+
+        loaded = config.load(path, plugins.load())
+        return Store(loaded.store), loaded
+    if any((path / name).exists() for name in ("facts", "used", "index.arrow", "runs")):
+        return Store(path.absolute()), None
+    if (path / "store").is_dir():
+        return Store((path / "store").absolute()), None
+    raise ConfigError(f"{where} is no facts store, no pipeline.yaml and no output that holds a store")
+
+
+def _row(store: Store, one: Kept) -> dict[str, Any]:
+    from dqpipe import upkeep
+
+    return {"kind": one.kind, "stage": one.stage, "key": one.key, "samples": upkeep.count(store, one), "bytes": one.size, "used": _day(one.used),
+            "about": dict(one.about)}  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _day(moment: float | None) -> str | None:
+    return None if moment is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,43 @@
+"""Which facts of a store are of contents that a dataset still holds."""
+
+from __future__ import annotations
+
+from dqpipe import measure as measuring
+from dqpipe import plan, plugins, reading, upkeep
+from dqpipe.config import Config
+from dqpipe.engine import read
+from dqpipe.errors import OutputError, listed
+from dqpipe.evidence import row_contents, sample_keys
+from dqpipe.store import Store
+from dqpipe.survey import artifact_key
+
+
+def forget_gone(store: Store, config: Config, *, dry_run: bool) -> tuple[int, int]:
+    """Forget what was measured of contents that the dataset does not hold any more; how many contents, and the bytes freed.
+
+    A file that changed since the last run counts as gone until it is measured; so do samples that a run makes itself. Raises
+    OutputError if other outputs use the store: their datasets are not known here.
+    """
+    others = sorted({use.output for use in upkeep.uses_of(store, store.place.entries("used"))} - {str(config.out)})
+    if others:
+        raise OutputError(f"the facts store is shared with {listed(others, 3)}: what their datasets hold is not known here; leave --gone out")
+    registry = plugins.load()
+    dataset = read(config, registry, config.source)
+    made = plan.make(config, registry, dataset)
+    samples = dataset.samples
+    contents: list[str | None] = list(samples["content"])
+    if "media" in samples:
+        found, _ = reading.stat_contents(dataset.root, samples["media"].tolist(), store.index())
+        contents = [given or content for given, content in zip(contents, found, strict=True)]
+    if "media" not in samples or any(media is None for media in samples["media"]):
+        contents = [given or row for given, row in zip(contents, row_contents(samples), strict=True)]
+    import pyarrow as pa
+
+    table = samples.table.set_column(samples.table.column_names.index("content"), "content", pa.array(contents, pa.string()))
+    keys = {measuring.media_key(made.decoders): frozenset(content for content in contents if content)}
+    for planned in made.doing("measure"):
+        learned = store.artifact(artifact_key(planned.stage.at("measure"), config.seed)) if planned.stage.does("fit") and planned.stage.learns else None
+        task = measuring.task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), made.decoders, learned)
+        keys[task.key] = frozenset(key for key in sample_keys(task, table) if key)
+    counts = [upkeep.keep_only(store, key, wanted, dry_run=dry_run) for key, wanted in keys.items()]
+    return max((gone for gone, _ in counts), default=0), sum(freed for _, freed in counts)
