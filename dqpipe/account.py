@@ -20,6 +20,7 @@ from dqpipe import __version__, comparing, reading, report, versions
 from dqpipe import apply as applying
 from dqpipe.errors import DatasetError
 from dqpipe.ledger import ledger
+from dqpipe.measure import version_of
 from dqpipe.model import Decisions, Findings, Samples, label_text
 from dqpipe.plugins import GROUP
 from dqpipe.stages import Section
@@ -201,7 +202,7 @@ def library_versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            found[name] = version_of(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     return found

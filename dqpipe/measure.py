@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -132,15 +132,21 @@ def task_of(
     return Task(name, measuring, key, tuple(sorted(columns)), tuple(gives), artifact)
 
 
-def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: ANN401
-    """What makes two extensions give equal results: name, version, options, libraries, artifacts."""
+@cache
+def version_of(name: str) -> str:
+    """The version of an installed distribution; looking it up takes milliseconds, and a run asks often."""
     import importlib.metadata
 
+    return importlib.metadata.version(name)
+
+
+def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: ANN401
+    """What makes two extensions give equal results: name, version, options, libraries, artifacts."""
     from dqpipe.config import options_record
     from dqpipe.stages import Extension
 
     plain = {n: identity(v, v.options()) if isinstance(v, Extension) else v for n, v in options.items()}
-    libraries = {name: importlib.metadata.version(name) for name in extension.libraries}
+    libraries = {name: version_of(name) for name in extension.libraries}
     record = plain or options_record(extension)
     return [extension.name, extension.version, record, libraries, dict(extension.artifacts())]
 
