@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import IO, TypeVar
 
@@ -44,8 +44,11 @@ def within(seconds: float | None) -> Iterator[None]:
 
 
 def _by_alarm(seconds: float) -> Iterator[None]:
+    over = False
+
     def ring(_number: int, _frame: FrameType | None) -> None:
-        raise TimedOut(_said(seconds))
+        if not over:
+            raise TimedOut(_said(seconds))
 
     began = time.monotonic()
     before = signal.signal(signal.SIGALRM, ring)
@@ -54,6 +57,9 @@ def _by_alarm(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
+        while not over:
+            with suppress(TimedOut):  # it rings at the very end: then it was in time
+                over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if outer:

@@ -46,8 +46,9 @@ gates: ["dropped > 50%"]
 PICTURES = """
 dataset: {{path: {source}}}
 outputs: {{path: {out}, files: manifest, reports: []}}
-stages: [files, image_quality, duplicates, embeddings]
+stages: [files{more}]
 """
+MEASURING = ", image_quality, duplicates, embeddings"
 
 
 def report(bench: Bench) -> Section:
@@ -59,7 +60,25 @@ def report(bench: Bench) -> Section:
         if folder is not None:
             rows += overheads(bench, folder, f"{count:,} JPEG files of {kind}", count)
             shutil.rmtree(folder)
+    rows.append(per_file(bench, *((2_000, 10_000) if bench.quick else (20_000, 120_000))))
     return Section(rows, text)
+
+
+def per_file(bench: Bench, few: int, many: int) -> Row:
+    """What the driver holds of each file, from two sizes: names of one small picture, so that measuring is next to nothing."""
+    ran = []
+    for count in (few, many):
+        bench.ours("scale", "links", count, bench.scratch / "links")
+        ran.append(bench.ours("scale", "files", bench.scratch / "links", bench.scratch / "out"))
+        shutil.rmtree(bench.scratch / "links")
+    held = (ran[1].said["peak"] - ran[0].said["peak"]) * 2**20 / (many - few)
+    spent = (ran[1].said["cpu"] - ran[0].said["cpu"]) / (many - few)
+    return Row(
+        f"what a file costs the driver, from {few:,} and {many:,} of them",
+        f"{spent * 1e6:,.0f} µs of the processor",
+        memory=f"{held:,.0f} bytes",
+        limit=f"store {ran[1].said['store'] / many:,.0f} bytes a file (its index alone)",
+    )
 
 
 def overheads(bench: Bench, folder: Path, what: str, count: int) -> Iterator[Row]:
@@ -108,7 +127,16 @@ def growth(bench: Bench, sizes: tuple[int, ...]) -> tuple[list[Row], str]:
     rows = [sized(count, one) for count, one in zip(sizes, ran, strict=True)]
     spread = math.log(sizes[-1] / sizes[0])
     exponent = math.log(ran[-1].seconds / ran[0].seconds) / spread
-    rows.append(Row(f"growth from {sizes[0]:,} to {sizes[-1]:,} rows", f"exponent {exponent:.2f}", limit="1.15"))
+    processor = math.log(ran[-1].said["cpu"] / ran[0].said["cpu"]) / spread
+    held = (ran[-1].said["driver"] - ran[-2].said["driver"]) * 2**20 / (sizes[-1] - sizes[-2])
+    rows.append(
+        Row(
+            f"growth from {sizes[0]:,} to {sizes[-1]:,} rows",
+            f"exponent {exponent:.2f}; of processor seconds {processor:.2f}",
+            memory=f"driver {held:,.0f} bytes a row",
+            limit="1.15",
+        )
+    )
     steps = []
     for early, late in zip(ran[0].said["steps"], ran[-1].said["steps"], strict=True):
         if late["seconds"] > 0.01 * ran[-1].seconds:
@@ -122,7 +150,8 @@ def sized(count: int, ran: Ran) -> Row:
     said = ran.said
     return Row(
         f"{count:,} rows of a table, the whole run, two processes",
-        f"{ran.seconds:.1f} s, {count / ran.seconds:,.0f} rows/s; {said['found']:,} findings; report.html {said['page'] / 1e3:,.0f} kB",
+        f"{ran.seconds:.1f} s ({said['cpu']:.1f} s of the processor), {count / ran.seconds:,.0f} rows/s; "
+        f"{said['found']:,} findings; report.html {said['page'] / 1e3:,.0f} kB",
         memory=f"driver {said['driver']:,.0f} MiB, a worker {said['workers']:,.0f} MiB",
         limit=f"store {said['store'] / count:,.0f} bytes a row, version {said['version'] / count:,.0f}",
     )
@@ -144,6 +173,7 @@ def rows(source: Path, out: Path) -> dict:
         "driver": usage.peak_mib(),
         "workers": max(row["workers_peak_mib"] or 0 for row in steps),
         "steps": steps,
+        "cpu": sum(row["cpu_seconds"] + row["workers_cpu_seconds"] for row in steps),
         "found": len(ran.findings),
         "page": (ran.published / "report.html").stat().st_size,
         "store": size(out / "store"),
@@ -151,12 +181,12 @@ def rows(source: Path, out: Path) -> dict:
     }
 
 
-def made(folder: Path, out: Path) -> Pipeline:
+def made(folder: Path, out: Path, more: str = MEASURING) -> Pipeline:
     """The pipeline of pictures, its output empty."""
     from dqpipe.pipeline import Pipeline
 
     shutil.rmtree(out, ignore_errors=True)
-    return Pipeline.from_text(PICTURES.format(source=folder, out=out))
+    return Pipeline.from_text(PICTURES.format(source=folder, out=out, more=more))
 
 
 def bare(folder: Path, out: Path) -> dict:
@@ -171,9 +201,10 @@ def bare(folder: Path, out: Path) -> dict:
     table = pipeline.dataset().samples.table.select(["id", "content", "media"])
     paths = [str(folder / media) for media in table.column("media").to_pylist()]
     keep_memory()
-    began, cpu = time.perf_counter(), time.process_time()
+    began, cpu = 0.0, 0.0
     with one_thread():
-        for start in range(0, len(paths), 32):
+        for start in (0, *range(0, len(paths), 32)):
+            began, cpu = (began, cpu) if start else (time.perf_counter(), time.process_time())  # the first ones twice: libraries are imported
             data = [read_bytes(path) for path in paths[start : start + 32]]
             contents = [hashlib.blake2b(one, digest_size=16).hexdigest() for one in data]
             assert len(contents) == len(data)
@@ -194,6 +225,30 @@ def run(folder: Path, out: Path, processes: int) -> dict:
     began = time.perf_counter()
     ran = Run(pipeline.config, pipeline.registry, Processes(processes) if processes > 1 else Serial()).run()
     return spent(ran, time.perf_counter() - began)
+
+
+def links(count: int, folder: Path) -> None:
+    """So many names of one small picture, in folders of a thousand."""
+    import cv2
+    import numpy as np
+
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.arange(64, dtype=np.uint8).reshape(8, 8))
+    for number in range(1, count):
+        place = folder / f"{number // 1000:06d}"
+        place.mkdir(exist_ok=True)
+        os.link(folder / "0.png", place / f"picture-{number:09d}.png")
+
+
+def files(folder: Path, out: Path) -> dict:
+    """A run that measures next to nothing of each file."""
+    from dqpipe import usage
+    from dqpipe.engine import Run
+    from dqpipe.execution.local import Processes
+
+    pipeline = made(folder, out, more="")
+    ran = Run(pipeline.config, pipeline.registry, Processes(2)).run()
+    return spent(ran, 0) | {"peak": usage.peak_mib()}
 
 
 def spent(ran: Run, seconds: float) -> dict:
@@ -253,8 +308,10 @@ def main() -> None:
         make(int(arguments[0]), Path(arguments[1]))
     elif job == "rows":
         said = rows(*map(Path, arguments))
-    elif job == "bare":
-        said = bare(*map(Path, arguments))
+    elif job == "links":
+        links(int(arguments[0]), Path(arguments[1]))
+    elif job in ("bare", "files"):
+        said = {"bare": bare, "files": files}[job](*map(Path, arguments))
     else:
         said = {"run": run, "flow": flow}[job](*map(Path, arguments[1:]), int(arguments[0]))
     print(json.dumps({"seconds": time.perf_counter() - began} | said))
