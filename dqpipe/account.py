@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import platform
@@ -66,7 +67,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "config": described["config"],
         "stages": described["stages"],
         "versions": library_versions(),
-        "timings": run.timings,
+        "timings": beside_first(run),
         "stage_seconds": {name: round(seconds, 4) for name, seconds in sorted(run.survey.seconds.items())},
         "stage_use": stage_use(run),
         "measured": run.measured,
@@ -75,6 +76,17 @@ def run_record(run: Run) -> dict[str, Any]:
         "plugins_broken": dict(run.registry.broken),
         "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
     }
+
+
+def beside_first(run: Run) -> list[dict[str, Any]]:
+    """The timings of a run; what needs all samples (relate) with what it cost the first time: seconds, samples."""
+    first: dict[str, Any] = {}
+    if run.last is not None:
+        with contextlib.suppress(DatasetError):
+            for row in run.last.record.get("timings", []):
+                first[row["step"]] = row.get("first") or {"seconds": row["seconds"], "samples": row["samples"]}
+    every = [step for step in run.timings if step["step"].startswith("relate ")]
+    return [{**row, "first": first[row["step"]]} if row in every and row["step"] in first else row for row in run.timings]
 
 
 def since(run: Run) -> dict[str, Any] | None:
@@ -139,7 +151,7 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     media = _media(run, added)
     for one in run.config.reports:
         root, decoders = run.raw.dataset.root, run.plan.decoders
-        pixels = reading.rereader(media, root, decoders, run.survey.rereads, one.name) if media is not None else no_pixels
+        pixels = reading.Rereader(media, root, decoders, run.survey.rereads, one.name) if media is not None else NoPixels()
         one.write(run.record, folder, sections, pixels)
     shutil.rmtree(folder / "added", ignore_errors=True)
     _write_json(folder / "run.json", {**run.record["run"], "history": row, "holds": holds(folder)})
@@ -192,9 +204,16 @@ def relabel_queue(samples: Samples, findings: Findings, decisions: Decisions) ->
     return queue[["id", "label", "suggestion", "confidence", "code", "decision"]]
 
 
-def no_pixels(ids: Sequence[str], rendition: str = "full") -> list[Any]:  # noqa: ARG001
-    """The `pixels` of a dataset without media. Raises DatasetError."""
-    raise DatasetError("this dataset has no media")
+class NoPixels:
+    """The `pixels` of a dataset without media: they raise DatasetError."""
+
+    def __call__(self, ids: Sequence[str], rendition: str = "full") -> list[Any]:
+        """Raises DatasetError."""
+        raise DatasetError("this dataset has no media")
+
+    def once(self, ids: Sequence[str], told: Any, rendition: str = "full") -> list[str]:  # noqa: ANN401
+        """Raises DatasetError."""
+        raise DatasetError("this dataset has no media")
 
 
 def library_versions() -> dict[str, str]:

@@ -219,7 +219,8 @@ class Run:
         table = self.store.relation(key)
         if table is None:
             whole = evidence.samples
-            pixels = reading.rereader(whole, evidence.dataset.root, self.plan.decoders, self.survey.rereads, planned.name)
+            sees = [stage.name, stage.version, media]
+            pixels = reading.Rereader(whole, evidence.dataset.root, self.plan.decoders, self.survey.rereads, planned.name, self.store, sees)
             with blamed(planned.name, "relate"), reading.one_thread(RELATE_THREADS):
                 returned = limits.tried(lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries)
                 table = measuring.facts_table(returned, gives, len(samples))

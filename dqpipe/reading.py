@@ -7,9 +7,10 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from dqpipe import remote
@@ -19,7 +20,7 @@ from dqpipe.media import Picture, Rendition
 from dqpipe.model import Samples, media_path
 from dqpipe.places import Entry, is_url
 from dqpipe.stages import Decoder
-from dqpipe.store import trusted
+from dqpipe.store import Store, digest_json, trusted
 
 LARGEST_FILE = 1 << 30
 """Bytes."""
@@ -91,15 +92,43 @@ def pixels_of(samples: Samples, root: str, decoders: Sequence[Decoder], ids: Seq
     return [decode(decoders, read_bytes(media_path(root, where[i])), rendition) for i in ids]
 
 
-def rereader(samples: Samples, root: str, decoders: Sequence[Decoder], counts: dict[str, int], name: str) -> Any:  # noqa: ANN401
-    """The `pixels` handed to `relate`: counts what it decodes again."""
-    read = partial(pixels_of, samples, root, decoders)
+@dataclass(frozen=True)
+class Rereader:
+    """The `pixels` handed to `relate`: decodes named samples again, and counts them under the stage's name."""
 
-    def pixels(ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
-        counts[name] = counts.get(name, 0) + len(ids)
-        return read(ids, rendition)
+    samples: Samples
+    root: str
+    decoders: Sequence[Decoder]
+    counts: dict[str, int]
+    name: str
+    store: Store | None = None
+    key: Any = None
+    """What tells apart stages and decoders that see other things in a picture, as JSON values."""
 
-    return pixels
+    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
+        """The pictures, one for each id. Raises MediaError."""
+        self.counts[self.name] = self.counts.get(self.name, 0) + len(ids)
+        return pixels_of(self.samples, self.root, self.decoders, ids, rendition)
+
+    def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
+        """What a function says of each picture by itself; its answers stay in the store by content. Raises MediaError."""
+        import pyarrow as pa
+
+        content = dict(zip(self.samples.ids, self.samples["content"], strict=True))
+        wanted = [content[sample] for sample in ids]
+        key = digest_json(["once", self.key, told.__module__, told.__qualname__, rendition])
+        known: dict[str, str] = {}
+        if self.store is not None:
+            self.store.heal(key, ())
+            table = self.store.read_facts(key, wanted, ["told"])
+            known = {} if table is None else {c: text for c, text in zip(wanted, table.column("told").to_pylist(), strict=True) if text is not None}
+        fresh = {}
+        for sample in ids:
+            if content[sample] not in known:
+                known[content[sample]] = fresh[content[sample]] = told(self([sample], rendition)[0])
+        if self.store is not None and fresh:
+            self.store.write_facts(key, list(fresh), pa.table({"told": pa.array(list(fresh.values()), pa.string())}), {})
+        return [known[c] for c in wanted]
 
 
 @cache

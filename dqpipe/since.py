@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 
 from dqpipe.model import Facts, Samples
 
@@ -46,15 +47,16 @@ class Since:
 
 def fresh(now: Samples, before: Samples) -> np.ndarray:
     """[n] bool: samples that are new. One whose content was there under an id that is gone was renamed, and is not new."""
-    then = dict(zip(before.ids, before["content"], strict=True))
-    here = set(now.ids)
-    gone = Counter(content for sample, content in then.items() if sample not in here)
-    new = np.zeros(len(now), dtype=bool)
-    for row, (sample, content) in enumerate(zip(now.ids, now["content"], strict=True)):
-        if content is not None and then.get(sample) == content:
-            continue
-        if content is not None and gone[content] > 0:
+    import pyarrow.compute as pc
+
+    ids, contents = (now.table.column(name).combine_chunks() for name in ("id", "content"))
+    old_ids, old_contents = (before.table.column(name).combine_chunks() for name in ("id", "content"))
+    same = pc.fill_null(pc.equal(old_contents.take(pc.index_in(ids, value_set=old_ids)), contents), False)
+    new = pc.and_(pc.invert(same), contents.is_valid()).to_numpy(zero_copy_only=False).copy()
+    gone = Counter(old_contents.filter(pc.invert(pc.is_in(old_ids, value_set=ids))).to_pylist())
+    rows = np.flatnonzero(new)
+    for row, content in zip(rows.tolist(), contents.take(pa.array(rows)).to_pylist(), strict=True):
+        if gone[content] > 0:
             gone[content] -= 1
-            continue
-        new[row] = content is not None
+            new[row] = False
     return new

@@ -45,6 +45,10 @@ class Pixels(Protocol):
         """The pictures, one for each id."""
         ...
 
+    def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
+        """What a function says of each picture by itself: asked once for each content, and then kept in the store."""
+        ...
+
 
 def option(default: Any = dataclasses.MISSING, help: str = "", *, at: Phase = "detect", factory: Any = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
     """An option of an extension: its default, what it means, and the earliest phase that reads it.

@@ -133,7 +133,7 @@ class Survey:
         chosen = sorted(self._readable(raw, order))
         subset = raw.samples.take(np.array(chosen, dtype=np.int64))
         with blamed(planned.name, "fit"), reading.one_thread(RELATE_THREADS):
-            learned = stage.fit(subset, reading.rereader(subset, raw.dataset.root, self.decoders, self.rereads, planned.name))
+            learned = stage.fit(subset, reading.Rereader(subset, raw.dataset.root, self.decoders, self.rereads, planned.name))
         if learned is not None:
             self.store.write_artifact(key, learned)
         return learned

@@ -191,8 +191,8 @@ def exact_keys(samples: Samples, facts: Facts, pixels: Pixels) -> np.ndarray:
     full: dict[tuple[str, str], str] = {}
     for key, firsts in files.items():
         if len(firsts) > 1:
-            for text, row in firsts.items():
-                full[key, text] = picture_digest(pixels([samples.ids[row]])[0])
+            whole = pixels.once([samples.ids[row] for row in firsts.values()], picture_digest)
+            full.update(zip([(key, text) for text in firsts], whole, strict=True))
     for row in reduced:
         keys[row] = full.get((keys[row], content[row]), keys[row])
     return keys
