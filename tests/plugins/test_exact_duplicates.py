@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from dqpipe_images.decoder import ImageDecoder
 from dqpipe_images.thumbnails import digest, picture_digest
@@ -34,6 +35,23 @@ def test_files_that_are_equal_at_the_reduced_size_only_are_no_exact_copies(tmp_p
     text = f"dataset: {{path: {tmp_path}}}\nstages: [duplicates]\noutputs: {{path: {tmp_path / 'out'}}}\n"
     found = Pipeline.from_text(text).check("serial").findings
     assert found.loc[found["code"] == "duplicates.exact", ["id", "match"]].to_numpy().tolist() == [["a.jpg", "b.jpg"]]
+
+
+def test_a_picture_is_decoded_in_full_once_and_not_again_for_every_new_copy(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    plain = [rng.integers(0, 255, (15, 20, 3), dtype=np.uint8).repeat(32, axis=0).repeat(32, axis=1) for _ in range(3)]
+    folder, first = tmp_path / "data", tmp_path / "out"
+    folder.mkdir()
+    for number, pixels in enumerate(plain):
+        for name in "ab":
+            (folder / f"{number}{name}.jpg").write_bytes(saved(pixels, name.encode()))
+    text = f"dataset: {{path: {folder}}}\nstages: [duplicates]\noutputs: {{path: {first}, store: %s}}\n"
+    runs = [Pipeline.from_text(text % (tmp_path / "store")).check("serial")]
+    (folder / "0c.jpg").write_bytes(saved(plain[0], b"one more"))
+    runs += [Pipeline.from_text(text % (tmp_path / store)).check("serial") for store in ("store", "another")]
+    assert [run.record["run"]["rereads"].get("duplicates") for run in runs] == [6, 1, 7]
+    pd.testing.assert_frame_equal(runs[1].facts, runs[2].facts, check_exact=True)
+    pd.testing.assert_frame_equal(runs[1].findings, runs[2].findings, check_exact=True)
 
 
 @pytest.mark.parametrize("place", range(8))
