@@ -52,6 +52,14 @@ def before(out: str | Path) -> Before | None:
         return Before(version.id, None, str(error))
 
 
+def kept(version: Version) -> Samples | None:
+    """The samples that a version kept as they were, None where it cannot tell."""
+    try:
+        return version.samples.take(version.decisions["decision"] == "keep")
+    except DatasetError:
+        return None
+
+
 def since(evidence: Evidence, last: Before) -> Since:
     """The run's samples beside those of the last version, which has a snapshot."""
     assert last.snapshot is not None

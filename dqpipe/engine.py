@@ -207,6 +207,8 @@ class Run:
         if evidence is not self.raw:
             wanted = [planned for planned in wanted if planned in self.plan.summarising()]
         self.survey.measure(evidence, wanted, "raw" if evidence is self.raw else "curated")
+        if any(plan.KEPT in planned.facts for planned in self.plan.stages):
+            evidence.add_kept(comparing.kept(self.last) if evidence is self.raw and self.last is not None else None)
 
     def _relate(self, evidence: Evidence, planned: Planned) -> None:
         rows, samples, facts = evidence.view(planned, related=False)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from dqpipe.measure import Task
 from dqpipe.model import Dataset, Facts, Samples
-from dqpipe.plan import MEDIA, Planned
+from dqpipe.plan import KEPT, MEDIA, Planned
 from dqpipe.store import Store, digest
 
 AT_A_TIME = 1 << 15
@@ -47,6 +47,15 @@ class Evidence:
         self.keys["media.ok"] = key
         self._keep("media.ok", pa.array(ok, pa.bool_()))
         self._keep("media.error", pa.array(why, pa.string()))
+
+    def add_kept(self, before: Samples | None) -> None:
+        """Which samples the last published version kept, as they are now; `before` are those that it kept, with their content."""
+        kept = pa.array(np.zeros(len(self.samples), dtype=bool))
+        if before is not None:
+            at = pc.index_in(self.samples.table.column("id").combine_chunks(), value_set=before.table.column("id").combine_chunks())
+            then = before.table.column("content").combine_chunks().take(at)
+            kept = pc.fill_null(pc.equal(then, self.samples.table.column("content").combine_chunks()), False)
+        self._keep(KEPT, kept)
 
     def add_measured(self, store: Store, task: Task, keys: Sequence[str | None] | None = None) -> None:
         """The facts a stage measured, for the samples that have them; `keys` are the samples' keys, where they are known."""
@@ -92,7 +101,7 @@ class Evidence:
             if name not in later:
                 mask &= self._has[name]
         rows = np.flatnonzero(mask)
-        columns = {name: self.column(name, rows) for name in planned.facts}
+        columns = {name: self.column(name, rows) for name in planned.facts if related or name != KEPT}
         columns |= {name.split(".", 1)[1]: self.column(name, rows) for name in own}
         names = ["id", "content", *planned.columns]
         samples = self.samples.select([n for n in names if n in self.samples]).take(rows)
@@ -114,7 +123,7 @@ class Evidence:
 
     def facts(self) -> Facts:
         """All scalar facts, wide, without vectors."""
-        scalars = {name: column for name, column in self.scalars.items() if not pa.types.is_fixed_size_list(column.type)}
+        scalars = {name: column for name, column in self.scalars.items() if name != KEPT and not pa.types.is_fixed_size_list(column.type)}
         return Facts(pa.table({"id": self.samples.table.column("id"), **scalars}))
 
 

@@ -22,6 +22,8 @@ MEDIA = (
 """The facts that the engine itself gives for every sample with media, as "media.ok" and "media.error"."""
 LOST = "measure.failed"
 """The code of samples whose shard killed its worker process each time."""
+KEPT = "last.kept"
+"""The engine's fact that the last published version had the same sample and kept it; false where there is none. Not shown to `relate`."""
 FAILED = Claim("failed", "error", "this stage could not measure the sample, so nothing it says covers it")
 
 
@@ -153,7 +155,7 @@ def _planned(entry: Entry, number: int, every: Sequence[Entry], dataset: Dataset
 def _given(entries: Iterable[Entry], dataset: Dataset) -> dict[str, bool]:
     """Facts by full name, and whether each is never null where measured."""
     media = {f"media.{f.name}": not f.nullable for f in MEDIA} if dataset.has_media else {}
-    return media | {f"{e.name}.{f.name}": not f.nullable for e in entries for f in e.extension.gives if isinstance(f, Fact)}
+    return media | {KEPT: True} | {f"{e.name}.{f.name}": not f.nullable for e in entries for f in e.extension.gives if isinstance(f, Fact)}
 
 
 def _missing_fact(entry: Entry, need: str, number: int, every: Sequence[Entry], dataset: Dataset) -> str:

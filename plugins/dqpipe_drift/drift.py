@@ -146,8 +146,8 @@ class Drift(Stage):
 
     def _copies(self, samples: Samples, facts: Facts, since: Since) -> Any:  # noqa: ANN401 (a DataFrame)
         """New samples that stand in one group with an old one: the match is the old one with the smallest id."""
-        groups = facts[self.copies] if self.copies else samples["content"]
         fresh = set(since.new.samples.ids)
+        groups = (facts[self.copies] if self.copies else samples["content"]) if fresh else np.array([None] * len(samples), dtype=object)
         old: dict[str, str] = {}
         for sample, group in zip(samples.ids, groups, strict=True):
             if sample not in fresh and group is not None:
@@ -193,6 +193,8 @@ def kind_of(name: str, column: pa.ChunkedArray) -> str | None:
         return None if different == len(column) >= KEYS else "number"
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return "category" if name == "label" else None
+    if name != "label" and len(column.unique()) > CATEGORIES:
+        return None
     return "category" if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) else None
 
 

@@ -47,7 +47,7 @@ class Duplicates(Stage):
     default = True
     rereads = True
     libraries = ("opencv-python-headless", "numpy")
-    needs = ("label?", "split?")
+    needs = ("label?", "split?", "last.kept")
     gives = (
         Fact("exact", "string", "digest of the decoded pixels (if reduced, of their grey values), their shape and mode, EXIF orientation applied"),
         Fact("reduced", "bool", "whether the pixels of the digest were decoded at a reduced size"),
@@ -141,8 +141,13 @@ class Duplicates(Stage):
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Copies of something kept, at the threshold; and in their clusters, labels that disagree and splits that overlap."""
         ids, parent = samples.ids, parents(samples.ids, facts, self.threshold)
-        root = followed(parent)
-        match, kind, score, transform = facts["match"], facts["kind"], facts["score"].astype(float), facts["transform"]
+        kind, score, transform = facts["kind"], facts["score"].astype(float), facts["transform"]
+        swapped = stayed(samples, parent, facts["last.kept"].astype(bool)) if "last.kept" in facts else {}
+        new, old = np.array(list(swapped.items()), dtype=np.int64).reshape(-1, 2).T
+        kind[new], score[new], transform[new] = "exact", 1.0, None
+        parent = np.where(np.isin(parent, new), np.array([swapped.get(row, row) for row in parent.tolist()], dtype=np.int64), parent)
+        parent[old] = old
+        root, match = followed(parent), ids[parent]
         chance = certainty(score)
         copies = np.flatnonzero(root != np.arange(len(ids)))
         claims = []
@@ -235,6 +240,17 @@ def parents(ids: np.ndarray, facts: Facts, threshold: float) -> np.ndarray:
         if match is not None and score >= np.float32(threshold):
             parent[row] = position.get(match, row)
     return parent
+
+
+def stayed(samples: Samples, parent: np.ndarray, kept: np.ndarray) -> dict[int, int]:
+    """Keepers whose place is taken by an equal file of the same split that the last version kept, where it did not keep them: row to row."""
+    found: dict[int, int] = {}
+    content, rank = samples["content"], split_rank(samples)
+    for row in np.flatnonzero(kept & (parent != np.arange(len(parent)))).tolist():
+        head = int(parent[row])
+        if parent[head] == head and not kept[head] and content[row] == content[head] and rank[row] == rank[head]:
+            found.setdefault(head, row)
+    return found
 
 
 def followed(parent: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -111,9 +112,7 @@ def related(images: Sequence[Image.Image | Picture], full: Sequence[Picture] = (
     stage = Duplicates(**options)
     facts = columns(stage, "measure", stage.at("measure").measure(Shard(samples, pictures)))
 
-    def pixels(ids: Sequence[str]) -> list[Picture]:
-        return [full[int(text)] for text in ids]
-
+    pixels = SimpleNamespace(once=lambda ids, told: [told(full[int(text)]) for text in ids])
     return samples, Facts(pa.table(facts | columns(stage, "relate", stage.at("relate").relate(samples, Facts(pa.table(facts)), pixels))))
 
 

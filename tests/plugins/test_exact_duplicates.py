@@ -54,6 +54,22 @@ def test_a_picture_is_decoded_in_full_once_and_not_again_for_every_new_copy(tmp_
     pd.testing.assert_frame_equal(runs[1].findings, runs[2].findings, check_exact=True)
 
 
+def test_of_equal_files_the_one_that_was_published_stays(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("b", "c", "d"):
+        (folder / f"{name}.jpg").write_bytes(saved(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)))
+    text = f"dataset: {{path: {folder}}}\nstages: [duplicates]\noutputs: {{path: {tmp_path / 'out'}}}\n"
+    Pipeline.from_text(text).run("serial")
+    for name in ("a", "z"):
+        (folder / f"{name}.jpg").write_bytes((folder / "b.jpg").read_bytes())
+    for _ in range(2):  # and it stays the next night
+        found = Pipeline.from_text(text).run("serial", force=True).findings
+        claims = found.loc[found["code"] == "duplicates.exact", ["id", "match", "value"]]
+        assert claims.to_numpy().tolist() == [["a.jpg", "b.jpg", 1.0], ["z.jpg", "b.jpg", 1.0]]
+
+
 @pytest.mark.parametrize("place", range(8))
 def test_digests_differ_wherever_in_a_word_pictures_differ(place: int) -> None:
     plain = np.zeros((64, 256, 3), dtype=np.uint8)
