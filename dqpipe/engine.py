@@ -95,6 +95,10 @@ class Run:
         """Samples per shard of `count` that wait, as asked for, or so many that there are at most MOST_SHARDS."""
         return self._shard_size or max(SHARD, -(-count // (MOST_NEW_SHARDS if new else MOST_SHARDS)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its name alone: a run stays where it is driven, also where Prefect sends along the flow and the step that hold it."""
+        return str, (f"run {self.id}",)
+
     # driving -------------------------------------------------------------------------------------------------------
 
     def run(self) -> Run:

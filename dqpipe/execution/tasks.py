@@ -37,6 +37,8 @@ from dqpipe.reading import one_thread
 
 DELAYS = [1.0, 5.0]
 """Seconds before the first and the second retry: a share that is remounted, a worker that is started again."""
+ANSWERS_WITHIN = 15.0
+"""Seconds that a scheduler may take to answer, when a run begins."""
 DEATHS = ("KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError", "LocalRayletDiedError", "BrokenProcessPool")
 """The errors by which Dask, Ray and Prefect's own runner of processes tell that a worker died."""
 QUIET = {
@@ -160,9 +162,10 @@ def _dask(cluster: Cluster) -> TaskRunner[Any]:
     from prefect_dask import DaskTaskRunner
 
     if cluster.address:
-        return DaskTaskRunner(address=cluster.address)
+        return DaskTaskRunner(address=cluster.address, client_kwargs={"timeout": ANSWERS_WITHIN})
     # One thread each, as libraries count their threads per process. A task whose worker dies comes back at once: we try it again alone.
-    here = {"host": "127.0.0.1", "dashboard_address": None, "scheduler_kwargs": {"allowed_failures": 0}, "silence_logs": logging.CRITICAL}
+    scheduler = {"allowed_failures": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    here = {"host": "127.0.0.1", "dashboard_address": None, "scheduler_kwargs": scheduler, "silence_logs": logging.CRITICAL}
     return DaskTaskRunner(cluster_class=LocalCluster, cluster_kwargs={**here, "n_workers": cluster.workers or local.cores(), "threads_per_worker": 1})
 
 
