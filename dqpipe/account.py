@@ -72,6 +72,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "stage_use": stage_use(run),
         "measured": run.measured,
         "rereads": run.survey.rereads,
+        "verdicts": run.rulings.record,
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
         "plugins_broken": dict(run.registry.broken),
         "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
@@ -140,7 +141,7 @@ def lineage(run: Run) -> dict[str, Any]:
 def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     """Write everything but the curated set into a folder, run.json (with the history's row) last. Raises OSError, OutputError."""
     curated, added = run.outcome()
-    pq.write_table(ledger(run.raw.samples, added, run.findings, run.decisions, run.record["run"]["stages"]), folder / "ledger.parquet", compression="zstd")
+    pq.write_table(ledger_of(run), folder / "ledger.parquet", compression="zstd")
     pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
     versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
     comparing.write(run.raw, folder)
@@ -161,6 +162,12 @@ def holds(folder: Path) -> dict[str, int]:
     """How many files, and bytes, a version's folder holds beside its run.json: what is missing later shows."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and path != folder / "run.json"]
     return {"count": len(sizes), "bytes": sum(sizes)}
+
+
+def ledger_of(run: Run) -> pa.Table:
+    """The ledger of a finished run."""
+    people = run.rulings.people(run.raw.samples)
+    return ledger(run.raw.samples, run.outcome()[1], run.findings, run.decisions, run.record["run"]["stages"], people)
 
 
 def history_row(run: Run, *, published: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from dqpipe.errors import OutputError, StageError
 from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, media_path, table_of
+from dqpipe.overruling import Rulings
 from dqpipe.reading import decode, one_thread, read_bytes
 from dqpipe.stages import Augment, Decide, Decoder, Recipe
 from dqpipe.store import digest, digest_json
@@ -23,15 +24,16 @@ from dqpipe.store import digest, digest_json
 UNREADABLE = "media.unreadable"
 
 
-def decide(policy: Decide, samples: Samples, findings: Findings, readable: np.ndarray) -> Decisions:
-    """One decision for each sample; one that cannot be read and was kept is queued for review. Raises StageError."""
+def decide(policy: Decide, samples: Samples, findings: Findings, readable: np.ndarray, rulings: Rulings | None = None) -> Decisions:
+    """One decision for each sample: the policy's, unless people ruled; one that cannot be read and was kept is queued for review. Raises StageError."""
+    rulings = rulings or Rulings()
     shown = samples.select([name for name in ("id", "label", "split", "group") if name in samples])
-    returned = policy.decide(shown, findings)
+    returned = policy.decide(shown, rulings.shown(samples, findings))
     table = returned.table if isinstance(returned, Decisions) else table_of(Decisions.columns, returned)
     order = pc.index_in(samples.table.column("id"), value_set=table.column("id").combine_chunks())
     if order.null_count or table.num_rows != len(samples):
         raise StageError(policy.name, "decide", f"it returned {table.num_rows} decisions for {len(samples)} samples, one for each is wanted")
-    decided = Decisions(table.take(order).select(list(Decisions.columns)).combine_chunks())
+    decided = rulings.applied(Decisions(table.take(order).select(list(Decisions.columns)).combine_chunks()))
     unread = np.flatnonzero(~readable & np.isin(decided["decision"], ("keep", "relabel")))
     if not len(unread):
         return decided

@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import account, comparing, judging, limits, logs, places, plan, publish, reading, usage, versions
+from dqpipe import account, comparing, judging, limits, logs, overruling, places, plan, publish, reading, usage, verdicts, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -82,6 +82,7 @@ class Run:
         self.timings: list[dict[str, Any]] = []
         self.findings = Findings(table_of(Findings.columns, []))
         self.figures = Figures(table_of(Figures.columns, []))
+        self.rulings = overruling.Rulings()
         self.gates: list[dict[str, Any]] = []
         self.record: dict[str, Any] = {}
         self.published: str | Path | None = None
@@ -282,8 +283,9 @@ class Run:
         ok = np.ones(len(self.raw.dataset), dtype=bool)
         if "media.ok" in self.raw.scalars:
             ok = np.array(self.raw.scalars["media.ok"].fill_null(False).to_pylist(), dtype=bool)
+        self.rulings = overruling.match(self.raw.samples, verdicts.verdicts(self.config.out))
         with blamed(self.config.policy.name, "decide"):
-            self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok)
+            self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok, self.rulings)
 
     # apply, gates, publish ---------------------------------------------------------------------------------------------
 

@@ -31,7 +31,8 @@ def explain(out: str | Path, sample: str) -> dict[str, Any]:
     helps = {code: c["help"] for stage in claims for code, c in stage["claims"].items()}
     findings = [row for row in rows if row["code"] is not None]
     known = {"id": sample, "decision": rows[0]["decision"], "new_label": rows[0]["new_label"], "because": rows[0]["because"] or [],
-             "label": rows[0]["label"], "parent": rows[0]["parent"], "made_by": rows[0]["made_by"], "findings": findings, "facts": facts}  # fmt: skip
+             "label": rows[0]["label"], "parent": rows[0]["parent"], "reviewer": rows[0].get("reviewer"), "reviewed": rows[0].get("reviewed"),
+             "made_by": rows[0]["made_by"], "findings": findings, "facts": facts}  # fmt: skip
     return {**known, "said": _said(known, helps)}
 
 
@@ -52,6 +53,8 @@ def _said(known: dict[str, Any], helps: dict[str, str]) -> list[tuple[str, str]]
     said = [("bold", f"{known['id']}{label} {WORDS[known['decision']]}{to}")]
     if known["because"]:
         said.append(("", f"because of {', '.join(known['because'])}"))
+    if known["reviewer"]:
+        said.append(("", f"as {known['reviewer']} said at {known['reviewed']}"))
     if known["parent"]:
         said.append(("", f"made from {known['parent']} by {known['made_by']}"))
     said += [("", ""), ("bold", "findings" if known["findings"] else "no findings")]

@@ -1,7 +1,7 @@
 """The ledger: one row for each sample and finding, kept samples and new ones included; why each is where it is.
 
 Columns: id, content, label, split, group, decision, new_label, because, parent, made_by · code, part, severity,
-confidence, value, threshold, match, suggestion, detail · stage, stage_version, plugin. A sample without findings has one
+confidence, value, threshold, match, suggestion, detail · stage, stage_version, plugin · reviewer, reviewed. A sample without findings has one
 row with a null code; a finding about the whole dataset has a null id.
 """
 
@@ -28,14 +28,21 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("match", "suggestion", "detail", "stage")),
         ("stage_version", pa.int64()),
         ("plugin", pa.string()),
+        ("reviewer", pa.string()),
+        ("reviewed", pa.string()),
     ],
     metadata={"dqpipe.ledger": "1"},
 )
 
 
-def ledger(samples: Samples, added: Samples | None, findings: Findings, decisions: Decisions, stages: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The ledger of a run; `stages` are the plan's records (name, version, plugin)."""
+def ledger(
+    samples: Samples, added: Samples | None, findings: Findings, decisions: Decisions, stages: Sequence[Mapping[str, Any]],
+    people: pd.DataFrame | None = None,
+) -> pa.Table:  # fmt: skip
+    """The ledger of a run; `stages` are the plan's records (name, version, plugin), `people` id, reviewer, reviewed (ISO time) of verdicts."""
     known = _known(samples).merge(decisions.frame(), on="id", how="left", validate="one_to_one")
+    if people is not None and len(people):
+        known = known.merge(people, on="id", how="left")
     if added is not None and len(added):
         known = pd.concat([known, _known(added).assign(decision="keep")], ignore_index=True)
     found = findings.frame()

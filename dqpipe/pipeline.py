@@ -142,10 +142,9 @@ def check(source: Any, *, gates: Iterable[str] = (), executor: Executor | str | 
 
 def result_of(run: Run) -> Result:
     """The Result of a finished run."""
-    from dqpipe.ledger import ledger
+    from dqpipe.account import ledger_of
 
-    curated, added = run.outcome()
-    table = ledger(run.raw.samples, added, run.findings, run.decisions, run.record["run"]["stages"])
+    curated, table = run.outcome()[0], ledger_of(run)
     return Result(
         samples=run.raw.samples.frame(), facts=run.raw.facts().frame(), findings=run.findings.frame(), figures=run.figures.frame(),
         decisions=run.decisions.frame(), curated=curated.frame(), ledger=table.to_pandas(), record=run.record, gates=tuple(run.gates), path=run.published,

@@ -24,7 +24,7 @@ from dqpipe.places import Place, is_url, named, place
 from dqpipe.versions import HISTORY, POINTER, Version, entries, journal, published, remember, versions
 
 log = logging.getLogger(__name__)
-OURS = {"versions", "store", POINTER, HISTORY, "curated", "report.html"}
+OURS = {"versions", "store", POINTER, HISTORY, "curated", "report.html", "verdicts.jsonl", "audits.jsonl"}
 
 
 def refuse(out: str | Path, *, force: bool, source: object) -> None:

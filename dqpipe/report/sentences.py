@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 FEW, LONG = 5, 100
-PLURALS = {"class": "classes", "is": "are", "was": "were", "carries": "carry", "has": "have", "concerns": "concern", "needs": "need"}
+PLURALS = {
+    "class": "classes", "is": "are", "was": "were", "carries": "carry",
+    "has": "have", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match",
+}  # fmt: skip
 
 
 def many(number: int, word: str) -> str:
@@ -61,7 +64,8 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
 def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
-    sentences = [_read(record), *_since(record), _found(record), _dropped(record), _relabelled(record), _review(record), _marks(record), _added(record)]
+    decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), _marks(record)]
+    sentences = [_read(record), *_since(record), _found(record), *decided, _added(record)]
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
 
@@ -141,6 +145,29 @@ def _review(record: Mapping[str, Any]) -> str:
         return ""
     out = f"; {held:,} of them {plural(held, 'is')} held back until then" if held else ""
     return f"{many(n, 'sample')} {plural(n, 'was')} put up for review{_because(record, 'review')}{out}."
+
+
+def _verdicts(record: Mapping[str, Any]) -> list[str]:
+    """What people said, of how many samples, and how far they agree."""
+    told = record["run"].get("verdicts")
+    if not told:
+        return []
+    people = some([f"{name or 'nobody named'} ({n:,})" for name, n in told["reviewers"].items()], "reviewer")
+    words = {"kept": "kept", "dropped": "dropped", "relabelled": "relabelled", "disagreed": "under review since reviewers disagree"}
+    done = joined(f"{told[name]:,} {word}" for name, word in words.items() if told[name])
+    refuted = f"{'; ' if done else ''}{many(told['refuted'], 'claim')} refuted" if told["refuted"] else ""
+    lead = f"{many(told['verdicts'], 'verdict')} of {people} {plural(told['verdicts'], 'outranks')} every stage"
+    said = [f"{lead}: {done}{refuted}." if done or refuted else f"{lead}."]
+    if n := told["unmatched"]:
+        said.append(f"{many(n, 'verdict')} {plural(n, 'matches')} no sample any more: its bytes or its label changed, or it is gone.")
+    return said + [_agreement(row) for row in told["agreement"][:FEW]]
+
+
+def _agreement(row: Mapping[str, Any]) -> str:
+    one, other = (name or "nobody named" for name in row["reviewers"])
+    kappa = "" if row["kappa"] is None else f" (Cohen's kappa {row['kappa']:.2f})"
+    on = "" if row["on"] == "decisions" else f" on {row['on']}"
+    return f"{one} and {other} agree{on} on {row['same']:,} of {many(row['samples'], 'sample')}{kappa}."
 
 
 def _marks(record: Mapping[str, Any]) -> str:

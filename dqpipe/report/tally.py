@@ -22,6 +22,8 @@ MOST_CLASSES = 1000
 """Whole numbers with more different values than this are taken as numbers, not as classes."""
 
 KEEP, DROP, RELABEL, REVIEW = range(len(DECISIONS))
+VERDICT = "verdict."
+"""What the reasons of a person's decision begin with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +230,8 @@ def reasons(joined: Joined) -> dict[str, dict[str, int]]:
 
 
 def marks(joined: Joined) -> dict[str, int]:
-    """Samples by reasons that no finding claims: what the policy itself put among the reasons (a ceiling, say)."""
+    """Samples by reasons that no finding claims: what the policy itself put among the reasons (a ceiling, say); what people said is no such."""
     counts = pc.value_counts(pc.list_flatten(joined.because)).to_pylist()
-    ranked = sorted((row for row in counts if row["values"] not in joined.codes), key=lambda row: (-row["counts"], row["values"]))
+    own = (row for row in counts if row["values"] not in joined.codes and not row["values"].startswith(VERDICT))
+    ranked = sorted(own, key=lambda row: (-row["counts"], row["values"]))
     return {row["values"]: row["counts"] for row in ranked}

@@ -1,0 +1,166 @@
+"""Verdicts applied: matched with the samples of a run, hidden claims, decisions replaced.
+
+    verdicts + samples ──match──▶ Rulings ──▶ findings without refuted claims ──policy──▶ decisions ──▶ decisions as people want them
+
+A person outranks the policy, whoever wrote it: also in validation and test splits, and above every ceiling.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dqpipe.model import Decisions, Findings, Samples, label_from_text, label_text
+from dqpipe.verdicts import Verdict, agreement, answers, last_words, most
+
+log = logging.getLogger(__name__)
+KEEP, DROP, RELABEL = "verdict.keep", "verdict.drop", "verdict.relabel"
+REFUTED = "verdict.refuted"
+"""The sample is kept: people said that what was claimed of it does not hold."""
+DISAGREED = "verdict.disagreed"
+"""The sample is under review: as many reviewers say one thing as another."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What people want of one sample: keep, drop, relabel or review (they disagree), None where they only answered questions."""
+
+    decision: str | None
+    label: str | None
+    because: str
+    reviewers: tuple[str, ...]
+    time: str
+
+
+@dataclass(frozen=True, eq=False)
+class Rulings:
+    """What people want of the samples of a run: by row, and the claims that do not hold, by row and code."""
+
+    rows: dict[int, Ruling] = field(default_factory=dict)
+    refuted: frozenset[tuple[int, str]] = frozenset()
+    record: dict[str, Any] | None = None
+    """How many verdicts matched, of whom, and how far they agree; None where there are none."""
+
+    def shown(self, samples: Samples, findings: Findings) -> Findings:
+        """The findings without those that people refuted: what a policy gets to see."""
+        if not self.refuted:
+            return findings
+        ids = samples.table.column("id").combine_chunks()
+        names = {(ids[row].as_py(), code) for row, code in self.refuted}
+        suspects = pc.is_in(findings.table.column("id"), value_set=pa.array(sorted({name for name, _ in names}), pa.string()))
+        left = np.ones(len(findings), dtype=bool)
+        for at in np.flatnonzero(suspects.to_numpy(zero_copy_only=False)):
+            left[at] = (findings.table.column("id")[at].as_py(), findings.table.column("code")[at].as_py()) not in names
+        return Findings(findings.table.filter(pa.array(left)))
+
+    def applied(self, decisions: Decisions) -> Decisions:
+        """The decisions, one per sample in the order of the samples, as people want them."""
+        if not self.rows:
+            return decisions
+        columns = decisions.table.to_pydict()
+        for row, ruling in self.rows.items():
+            if ruling.decision is not None:
+                columns["decision"][row], columns["new_label"][row], columns["because"][row] = ruling.decision, ruling.label, [ruling.because]
+            elif columns["decision"][row] == "keep" and not columns["because"][row]:
+                columns["because"][row] = [ruling.because]
+        return Decisions(pa.table({name: pa.array(columns[name], kind) for name, kind in Decisions.columns.items()}))
+
+    def people(self, samples: Samples) -> pd.DataFrame:
+        """id, reviewer (several with commas between), reviewed (the last time) of the samples that somebody ruled on."""
+        ids = samples.ids
+        told = [(ids[row], ", ".join(ruling.reviewers), ruling.time) for row, ruling in sorted(self.rows.items())]
+        return pd.DataFrame(told, columns=["id", "reviewer", "reviewed"], dtype=object)
+
+
+def match(samples: Samples, verdicts: Sequence[Verdict]) -> Rulings:
+    """The verdicts that are about samples of this set, settled."""
+    if not verdicts:
+        return Rulings()
+    where = places(samples, verdicts)
+    found = [(where[verdict.about], verdict) for verdict in verdicts if verdict.about in where]
+    kind = samples.table.schema.field("label").type if "label" in samples else pa.null()
+    ids = samples.ids
+    heard = [replace(verdict, id=ids[row]) for row, verdict in found if verdict.verdict != "relabel" or _fits(verdict, kind)]
+    where = {replace(verdict, id=ids[row]).about: row for row, verdict in found}
+    words, replies = defaultdict(list), defaultdict(list)
+    for verdict in last_words(heard):
+        words[where[verdict.about]].append(verdict)
+    for verdict in answers(heard):
+        replies[where[verdict.about], str(verdict.code)].append(verdict)
+    refuted = frozenset(key for key, said in replies.items() if most(verdict.holds for verdict in said) is False)
+    rows: dict[int, Ruling] = {row: _settled(said) for row, said in sorted(words.items())}
+    for row, code in sorted(refuted):
+        if row not in rows:
+            rows[row] = _ruling(None, None, REFUTED, replies[row, code])
+    return Rulings(rows, refuted, _record(verdicts, heard, rows, refuted))
+
+
+def places(samples: Samples, verdicts: Sequence[Verdict]) -> dict[tuple[str | None, str | None, str], int]:
+    """What each verdict is about → the row of that sample; by content and given label, and by id where several have both."""
+    contents = pa.array(sorted({verdict.content for verdict in verdicts if verdict.content is not None}), pa.string())
+    rows = np.flatnonzero(pc.is_in(samples.table.column("content"), value_set=contents).to_numpy(zero_copy_only=False)) if len(contents) else []
+    some = samples.table.take(pa.array(rows, pa.int64()))
+    labels = some.column("label").to_pylist() if "label" in samples else [None] * len(rows)
+    alike: dict[tuple[str, str | None], dict[str, int]] = defaultdict(dict)
+    for row, sample, content, label in zip(rows, some.column("id").to_pylist(), some.column("content").to_pylist(), labels, strict=True):
+        alike[content, as_given(label)][sample] = int(row)
+    found = {}
+    for verdict in verdicts:
+        content, given, sample = verdict.about
+        among = alike.get((str(content), given), {})
+        if sample in among:
+            found[verdict.about] = among[sample]
+        elif len(among) == 1 and verdict.alike == 1:
+            found[verdict.about] = next(iter(among.values()))
+    return found
+
+
+def as_given(label: object) -> str | None:
+    """A label of the samples as verdicts compare it."""
+    return None if isinstance(label, float) and label != label else label_text(label)  # noqa: PLR0124 (NaN)
+
+
+def _fits(verdict: Verdict, kind: pa.DataType) -> bool:
+    try:
+        label_from_text(label_text(verdict.label) or "", kind)
+    except (ValueError, pa.ArrowException):
+        log.warning("the verdict on %s is left out: %r cannot be a label of this set", verdict.id, verdict.label)
+        return False
+    return True
+
+
+def _settled(said: list[Verdict]) -> Ruling:
+    decided = most(verdict.said for verdict in said)
+    if decided is None:
+        return _ruling("review", None, DISAGREED, said)
+    verdict, label = decided
+    if verdict == "relabel" and label == label_text(said[0].given):
+        verdict, label = "keep", None
+    return _ruling(verdict, label, f"verdict.{verdict}", said)
+
+
+def _ruling(decision: str | None, label: str | None, because: str, said: list[Verdict]) -> Ruling:
+    return Ruling(decision, label, because, tuple(sorted({v.reviewer for v in said})), max(v.time for v in said))
+
+
+def _record(every: Sequence[Verdict], heard: Sequence[Verdict], rows: dict[int, Ruling], refuted: frozenset[tuple[int, str]]) -> dict[str, Any]:
+    """What run.json says of the verdicts."""
+    meant = [verdict for verdict in every if verdict.verdict != "skip" or verdict.holds is not None]
+    matched = [verdict for verdict in heard if verdict.verdict != "skip" or verdict.holds is not None]
+    reviewers = sorted({verdict.reviewer for verdict in meant})
+    decided = [ruling.decision for ruling in rows.values()]
+    return {
+        "verdicts": len(meant), "matched": len(matched), "unmatched": len(meant) - len(matched), "samples": len(rows),
+        "kept": decided.count("keep"), "dropped": decided.count("drop"), "relabelled": decided.count("relabel"),
+        "disagreed": decided.count("review"), "refuted": len(refuted),
+        "reviewers": {name: sum(verdict.reviewer == name for verdict in meant) for name in reviewers},
+        "agreement": agreement(matched),
+    }  # fmt: skip
