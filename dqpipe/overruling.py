@@ -106,8 +106,8 @@ def match(samples: Samples, verdicts: Sequence[Verdict]) -> Rulings:
 def places(samples: Samples, verdicts: Sequence[Verdict]) -> dict[tuple[str | None, str | None, str], int]:
     """What each verdict is about → the row of that sample; by content and given label, and by id where several have both."""
     contents = pa.array(sorted({verdict.content for verdict in verdicts if verdict.content is not None}), pa.string())
-    rows = np.flatnonzero(pc.is_in(samples.table.column("content"), value_set=contents).to_numpy(zero_copy_only=False)) if len(contents) else []
-    some = samples.table.take(pa.array(rows, pa.int64()))
+    rows = np.flatnonzero(pc.is_in(samples.table.column("content"), value_set=contents).to_numpy(zero_copy_only=False))
+    some = samples.table.take(pa.array(rows))
     labels = some.column("label").to_pylist() if "label" in samples else [None] * len(rows)
     alike: dict[tuple[str, str | None], dict[str, int]] = defaultdict(dict)
     for row, sample, content, label in zip(rows, some.column("id").to_pylist(), some.column("content").to_pylist(), labels, strict=True):
