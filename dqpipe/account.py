@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, comparing, reading, report, versions
+from dqpipe import __version__, comparing, diff, reading, report, versions
 from dqpipe import apply as applying
 from dqpipe.errors import DatasetError
 from dqpipe.ledger import ledger
@@ -26,6 +26,7 @@ from dqpipe.model import Decisions, Findings, Samples, label_text
 from dqpipe.plugins import GROUP
 from dqpipe.stages import Section
 from dqpipe.store import digest_json
+from dqpipe.versions import Version
 
 if TYPE_CHECKING:
     from dqpipe.engine import Run
@@ -60,6 +61,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "seed": run.config.seed,
         "lineage": lineage(run),
         "since": since(run),
+        "diff": changes(run, described),
         "passed": all(gate["passed"] for gate in run.gates),
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -136,6 +138,19 @@ def lineage(run: Run) -> dict[str, Any]:
         "plugins": {plugin: None if dist is None else f"{dist.name} {dist.version}" for plugin, dist in known.items()},
         "seed": run.config.seed,
     }
+
+
+def changes(run: Run, described: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What changed since the version published before: counts, the plan, some samples of each kind; None if there is none, or why it cannot be told."""
+    if run.parent is None or not run.writes:
+        return None
+    now = {**described, "seed": run.config.seed, "dqpipe": __version__, "versions": library_versions()}
+    try:
+        before = diff.Side.of(Version.open(run.config.out, run.parent))
+        found = diff.compare(before, diff.Side(run.raw.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
+    except DatasetError as error:
+        return {"before": run.parent, "why": str(error)}
+    return {"before": run.parent, "said": diff.summary(found.counts), **found.record()}
 
 
 def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The command line: init, run, check, why, plugins, schema."""
+"""The command line: init, run, check, why, plugins, schema; others in files of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__, cli_store, logs
+from dqpipe import __version__, cli_store, cli_versions, logs
 from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app = typer.Typer(
     "3 a stage failed · 130 interrupted · 143 told to end (SIGTERM).",
 )  # fmt: skip
 app.add_typer(cli_store.app, name="store")
+app.add_typer(cli_versions.commands)
 INTERRUPTED = 130
 Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

@@ -1,0 +1,90 @@
+"""The commands about versions: versions, diff, rollback."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dqpipe.logs import printable
+
+if TYPE_CHECKING:
+    from dqpipe.diff import Diff
+
+commands = typer.Typer()
+Output = Annotated[str, typer.Argument(help="The output of a pipeline: a folder or a URL.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+LISTED = 20
+
+
+@commands.command("versions")
+def list_versions(out: Output = "out", as_json: AsJson = False) -> None:
+    """List the versions of an output: when, how many samples, and which one is published."""
+    from dqpipe.rollback import listing
+
+    rows = listing(out)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        return
+    for row in rows:
+        counts = "" if row["curated"] is None else f"{row['samples']:,} samples, {row['curated']:,} curated"
+        typer.echo(printable(f"{row['version']}  {row['state']:<11}  {row['time'] or '':<25}  {counts}".rstrip()))
+    if not rows:
+        typer.echo("no version yet")
+
+
+@commands.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="A version, or previous, or published.")] = "previous",
+    after: Annotated[str, typer.Argument(help="A version, or published.")] = "published",
+    out: Annotated[str, typer.Option("--out", "-o", help="The output of a pipeline: a folder or a URL.")] = "out",
+    most: Annotated[int, typer.Option("--most", min=0, help="Samples of each kind to print.")] = LISTED,
+    as_json: AsJson = False,
+) -> None:
+    """Say what changed between two versions, sample by sample, and why."""
+    from dqpipe.diff import Side, compare
+    from dqpipe.versions import Version
+
+    one, other = Version.open(out, before), Version.open(out, after)
+    found = compare(Side.of(one), Side.of(other))
+    if as_json:
+        typer.echo(json.dumps({"before": one.id, "after": other.id, **found.record(None)}, indent=2, ensure_ascii=False, default=str))
+        return
+    typer.echo(f"{one.id} → {other.id}")
+    for line in told(found, most):
+        typer.echo(printable(line))
+
+
+@commands.command()
+def rollback(
+    out: Output,
+    version: Annotated[str, typer.Argument(help="The version to publish again; the one before the published one when left away.")] = "previous",
+    as_json: AsJson = False,
+) -> None:
+    """Publish an older version again: the pointer is switched in one step, nothing is removed."""
+    from dqpipe.rollback import roll_back
+
+    was, now = roll_back(out, version)
+    typer.echo(json.dumps({"published": now, "was": was}) if as_json else f"published is {now} (was {was})")
+
+
+def told(found: Diff, most: int) -> list[str]:
+    """A diff in lines: the counts, what changed in the plan, and some samples of each kind."""
+    from dqpipe.diff import KINDS, MEANINGS, summary
+
+    lines = [summary(found.counts)]
+    lines += [f"  {change['what']}: {change['before'] or 'none'} → {change['after'] or 'none'}" for change in found.plan]
+    for kind in KINDS:
+        rows = [row for row in found.rows if kind in row["kinds"]]
+        lines += ["", f"{MEANINGS[kind]}: {len(rows):,}"] if rows else []
+        lines += [f"  {_sample(row, kind)}" for row in rows[:most]]
+        lines += [f"  and {len(rows) - most:,} more (--most, --json)"] if len(rows) > most else []
+    return lines
+
+
+def _sample(row: dict[str, Any], kind: str) -> str:
+    name = f"{row['before']} → {row['id']}" if row["before"] is not None else row["id"]
+    pair = {"relabelled": row["label"], "decided": row["decision"]}.get(kind)
+    change = "" if pair is None else f" {pair[0]} → {pair[1]}"
+    return f"{name}:{change} {'; '.join(row['why'])}"

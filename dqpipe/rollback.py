@@ -1,0 +1,79 @@
+"""An older version published again, and the list of what there is."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dqpipe import publish
+from dqpipe.errors import DatasetError, OutputError, listed
+from dqpipe.locks import Lock
+from dqpipe.places import Place, place, shown
+from dqpipe.versions import Version, history, published, remember, versions
+
+log = logging.getLogger(__name__)
+
+
+def listing(out: str | Path) -> list[dict[str, Any]]:
+    """The versions of an output, the newest first: version, state, time, samples, curated. Raises OutputError."""
+    where = place(out)
+    now, rows = published(where), {row.get("version"): row for row in history(where)}
+    told = []
+    for version in reversed(versions(where)):
+        row = rows.get(version, {})
+        state = "published" if version == now else "gate failed" if row.get("published") is False else ""
+        curated = None if "kept" not in row else row["kept"] + row["added"]
+        told.append({"version": version, "state": state, "time": row.get("time"), "samples": row.get("samples"), "curated": curated})
+    return told
+
+
+def roll_back(out: str | Path, version: str = "previous") -> tuple[str, str]:
+    """Publish an older version again; (the one that was published, the one that is now).
+
+    Raises DatasetError: no such version, one that never passed its gates, or one that is not whole; OutputError: a run
+    is on it, or it cannot be written.
+    """
+    where = place(out)
+    was = published(where)
+    if was is None:
+        raise DatasetError(f"{shown(where.url)} has no published version")
+    with Lock(where, "a roll back"):
+        chosen = Version.open(where, version)
+        reason = unfit(chosen)
+        if reason:
+            fit = [one for one in versions(where) if one != was and not unfit(Version(where, one))]
+            raise DatasetError(f"version {chosen.id} cannot be published again: {reason}; versions that can: {listed(fit) or 'none'}")
+        if chosen.id == was:
+            raise DatasetError(f"version {chosen.id} is the published one; the versions are {listed(versions(where))}")
+        publish.switch(where, chosen.id)
+        remember(where, {"rolled_back": chosen.id, "from": was, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    log.info("rolled back from %s to %s", was, chosen.id)
+    return was, chosen.id
+
+
+def unfit(version: Version) -> str:
+    """Why a version cannot be published again, or an empty text: it never passed its gates, or files are missing."""
+    try:
+        record = version.record
+    except DatasetError as error:
+        return str(error)
+    if not record.get("passed", False):
+        return "it did not pass its gates"
+    try:
+        files, size = held(version.place, version.id)
+    except (OSError, OutputError) as error:
+        return str(error)
+    wanted = record.get("holds", {})
+    if (files, size) != (wanted.get("count"), wanted.get("bytes")):
+        had = f"{wanted.get('count', 0):,} of {wanted.get('bytes', 0):,}"
+        return f"it is not whole: {files:,} files of {size:,} bytes, where there were {had}"
+    return ""
+
+
+def held(out: Place, version: str) -> tuple[int, int]:
+    """How many files a version holds beside its run.json, and their bytes. Raises OSError, OutputError."""
+    name = f"versions/{version}"
+    sizes = [entry.size for file, entry in out.entries(name).items() if file != f"{name}/run.json"]
+    return len(sizes), sum(sizes)

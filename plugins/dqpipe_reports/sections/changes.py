@@ -1,0 +1,27 @@
+"""What changed since the version published before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dqpipe.diff import KINDS, MEANINGS
+from dqpipe.stages import Section, extension
+from dqpipe_reports.page import render
+
+
+@extension
+class Changes(Section):
+    """Samples that came, went, or are judged otherwise than in the version before, and why."""
+
+    name = "changes"
+    order = 150
+    title = "Since the last version"
+
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+        """Counts, what changed in the plan, and some samples of each kind with the reasons; nothing for a first version."""
+        diff = record["run"].get("diff")
+        if not diff or "counts" not in diff:
+            return ""
+        kinds = [(MEANINGS[kind], diff["counts"][kind], [row for row in diff["rows"] if kind in row["kinds"]]) for kind in KINDS if diff["counts"][kind]]
+        return render("changes.html", diff=diff, kinds=kinds)
