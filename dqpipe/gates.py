@@ -306,8 +306,8 @@ class _Parser:
         return Subject("drift", name, self.take().text)
 
     def fact(self, token: _Token) -> str:
-        """The full name of the one fact that is meant."""
-        facts = sorted({*self.known.facts, "label", "split"})
+        """The full name of the one fact, or the column of the samples, that is meant."""
+        facts = sorted({*self.known.facts, "label", "split", *(self.known.columns or ())} - {"id", "content", "media"})
         if token.text in facts:
             return token.text
         meant = [f for f in facts if token.text in (f.partition(".")[0], f.partition(".")[0].removesuffix("s"), f.partition(".")[2])]

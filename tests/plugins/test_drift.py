@@ -67,6 +67,16 @@ def test_new_rows_that_differ_are_told_in_plain_words(tmp_path: Path) -> None:
     assert "60 new samples" in next(text for text in result.account if text.startswith("Since version"))
 
 
+def test_gates_speak_of_columns_and_a_quiet_night_passes_them(tmp_path: Path) -> None:
+    first = numbers(300, 0)
+    text = f"dataset: {{roles: {{id: key}}}}\nstages: [drift: {{copies: null}}]\ngates: ['size drift effect > 0.2']\noutputs: {{path: {tmp_path / 'out'}}}"
+    pipeline = Pipeline.from_text(text)
+    assert pipeline.run("serial", source=first, force=True).passed
+    assert pipeline.run("serial", source=first, force=True).passed
+    darker = numbers(60, 1).assign(size=3.0)
+    assert not pipeline.check("serial", source=pd.concat([first, darker], ignore_index=True)).passed
+
+
 def test_rows_like_the_old_ones_are_no_drift(tmp_path: Path) -> None:
     first = numbers(300, 0)
     table(tmp_path / "out", first)
