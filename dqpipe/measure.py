@@ -142,13 +142,11 @@ def version_of(name: str) -> str:
 
 def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: ANN401
     """What makes two extensions give equal results: name, version, options, libraries, artifacts."""
-    from dqpipe.config import options_record
     from dqpipe.stages import Extension
 
     plain = {n: identity(v, v.options()) if isinstance(v, Extension) else v for n, v in options.items()}
     libraries = {name: version_of(name) for name in extension.libraries}
-    record = plain or options_record(extension)
-    return [extension.name, extension.version, record, libraries, dict(extension.artifacts())]
+    return [extension.name, extension.version, plain, libraries, dict(extension.artifacts())]
 
 
 def measure_shard(item: tuple[Job, ShardRef]) -> Measured:

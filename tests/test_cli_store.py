@@ -54,7 +54,7 @@ def test_what_is_shown_pruned_and_verified(images: Path, where: str) -> None:
     assert set(shown) == {("facts", "media"), ("facts", "image_quality"), ("facts", "duplicates"), ("relations", "duplicates")}
     assert all(row["used"] and row["bytes"] > 0 for row in shown.values())
     assert shown["facts", "image_quality"]["about"]["stage"] == "image_quality"
-    assert 0 < shown["facts", "image_quality"]["samples"] <= 60
+    assert 0 < shown["facts", "image_quality"]["samples"] <= 70
     assert "image_quality" in dqpipe("store", "show", where)
     assert dqpipe("store", "prune", path, "--json")["removed"] == []
 
@@ -89,8 +89,6 @@ def test_contents_that_are_gone_are_pruned_and_others_are_not_measured_again(ima
     assert 0 < told["gone"] <= 7
     assert kept(path)["facts", "image_quality"]["samples"] == before - told["gone"]
     run(path)
-    record = json.loads(next((images.parent / "out").glob("versions/*/run.json")).read_text())
-    assert record["run"]["id"]
     assert kept(path)["facts", "image_quality"]["samples"] == before - told["gone"]
 
 
@@ -118,7 +116,7 @@ def test_nothing_is_pruned_while_a_run_uses_it_and_nothing_of_a_killed_one(image
     long_ago = time.time() - 3 * upkeep.DAY
     for file in store.root.rglob("*"):
         os.utime(file, (long_ago, long_ago))
-    assert len(dqpipe("store", "prune", path, "--json")["removed"]) == 4
+    assert len(dqpipe("store", "prune", path, "--json")["removed"]) == 5  # two relations: of the raw and of the curated set
 
 
 def test_an_output_stands_for_its_store_and_nothing_else_does(images: Path, tmp_path: Path) -> None:
