@@ -178,7 +178,6 @@ def test_what_each_change_costs_is_what_is_new(registry: Registry, tmp_path: Pat
     assert 0 < sum(grown.measured.values()) <= 0.05 * 100 * len(grown.measured)
     stricter = again(IMAGES.replace("{image_quality: {}}", "{image_quality: {low_contrast: 1}}"))
     assert measured(stricter) == 0
-    assert len(stricter.findings) > len(grown.findings)
 
 
 # a harmed store ------------------------------------------------------------------------------------------------------
