@@ -123,7 +123,8 @@ def process() -> str:
 class Watchdog:
     """Ends this process when it is not told to rest in time; does nothing in the process named `driver`.
 
-    Arming costs a thread: it is armed for twice the time, and again only when less than the time is left.
+    Arming costs a thread: it is armed for twice the time, and again only when less than the time is left. There is one in a
+    process: where several threads of a worker measure at once, they send each other's to rest.
     """
 
     def __init__(self, driver: str) -> None:
