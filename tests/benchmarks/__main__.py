@@ -18,7 +18,10 @@ from tests.benchmarks.bench import Bench, Section, machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
-TOPICS = ("image_facts", "hostile_files", "near_duplicates", "label_errors", "label_kinds", "embeddings", "outliers", "selection", "whole_run", "scale")
+TOPICS = (
+    "image_facts", "hostile_files", "near_duplicates", "label_errors", "label_kinds", "embeddings", "outliers", "selection",
+    "whole_run", "scale", "executors",
+)  # fmt: skip
 HEAD = """# What was measured
 
 Written by `make bench`; every section names its machine and day. A ratio is that of medians over alternating runs on the same inputs:

@@ -53,7 +53,7 @@ def killed_at_work(trace: Path, killed: list[int]) -> None:
 @pytest.mark.usefixtures("prefect_server")
 def test_a_worker_of_dask_killed_in_mid_shard_changes_nothing(scheduler: str, images: Path, tmp_path: Path) -> None:
     (trace := tmp_path / "trace").mkdir()
-    stages = f"files, image_quality, duplicates, embeddings, outliers, {{slow: {{seconds: 0.02, trace: {trace}}}}}"
+    stages = f"files, image_quality, duplicates, {{slow: {{seconds: 0.02, trace: {trace}}}}}"
 
     def pipeline(out: str) -> Pipeline:
         text = f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / out}, reports: [json]}}\nstages: [{stages}]\n"
@@ -81,7 +81,7 @@ def test_a_run_on_ray_is_the_same(tmp_path: Path) -> None:
         pytest.skip("no network namespace can be made here, and Ray would listen on every interface")
     command = [*NAMESPACE, sys.executable, "-m", "tests.execution.on_a_cluster", "ray:2", str(tmp_path)]
     clean = {name: value for name, value in surroundings().items() if not name.startswith("PREFECT_")}
-    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=500, check=False)
     assert done.stdout.strip().endswith("the same"), done.stdout + done.stderr
 
 
