@@ -20,6 +20,7 @@ from dqpipe.engine import Run
 from dqpipe.errors import ConfigError, DqpipeError, StageError
 from dqpipe.execution import prefect as flows
 from dqpipe.execution import tasks
+from dqpipe.execution.artifacts import slug
 from dqpipe.execution.local import Processes, Serial
 from dqpipe.pipeline import Pipeline
 from dqpipe.plugins import Registry
@@ -63,10 +64,10 @@ def task_names(run: FlowRun) -> list[str]:
     return names
 
 
-def artifacts(run: FlowRun) -> dict[str, Any]:
+def artifacts(run: FlowRun, place: str) -> dict[str, Any]:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id])))
-    return {artifact.key: artifact.data for artifact in found}
+    return {artifact.key.removesuffix(f"-{place}"): artifact.data for artifact in found}
 
 
 def test_a_flow_gives_the_same_tables_as_no_flow(registry: Registry, images: Path, tmp_path: Path) -> None:
@@ -88,8 +89,9 @@ def test_one_task_for_each_shard_and_step_named_for_what_it_does(registry: Regis
 def test_a_failed_gate_fails_the_flow_run_after_the_report_was_written(registry: Registry, images: Path, tmp_path: Path) -> None:
     ran = flows.run_flow(pipeline(registry, images, tmp_path / "out", "files", 'gates: ["files.unreadable > 0%"]\n'), executor=Serial())
     recorded = last_run()
-    told = artifacts(recorded)
-    assert (recorded.state.name, recorded.state.message) == ("Failed", ran.gates[0]["said"])
+    told = artifacts(recorded, slug(f"{tmp_path.name}-out"))
+    assert (recorded.state.name, recorded.state.message.partition(". ")[0]) == ("GateFailed", ran.gates[0]["said"])
+    assert f"Nothing is published. Read {(ran.published / 'report.html').as_uri()}; ask `dqpipe why SAMPLE --out {ran.published}`" in recorded.state.message
     assert (tmp_path / "out" / "report.html").exists()
     assert "2 samples were dropped for files.unreadable." in told["account"]
     assert '"code": "files.unreadable"' in told["findings"]

@@ -21,24 +21,32 @@ def test_run_by_hand_it_prints_its_account_and_fails_with_its_gate(prefect_serve
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "Found: files.unreadable on 2." in done.stdout
-    assert done.stderr.splitlines()[-1] == "error: files.unreadable is 3.125%; it must not be > 0%"
+    assert done.stderr.splitlines()[-1] == "error: files.unreadable is 3.125% (2 of 64); it must not be > 0%"
     assert "Task run 'publish' - Finished in state Completed()" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "out" / "report.html").exists()
 
 
-@pytest.fixture
-def deployment() -> dict:
-    return yaml.safe_load((ROOT / "flows" / "prefect.yaml").read_text())["deployments"][0]
-
-
-def test_the_deployment_fits_the_flow(deployment: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_deployments_fit_their_flows(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = yaml.safe_load((ROOT / "flows" / "prefect.yaml").read_text())["deployments"][number]
     monkeypatch.chdir(ROOT)
     loaded = load_flow_from_entrypoint(deployment["entrypoint"])
-    assert loaded.name == "curate"
-    assert loaded.validate_parameters(deployment["parameters"]) == {**deployment["parameters"], "limit": None, "workers": 0, "rehash": False}
+    assert loaded.name == deployment["name"]
+    assert loaded.validate_parameters(deployment["parameters"]).items() >= deployment["parameters"].items()
+    assert Path(deployment["parameters"]["pipeline"]).is_file()
 
 
-def test_every_parameter_of_the_form_says_what_it_is() -> None:
-    loaded = load_flow_from_entrypoint(f"{ROOT / 'flows' / 'curate.py'}:curate")
-    assert [name for name, shape in loaded.parameters.properties.items() if not shape.get("description")] == []
+@pytest.mark.parametrize("entrypoint", ["curate.py:curate", "nightly.py:nightly"])
+def test_every_field_of_the_form_says_what_it_is(entrypoint: str) -> None:
+    schema = load_flow_from_entrypoint(f"{ROOT / 'flows' / entrypoint}").parameters
+    fields = {**schema.properties, **schema.definitions["Options"]["properties"]}
+    assert [name for name, shape in fields.items() if not shape.get("description")] == []
+    assert schema.definitions["Options"]["properties"]["limit"]["anyOf"][0] == {"minimum": 1, "type": "integer"}
+
+
+def test_without_a_server_that_stays_serving_says_what_to_do(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "flows/nightly.py"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: serving a schedule needs a Prefect server that stays: `prefect server start`, then `export PREFECT_API_URL=")
