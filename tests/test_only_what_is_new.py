@@ -31,7 +31,7 @@ from tests.test_store import age, flipped, truncated
 IMAGES = "[files, {image_quality: {}}, {embeddings: {}}, {duplicates: {}}]"
 ROWS = "[{duplicate_rows: {}}, {expectations: {checks: []}}]"
 # Not shrunk: an example that fails costs seconds, and is short as it is.
-FEW = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate])
+FEW = settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate])
 
 
 def run(registry: Registry, source: object, out: Path, store: Path, stages: str = IMAGES) -> Run:
