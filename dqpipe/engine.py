@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ class Run:
         self._shard_size, self.force, self.rehash, self.writes = shard_size, force, rehash, writes
         self.id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f") + os.urandom(2).hex()
         self.started = time.time()
-        self.store = Store(cast("Path", config.store))
+        self.store = Store(config.store)
         self.place = places.place(config.out) if writes else None
         self.lock: Lock | None = None
         self.version = self.id

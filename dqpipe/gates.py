@@ -10,12 +10,12 @@ r"""Gates: conditions on the account that fail a run, parsed, never evaluated. A
     decision  = "dropped" | "relabelled" | "review" | "kept"                     also drop, relabel, reviewed, keep
     count     = "samples" | "curated" | "added" | "marked" | "held" | "classes" | "classes_after" | "splits" | "whole"
     where     = "in any" scope | "in" scope name                                 scope = "class" | "split" | "group"
-    measure   = "p" | "p_adjusted" | "effect"
+    measure   = "p" | "p_adjusted" | "effect" of the new samples | "whole": how far the whole set is from the whole last version
     operator  = ">" | ">=" | "<" | "<="
     name      = a word, or a text in double quotes, in which \" and \\ stand for " and \
 
-The word "samples" may follow what is counted ("dropped samples"); a fact goes by its full name, or by a part of it that no
-other has ("brightness", "embedding"). A name that is both a code and a figure is the code.
+The word "samples" may follow what is counted ("dropped samples"); a fact (or a column of the samples) goes by its full name, or
+by a part of it that no other has ("brightness", "embedding"). A name that is both a code and a figure is the code.
 
 What a number means. Codes, decisions and counts are numbers of samples; with "%" their share of all samples of the set, or
 of the class, split or group ("samples in class cat < 5%" and so on: its share of the set). A figure is as it is; with "%" a
@@ -44,7 +44,7 @@ SHARES = ("curated", "added", "marked", "held")
 NUMBERS = ("classes", "classes_after", "splits", "whole")
 """Counts of other things: whole is the number of findings about the whole dataset."""
 COUNTS = ("samples", *SHARES, *NUMBERS)
-MEASURES = ("p", "p_adjusted", "effect")
+MEASURES = ("p", "p_adjusted", "effect", "whole")
 SCOPES = ("class", "split", "group")
 OPERATORS = (">", ">=", "<", "<=")
 LONGEST = 2000

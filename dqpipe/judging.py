@@ -268,6 +268,6 @@ def _drift(subject: Subject, now: Tables, before: Tables | None, why: str) -> di
                     told = f"{key} drift {subject.measure} is {value:.4g}" if value is not None else f"{key} drift {subject.measure} has no value"
                     found[key] = Reading(value, told, compared=value is not None)
     if not found:
-        why = why if before is None else "no such drift was measured"
+        why = why if before is None else "no such drift was measured (few samples are new, or it is not known of both versions)"
         return {None: Reading(None, f"{subject}: nothing to compare with: {why}", compared=False)}
     return found if subject.name == "any" else {None: next(iter(found.values()))}

@@ -20,8 +20,9 @@ from dqpipe.versions import Version
 STAGES = "stages: [files, duplicates]\n"
 
 
-def run(registry: Registry, images: Path, out: str, store: Path, *, more: str = "", keep: int = 2) -> Run:
-    outputs = f"{{path: {out!r}, store: {store}, reports: [html, json], keep_versions: {keep}}}"
+def run(registry: Registry, images: Path, out: str, store: Path | None, *, more: str = "", keep: int = 2) -> Run:
+    kept = "null" if store is None else store
+    outputs = f"{{path: {out!r}, store: {kept}, reports: [html, json], keep_versions: {keep}}}"
     made = Pipeline.from_text(f"dataset: {{path: {images}}}\noutputs: {outputs}\n{STAGES}{more}", registry=registry)
     return Run(made.config, registry, Serial(), force=True).run()
 
@@ -29,13 +30,14 @@ def run(registry: Registry, images: Path, out: str, store: Path, *, more: str = 
 def test_an_output_on_an_object_store_holds_what_a_local_one_does(registry: Registry, images: Path, tmp_path: Path, bucket: str) -> None:
     out = f"{bucket}/nested/out"
     local = run(registry, images, str(tmp_path / "out"), tmp_path / "store")
-    ran = run(registry, images, out, tmp_path / "store")
+    ran = run(registry, images, out, None)
     where, name = place(out), f"versions/{ran.version}"
     assert ran.published == f"{out}/{name}"
     assert versions.published(out) == ran.version
     here = {file.removeprefix(f"versions/{local.version}/") for file in place(tmp_path / "out").names(f"versions/{local.version}")}
     assert {file.removeprefix(f"{name}/") for file in where.names(name)} == here
     assert not where.exists(".lock")
+    assert any(name.startswith("store/facts/") for name in where.names("store"))
     version = Version.open(out)
     assert version.findings.table.equals(local.findings.table)
     pd.testing.assert_frame_equal(version.facts.frame(), local.raw.facts().frame())
