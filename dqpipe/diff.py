@@ -14,15 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dqpipe.model import Decisions, Samples, label_text
 from dqpipe.versions import Version
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 KINDS = ("in", "out", "relabelled", "decided", "content", "renamed")
 MEANINGS = {
@@ -49,17 +48,21 @@ class Side:
         return cls(version.samples, version.curated, version.decisions, version.record)
 
     @cached_property
-    def states(self) -> pd.DataFrame:
-        """By id: content, label, decision, because, whether it is in the curated set, and under which label."""
-        import pandas as pd
+    def columns(self) -> dict[str, pa.Array]:
+        """One row per raw sample: id, content, label, decision, because, whether it is in the curated set, and under which label."""
+        ids = _flat(self.samples.table.column("id"))
+        decided = self.decisions.table.take(_at(ids, self.decisions.table.column("id")))
+        kept = self.curated.table
+        if "parent" in self.curated:
+            kept = kept.filter(pc.is_null(kept.column("parent")))
+        at = _at(ids, kept.column("id"))
+        told = {"id": ids, "content": self.samples.table.column("content"), "label": _labels(self.samples), "decision": decided.column("decision"),
+                "because": decided.column("because"), "curated": pc.is_valid(at), "as": _labels(Samples(kept)).take(at)}  # fmt: skip
+        return {name: _flat(column) for name, column in told.items()}
 
-        frame = pd.DataFrame({"id": self.samples.ids, "content": self.samples["content"], "label": _labels(self.samples)}, dtype=object)
-        decided = self.decisions.table.select(["id", "decision", "because"]).to_pandas().astype(object)
-        frame = frame.merge(decided, on="id", how="left").set_index("id")
-        kept = _kept(self.curated)
-        frame["curated"] = frame.index.isin(kept.index)
-        frame["as"] = kept.reindex(frame.index).astype(object)
-        return frame.astype(object).where(frame.notna(), None)
+    def state(self, row: int | None) -> dict[str, Any]:
+        """One sample; all None where there is none."""
+        return {name: None if row is None else column[row].as_py() for name, column in self.columns.items()}
 
     @property
     def made(self) -> set[str]:
@@ -94,13 +97,19 @@ class Diff:
 def compare(before: Side, after: Side) -> Diff:
     """What changed from one side to the other."""
     plan = _plan(before.record, after.record)
-    old, new = before.states, after.states
-    renamed = _renamed(old, new)
-    old = old.rename(index={then: now for now, then in renamed.items()})
-    joined = old.add_suffix("_before").join(new.add_suffix("_after"), how="outer").sort_index(kind="stable")
-    rows = [row for row in _rows(joined.astype(object).where(joined.notna(), None), renamed, plan) if row["kinds"]]
+    at = _at(after.columns["id"], before.columns["id"]).to_numpy(zero_copy_only=False)  # NaN where there is none
+    there = ~np.isnan(at)
+    gone = np.setdiff1d(np.arange(len(before.samples)), at[there].astype(np.int64))
+    new = np.flatnonzero(~there)
+    renamed = _renamed(before, gone, after, new)
+    pairs: list[tuple[int | None, int | None]] = [(int(at[row]), int(row)) for row in _unlike(before, after, np.flatnonzero(there), at)]
+    pairs += [(renamed.get(row), row) for row in new.tolist()]
+    again = set(renamed.values())
+    pairs += [(row, None) for row in gone.tolist() if row not in again]
+    rows = [_row(before.state(old), after.state(now), plan, renamed=now in renamed) for old, now in pairs]
+    rows = sorted((row for row in rows if row["kinds"]), key=lambda row: str(row["id"]))
     counts = {kind: sum(kind in row["kinds"] for row in rows) for kind in KINDS}
-    counts |= {"new": int((~new.index.isin(old.index)).sum()), "gone": int((~old.index.isin(new.index)).sum())}
+    counts |= {"new": len(new) - len(renamed), "gone": len(gone) - len(renamed)}
     counts |= {"added": len(after.made - before.made), "removed": len(before.made - after.made)}
     return Diff(rows, plan, counts)
 
@@ -113,72 +122,74 @@ def summary(counts: Mapping[str, int]) -> str:
     return f"{', '.join(told) or 'no sample changed'}; {read}."
 
 
-def _labels(samples: Samples) -> list[str | None]:
+def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _at(ids: pa.Array, among: pa.ChunkedArray) -> pa.Array:
+    """Where these ids stand among others, null where they do not."""
+    return _flat(pc.index_in(ids, value_set=_flat(among)))
+
+
+def _labels(samples: Samples) -> pa.Array:
     if "label" not in samples:
-        return [None] * len(samples)
-    column = samples.table.column("label")
-    return column.to_pylist() if pa.types.is_string(column.type) else [label_text(value) for value in column.to_pylist()]
+        return pa.nulls(len(samples), pa.string())
+    column = _flat(samples.table.column("label"))
+    return column if pa.types.is_string(column.type) else pa.array([label_text(value) for value in column.to_pylist()], pa.string())
 
 
-def _kept(curated: Samples) -> pd.Series:
-    """The label of each curated sample that was not made, by id."""
-    import pandas as pd
-
-    parents = curated.table.column("parent").to_pylist() if "parent" in curated else [None] * len(curated)
-    known = [(i, label) for i, label, parent in zip(curated.ids, _labels(curated), parents, strict=True) if parent is None]
-    return pd.Series([label for _, label in known], index=pd.Index([i for i, _ in known], dtype=object), dtype=object)
-
-
-def _renamed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, str]:
-    """New id → old id, for content that stands under another id; equal contents are paired in the order of their ids."""
-    sides = []
-    for one, other in ((old, new), (new, old)):
-        alone = one.loc[~one.index.isin(other.index) & one["content"].notna(), ["content"]].sort_index()
-        sides.append(alone.assign(id=alone.index, nth=alone.groupby("content").cumcount()))
-    pairs = sides[0].merge(sides[1], on=["content", "nth"], suffixes=("_before", "_after"))
-    return dict(zip(pairs["id_after"], pairs["id_before"], strict=True))
+def _renamed(before: Side, gone: np.ndarray, after: Side, new: np.ndarray) -> dict[int, int]:
+    """New row → old row, for content that stands under another id; equal contents are paired in the order of their ids."""
+    left: dict[str, list[int]] = {}
+    for row in sorted(gone.tolist(), key=lambda row: str(before.columns["id"][row]), reverse=True):
+        left.setdefault(before.columns["content"][row].as_py(), []).append(row)
+    found = {}
+    for row in sorted(new.tolist(), key=lambda row: str(after.columns["id"][row])):
+        content = after.columns["content"][row].as_py()
+        if content is not None and left.get(content):
+            found[row] = left[content].pop()
+    return found
 
 
-def _rows(joined: pd.DataFrame, renamed: Mapping[str, str], plan: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """The rows that may have changed; the many that did not are passed over by whole columns."""
-    same = ~joined.index.isin(list(renamed))
+def _unlike(before: Side, after: Side, rows: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Those of these rows of the later side whose sample is not as it was."""
+    old, now = pa.array(at[rows].astype(np.int64)), pa.array(rows)
+    same = np.ones(len(rows), dtype=bool)
     for name in ("content", "decision", "curated", "as"):
-        one, other = joined[f"{name}_before"], joined[f"{name}_after"]
-        same &= ((one == other) | (one.isna() & other.isna())).to_numpy(dtype=bool)
-    changed = joined[~same]
-    for sample, row in zip(changed.index, changed.to_dict("records"), strict=True):
-        yield _row(sample, row, renamed.get(sample), plan)
+        one, other = before.columns[name].take(old), after.columns[name].take(now)
+        alike = pc.or_(pc.fill_null(pc.equal(one, other), fill_value=False), pc.and_(pc.is_null(one), pc.is_null(other)))
+        same &= alike.to_numpy(zero_copy_only=False)
+    return rows[~same]
 
 
-def _row(sample: str, row: Mapping[str, Any], before: str | None, plan: Sequence[Mapping[str, Any]]) -> Row:
-    was, now = row["decision_before"] is not None, row["decision_after"] is not None
-    inside, there = bool(row["curated_before"]), bool(row["curated_after"])
-    relabelled = inside and there and row["as_before"] != row["as_after"]
+def _row(old: Row, new: Row, plan: Sequence[Mapping[str, Any]], *, renamed: bool) -> Row:
+    was, now = old["id"] is not None, new["id"] is not None
+    inside, there = bool(old["curated"]), bool(new["curated"])
+    relabelled = inside and there and old["as"] != new["as"]
     told = {
         "in": there and not inside,
         "out": inside and not there,
         "relabelled": relabelled,
-        "decided": was and now and inside == there and row["decision_before"] != row["decision_after"] and not relabelled,
-        "content": was and now and row["content_before"] != row["content_after"],
-        "renamed": before is not None,
+        "decided": was and now and inside == there and old["decision"] != new["decision"] and not relabelled,
+        "content": was and now and old["content"] != new["content"],
+        "renamed": renamed,
     }
     kinds = [kind for kind in KINDS if told[kind]]
-    decision = [row["decision_before"], row["decision_after"]]
-    label = [row["as_before"] if inside else row["label_before"], row["as_after"] if there else row["label_after"]]
-    why = _why(row, kinds, was=was, now=now, plan=plan)
-    return {"id": sample, "before": before, "kinds": kinds, "label": label, "decision": decision, "why": why}
+    label = [state["as"] if state["curated"] else state["label"] for state in (old, new)]
+    return {"id": new["id"] if now else old["id"], "before": old["id"] if renamed else None, "kinds": kinds, "label": label,
+            "decision": [old["decision"], new["decision"]], "why": _why(old, new, kinds, plan)}  # fmt: skip
 
 
-def _why(row: Mapping[str, Any], kinds: Sequence[str], *, was: bool, now: bool, plan: Sequence[Mapping[str, Any]]) -> list[str]:
+def _why(old: Row, new: Row, kinds: Sequence[str], plan: Sequence[Mapping[str, Any]]) -> list[str]:
     """The reasons, the nearest first; what else changed in the plan only where a decision or a label did."""
-    if not was or not now:
-        return ["gone from the input" if was else "new in the input"]
+    if old["id"] is None or new["id"] is None:
+        return ["new in the input" if old["id"] is None else "gone from the input"]
     why = ["its content changed"] if "content" in kinds else []
-    why += ["its label changed in the input"] if row["label_before"] != row["label_after"] else []
+    why += ["its label changed in the input"] if old["label"] != new["label"] else []
     judged = {"in", "out", "relabelled", "decided"} & set(kinds)
     if not judged:
         return why or ["same content, other name"]
-    before, after = (list(row[f"because_{when}"]) if row[f"because_{when}"] is not None else [] for when in ("before", "after"))
+    before, after = old["because"] or [], new["because"] or []
     came, went = [code for code in after if code not in before], [code for code in before if code not in after]
     why += [f"now {code}" for code in came] + [f"no longer {code}" for code in went]
     stages = {code.rpartition(".")[0] for code in (*came, *went)}
