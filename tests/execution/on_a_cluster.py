@@ -23,7 +23,7 @@ def pipeline(images: Path, out: Path) -> Pipeline:
 def compare(executor: str, folder: Path) -> Run:
     """The run on the executor, after it was found to be the same as that on worker processes but for the words of the system."""
     small_images(folder / "images")
-    ran = pipeline(folder / "images", folder / "one").drive(executor, shard_size=16)
+    ran = pipeline(folder / "images", folder / "one").drive(executor, flow=True, shard_size=16)
     other = pipeline(folder / "images", folder / "other").drive("processes:2", shard_size=16)
     one, two = tables(ran), tables(other)
     assert one.keys() == two.keys()

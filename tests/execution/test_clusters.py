@@ -70,8 +70,9 @@ def test_a_worker_of_dask_killed_in_mid_shard_changes_nothing(scheduler: str, im
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_shard_that_kills_its_workers_is_lost_on_dask_as_on_processes(tmp_path: Path) -> None:
-    ran = on_a_cluster.compare("dask:2", tmp_path)
+@pytest.mark.parametrize("executor", ["processes:2", "dask:2"])
+def test_a_shard_that_kills_its_workers_is_lost_in_a_flow_as_without(executor: str, tmp_path: Path) -> None:
+    ran = on_a_cluster.compare(executor, tmp_path)
     assert [failure["stage"] for failure in ran.record["run"]["failures"]] == ["measure"]
 
 
