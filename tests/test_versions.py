@@ -86,3 +86,29 @@ def test_a_line_of_the_history_cut_short_costs_that_line_alone(tmp_path: Path) -
     versions.remember(tmp_path, {"run": "3"})
     assert [row["run"] for row in versions.history(tmp_path)] == ["1", "3"]
     assert json.loads((tmp_path / "history.jsonl").read_text().splitlines()[-1]) == {"run": "3"}
+
+
+def test_what_a_crash_after_the_pointer_left_undone_is_finished_by_the_next_run(registry: Registry, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = run(registry, images, out)
+    (out / "history.jsonl").unlink()
+    (out / "curated").unlink()
+    (out / "versions" / ".killed" / "curated").mkdir(parents=True)
+    second = run(registry, images, out)
+    assert [row["version"] for row in versions.history(out)] == [first.version, second.version]
+    assert (out / "curated").resolve().parent.name == second.version
+    assert not (out / "versions" / ".killed").exists()
+
+
+def test_run_json_has_the_lineage(registry: Registry, images: Path, tmp_path: Path) -> None:
+    first = run(registry, images, tmp_path / "out").record["run"]["lineage"]
+    faulty.picture(images / "china" / "new.png", seed=1)
+    second = run(registry, images, tmp_path / "out").record["run"]["lineage"]
+    assert first["parent"] is None
+    assert second["parent"] == versions.history(tmp_path / "out")[0]["version"]
+    assert (first["plan"], first["seed"]) == (second["plan"], second["seed"])
+    assert first["input"]["content"] != second["input"]["content"]
+    assert second["plugins"]["files"].startswith("dqpipe ")
+    third = run(registry, images, tmp_path / "out", "stages: [files, {image_quality: {}}]\n").record["run"]["lineage"]
+    assert third["input"] == second["input"]
+    assert third["plan"] != second["plan"]
