@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,8 +23,9 @@ from dqpipe import apply as applying
 from dqpipe.errors import DatasetError
 from dqpipe.ledger import ledger
 from dqpipe.measure import version_of
-from dqpipe.model import Decisions, Findings, Samples, label_text
+from dqpipe.model import Decisions, Findings, Samples, as_numpy, label_text
 from dqpipe.plugins import GROUP
+from dqpipe.report.embedding import Embedding
 from dqpipe.stages import Section
 from dqpipe.store import digest_json
 from dqpipe.versions import Version
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = (
     "albumentations", "cleanlab", "great-expectations", "numpy", "opencv-python-headless", "pandas", "pillow", "prefect", "pyarrow",
-    "scikit-learn", "scipy", "torch",
+    "scikit-learn", "scipy", "torch", "umap-learn",
 )  # fmt: skip
 """Libraries whose version may show in a result."""
 
@@ -41,10 +43,26 @@ LIBRARIES = (
 def of_run(run: Run) -> dict[str, Any]:
     """The record of a run whose decisions are made: everything that reports and machines are told."""
     curated = run.outcome()[0] if run.writes else None
+    with reading.one_thread():
+        return _record(run, curated)
+
+
+def _record(run: Run, curated: Samples | None) -> dict[str, Any]:
     return report.record(
         samples=run.raw.samples, facts=run.raw.facts(), findings=run.findings, figures=run.figures,
         decisions=run.decisions, curated=curated, gates=run.gates, run=run_record(run),
+        embedding=embedding(run),
     )  # fmt: skip
+
+
+def embedding(run: Run) -> Embedding | None:
+    """The vectors that most stages look at, of those that hold fractions; None where no stage gives any."""
+    vectors = [name for name in run.raw.vectors() if run.raw.has(name).any()]
+    vectors = [name for name in vectors if pa.types.is_floating(run.raw.column(name, np.flatnonzero(run.raw.has(name))[:1]).type.value_type)]
+    if not vectors:
+        return None
+    name = max(vectors, key=lambda vector: sum(vector in planned.facts for planned in run.plan.stages))
+    return Embedding(name, run.raw.has(name), lambda rows: as_numpy(run.raw.column(name, rows)))
 
 
 def run_record(run: Run) -> dict[str, Any]:

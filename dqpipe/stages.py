@@ -393,8 +393,8 @@ class Section(Extension):
 
     order: ClassVar[int] = 500
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
-        """HTML of this part, "" for nothing; `thumbnail(id)` gives a data: URL. Everything from the data is escaped."""
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
+        """HTML of this part, "" for nothing; `thumbnail(id)` and `thumbnail(id, side)` give a data: URL. Everything from the data is escaped."""
         raise NotImplementedError
 
 

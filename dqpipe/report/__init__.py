@@ -2,7 +2,7 @@
 
     Samples, Facts, Findings, Figures, Decisions, curated Samples, gates, run
         ──▶ {"schema", "account", "counts", "classes", "groups", "splits", "decisions", "suggestions", "examples", "peers",
-             "added", "figures", "distributions", "gates", "run", "failures"}
+             "added", "figures", "distributions", "sure", "map", "gates", "run", "failures"}
 
 Its size is bounded by the plan, not by the dataset. The same input gives the same record.
 """
@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.model import DECISIONS, SEVERITIES, Decisions, Facts, Figures, Findings, Samples
-from dqpipe.report import examples, sentences, tally
+from dqpipe.report import examples, points, sentences, tally
+from dqpipe.report.embedding import Embedding
+from dqpipe.report.sure import sure
 
 SCHEMA = "dqpipe.report/1"
 KEYS = 100
@@ -38,6 +40,7 @@ def record(
     curated: Samples | None,
     gates: Sequence[Mapping[str, Any]] = (),
     run: Mapping[str, Any],
+    embedding: Embedding | None = None,
 ) -> dict[str, Any]:
     """The account of a run as JSON values.
 
@@ -45,6 +48,7 @@ def record(
     `curated` has the kept samples and the new ones (with `parent`), None where no curated set was made; of `because` in
     `decisions` the first code is the one that led there. `gates` have gate, passed, value, said; `run` is what run.json
     holds: id, started, finished, seconds, config, stages, versions, seed, timings, failures, and perhaps out (the output folder).
+    `embedding` is what the map shows.
     """
     joined = tally.Joined.of(samples, findings, decisions, curated)
     facts, new_label = _aligned(facts, samples), _new_labels(decisions, samples)
@@ -59,17 +63,20 @@ def record(
         "decisions": _decided(joined, new_label),
         "suggestions": examples.suggestions(joined),
         "examples": shown,
-        "peers": examples.peers(joined, shown),
+        "peers": examples.peers(joined, shown, embedding),
         "added": examples.added(joined),
         "figures": _figures(figures),
         "distributions": examples.distributions(joined, facts),
+        "sure": sure(joined),
+        "map": None,
         "gates": list(gates),
         "run": run,
         "failures": _failures(run.get("failures", [])),
     }
     told["account"] = _numbers(joined, told, made=curated is not None and all(gate["passed"] for gate in gates))
     told["account"] |= {"alerts": sentences.alerts(told), "said": sentences.said(told), "next": sentences.steps(told)}
-    return plain(told)
+    # Bounded by itself, and longer than what `plain` lets through.
+    return dict(plain(told)) | {"map": points.laid(joined, embedding, int(run.get("seed") or 0))}
 
 
 def account(record: Mapping[str, Any]) -> list[str]:

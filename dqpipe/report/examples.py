@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.model import DECISIONS, Facts, Findings, label_text
+from dqpipe.report.embedding import Embedding
 from dqpipe.report.tally import KEEP, RELABEL, ROWS, Joined, positions
 
 EXAMPLES = 12
@@ -21,10 +22,16 @@ EXAMPLES = 12
 PEERS = 3
 """Sound samples of a class shown beside a label that is doubted."""
 CLASSES_WITH_PEERS = 60
+CANDIDATES = 200
+"""Sound samples of a class among which its most typical ones are looked for."""
+CELLS, LETTERS = 8, 120
+"""Columns of two compared rows that are shown at most where they differ, and letters of a cell."""
 BINS = 40
 LEVELS = 3
 """A code with more different thresholds than this has none that could be drawn as a line."""
 FACTS = 64
+ROLES = frozenset({"id", "content", "media", "label", "split", "group"})
+"""Columns that are not the user's own, or are told apart from them."""
 COMPARED = 1000
 """Findings of a code that are looked at to see which fact it judged."""
 
@@ -62,15 +69,33 @@ def _told(joined: Joined, rows: np.ndarray, new_label: pa.Array, facts: Facts) -
     label, match_label = texts(joined, "label", at), texts(joined, "label", match)
     split, new = texts(joined, "split", at), _picked(new_label, at)
     error = _picked(facts.table.column("media.error"), at) if "media.error" in facts else [None] * len(at)
-    because = _picked(joined.because, at)
+    because, cells = _picked(joined.because, at), differing(joined, at, match)
     keys = ("id", "part", "severity", "confidence", "value", "threshold", "match", "suggestion", "detail")
     return [
         {key: row.get(key) for key in keys}
         | {"label": label[i], "split": split[i], "match_label": match_label[i], "unreadable": error[i] or None}
-        | {"decision": DECISIONS[joined.decision[at[i]]] if at[i] >= 0 else None, "because": because[i] or []}
+        | {"decision": DECISIONS[joined.decision[at[i]]] if at[i] >= 0 else None, "because": because[i] or [], "cells": cells[i]}
         | {"new_label": new[i] if at[i] >= 0 and joined.decision[at[i]] == RELABEL else None}
         for i, row in enumerate(table)
     ]
+
+
+def differing(joined: Joined, at: np.ndarray, match: np.ndarray) -> list[list[dict[str, str | None]]]:
+    """Per pair of samples the columns of the user's own in which they differ, as text."""
+    own = [name for name in joined.samples.names if name not in ROLES]
+    pairs = (at >= 0) & (match >= 0)
+    told: list[list[dict[str, str | None]]] = [[] for _ in at]
+    for name in own if pairs.any() else ():
+        here, there = (_picked(joined.samples.table.column(name), np.where(pairs, where, -1)) for where in (at, match))
+        for row, (one, other) in enumerate(zip(here, there, strict=True)):
+            if pairs[row] and one != other and len(told[row]) < CELLS:
+                told[row].append({"column": name, "value": _cut(one), "match": _cut(other)})
+    return told
+
+
+def _cut(value: Any) -> str | None:  # noqa: ANN401 (a cell)
+    text = label_text(value)
+    return text if text is None or len(text) <= LETTERS else text[:LETTERS] + "…"
 
 
 def _picked(column: pa.Array | pa.ChunkedArray, at: np.ndarray) -> list[Any]:
@@ -85,9 +110,9 @@ def texts(joined: Joined, column: str, at: np.ndarray) -> list[str | None]:
     return [label_text(value) for value in _picked(joined.samples.table.column(column), at)]
 
 
-def peers(joined: Joined, shown: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
-    """A few sound samples of each class that a doubted label or its suggestion names, spread evenly over the class."""
-    wanted = [row[key] for rows in shown.values() for row in rows if row["suggestion"] for key in ("label", "suggestion") if row[key]]
+def peers(joined: Joined, shown: dict[str, list[dict[str, Any]]], embedding: Embedding | None = None) -> dict[str, list[str]]:
+    """A few sound samples of each class that an example is compared with: those nearest the middle of their class, or spread evenly over it."""
+    wanted = [name for rows in shown.values() for row in rows for name in _compared_with(row)]
     names = list(dict.fromkeys(wanted))[:CLASSES_WITH_PEERS]
     if not names or "label" not in joined.samples or joined.samples.table.schema.field("label").type != pa.string():
         return {}
@@ -95,10 +120,31 @@ def peers(joined: Joined, shown: dict[str, list[dict[str, Any]]]) -> dict[str, l
     codes = pc.fill_null(pc.index_in(joined.samples.table.column("label"), value_set=pa.array(names)), -1).to_numpy()
     found = {}
     for number, name in enumerate(names):
-        rows = np.flatnonzero(sound & (codes == number))
-        spread = rows[np.unique(np.linspace(0, len(rows) - 1, PEERS + 2).astype(int)[1:-1])] if len(rows) else rows
-        found[name] = joined.samples.table.column("id").take(pa.array(spread)).to_pylist()
+        rows = _typical(np.flatnonzero(sound & (codes == number)), embedding)
+        found[name] = joined.samples.table.column("id").take(pa.array(rows)).to_pylist()
     return found
+
+
+def _compared_with(row: dict[str, Any]) -> list[str]:
+    """The classes that an example is compared with."""
+    if row["suggestion"]:
+        return [name for name in (row["label"], row["suggestion"]) if name]
+    return [name for name in (row["match_label"],) if name]
+
+
+def _typical(rows: np.ndarray, embedding: Embedding | None) -> np.ndarray:
+    """PEERS of these rows: of CANDIDATES spread evenly over them those whose vectors are nearest the mean, else spread evenly."""
+    if embedding is not None and embedding.has[rows].any():
+        rows = rows[embedding.has[rows]]
+        some = rows[np.unique(np.linspace(0, len(rows) - 1, min(CANDIDATES, len(rows))).astype(int))]
+        return some[nearest_the_middle(embedding.read(some).astype(np.float64), PEERS)]
+    return rows[np.unique(np.linspace(0, len(rows) - 1, PEERS + 2).astype(int)[1:-1])] if len(rows) else rows
+
+
+def nearest_the_middle(vectors: np.ndarray, count: int) -> np.ndarray:
+    """Positions of the `count` vectors [k, d] nearest their mean, the nearest first."""
+    away = np.linalg.norm(vectors - vectors.mean(axis=0), axis=1)
+    return np.argsort(np.round(away, 6), kind="stable")[:count]
 
 
 def added(joined: Joined) -> list[dict[str, Any]]:

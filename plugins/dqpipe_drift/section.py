@@ -39,7 +39,7 @@ class Changed(Section):
     order = 250
     title = "Since the last version"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A table of facts, those that drifted farthest first; nothing where nothing was compared."""
         since = record["run"].get("since")
         return environment().from_string(TEMPLATE).render(since=since, rows=rows(record)) if since and "new" in since else ""

@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from dqpipe.stages import Pixels, Report, Section, extension, option
+from dqpipe_reports.charts import library
 from dqpipe_reports.page import anchor, environment, render
 from dqpipe_reports.thumbnails import Thumbnails
 
@@ -46,19 +47,21 @@ class Html(Report):
     quality: int = option(82, "WebP quality of the thumbnails", ge=1, le=100)
     budget: float = option(10.0, "how many megabytes all thumbnails together may take; the last ones are left out", ge=0)
 
+    on_the_map: int = option(800, "how many points of the map get a small picture of their own", ge=0, le=3000)
+
     def write(self, record: Mapping[str, Any], folder: Path, sections: Iterable[Section], pixels: Pixels) -> None:
         """Write report.html; a section that raises is named in its place, and the others stand."""
-        thumbnails = Thumbnails(pixels, self.thumbnail, round(self.budget * 1e6), self.quality)
+        thumbnails = Thumbnails(pixels, self.thumbnail, round(self.budget * 1e6), self.quality, self.on_the_map)
         parts = [part for section in sorted(sections, key=lambda s: (s.order, s.name)) if (part := _part(section, record, thumbnails))]
         parts, pictures = embedded_once(parts)
-        script = environment().get_template("page.js").render()
-        allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        scripts = [library(), environment().get_template("page.js").render()]
+        allowed = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
         values = {"title": title(record), "run": record["run"], "left_out": len(thumbnails.left_out)}
-        page = render("page.html", parts=parts, pictures=pictures, script=script, allowed=allowed, **values)
+        page = render("page.html", parts=parts, pictures=pictures, scripts=scripts, allowed=allowed, **values)
         (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def _part(section: Section, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> Part | None:
+def _part(section: Section, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> Part | None:
     """A section rendered, None if it has nothing to say."""
     name = getattr(section, "title", section.name.replace("_", " ").capitalize())
     try:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+__all__ = ["anchor", "as_json", "environment", "known_codes", "linked", "many", "number", "percent_of", "plural", "render", "seconds", "sentence", "share",
+           "short", "signed", "significant"]  # fmt: skip
 NONE = "\N{EN DASH}"
 
 

@@ -17,7 +17,7 @@ class Account(Section):
     order = 100
     title = "Account"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """The sentences of the record, a bar drawn to scale, and the gates."""
         return render("account.html", account=record["account"], codes=known_codes(record), flow=flow(record["account"]), gates=record["gates"])
 

@@ -17,7 +17,7 @@ class Numbers(Section):
     order = 500
     title = "Raw and curated figures"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """The figures of the whole set in one table, those of classes, splits and groups below, unfolding."""
         whole = [(f["figure"], row) for f in record["figures"] if f["scope"] == "set" for row in f["rows"]]
         others = [figure for figure in record["figures"] if figure["scope"] != "set"]

@@ -20,14 +20,16 @@ class Gallery(Section):
     order = 400
     title = "Strongest examples"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """Pictures where the dataset has media, else rows; the gravest claims first."""
         rows = [row for stage in record["counts"]["stages"] for row in stage["codes"] if record["examples"].get(row["code"])]
         rank = {"error": 0, "warning": 1, "info": 2}
         rows.sort(key=lambda row: rank[row["severity"]])  # stable: stages stay in the order of the plan
         told = [row | {"examples": record["examples"][row["code"]]} for row in rows]
         template = "gallery.html" if record["account"]["media"] else "rows.html"
-        return render(template, codes=told, peers=record["peers"], thumbnail=thumbnail, few=FEW, decisions=_decisions(told)) if told else ""
+        labels = sorted({example["label"] for row in told for example in row["examples"] if example["label"]})
+        choices = {"decisions": _decisions(told), "labels": labels}
+        return render(template, codes=told, peers=record["peers"], thumbnail=thumbnail, few=FEW, **choices) if told else ""
 
 
 def _decisions(codes: list[dict[str, Any]]) -> list[str]:

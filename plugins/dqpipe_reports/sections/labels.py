@@ -21,7 +21,7 @@ class Labels(Section):
     order = 450
     title = "Doubted labels"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A matrix of given against suggested label, or the most frequent pairs."""
         doubted = record["suggestions"]
         if not doubted["pairs"]:

@@ -17,7 +17,7 @@ class Made(Section):
     order = 700
     title = "New samples"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """Pairs of parent and new sample, spread evenly over all of them."""
         media = record["account"]["media"]
         return render("made.html", added=record["added"], total=record["account"]["added"], thumbnail=thumbnail) if record["added"] and media else ""

@@ -17,7 +17,7 @@ class Plan(Section):
     order = 900
     title = "Plan"
 
-    def render(self, record: Mapping[str, Any], thumbnail: Callable[[str], str]) -> str:
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """Stages with options, timings with bars, versions; the whole configuration unfolds."""
         run = record["run"]
         timings = run.get("timings", [])

@@ -22,19 +22,19 @@
   fold(false);
 
   // Filters over the examples; their state stands in the address, so that a view can be kept.
-  const form = document.querySelector(".filters");
+  const form = document.querySelector("[data-filters]");
   if (form) {
     const examples = all("[data-example]").map((element) => ({ element, text: element.textContent.toLowerCase() + " " + all("[title]", element).map((e) => e.title.toLowerCase()).join(" ") }));
     const output = form.querySelector("output");
     const empty = document.querySelector(".empty");
-    const fields = ["q", "code", "decision"].map((name) => form.elements[name]);
+    const fields = ["q", "code", "decision", "label"].map((name) => form.elements[name]).filter(Boolean);
 
     const apply = () => {
-      const [q, code, decision] = fields.map((field) => field.value);
+      const [q, code, decision, label] = ["q", "code", "decision", "label"].map((name) => form.elements[name]?.value ?? "");
       const words = q.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       for (const { element, text } of examples) {
-        const fits = (!code || element.dataset.code === code) && (!decision || element.dataset.decision === decision) && words.every((word) => text.includes(word));
+        const fits = (!code || element.dataset.code === code) && (!decision || element.dataset.decision === decision) && (!label || element.dataset.label === label) && words.every((word) => text.includes(word));
         element.hidden = !fits;
         shown += fits ? 1 : 0;
       }
@@ -78,6 +78,14 @@
     recall();
   }
 
+{% include "draw.js" %}
+
+  // The files that lie beside this page: seen through the link in the output folder, they lie in the version's folder.
+  const version = document.body.dataset.version;
+  if (version && !location.pathname.includes(`/versions/${encodeURIComponent(version)}/`)) {
+    for (const link of all("a[data-file]")) link.href = `versions/${encodeURIComponent(version)}/${link.dataset.file}`;
+  }
+
   // On paper everything is unfolded, and folded again afterwards.
   let opened = [];
   window.addEventListener("beforeprint", () => {
@@ -85,6 +93,7 @@
     for (const details of opened) details.open = true;
     for (const body of all("tbody.more")) body.hidden = false;
     fold(true);
+    for (const figure of charts) draw(figure);
   });
   window.addEventListener("afterprint", () => {
     for (const details of opened) details.open = false;
