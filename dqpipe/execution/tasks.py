@@ -28,7 +28,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from dqpipe.errors import ConfigError
+from dqpipe.errors import ConfigError, StageError
 from dqpipe.execution import local
 from dqpipe.execution.executor import Died, Executor, WorkerDied, patiently
 from dqpipe.execution.named import Cluster
@@ -204,6 +204,9 @@ def _outcome(future: Any) -> Any:  # noqa: ANN401
     except WorkerDied as death:
         return Died(str(death))
     except Exception as error:
+        if type(error).__name__ == "FutureCancelledError":  # Dask's
+            advice = "what was measured is kept: see that its scheduler runs, and run again"
+            raise StageError("measure", "the cluster", f"it was lost ({error})", advice) from None
         if type(error).__name__ not in DEATHS:
             raise
         # A scheduler of Dask's that others started tries again by itself, so often.
