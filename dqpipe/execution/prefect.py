@@ -103,6 +103,7 @@ def drive(run: Run, *, anyway: bool = True) -> State[None]:
     Published, Unchanged (not `anyway`, and nothing is new), GateFailed, or Failed, with the error.
     """
     log = get_run_logger()
+    logging.getLogger("prefect.flow_runs").addFilter(_unsaid)
     try:
         try:
             with run.executor if isinstance(run.executor, PrefectTasks) else nullcontext():

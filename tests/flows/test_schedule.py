@@ -26,7 +26,7 @@ from dqpipe import versions
 from dqpipe.testing import small_images
 
 ROOT = Path(__file__).parents[2]
-WITHIN = 120
+WITHIN = 240
 """Seconds; a worker that shares two cores with everything else needs some."""
 
 
@@ -120,13 +120,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     plan = made.folder / "flows" / "prefect.yaml"
     asked = yaml.safe_load(plan.read_text())
     assert asked["deployments"][1]["schedules"] == [{"cron": "0 2 * * *", "timezone": "UTC"}]
-    asked["deployments"][1]["schedules"] = [{"interval": 4}]  # nobody waits for two in the morning
+    asked["deployments"][1]["schedules"] = [{"interval": 6}]  # nobody waits for two in the morning
     plan.write_text(yaml.safe_dump(asked))
     made.dataset("sample_data")
     with made.started:
         made.start("server", *commands()[0])
         eventually(lambda: _healthy(made.api), made.logs)
-        made.start("served", "flows/nightly.py", str(made.dataset("served")), "--every", "15")
+        made.start("served", "flows/nightly.py", str(made.dataset("served")), "--every", "20")
         yield made
 
 
