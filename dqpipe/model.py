@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
+from dqpipe import markup
 from dqpipe.errors import SchemaError, listed
 from dqpipe.places import is_url, url_below
 
@@ -37,6 +38,8 @@ _ARROW: dict[str, pa.DataType] = {
     "string": pa.string(),
     "strings": pa.list_(pa.string()),
 }
+SHOWN, SHOWN_COLUMNS = 8, 16
+"""Rows and columns that a notebook is shown."""
 VECTOR_TYPES = ("vector[float32]", "vector[float16]", "vector[uint8]")
 
 
@@ -83,6 +86,17 @@ class Table:
     def frame(self) -> pd.DataFrame:
         """The table as a pandas DataFrame."""
         return self.table.to_pandas()
+
+    def _repr_html_(self) -> str:
+        head = self.table.slice(0, SHOWN).select(self.names[:SHOWN_COLUMNS])
+        rows = zip(*(column.to_pylist() for column in head.columns), strict=True) if head.num_columns else []
+        more = f"{len(self):,} rows" + (f", {SHOWN} shown" if len(self) > SHOWN else "")
+        columns = f"{len(self.names):,} columns" + (f", {SHOWN_COLUMNS} shown" if len(self.names) > SHOWN_COLUMNS else "")
+        return markup.titled(f"{type(self).__name__}: {more}, {columns}", *self._told(), markup.table(head.column_names, rows))
+
+    def _told(self) -> list[str]:
+        """What a notebook is told above the rows, as HTML."""
+        return []
 
     def take(self, rows: np.ndarray | Sequence[int]) -> Self:
         """The rows at these positions (or of this boolean mask), as the same kind of table."""
@@ -159,6 +173,9 @@ class Findings(Table):
         if wrong:
             raise SchemaError(f"severity {listed(wrong)} is none of {listed(SEVERITIES)}")
 
+    def _told(self) -> list[str]:
+        return _counts_told(self, "code", "severity")
+
 
 @dataclass(frozen=True, eq=False)
 class Figures(Table):
@@ -215,10 +232,25 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def _repr_html_(self) -> str:
+        told = {"samples": len(self), "format": self.format or "none", "media": "yes" if self.has_media else "no", "root": self.root or "none"}
+        return markup.titled("Dataset", markup.facts(told), *_counts_told(self.samples, "label", "split"), self.samples._repr_html_())
+
     @property
     def has_media(self) -> bool:
         """Whether any sample refers to a file."""
         return "media" in self.samples and self.samples.table.column("media").null_count < len(self)
+
+
+def _counts_told(table: Table, *names: str) -> list[str]:
+    """The most frequent values of some columns, as HTML."""
+    told = []
+    for name in names:
+        if name in table and not pa.types.is_nested(table.table.schema.field(name).type):
+            counts = sorted(table.table.column(name).value_counts().to_pylist(), key=lambda row: (-row["counts"], str(row["values"])))
+            more = {"…": f"{len(counts) - SHOWN:,} more"} if len(counts) > SHOWN else {}
+            told.append(f"<p>{name}</p>" + markup.facts({str(row["values"]): row["counts"] for row in counts[:SHOWN]} | more))
+    return told
 
 
 def claim(code: str, ids: Iterable[str | None], **columns: Any) -> pd.DataFrame:  # noqa: ANN401 (arrays or scalars)

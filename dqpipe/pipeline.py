@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dqpipe import config as configs
+from dqpipe import markup, plugins, propose, reading
 from dqpipe import plan as plans
-from dqpipe import plugins, propose
 from dqpipe.config import Config
 from dqpipe.engine import Run, read
 from dqpipe.errors import GateError
 from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes
 from dqpipe.execution.named import Cluster, executor_named
+from dqpipe.gallery import Gallery, Pixels, ReportPage, strongest
+from dqpipe.model import DECISIONS
 from dqpipe.places import is_url
 from dqpipe.plugins import Registry
 
@@ -43,6 +45,8 @@ class Result:
     gates: tuple[Mapping[str, Any], ...]
     path: Path | str | None
     """The published version's folder, or its URL; None for a check."""
+    pixels: Pixels | None = None
+    """`pixels(ids)` decodes raw samples again; None where there are no media."""
 
     @property
     def account(self) -> list[str]:
@@ -55,6 +59,25 @@ class Result:
     def passed(self) -> bool:
         """Whether every gate passed."""
         return all(gate["passed"] for gate in self.gates)
+
+    @property
+    def report(self) -> ReportPage:
+        """The page: `.path`, `.open()`."""
+        where = self.path / "report.html" if isinstance(self.path, Path) else f"{self.path}/report.html" if self.path else None
+        return ReportPage(where)
+
+    def show(self, code: str, n: int = 12) -> Gallery:
+        """The n strongest findings of a claim, as a gallery in a notebook. Raises DatasetError where nothing was found of it."""
+        return strongest(code, n, {"samples": self.samples, "findings": self.findings, "decisions": self.decisions}, self.pixels)
+
+    def _repr_html_(self) -> str:
+        told = self.record["account"]
+        codes = [row for stage in self.record["counts"]["stages"] for row in stage["codes"] if row["findings"]]
+        columns = ("code", "severity", "samples", *DECISIONS)
+        found = markup.table(columns, ([row["code"], row["severity"], row["samples"], *(row["decisions"][name] for name in DECISIONS)] for row in codes))
+        said = markup.listing([*told["alerts"], *told["said"]]), "<p>What to do next</p>", markup.listing(told["next"])
+        where = self.report._repr_html_()
+        return markup.titled("dqpipe.Result", *said, found, where)
 
     def __repr__(self) -> str:
         where = f"\n  in {self.path}" if self.path else ""
@@ -148,4 +171,5 @@ def result_of(run: Run) -> Result:
     return Result(
         samples=run.raw.samples.frame(), facts=run.raw.facts().frame(), findings=run.findings.frame(), figures=run.figures.frame(),
         decisions=run.decisions.frame(), curated=curated.frame(), ledger=table.to_pandas(), record=run.record, gates=tuple(run.gates), path=run.published,
+        pixels=reading.Rereader(run.raw.samples, run.raw.dataset.root, run.plan.decoders, {}, "show") if run.raw.dataset.has_media else None,
     )  # fmt: skip

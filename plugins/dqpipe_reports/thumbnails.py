@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dqpipe.errors import MediaError
+from dqpipe.thumbnails import data_url, shrunk
 from dqpipe_reports.differences import difference
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from dqpipe.media import Picture
 
 log = logging.getLogger(__name__)
-TINY = 64
-"""A picture whose longer side is below this many pixels is enlarged by whole pixels, so that it can be judged."""
 
 
 class Thumbnails:
@@ -64,26 +62,3 @@ class Thumbnails:
         except Exception as error:  # noqa: BLE001 (a page without one picture is better than no page)
             log.warning("no thumbnail of %s: %s: %s", sample, type(error).__name__, error)
         return None
-
-
-def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A picture, uint8 [h, w, 3], whose longer side is at most `side`."""
-    import cv2
-
-    height, width = pixels.shape[:2]
-    longer = max(height, width)
-    if longer <= TINY:
-        times = max(side // longer, 1)
-        return cv2.resize(pixels, (width * times, height * times), interpolation=cv2.INTER_NEAREST)
-    scale = min(side / longer, 1)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
-
-
-def data_url(pixels: np.ndarray, quality: int) -> str:
-    """A picture, uint8 RGB [h, w, 3], as a WebP data: URL."""
-    import cv2
-
-    options: Any = [cv2.IMWRITE_WEBP_QUALITY, quality]
-    data = cv2.imencode(".webp", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1]
-    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")

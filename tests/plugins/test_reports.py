@@ -19,7 +19,6 @@ import pytest
 from dqpipe_reports.html import Html
 from dqpipe_reports.page import anchor, linked, seconds, share, significant
 from dqpipe_reports.record import Json
-from dqpipe_reports.thumbnails import shrunk
 
 from dqpipe.errors import MediaError
 from dqpipe.media import Header, Picture
@@ -28,6 +27,7 @@ from dqpipe.plugins import discover
 from dqpipe.report import record
 from dqpipe.report.embedding import Embedding
 from dqpipe.stages import Section, extension
+from dqpipe.thumbnails import shrunk
 
 SCRIPT = "<script>window.planted=1;document.title='planted'</script>"
 BREAK = "\"'><img src=x onerror=\"document.title='planted'\">"
