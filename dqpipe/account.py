@@ -177,6 +177,7 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     pq.write_table(ledger_of(run), folder / "ledger.parquet", compression="zstd")
     pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
     versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
+    versions.write_shown(folder, run.raw.dataset)
     comparing.write(run.raw, folder)
     relabel_queue(run.raw.samples, run.findings, run.decisions).to_csv(folder / "relabel.csv", index=False)
     for entry in run.config.augments:

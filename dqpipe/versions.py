@@ -21,13 +21,15 @@ from typing import Any
 import pyarrow as pa
 
 from dqpipe.errors import DatasetError, OutputError, nearest
-from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, Table
+from dqpipe.model import Dataset, Decisions, Facts, Figures, Findings, Samples, Table
 from dqpipe.places import Place, named, place, shown
 
 log = logging.getLogger(__name__)
 POINTER, HISTORY, TABLES = "version", "history.jsonl", "tables"
 COLUMNS = ("id", "content", "label", "split", "group")
 """The columns of the raw samples that a version keeps."""
+SHOWN, MOST_SHOWN = "shown", 100
+"""The table of what a person is shown of each sample, and how many of the user's columns it has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,11 @@ class Version:
         """The figures of the raw and of the curated set."""
         return Figures(self.table("figures"))
 
+    @cached_property
+    def shown(self) -> pa.Table:
+        """What a person is shown of each raw sample: media, and the user's own columns; "root" in the schema's metadata is where media start from."""
+        return self.table(SHOWN)
+
     def table(self, name: str) -> pa.Table:
         """A table of its folder `tables`. Raises DatasetError."""
         try:
@@ -131,6 +138,14 @@ def write_tables(folder: Path, samples: Samples, curated: Samples, findings: Fin
     tables: Mapping[str, Table] = {"samples": raw, "curated": made, "findings": findings, "decisions": decisions, "figures": figures}
     for name, table in tables.items():
         write_table(folder, name, table.table)
+
+
+def write_shown(folder: Path, dataset: Dataset) -> None:
+    """Write what `Version.shown` reads back. Raises OSError."""
+    table = dataset.samples.table
+    own = [field.name for field in table.schema if field.name not in {*COLUMNS, "media", "parent", "made_by"} and not pa.types.is_nested(field.type)]
+    names = ["id", *(["media"] if "media" in table.column_names else []), *own[:MOST_SHOWN]]
+    write_table(folder, SHOWN, table.select(names).replace_schema_metadata({"root": dataset.root.encode("utf-8", "surrogateescape")}))
 
 
 def write_table(folder: Path, name: str, table: pa.Table) -> None:

@@ -1,0 +1,176 @@
+"""The server of the page, for people at this machine.
+
+A request is answered only if it names this machine as its host (a foreign name that resolves here is DNS rebinding), comes
+from no other page (Origin), and knows the token that stands in the URL. Nothing is taken in but verdicts, and nothing given
+out but the page and samples of the version.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from dqpipe.errors import DatasetError, MediaError, OutputError
+from dqpipe.review.desk import Desk
+from dqpipe.review.sight import SIDES
+
+LARGEST = 1 << 16
+"""Bytes of what a page may send."""
+NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+POLICY = (
+    "default-src 'none'; img-src 'self' data:; connect-src 'self'; script-src 'nonce-NONCE'; style-src 'nonce-NONCE'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY", "Cache-Control": "no-store",
+}  # fmt: skip
+
+
+def oversized(headers: Mapping[str, str]) -> str | None:
+    """Why what is sent cannot be a verdict, None if it may be one."""
+    length, kind = headers.get("content-length", ""), headers.get("content-type", "")
+    fine = length.isdecimal() and int(length) <= LARGEST and kind.startswith("application/json")
+    return None if fine else "what is sent is no verdict"
+
+
+def refusal(headers: dict[str, str], token: str, given: str, names: frozenset[str] = NAMES) -> str | None:
+    """Why a request is not answered, None if it is."""
+    host = headers.get("host", "")
+    try:
+        name, origin = urlsplit(f"//{host}").hostname, headers.get("origin")
+    except ValueError:
+        return "this is no host"
+    if name not in names:
+        return "the host is not this machine"
+    if origin is not None and origin != f"http://{host}":
+        return "the request comes from another page"
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return "the request comes from another site"
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        return "the token is wrong: use the whole URL that dqpipe printed"
+    return None
+
+
+class Pages:
+    """What the page asks for."""
+
+    def __init__(self, desk: Desk, reviewer: str) -> None:
+        self.desk, self.reviewer = desk, reviewer
+        self.page = files("dqpipe.review").joinpath("page.html").read_text(encoding="utf-8")
+
+    def whole(self) -> Any:  # noqa: ANN401
+        """The page itself."""
+        from fastapi.responses import HTMLResponse
+
+        nonce = secrets.token_urlsafe(16)
+        return HTMLResponse(self.page.replace("NONCE", nonce), headers={"Content-Security-Policy": POLICY.replace("NONCE", nonce)})
+
+    def picture(self, row: int, side: int) -> Any:  # noqa: ANN401
+        """A sample's picture."""
+        from fastapi.responses import PlainTextResponse, Response
+
+        if side not in SIDES or not 0 <= row < len(self.desk.sight.ids):
+            return PlainTextResponse("there is no such picture\n", status_code=404)
+        try:
+            data = self.desk.sight.picture(row, side)
+        except (MediaError, OSError) as error:
+            return PlainTextResponse(f"{error}\n", status_code=404)
+        return Response(data, media_type="image/webp", headers={"Cache-Control": "private, max-age=3600"})
+
+    def about(self) -> dict[str, Any]:
+        """What the page says and offers whatever the sample."""
+        version = self.desk.sight.version
+        return {"version": version.id, "out": self.desk.out.name, "labels": self.desk.labels(), "reviewer": self.reviewer}
+
+    def next(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The next samples."""
+        return self._told(asked)
+
+    def verdict(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The next samples, after a verdict that is on disk. Raises DatasetError, OutputError."""
+        label, row = asked.get("label"), asked.get("row")
+        self.desk.say(row if isinstance(row, int) else -1, str(asked.get("verdict")), self._name(asked), label if isinstance(label, str) else None)
+        return self._told(asked)
+
+    def undo(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The last verdict taken back, its sample again. Raises OutputError."""
+        row = self.desk.undo(self._name(asked))
+        return self._told(asked, row) | {"undone": row is not None}
+
+    def _told(self, asked: dict[str, Any], first: int | None = None) -> dict[str, Any]:
+        name = self._name(asked)
+        return {"items": self.desk.next(str(asked.get("session"))[:64], name, first), "progress": self.desk.progress(name)}
+
+    def _name(self, asked: dict[str, Any]) -> str:
+        return str(asked.get("reviewer") or self.reviewer).strip()[:100]
+
+
+def application(desk: Desk, token: str, names: frozenset[str] = NAMES, reviewer: str = "") -> Any:  # noqa: ANN401 (FastAPI)
+    """The web application of a desk."""
+    from fastapi import FastAPI, Request
+    from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    pages = Pages(desk, reviewer)
+    answer: Callable[..., Any]
+    for path, answer in {"/": pages.whole, "/picture/{row}/{side}": pages.picture, "/about": pages.about}.items():
+        app.add_api_route(path, answer, methods=["GET"], response_model=None)
+    for path, answer in {"/next": pages.next, "/verdict": pages.verdict, "/undo": pages.undo}.items():
+        app.add_api_route(path, answer, methods=["POST"], response_model=None)
+
+    async def guarded(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+        given = request.headers.get("x-token") or request.query_params.get("token", "")
+        why = refusal(dict(request.headers), token, given, names) or (oversized(request.headers) if request.method == "POST" else None)
+        response = await proceed(request) if why is None else PlainTextResponse(f"{why}\n", status_code=403)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    async def failed(_: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, status_code=400 if isinstance(error, DatasetError) else 507)
+
+    app.middleware("http")(guarded)
+    for kind in (DatasetError, OutputError):
+        app.add_exception_handler(kind, failed)
+    return app
+
+
+class Serving:
+    """A server in a thread of its own, from `start` to `stop`."""
+
+    def __init__(self, desk: Desk, *, host: str = "127.0.0.1", port: int = 0, reviewer: str = "") -> None:
+        import uvicorn
+
+        self.token = secrets.token_urlsafe(18)
+        self.socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        names = NAMES | {host}
+        app = application(desk, self.token, names, reviewer)
+        config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none", http="h11", loop="asyncio", server_header=False)
+        self.server = uvicorn.Server(config)
+        self.host = host
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where the page is, with its token."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{name}:{self.socket.getsockname()[1]}/?token={self.token}"
+
+    def start(self) -> None:
+        """Return when it listens."""
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Return when it is gone."""
+        self.server.should_exit = True
+        self.thread.join(10)
+        self.socket.close()
