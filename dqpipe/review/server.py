@@ -121,11 +121,11 @@ def application(desk: Desk, token: str, names: frozenset[str] = NAMES, reviewer:
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     pages = Pages(desk, reviewer)
-    answer: Callable[..., Any]
-    for path, answer in {"/": pages.whole, "/picture/{row}/{side}": pages.picture, "/about": pages.about}.items():
-        app.add_api_route(path, answer, methods=["GET"], response_model=None)
-    for path, answer in {"/next": pages.next, "/verdict": pages.verdict, "/undo": pages.undo}.items():
-        app.add_api_route(path, answer, methods=["POST"], response_model=None)
+    shown: dict[str, Callable[..., Any]] = {"/": pages.whole, "/picture/{row}/{side}": pages.picture, "/about": pages.about}
+    asked: dict[str, Callable[..., Any]] = {"/next": pages.next, "/verdict": pages.verdict, "/undo": pages.undo}
+    for method, answers in (("GET", shown), ("POST", asked)):
+        for path, answer in answers.items():
+            app.add_api_route(path, answer, methods=[method], response_model=None)
 
     async def guarded(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
         given = request.headers.get("x-token") or request.query_params.get("token", "")
