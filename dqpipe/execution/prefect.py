@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
+import httpx
 from prefect import flow, get_client, get_run_logger
 from prefect.artifacts import (
     create_image_artifact,
@@ -33,6 +34,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 from prefect.logging.configuration import setup_logging
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed, State
 from pydantic import BaseModel, ConfigDict, Field
@@ -46,7 +48,7 @@ from dqpipe.execution.artifacts import account_markdown, finding_rows, series_ma
 from dqpipe.execution.embedded import embedded, wait_until_ready
 from dqpipe.execution.executor import Executor
 from dqpipe.execution.named import NAMES, executor_named
-from dqpipe.execution.tasks import PrefectTasks, task_named
+from dqpipe.execution.tasks import PrefectTasks, if_it_answers, task_named
 from dqpipe.report import account
 from dqpipe.unchanged import unchanged
 
@@ -63,6 +65,8 @@ class Options(BaseModel):
 
 if TYPE_CHECKING:
     from dqpipe.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
 
 
 @flow(name="curate", persist_result=False)  # type: ignore[untyped-decorator]
@@ -114,8 +118,9 @@ def drive(run: Run, *, anyway: bool = True) -> State[None]:
                     log.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
         finally:
             run.close()
-        present(run)
-        tell(run)
+        with if_it_answers():
+            present(run)
+            tell(run)
         run.finish()
     except GateError as error:
         return Failed(name="GateFailed", message=f"{error}. {_advice(run)}", data=error)
@@ -211,12 +216,29 @@ def run_flow(
     def flow_of_run(dataset: str, output: str, force: bool, limit: int | None) -> State[None]:  # noqa: ARG001 (parameters are what Prefect shows)
         return drive(run)
 
-    with _server(logs=logs):
+    error: object = None
+    with _server(logs=logs), _outlived(run):
         state = flow_of_run(str(pipeline.config.source), str(pipeline.config.out), force, pipeline.config.limit, return_state=True)
         error = state.result(raise_on_failure=False)
     if isinstance(error, Exception) and not isinstance(error, GateError):
         raise error
     return run
+
+
+@contextmanager
+def _outlived(run: Run) -> Iterator[None]:
+    """Where Prefect's server dies under a flow: what is published stands, else what was measured. Raises DqpipeError."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        for teller in (EventsWorker, APILogWorker):  # what they still have to tell, nobody hears: each try takes seconds
+            for told in teller._instances.values():  # noqa: SLF001
+                told._queue.queue.clear()  # noqa: SLF001
+        logging.getLogger("prefect").setLevel(logging.CRITICAL)
+        lost = f"Prefect's server at {PREFECT_API_URL.value()} stopped answering ({error or type(error).__name__})"
+        if run.published is None and (run.writes or not run.record):
+            raise DqpipeError(f"{lost}: what was measured is kept; run again when it is back, or without Prefect") from None
+        log.error("%s: the run is complete; Prefect shows its flow run as running", lost)  # noqa: TRY400 (its traceback says no more)
 
 
 def standing_server(what: str) -> str:

@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
+import httpx
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.futures import as_completed
 from prefect.settings import PREFECT_API_URL
 from prefect.states import State
@@ -50,6 +52,7 @@ QUIET = {
 
 
 HERE = ("127.0.0.1", "localhost", "::1")
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -233,16 +236,28 @@ def _never(_task: Any, _run: Any, _state: State[Any]) -> bool:  # noqa: ANN401 (
     return False
 
 
+@contextmanager
+def if_it_answers() -> Iterator[None]:
+    """What Prefect's server is told on the way: where it does not answer, the work goes on without."""
+    try:
+        yield
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        log.warning("Prefect's server does not answer (%s): the run goes on, and it is not told how far", error or type(error).__name__)
+
+
 class Progress:
     """How far the shards of a step are, as an artifact of the flow run."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.kind = names[0].split(" ")[0]
         self.done, self.of = 0, len(names)
+        self.artifact: Any = None
         key = "".join(c if c.isascii() and c.isalnum() else "-" for c in self.kind.lower())
-        self.artifact = create_progress_artifact(0.0, key=f"progress-{key}", description=names[0].partition(" · ")[2] or self.kind)
+        with if_it_answers():
+            self.artifact = create_progress_artifact(0.0, key=f"progress-{key}", description=names[0].partition(" · ")[2] or self.kind)
 
     def advance(self) -> None:
         """One more shard is done."""
         self.done += 1
-        update_progress_artifact(self.artifact, 100 * self.done / self.of)
+        with if_it_answers():
+            update_progress_artifact(self.artifact, 100 * self.done / self.of)

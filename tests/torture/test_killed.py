@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dqpipe.execution import embedded
 from dqpipe.store import Store
 from dqpipe.testing import small_images
 
@@ -207,3 +209,25 @@ def test_a_full_disk_ends_a_run_clearly_and_the_rerun_goes_on(images: Path, undi
     place.out.rmdir()
     (place.folder / "out.kept").rename(place.out)
     assert place.result() == undisturbed.result()
+
+
+def test_the_prefect_server_is_killed_under_a_flow(images: Path, undisturbed: Place, tmp_path: Path) -> None:
+    place = Place(tmp_path / "run", images).made()
+    (tmp_path / "home").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        server = embedded._start(listening, tmp_path / "home")
+    try:
+        embedded.wait_until_ready(url, tmp_path / "home")
+        environment = {**ENVIRONMENT, "PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "flow"), "PREFECT_CLIENT_MAX_RETRIES": "0"}
+        driver = subprocess.Popen(place.command("--flow"), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 120
+        while not any(place.measured().values()) and driver.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        server.kill()
+        server.communicate()
+    _, said = driver.communicate(timeout=300)
+    assert "fault of dqpipe" not in said
+    assert place.published is not None or [line for line in said.splitlines() if line.startswith("error: Prefect's server at")], said
+    assert_goes_on(place, undisturbed)
