@@ -40,14 +40,16 @@ def strongest(joined: Joined, new_label: pa.Array, facts: Facts) -> dict[str, li
     """Per code the strongest findings: by confidence, then by distance from the threshold, then by id; one per sample."""
     confidence = _number(joined.findings, "confidence")
     distance = np.nan_to_num(np.abs(_number(joined.findings, "value") - _number(joined.findings, "threshold")))
-    found = {}
+    found: dict[str, np.ndarray] = {}
     order = np.argsort(joined.code, kind="stable")
     starts = np.searchsorted(joined.code[order], np.arange(len(joined.codes) + 1))
     for number, code in enumerate(joined.codes):
         rows = order[starts[number] : starts[number + 1]]
         ranked = rows[np.lexsort((rows, joined.at[rows], -distance[rows], -np.nan_to_num(confidence[rows], nan=-1)))]
-        found[code] = _told(joined, _one_each(ranked, joined.at), new_label, facts)
-    return found
+        found[code] = _one_each(ranked, joined.at)
+    told = _told(joined, np.concatenate([*found.values(), np.zeros(0, np.int64)]), new_label, facts)  # at once: ids are looked up among all samples
+    ends = np.cumsum([len(rows) for rows in found.values()])
+    return {code: told[end - len(rows) : end] for (code, rows), end in zip(found.items(), ends, strict=True)}
 
 
 def _number(findings: Findings, name: str) -> np.ndarray:

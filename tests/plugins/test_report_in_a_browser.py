@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Page
 
+from dqpipe.execution.local import Serial
+from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, figure, table_of
+from dqpipe.pipeline import Pipeline
+from dqpipe.plugins import Registry
+from dqpipe.report import record
+from dqpipe.report.embedding import Embedding
 from tests.browser import Watched, watched
 from tests.plugins.test_reports import IDS, PLANTED, told, written
 
@@ -34,18 +44,15 @@ def opened(page: Watched, report: str) -> Iterator[Page]:
 
 
 def scrolled(page: Page) -> None:
-    """Everything that is drawn when it comes into sight is in sight once."""
-    for section in page.locator("main > section").all():
-        section.scroll_into_view_if_needed()
-        page.wait_for_timeout(30)
-    page.wait_for_function("[...document.querySelectorAll('[data-chart] .drawn')].filter(e => e.clientWidth && !e.querySelector('svg')).length === 0")
+    """Everything that is drawn when it comes into sight was in sight once, and is drawn."""
+    for chart in page.locator("[data-chart]:visible, [data-map]").all():
+        chart.scroll_into_view_if_needed()
+        chart.locator("svg").first.wait_for()
 
 
 def test_everything_is_drawn_and_nothing_planted_runs(opened: Page) -> None:
     opened.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-    for figure in opened.locator("[data-chart]").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator("svg").first.wait_for()
+    scrolled(opened)
     assert opened.locator(".plane circle").count() == len(IDS)
     assert opened.evaluate("document.querySelectorAll('svg image, svg script, svg a, iframe').length") == 0
 
@@ -130,3 +137,84 @@ def test_links_lead_to_the_files_beside_it_also_through_the_link_in_the_output_f
             one.page.goto((where / "report.html").as_uri())
             links = one.page.locator("footer a[data-file]").evaluate_all("all => all.map(a => a.href)")
         assert links[1] == (version / "ledger.parquet").as_uri()
+
+
+def test_what_is_planted_in_names_labels_cells_and_exif_of_a_dataset_does_not_run(page: Watched, registry: Registry, tmp_path: Path) -> None:
+    from PIL import Image
+
+    names = hostile(tmp_path / "data")
+    text = f"dataset: {{path: {tmp_path / 'data' / 'all.csv'}}}\noutputs: {{path: {tmp_path / 'out'}}}\n"
+    stages = "stages: [files, image_quality, duplicates, embeddings, outliers, label_noise, diversity]\n"
+    result = Pipeline.from_text(text + stages, registry=registry).run(Serial())
+    with Image.open(tmp_path / "data" / names[0]) as picture:
+        assert ATTACK in picture.getexif()[EXIF]
+    address = (result.path / "report.html").as_uri()
+    page.page.goto(address)
+    scrolled(page.page)
+    page.page.locator(".plane").focus()
+    for _ in range(3):
+        page.page.keyboard.press("ArrowRight")
+    assert ATTACK in page.page.locator("main").inner_text()
+    assert page.page.evaluate("[window.planted, document.querySelectorAll('main img[onerror], main svg[onload]').length]") == [None, 0]
+    assert (page.errors, page.requests) == ([], [address])
+
+
+ATTACK = "<img src=x onerror=planted=1>"
+EXIF = 0x010E
+
+
+def hostile(folder: Path) -> list[str]:
+    """40 pictures and a table of them: names, labels, a column and the EXIF description attack whoever shows them unescaped."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    folder.mkdir()
+    photograph, names = load_sample_image("flower.jpg"), []
+    rows = ["media,label,note"]
+    for number in range(40):
+        names.append(f"{ATTACK} {number}.jpg")
+        exif = Image.Exif()
+        exif[EXIF] = f"</script>{ATTACK}"
+        corner = 4 * number if number % 4 else 0  # every fourth is a copy
+        Image.fromarray(photograph[corner : corner + 96, 3 * corner : 3 * corner + 96]).save(folder / names[-1], exif=exif)
+        rows.append(f'"{names[-1]}","</script>{ATTACK}{number % 2}","{{{{7*7}}}} {ATTACK} {number}"')
+    (folder / "all.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return names
+
+
+@pytest.fixture(scope="module")
+def million() -> dict[str, Any]:
+    """The record of a million samples in 1,000 classes and 5,000 groups, a fifth of them with findings of 20 codes."""
+    count, found = 1_000_000, 200_000
+    random, ids = np.random.default_rng(0), pa.array(np.char.add("a/long/name/of/a/sample/", np.arange(count).astype(str)))
+    label, group = (pa.array(np.char.add(word, random.integers(0, many, count).astype(str))) for word, many in (("class ", 1000), ("group ", 5000)))
+    at, match = (pa.array(random.choice(count, found, replace=False)) for _ in range(2))
+    codes = np.char.add("stage.code_", (np.arange(found) % 20).astype(str))
+    columns = {"id": ids.take(at), "code": codes, "severity": np.array(["info", "warning"])[np.arange(found) % 2], "match": ids.take(match)}
+    columns |= {"value": random.random(found), "threshold": np.full(found, 0.5), "confidence": random.random(found), "suggestion": label.take(match)}
+    decision = np.full(count, "keep", dtype=object)
+    decision[at.to_numpy()[: found // 2]] = "drop"
+    figures = [{**figure("a.b", float(n), scope="class", key=f"class {n}"), "of": of} for n in range(999) for of in ("raw", "curated")]
+    return record(
+        samples=Samples(pa.table({"id": ids, "label": label, "group": group, "media": ids})),
+        facts=Facts(pa.table({f"stage.fact_{n}": random.random(count) for n in range(8)})),
+        findings=Findings(pa.table(columns)),
+        figures=Figures(table_of(Figures.columns, figures)),
+        decisions=Decisions(pa.table({"id": ids, "decision": pa.array(decision.tolist())})),
+        curated=None,
+        run={"seed": 1},
+        embedding=Embedding("embeddings.vector", np.ones(count, bool), lambda rows: np.random.default_rng(rows[0]).normal(size=(len(rows), 64))),
+    )
+
+
+def test_a_million_samples_fit_on_a_page_that_works(page: Watched, million: dict[str, Any], tmp_path: Path) -> None:
+    written(tmp_path, million, on_the_map=5, budget=1.0)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    pictures = {url: len(url) for url in re.findall(r"data:image/webp;base64,[A-Za-z0-9+/=]+", text)}
+    assert len(text.encode()) - sum(pictures.values()) < 5e6
+    page.page.goto((tmp_path / "report.html").as_uri())
+    page.page.locator("#map").scroll_into_view_if_needed()
+    assert page.page.locator(".plane circle").count() == 3000
+    page.page.locator("[data-filters] [name=code]").select_option("stage.code_3")
+    assert page.page.locator("[data-example]:visible").count() == 12
+    assert page.errors == []

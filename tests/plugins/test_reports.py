@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections import Counter
+from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -101,13 +102,19 @@ def told(*, media: bool = True, planted: str = PLANTED, **run: Any) -> dict[str,
     )  # fmt: skip
 
 
-def pixels(ids: list[str], rendition: str = "full") -> list[Picture]:
-    """Tiles of scikit-learn's photographs, one for each id; the broken file has none."""
+@cache
+def flower() -> np.ndarray:
+    """One of scikit-learn's photographs."""
     from sklearn.datasets import load_sample_image
 
+    return np.asarray(load_sample_image("flower.jpg"))
+
+
+def pixels(ids: list[str], rendition: str = "full") -> list[Picture]:
+    """Tiles of scikit-learn's photographs, one for each id; the broken file has none."""
     if BROKEN in ids:
         raise MediaError("The file ends too early.")
-    photograph = load_sample_image("flower.jpg")
+    photograph = flower()
     corners = [int(hashlib.sha256(i.encode()).hexdigest()[:4], 16) % 200 for i in ids]
     tiles = [np.ascontiguousarray(photograph[c : c + 200, c : c + 160]) for c in corners]
     return [Picture(Header("PNG", 160, 200, "RGB"), tile) for tile in tiles]

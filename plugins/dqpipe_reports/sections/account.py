@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dqpipe.stages import Section, extension
+from dqpipe_reports.charts import chart
 from dqpipe_reports.page import known_codes, render
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 @extension
@@ -19,7 +23,18 @@ class Account(Section):
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """The sentences of the record, a bar drawn to scale, and the gates."""
-        return render("account.html", account=record["account"], codes=known_codes(record), flow=flow(record["account"]), gates=record["gates"])
+        account, parts = record["account"], flow(record["account"])
+        return render("account.html", account=account, codes=known_codes(record), flow=parts, gates=record["gates"], chart=became(account, parts))
+
+
+def became(account: Mapping[str, Any], parts: list[tuple[str, str, int]]) -> Markup:
+    """One bar for all samples, its parts to scale."""
+    every = [*parts, ("added", "new", account["added"])]
+    rows = [{"part": word, "samples": count, "fill": f"var(--{name})"} for name, word, count in every if count]
+    colours = {"domain": [row["part"] for row in rows], "range": [row["fill"] for row in rows]}
+    marks: list[list[Any]] = [["barX", rows, {"x": "samples", "fill": "part", "order": None, "insetRight": 1, "tip": True}]]
+    alt = ", ".join(f"{row['samples']:,} {row['part']}" for row in rows)
+    return chart(f"What became of the samples: {alt}", marks, height=34, marginLeft=0, marginRight=0, marginTop=4, marginBottom=4, axis=None, color=colours)
 
 
 def flow(account: Mapping[str, Any]) -> list[tuple[str, str, int]]:
