@@ -38,7 +38,7 @@ def explain(out: str | Path, sample: str) -> dict[str, Any]:
 
 def version_of(out: str | Path) -> Version:
     """The version that is meant: the one `out` is the folder of, else the published one, else the newest. Raises DatasetError."""
-    if not is_url(out) and (Path(out) / "ledger.parquet").is_file():
+    if not is_url(out) and (Path(out) / "ledger.parquet").is_file() and (Path(out) / "run.json").is_file():
         folder = Path(out).resolve()
         return Version(place(folder.parent.parent), folder.name)
     known = versions.versions(out)

@@ -1,12 +1,13 @@
 """The ledger: one row for each sample and finding, kept samples and new ones included; why each is where it is.
 
-Columns: id, content, label, split, group, decision, new_label, because, parent, made_by · code, part, severity,
-confidence, value, threshold, match, suggestion, detail · stage, stage_version, plugin · reviewer, reviewed. A sample without findings has one
-row with a null code; a finding about the whole dataset has a null id.
+A sample without findings has one row with a null code; a finding about the whole dataset has a null id. `COLUMNS` says
+what each column means; the file says so, too: its metadata has `dqpipe.ledger` (the version of this schema) and
+`dqpipe.columns` (JSON: column → sentence), each field its `description`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,23 +16,38 @@ import pyarrow as pa
 
 from dqpipe.model import Decisions, Findings, Samples, label_text
 
+VERSION = 1
+"""Of the schema: raised when a column changes its meaning or goes; a new one leaves it as it is."""
+COLUMNS: Sequence[tuple[str, pa.DataType, str]] = (
+    ("id", pa.string(), "The sample: its path in the dataset, or its key; null: the finding is about the whole dataset."),
+    ("content", pa.string(), "The hash of the sample's bytes, or of its row: equal samples have equal content."),
+    ("label", pa.string(), "The label it came with, as text (lists and numbers as JSON)."),
+    ("split", pa.string(), "Its split: train, validation, test."),
+    ("group", pa.string(), "Its group."),
+    ("decision", pa.string(), "keep, drop, relabel, or review (kept, and queued for a person); null for a finding about the whole dataset."),
+    ("new_label", pa.string(), "The label it gets, where the decision is relabel."),
+    ("because", pa.list_(pa.string()), "The codes that led to the decision, the first one most."),
+    ("parent", pa.string(), "Of a new sample: the sample it was made from."),
+    ("made_by", pa.string(), "Of a new sample: the stage that made it."),
+    ("code", pa.string(), "What is claimed, as stage.claim; null: nothing is claimed of this sample."),
+    ("part", pa.string(), "The part of the sample that the claim is about; null: all of it."),
+    ("severity", pa.string(), "info, warning or error."),
+    ("confidence", pa.float64(), "The probability that a careful person would agree, 0 to 1; null: the stage cannot tell."),
+    ("value", pa.float64(), "The number that the claim rests on."),
+    ("threshold", pa.float64(), "What the value was held against."),
+    ("match", pa.string(), "The other sample that the claim speaks of: the keeper of a duplicate, the nearest neighbour."),
+    ("suggestion", pa.string(), "The label that is likely right, as text."),
+    ("detail", pa.string(), "The claim in words, with what else is known."),
+    ("stage", pa.string(), "The stage that claims it."),
+    ("stage_version", pa.int64(), "The version of that stage."),
+    ("plugin", pa.string(), "The plugin that brings that stage."),
+    ("reviewer", pa.string(), "Who ruled on the sample (several with commas between); null: nobody."),
+    ("reviewed", pa.string(), "When, in ISO 8601, UTC: the last time."),
+)
+"""Name, type and meaning of each column, in their order."""
 SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("id", "content", "label", "split", "group", "decision", "new_label")),
-        ("because", pa.list_(pa.string())),
-        ("parent", pa.string()),
-        ("made_by", pa.string()),
-        ("code", pa.string()),
-        ("part", pa.string()),
-        ("severity", pa.string()),
-        *((name, pa.float64()) for name in ("confidence", "value", "threshold")),
-        *((name, pa.string()) for name in ("match", "suggestion", "detail", "stage")),
-        ("stage_version", pa.int64()),
-        ("plugin", pa.string()),
-        ("reviewer", pa.string()),
-        ("reviewed", pa.string()),
-    ],
-    metadata={"dqpipe.ledger": "1"},
+    [pa.field(name, kind, metadata={"description": meaning}) for name, kind, meaning in COLUMNS],
+    metadata={"dqpipe.ledger": str(VERSION), "dqpipe.columns": json.dumps({name: meaning for name, _, meaning in COLUMNS})},
 )
 
 

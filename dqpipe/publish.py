@@ -3,7 +3,7 @@
     out/versions/<id>/   curated/  ledger.parquet  facts.parquet  tables/  report.html  report.json  relabel.csv  run.json
     out/version          the id of the published version; replaced in one step
     out/history.jsonl    one line for each finished run and each roll back
-    out/curated, out/report.html      links to the published version's, on a local disk
+    out/curated, out/report.html, out/ledger.parquet      links to the published version's, on a local disk
 
 Whoever follows the pointer sees a whole version, the old or the new one, after a power cut too: a version is on the disk
 before it has its name, and has its name before the pointer says so. Elsewhere (s3://bucket/out) run.json is what comes last.
@@ -24,7 +24,8 @@ from dqpipe.places import Place, is_url, named, place
 from dqpipe.versions import HISTORY, POINTER, Version, entries, journal, published, remember, versions
 
 log = logging.getLogger(__name__)
-OURS = {"versions", "store", POINTER, HISTORY, "curated", "report.html", "verdicts.jsonl", "audits.jsonl"}
+LINKS = ("curated", "report.html", "ledger.parquet")
+OURS = {"versions", "store", POINTER, HISTORY, *LINKS, "verdicts.jsonl", "audits.jsonl"}
 
 
 def refuse(out: str | Path, *, force: bool, source: object) -> None:
@@ -151,7 +152,7 @@ def show(out: Place, version: str) -> None:
 
 def _links(out: Place, version: str) -> None:
     if out.local is not None:
-        for name in ("curated", "report.html"):
+        for name in LINKS:
             _link(out.local, name, version)
 
 

@@ -16,13 +16,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dqpipe.errors import DatasetError, OutputError, nearest
 from dqpipe.model import Dataset, Decisions, Facts, Figures, Findings, Samples, Table
 from dqpipe.places import Place, named, place, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 POINTER, HISTORY, TABLES = "version", "history.jsonl", "tables"
@@ -116,6 +119,16 @@ class Version:
     def shown(self) -> pa.Table:
         """What a person is shown of each raw sample: media, and the user's own columns; "root" in the schema's metadata is where media start from."""
         return self.table(SHOWN)
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """Why each sample is where it is (see `dqpipe.ledger`)."""
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_table(self.file("ledger.parquet")).to_pandas()
+        except (OSError, OutputError, pa.ArrowException) as error:
+            raise self._broken("ledger.parquet", error) from None
 
     def table(self, name: str) -> pa.Table:
         """A table of its folder `tables`. Raises DatasetError."""

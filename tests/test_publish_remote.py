@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dqpipe import versions
+from dqpipe import asking, versions
 from dqpipe.engine import Run
 from dqpipe.errors import GateError, OutputError
 from dqpipe.execution.local import Serial
@@ -42,6 +42,9 @@ def test_an_output_on_an_object_store_holds_what_a_local_one_does(registry: Regi
     assert version.findings.table.equals(local.findings.table)
     pd.testing.assert_frame_equal(version.facts.frame(), local.raw.facts().frame())
     assert explain(out, "flower/text.png")["decision"] == "drop"
+    assert asking.rows(version, asking.Question(codes=("files.unreadable",))).column("id").to_pylist() == sorted(
+        row["id"] for row in local.findings.table.to_pylist() if row["code"] == "files.unreadable"
+    )
     assert [row["version"] for row in versions.history(out)] == [ran.version]
 
 
