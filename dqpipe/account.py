@@ -9,6 +9,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "measured": run.measured,
         "rereads": run.survey.rereads,
         "verdicts": run.rulings.record,
+        "audits": [asdict(one) | {"said": one.said} for one in run.certificates],
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
         "plugins_broken": dict(run.registry.broken),
         "skipped": dict(run.raw.dataset.layout.get("skipped", {})),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import getpass
+import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe.errors import ConfigError
+from dqpipe.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from dqpipe.review.desk import Desk
     from dqpipe.stages import Decoder
+    from dqpipe.versions import Version
 
 Out = Annotated[str, typer.Argument(help="The output folder of a run.", show_default=False)]
 
@@ -26,27 +28,87 @@ def review(
     disagreed: Annotated[bool, typer.Option("--disagreed", help="Only samples on which reviewers disagree, with what they said.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
     host: Annotated[str, typer.Option(help="The address to listen on; anything but 127.0.0.1 lets other machines ask (they need the token).")] = "127.0.0.1",
+    audit: Annotated[str | None, typer.Option(metavar="CODE", help="Look at a random sample of this claim, blind, and certify its precision.")] = None,
+    number: Annotated[int, typer.Option("--n", min=1, help="How many of the claim; half as many others are mixed in.")] = 80,
+    fit: Annotated[str | None, typer.Option(metavar="CODE", help="Fit a threshold from the answers of an audit; nothing is served.")] = None,
+    precision: Annotated[float, typer.Option(min=0, max=1, help="The precision that the threshold keeps.")] = 0.95,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Look at samples on a page of your own machine, the most telling first, and say what is to become of them.
 
     What you say is on disk at once (verdicts.jsonl), and outranks every stage from the next run on. Ctrl-C ends it.
     """
+    from dqpipe.explain import version_of
     from dqpipe.places import is_url
-    from dqpipe.versions import Version
 
     if is_url(out):
         raise ConfigError("a review needs an output on a disk, where verdicts can be appended: copy it here")
     if second and disagreed:
         raise ConfigError("--second or --disagreed, not both")
-    version = Version.open(out)
+    place = Path(out).absolute()
+    if fit is not None:
+        return tell_fit(place, fit, precision)
+    version = version_of(out)
     which = "second" if second else "disagreed" if disagreed else "open"
 
+    from dqpipe.review import blind
     from dqpipe.review.desk import Desk
     from dqpipe.review.sight import Sight
 
-    desk = Desk(Path(out).absolute(), Sight(version, _decoders()), which=which, code=code)
+    sight = Sight(version, _decoders())
+    if audit is None:
+        return serve(Desk(place, sight, which=which, code=code), reviewer or _login(), host, port, browse=browse)
+    desk = blind.Blind(place, sight, blind.opened(place, sight, audit, number), which=which)
     serve(desk, reviewer or _login(), host, port, browse=browse)
+    made = desk.certificate()
+    if made is not None:
+        typer.echo(f"{made.said}\nrun again to have it in run.json, in the report and in gates")
+    return None
+
+
+def tell_fit(out: Path, code: str, precision: float) -> None:
+    """Say which threshold keeps a precision, what it costs, and what to write into the pipeline.yaml. Raises DatasetError."""
+    from dqpipe import audits, fitting, verdicts
+    from dqpipe.explain import version_of
+
+    known = [one for one in audits.audits(out) if one.code == code]
+    if not known:
+        raise DatasetError(f"no claim of {code} was looked at yet: dqpipe review {out} --audit {code}")
+    said = verdicts.verdicts(out)
+    answered = [one for one in known if audits.certify(one, said)]
+    audit = (answered or known)[-1]
+    found, certain = fitting.fit(audit, said, precision), fitting.sure(audit, said, precision)
+    whole = audits.certify(audit, said)
+    typer.echo(f"{whole.said if whole else code}")
+    if found is None:
+        typer.echo(f"no threshold reaches a precision of {precision:g}")
+        raise typer.Exit(1)
+    for name, one in (("estimated", found), ("sure (95 %)", certain)):
+        if one is None:
+            typer.echo(f"{name}: not with so few looks; {fitting.needed(precision):,} above one threshold, all of them right, would do")
+        else:
+            above = f"precision {one.precision:.2f} [{one.low:.2f}, {one.high:.2f}] on {one.looked:,} looked at"
+            typer.echo(f"{name}: confidence of at least {one.at_least:.4g}: {above}; keeps {100 * one.recall:.0f} % of the claims that hold")
+    typer.echo("\n" + setting(version_of(out), code, found.at_least))
+
+
+def setting(version: Version, code: str, confidence: float) -> str:
+    """What to write into the pipeline.yaml for a threshold: the stage's own option where that is one on the confidence, else a rule of the policy."""
+    from dqpipe.audits import claimed
+
+    threshold = math.floor(confidence * 1e6) / 1e6
+    stage = code.rpartition(".")[0]
+    options: dict[str, Any] = next((one["options"] for one in version.record["stages"] if one["name"] == stage), {})
+    found = claimed(version.findings, code).values()
+    if "at_least" in options and all(row["value"] == row["confidence"] for row in found):
+        return f"stages:\n  - {stage}: {{at_least: {threshold:g}}}"
+    return f"policy:\n  rules:\n    {code}: {{decision: {_decision(version, code)}, at_least: {threshold:g}, otherwise: review}}"
+
+
+def _decision(version: Version, code: str) -> str:
+    """What the policy does most with a claim."""
+    told = [row["decision"] for row in version.decisions.table.to_pylist() if (row["because"] or [""])[0] == code]
+    return max(sorted(set(told) - {"keep"}), key=told.count, default="review")
 
 
 def serve(desk: Desk, reviewer: str, host: str, port: int, *, browse: bool) -> None:

@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import account, comparing, judging, limits, logs, overruling, places, plan, publish, reading, usage, verdicts, versions
+from dqpipe import account, audits, comparing, judging, limits, logs, overruling, places, plan, publish, reading, usage, verdicts, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -83,6 +83,7 @@ class Run:
         self.findings = Findings(table_of(Findings.columns, []))
         self.figures = Figures(table_of(Figures.columns, []))
         self.rulings = overruling.Rulings()
+        self.certificates: list[audits.Certificate] = []
         self.gates: list[dict[str, Any]] = []
         self.record: dict[str, Any] = {}
         self.published: str | Path | None = None
@@ -283,9 +284,13 @@ class Run:
         ok = np.ones(len(self.raw.dataset), dtype=bool)
         if "media.ok" in self.raw.scalars:
             ok = np.array(self.raw.scalars["media.ok"].fill_null(False).to_pylist(), dtype=bool)
-        self.rulings = overruling.match(self.raw.samples, verdicts.verdicts(self.config.out))
+        self.rulings = overruling.match(self.raw.samples, said := verdicts.verdicts(self.config.out), self.findings)
         with blamed(self.config.policy.name, "decide"):
             self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok, self.rulings)
+
+        self.certificates = audits.certificates(self.config.out, said, self.raw.samples, self.findings, self.plan.record()["stages"])
+        stated = table_of(Figures.columns, audits.figures(self.certificates))
+        self.figures = Figures(pa.concat_tables([self.figures.table, stated]))
 
     # apply, gates, publish ---------------------------------------------------------------------------------------------
 

@@ -6,12 +6,14 @@ r"""Gates: conditions on the account that fail a run, parsed, never evaluated. A
               | figure [ where ]           | "curated" figure [ where ]          of the raw set, or of the curated one
               | fact "drift" measure       | "any drift" measure                 of each fact against the last version
               | measure                                                          of the drift of the condition before
+              | certified "of" code                                              what people said of a claim (dqpipe review --audit)
     counted   = a code ("label_noise.likely_wrong"; "files.*" for several) | a decision | a count | figure
     decision  = "dropped" | "relabelled" | "review" | "kept"                     also drop, relabel, reviewed, keep
     count     = "samples" | "curated" | "added" | "marked" | "held" | "classes" | "classes_after" | "splits" | "whole"
     where     = "in any" scope | "in" scope name                                 scope = "class" | "split" | "group"
     measure   = "p" | "p_adjusted" | "effect" of the new samples | "whole": how far the whole set is from the whole last version
     operator  = ">" | ">=" | "<" | "<="
+    certified = "precision" | "precision_low" | "missed"     its share that holds, the lower end of that, how many it missed at most
     name      = a word, or a text in double quotes, in which \" and \\ stand for " and \
 
 The word "samples" may follow what is counted ("dropped samples"); a fact (or a column of the samples) goes by its full name, or
@@ -44,6 +46,7 @@ SHARES = ("curated", "added", "marked", "held")
 NUMBERS = ("classes", "classes_after", "splits", "whole")
 """Counts of other things: whole is the number of findings about the whole dataset."""
 COUNTS = ("samples", *SHARES, *NUMBERS)
+CERTIFIED = ("precision", "precision_low", "missed")
 MEASURES = ("p", "p_adjusted", "effect", "whole")
 SCOPES = ("class", "split", "group")
 OPERATORS = (">", ">=", "<", "<=")
@@ -251,6 +254,8 @@ class _Parser:
         token = self.token
         if token.kind != "word":
             raise self.fail("a code, a decision, a count or a figure is expected")
+        if token.text in CERTIFIED and self.following.text == "of":
+            return self.certified()
         name = SYNONYMS.get(token.text, token.text)
         self.at += 1
         if name == "curated" and self.token.text in self.known.figures:
@@ -268,6 +273,15 @@ class _Parser:
             raise self.fail(f"a gate on figures names one of them: {listed(several)}", token)
         known = [*self.known.codes, *self.known.figures, *DECISIONS, *COUNTS]
         raise self.fail(f"nothing is called {name[:200]!r}: {nearest(name[:200], known)}", token)
+
+    def certified(self) -> Subject:
+        """What people said of one claim."""
+        what = self.take().text
+        self.take()
+        code = self.take()
+        if code.kind != "word" or code.text not in self.known.codes:
+            raise self.fail(f"one code is expected: {nearest(code.text[:200], self.known.codes)}", code)
+        return Subject("figure", f"{what} of {code.text}")
 
     def place(self, subject: Subject) -> Subject:
         """The subject in any class, in one class, or as it is."""

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.errors import DatasetError, listed, nearest
-from dqpipe.gates import DECISIONS, NUMBERS, Condition, Gate, Subject
+from dqpipe.gates import CERTIFIED, DECISIONS, NUMBERS, Condition, Gate, Subject
 from dqpipe.model import DECISIONS as DECIDED
 from dqpipe.model import Decisions, Figures, Findings, Samples
 from dqpipe.report import tally
@@ -227,9 +227,14 @@ def _figure(subject: Subject, tables: Tables, *, percent: bool) -> dict[Key, Rea
         name = _in(subject, key)
         n = f" (n = {sizes[key]:,})" if key in sizes else ""
         value = None if number is None else number * (100 if percent else 1)
-        told = f"{name} is {value:.4g}{'%' if percent else ''}{n}" if value is not None else f"{name} cannot be judged: it has no value{n}"
+        told = f"{name} is {value:.4g}{'%' if percent else ''}{n}" if value is not None else f"{name} cannot be judged: {_valueless(subject)}{n}"
         found[key] = Reading(value, told)
     return found
+
+
+def _valueless(subject: Subject) -> str:
+    what, of, code = subject.name.partition(" of ")
+    return f"nobody looked at these claims yet: dqpipe review OUT --audit {code}" if of and what in CERTIFIED else "it has no value"
 
 
 def _in(subject: Subject, key: Key) -> str:

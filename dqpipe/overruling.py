@@ -80,8 +80,8 @@ class Rulings:
         return pd.DataFrame(told, columns=["id", "reviewer", "reviewed"], dtype=object)
 
 
-def match(samples: Samples, verdicts: Sequence[Verdict]) -> Rulings:
-    """The verdicts that are about samples of this set, settled."""
+def match(samples: Samples, verdicts: Sequence[Verdict], findings: Findings | None = None) -> Rulings:
+    """The verdicts that are about samples of this set, settled; answers about claims count where `findings` make the claim."""
     if not verdicts:
         return Rulings()
     where = places(samples, verdicts)
@@ -95,12 +95,21 @@ def match(samples: Samples, verdicts: Sequence[Verdict]) -> Rulings:
         words[where[verdict.about]].append(verdict)
     for verdict in answers(heard):
         replies[where[verdict.about], str(verdict.code)].append(verdict)
-    refuted = frozenset(key for key, said in replies.items() if most(verdict.holds for verdict in said) is False)
+    wrong = {(ids[row], code): (row, code) for (row, code), said in replies.items() if most(verdict.holds for verdict in said) is False}
+    refuted = frozenset(wrong[key] for key in _claims(findings, {sample for sample, _ in wrong}) & set(wrong))
     rows: dict[int, Ruling] = {row: _settled(said) for row, said in sorted(words.items())}
     for row, code in sorted(refuted):
         if row not in rows:
             rows[row] = _ruling(None, None, REFUTED, replies[row, code])
     return Rulings(rows, refuted, _record(verdicts, heard, rows, refuted))
+
+
+def _claims(findings: Findings | None, ids: set[str]) -> set[tuple[str, str]]:
+    """The claims that are made of these samples, as (id, code)."""
+    if findings is None or not ids:
+        return set()
+    some = findings.table.filter(pc.is_in(findings.table.column("id"), value_set=pa.array(sorted(ids), pa.string())))
+    return set(zip(some.column("id").to_pylist(), some.column("code").to_pylist(), strict=True))
 
 
 def places(samples: Samples, verdicts: Sequence[Verdict]) -> dict[tuple[str | None, str | None, str], int]:

@@ -64,7 +64,7 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
 def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
-    decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), _marks(record)]
+    decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), *_audits(record), _marks(record)]
     sentences = [_read(record), *_since(record), _found(record), *decided, _added(record)]
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
@@ -161,6 +161,12 @@ def _verdicts(record: Mapping[str, Any]) -> list[str]:
     if n := told["unmatched"]:
         said.append(f"{many(n, 'verdict')} {plural(n, 'matches')} no sample any more: its bytes or its label changed, or it is gone.")
     return said + [_agreement(row) for row in told["agreement"][:FEW]]
+
+
+def _audits(record: Mapping[str, Any]) -> list[str]:
+    """The claims whose precision was looked at."""
+    told = record["run"].get("audits") or ()
+    return [sentence(row["said"] if not row["why"] else f"{row['said']}, but {row['why']} (it is of version {row['version']})") for row in told]
 
 
 def _agreement(row: Mapping[str, Any]) -> str:

@@ -39,8 +39,6 @@ SAID = ("keep", "drop", "relabel", "skip")
 class Desk:
     """The queue of an output: `which` is open (nobody looked yet), second (others did, this reviewer did not) or disagreed."""
 
-    blind = False
-
     def __init__(self, out: Path, sight: Sight, *, which: str = "open", code: str | None = None) -> None:
         self.out, self.sight, self.which, self.code = out, sight, which, code
         self.heard = Heard(out)
@@ -101,21 +99,24 @@ class Desk:
 
     def _looked(self, reviewer: str) -> set[int]:
         """The rows that need no look of this reviewer."""
-        said = defaultdict(set)
-        words = defaultdict(set)
+        said: dict[int, dict[str, object]] = defaultdict(dict)
         for verdict in self.heard.all():
-            row = self._at(verdict)
-            if row is not None and (verdict.holds is None or verdict.verdict != "skip"):
-                said[row].add(verdict.reviewer)
-        for verdict in last_words(self.heard.all()):
-            row = self._at(verdict)
+            row = self._at(verdict) if self._counts(verdict) else None
             if row is not None:
-                words[row].add(verdict.said)
+                said[row][verdict.reviewer] = self._said_of(verdict)
         if self.which == "open":
             return set(said)
         if self.which == "second":
-            return {row for row in self.order if row not in words or reviewer in said[row]}
-        return {row for row in self.order if len(words[row]) < 2}  # noqa: PLR2004 (two things were said)
+            return {row for row in self.order if row not in said or reviewer in said[row]}
+        return {row for row in self.order if len({one for one in said[row].values() if one is not None}) < 2}  # noqa: PLR2004 (two things were said)
+
+    def _counts(self, verdict: Verdict) -> bool:
+        """Whether a verdict is one of this queue."""
+        return verdict.audit is None
+
+    def _said_of(self, verdict: Verdict) -> object:
+        """What it says, None for nothing."""
+        return None if verdict.verdict == "skip" else verdict.said
 
     def _at(self, verdict: Verdict) -> int | None:
         """The row that a verdict is about."""

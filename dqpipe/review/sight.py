@@ -134,11 +134,16 @@ class Sight:
 
     def peers(self, row: int, label: str, but: frozenset[int]) -> list[int]:
         """Typical members of a class for a sample: those nearest to it in the embedding, of some of the class that `but` does not hold."""
-        able, own = [member for member in self._members(label, but) if member != row], self.vector(row)
+        return self.nearest(row, self._members(label, but))[:PEERS]
+
+    def nearest(self, row: int, members: Sequence[int]) -> list[int]:
+        """The members, the one most like the sample first; without it, and in their order where there is no embedding."""
+        self.prepare(members)
+        able, own = [member for member in members if member != row], self.vector(row)
         if own is not None:
             known = {member: vector for member in able if (vector := self.vector(member)) is not None}
             able.sort(key=lambda member: -float(known[member] @ own) if member in known else 2.0)
-        return able[:PEERS]
+        return able
 
     @lru_cache(maxsize=256)  # noqa: B019 (one for each server)
     def _members(self, label: str, but: frozenset[int]) -> list[int]:

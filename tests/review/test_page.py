@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from dqpipe import verdicts
 from tests import browser as browsers
 from tests.browser import Watched
@@ -22,9 +20,9 @@ def press(page: Watched, key: str) -> None:
     page.page.locator("#message:not(:empty)").wait_for()
 
 
-def opened(page: Watched, url: str) -> None:
+def opened(page: Watched, url: str, key: str = "k") -> None:
     page.page.goto(url)
-    page.page.wait_for_selector("#keys button[data-key=k]")
+    page.page.wait_for_selector(f"#keys button[data-key={key}]")
 
 
 def test_one_key_for_each_verdict_and_undo(out: Path, page: Watched) -> None:
@@ -85,17 +83,17 @@ def test_the_sample_stands_beside_what_it_is_compared_with(out: Path, page: Watc
         assert sizes[0] > sizes[1]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-def test_it_can_be_read_and_fits_at_two_sizes_in_light_and_dark(out: Path, browser, scheme: str, width: int) -> None:
+def test_it_can_be_read_and_fits_at_two_sizes_in_light_and_dark(out: Path, browser) -> None:
     script = """() => [...document.querySelectorAll('h2, p, li, button:enabled, #count, .soft, label')].filter(e => e.offsetParent).map(e => {
         let box = e, back; do { back = getComputedStyle(box).backgroundColor; box = box.parentElement; } while (back === 'rgba(0, 0, 0, 0)' && box);
         return [getComputedStyle(e).color, back]; })"""
-    with served(out) as server, browsers.watched(browser, viewport={"width": width, "height": 700}, color_scheme=scheme) as page:
-        opened(page, server.url)
-        assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert min(contrast(*pair) for pair in page.page.evaluate(script)) >= 4.5
-        assert page.page.evaluate("[...document.images].every(one => one.alt)")
+    with served(out) as server:
+        for scheme, width in (("light", 1280), ("dark", 1280), ("dark", 360)):
+            with browsers.watched(browser, viewport={"width": width, "height": 700}, color_scheme=scheme) as page:
+                opened(page, server.url)
+                assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                assert min(contrast(*pair) for pair in page.page.evaluate(script)) >= 4.5
+                assert page.page.evaluate("[...document.images].every(one => one.alt)")
 
 
 def contrast(one: str, other: str) -> float:
@@ -108,3 +106,23 @@ def contrast(one: str, other: str) -> float:
 
     dark, bright = sorted((light(one), light(other)))
     return (bright + 0.05) / (dark + 0.05)
+
+
+def test_an_audit_is_blind_and_says_what_came_out(out: Path, page: Watched) -> None:
+    code = "image_quality.low_contrast"
+    with served(out, "--audit", code, "--n", "3") as server:
+        items = server.post("/next", session="other")["items"]
+        assert {frozenset(item) for item in items} == {frozenset(items[0])}
+        assert all(item["suggestion"] is None and item["reasons"] == [] and "confidence" not in item for item in items)
+        opened(page, server.url, key="y")
+        assert page.page.inner_text("#question").startswith("Is it so?")
+        assert page.page.locator("#keys button[data-key=k]").count() == 0
+        assert code not in page.page.inner_text("body")
+        for key in ("n", "y", "u", "y", "s", "y", "y"):
+            if page.page.locator(f"#keys button[data-key={key}]").count():
+                press(page, key)
+        assert page.page.inner_text("#name") == "Nothing is left to look at."
+        assert f"Precision of {code}:" in page.page.inner_text("#why")
+    assert page.errors == []
+    assert {v.verdict for v in verdicts.verdicts(out)} == {"skip"}
+    assert [v.holds for v in verdicts.verdicts(out)] == [False, True, None, True, True]
