@@ -24,7 +24,7 @@ from dqpipe.stages import KINDS, Augment, Decide, Extension, Reader, Report, Sta
 
 Place = tuple[str | int, ...]
 LARGEST_SEED = 2**32 - 1
-SECTIONS = ("dataset", "stages", "policy", "gates", "outputs", "seed")
+SECTIONS = ("dataset", "stages", "policy", "gates", "fail_on", "outputs", "seed")
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         reader=None if dataset.reader is None else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
         roles=dataset.roles,
         limit=dataset.limit,
-        gates=build.gates(values.get("gates")),
+        gates=build.gates(values),
         outputs=outputs,
         reports=tuple(build.one(Report, item, ("outputs", "reports", i)).extension for i, item in enumerate(outputs.reports)),
         seed=build.checked_seed(),
@@ -266,13 +266,19 @@ class Builder:
             raise self.fail(f"use is the name of a policy, not {use!r}", ("policy", "use"))
         return self.one(Decide, {use: options}, ("policy",), nested=False)
 
-    def gates(self, values: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401
-        """The gates as texts; they are parsed when the plan is made."""
+    def gates(self, sections: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """The gates as texts, of `gates` or of `fail_on`, its other name; they are parsed when the plan is made."""
+        if "gates" in sections and "fail_on" in sections:
+            raise self.fail("fail_on is another name for gates: write all conditions under one of them", ("fail_on",))
+        name = "fail_on" if "fail_on" in sections else "gates"
+        values = sections.get(name)
         if values is None:
             return ()
+        if name == "fail_on" and isinstance(values, str):
+            return ((values, self.source.where((name,))),)
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self.fail('gates is a list of conditions that fail the run, such as "label_noise.likely_wrong > 5%"', ("gates",))
-        return tuple((value, self.source.where(("gates", i))) for i, value in enumerate(values))
+            raise self.fail(f'{name} is a list of conditions that fail the run, such as "label_noise.likely_wrong > 5%"', (name,))
+        return tuple((value, self.source.where((name, i))) for i, value in enumerate(values))
 
     def checked_seed(self) -> int:
         """The seed, a whole number that every library takes."""

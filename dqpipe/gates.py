@@ -25,6 +25,7 @@ hundred times that. A change is the value less that of the version published las
 decisions, marked and held samples, and relative to the last value for the other counts and for figures. Conditions
 joined by "and" fail the gate where all of them hold together: in one and the same class, say.
 
+A condition that no value can meet ("dropped > 500%") is refused: it is a mistake, and a gate that would never close.
 What has nothing to be compared with (no version yet, a new class) passes, and the account says so. What has no value now
 (a figure that is missing or no number, a class without samples) fails: a gate that cannot judge must not open.
 """
@@ -149,6 +150,19 @@ def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str], f
     return Gate(_Parser(text, where, known).conditions(), text)
 
 
+def bounds(condition: Condition) -> tuple[float, float]:
+    """The least and the largest value that its subject may have, in the unit of its limit."""
+    subject, share = condition.subject, condition.percent and condition.subject.name not in ("curated", "added")  # these may be more than there were
+    most = 100.0 if share else math.inf
+    if subject.kind == "drift":
+        return 0.0, 1.0
+    if subject.kind == "figure":
+        return -math.inf, math.inf
+    if subject.change:
+        return (-100.0, math.inf) if condition.percent and subject.relative else (-most, most)
+    return 0.0, most
+
+
 def _name(key: str) -> str:
     if _WORD.fullmatch(key):
         return key
@@ -228,7 +242,11 @@ class _Parser:
             if subject.kind == "drift":
                 raise self.fail(f"{subject.measure} is a number: leave % away")
             self.take()
-        return Condition(subject, operator, limit + 0.0, percent)
+        condition = Condition(subject, operator, limit + 0.0, percent)
+        least, most = bounds(condition)
+        if not (condition.holds(least) or condition.holds(most)):
+            raise self.fail(f"this never holds: {subject} is from {least:g} to {most:g}{'%' if percent else ''}", start)
+        return condition
 
     def subject(self, before: Subject | None) -> Subject:
         if before is not None and self.token.kind == "operator":

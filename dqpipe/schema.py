@@ -24,11 +24,13 @@ def schema(registry: Registry) -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "required": ["stages"],
+        "not": {"required": ["gates", "fail_on"]},
         "properties": {
             "dataset": DatasetSection.model_json_schema(),
             "stages": {"type": "array", "minItems": 1, "items": _choice(registry, (Stage, Augment))},
             "policy": {"type": "object", "description": "what to do about what was found"},
             "gates": {"type": "array", "items": {"type": "string"}, "description": "conditions that fail the run"},
+            "fail_on": {"type": ["string", "array"], "items": {"type": "string"}, "description": "another name for gates; one condition, or a list"},
             "outputs": OutputsSection.model_json_schema(),
             "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED, "default": 0},
         },

@@ -27,6 +27,8 @@ from dqpipe.plugins import Registry
         ("stages: [files]\nseed: -1\n", 2, "whole number"),
         ("stages: [files]\nseed: true\n", 2, "whole number"),
         ("stages: [files]\ngates: files.unreadable\n", 2, "list of conditions"),
+        ("stages: [files]\nfail_on:\n  - 5\n", 2, "fail_on is a list of conditions"),
+        ("stages: [files]\ngates: []\nfail_on: []\n", 3, "under one of them"),
         ("stages: [files]\noutputs:\n  files: link\n", 3, "'copy'"),
         ("stages: [files]\noutputs:\n  reports: [htm]\n", 3, "did you mean 'html'"),
         ("stages: [files]\ndataset:\n  reader: folder\n", 3, "image_folder"),
@@ -66,6 +68,16 @@ def test_the_seed_reaches_the_stages_that_have_one(registry: Registry) -> None:
 def test_a_stage_goes_by_its_other_name(registry: Registry) -> None:
     built = config.parse("stages:\n  - files\n  - files: {as: again}\n", registry)
     assert [entry.name for entry in built.stages] == ["files", "again"]
+
+
+@pytest.mark.parametrize("written", ["gates: [files.unreadable > 1]", "fail_on: [files.unreadable > 1]", "fail_on: files.unreadable > 1"])
+def test_gates_go_by_either_name(written: str, registry: Registry) -> None:
+    import jsonschema
+    import yaml
+
+    text = f"stages: [files]\n{written}\n"
+    assert config.parse(text, registry, name="p.yaml").gates == (("files.unreadable > 1", "p.yaml, line 2"),)
+    jsonschema.validate(yaml.safe_load(text), schemas.schema(registry))
 
 
 def test_the_schema_is_a_json_schema_that_accepts_the_sample_and_refuses_mistakes(registry: Registry) -> None:

@@ -82,7 +82,7 @@ def last(n: int = 40, *, dropped: int = 2, vendi: float = 25.0, kind: str = "x")
         ("any drift p < 0.001 and effect > 0.3", True, 1e-5),
         ("any drift effect > 0.2", False, 0.9),
         ("brightness drift effect > 0.2", False, 0.9),
-        ("image_quality.brightness drift effect > 1", True, 0.9),
+        ("image_quality.brightness drift effect >= 1", True, 0.9),
     ],
 )
 def test_a_gate_judges(text: str, passed: bool, value: float) -> None:
@@ -110,6 +110,21 @@ def test_a_gate_judges(text: str, passed: bool, value: float) -> None:
 def test_a_gate_judges_what_changed(text: str, passed: bool, value: float) -> None:
     judged = judge(parsed(text), NOW, last)
     assert (judged["passed"], judged["value"]) == (passed, pytest.approx(value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["dropped > 100%", "files.unreadable > 500%", "dropped < 0", "samples in class x > 120%", "embedding drift effect > 1", "any drift p < 1e-400",
+     "embedding drift p < 0.001 and effect > 5", "change of samples < -100%", "change of dropped < -101%"],
+)  # fmt: skip
+def test_a_condition_that_no_value_meets_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="this never holds"):
+        parsed(text)
+
+
+@pytest.mark.parametrize("text", ["dropped >= 100%", "dropped <= 0", "curated > 120%", "added > 150%", "change of samples > 500%", "drift.p < 0"])
+def test_a_condition_at_the_edge_is_not_refused(text: str) -> None:
+    assert parsed(text).conditions
 
 
 @pytest.mark.parametrize("text", ["change of dropped > 2%", "change of samples in any class < -5%", "change of diversity.vendi in any class > 1"])
@@ -238,4 +253,4 @@ def test_a_text_is_a_config_error_or_a_gate_that_can_be_written_and_read_again(t
 @given(CONDITIONS)
 def test_what_follows_the_grammar_is_read(text: str) -> None:
     gate = tried(text)
-    assert isinstance(gate, gates.Gate) or "%" in gate or '"' in text  # a drift has no share; a name may hold quotes
+    assert isinstance(gate, gates.Gate) or "%" in gate or "never holds" in gate or '"' in text  # a drift has no share; a name may hold quotes
