@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-SIDE = 96
+SIDE, FITTED = 128, 64
+"""Pixels of a side that are compared, and those that the warp is fitted on."""
 ALIKE = 0.6
 """Correlation of the fitted pictures below which they do not show the same, so that a difference would say nothing."""
 NOISE, STRONG = 10.0, 60.0
@@ -68,12 +69,14 @@ def _fitted(here: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray
     import cv2
 
     whole = np.ones(here.shape, bool)
-    start = np.eye(2, 3, dtype=np.float32)
+    small = [cv2.resize(picture, (FITTED, FITTED), interpolation=cv2.INTER_AREA) for picture in (here, there)]
     try:
-        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-4)
-        _, warp = cv2.findTransformECC(here, there, start, cv2.MOTION_AFFINE, criteria, None, 5)
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
+        _, warp = cv2.findTransformECC(*small, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, criteria, None, 5)
     except cv2.error:
         return there, whole
+    times = SIDE / FITTED
+    warp[:, 2] = times * warp[:, 2] + (times - 1) / 2 * (1 - warp[:, :2].sum(axis=1))  # pixel centres of the finer grid
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     fitted = cv2.warpAffine(there, warp, (SIDE, SIDE), flags=flags)
     seen = cv2.warpAffine(np.ones_like(there), warp, (SIDE, SIDE), flags=flags) > 0.99  # noqa: PLR2004
