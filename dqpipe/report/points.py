@@ -30,7 +30,10 @@ FEWEST = 3
 
 
 def laid(joined: Joined, embedding: Embedding | None, seed: int) -> dict[str, Any] | None:
-    """The map as columns of equal length, None where no vector was measured; `label`, `code` are positions in `labels`, `codes`, -1 for none."""
+    """The map as columns of equal length, None where no vector was measured; `label`, `code` are positions in `labels`, `codes`, -1 for none.
+
+    `code` is the gravest of a sample, `every` lists all of them.
+    """
     if embedding is None or int(embedding.has.sum()) < FEWEST:
         return None
     rows = _drawn(embedding.has, joined.marked(), seed)
@@ -45,7 +48,7 @@ def laid(joined: Joined, embedding: Embedding | None, seed: int) -> dict[str, An
         "method": method, "explained": shares, "fact": embedding.fact, "total": int(embedding.has.sum()), "shown": len(rows),
         "id": joined.samples.table.column("id").take(pa.array(rows)).to_pylist(),
         "x": places[:, 0].tolist(), "y": places[:, 1].tolist(), "label": label, "labels": labels,
-        "code": _gravest(joined)[rows].tolist(), "codes": joined.codes,
+        "code": _gravest(joined)[rows].tolist(), "every": _every(joined, rows), "codes": joined.codes,
         "decision": [DECISIONS[number] for number in joined.decision[rows]],
     }  # fmt: skip
 
@@ -68,6 +71,18 @@ def _gravest(joined: Joined) -> np.ndarray:
     order = order[joined.at[order] >= 0]
     gravest[joined.at[order]] = joined.code[order]  # the last one written stays
     return gravest
+
+
+def _every(joined: Joined, rows: np.ndarray) -> list[list[int]]:
+    """All codes of each of these samples."""
+    place = np.full(len(joined.samples), -1)
+    place[rows] = np.arange(len(rows))
+    known = np.flatnonzero(joined.at >= 0)
+    known = known[place[joined.at[known]] >= 0]
+    told: list[list[int]] = [[] for _ in rows]
+    for where, code in np.unique(np.column_stack([place[joined.at[known]], joined.code[known]]), axis=0).tolist():
+        told[where].append(code)
+    return told
 
 
 def _numbered(values: list[str | None]) -> tuple[list[str], list[int]]:

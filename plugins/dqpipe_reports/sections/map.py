@@ -28,7 +28,7 @@ class Map(Section):
             return ""
         most = getattr(thumbnail, "on_the_map", 0) if record["account"]["media"] else 0
         pictures = {row: url for row in wanted(told, most) if (url := thumbnail(told["id"][row], SIDE))}
-        keys = ("id", "x", "y", "label", "labels", "code", "codes", "decision")
+        keys = ("id", "x", "y", "label", "labels", "code", "every", "codes", "decision")
         data = {key: told[key] for key in keys} | {"pictures": pictures}
         return render("map.html", map=told, data=as_data(data), pictures=len(pictures), decisions=[d for d in DECISIONS if d in told["decision"]])
 

@@ -27,7 +27,7 @@
     const plane = place.querySelector(".plane"), tip = place.querySelector(".tip"), form = place.querySelector("form"), output = form.querySelector("output");
     const words = { drop: "dropped", relabel: "relabelled", review: "for review", keep: "kept" };
     const points = data.id.map((id, i) => ({
-      i, id, x: data.x[i], y: data.y[i], text: id.toLowerCase(), decision: data.decision[i], label: data.label[i], code: data.code[i], picture: data.pictures[i],
+      i, id, x: data.x[i], y: data.y[i], text: id.toLowerCase(), decision: data.decision[i], label: data.label[i], code: data.code[i], every: data.every[i], picture: data.pictures[i],
       names: { label: data.labels[data.label[i]] ?? "no label", code: data.codes[data.code[i]] ?? "nothing found", decision: words[data.decision[i]] },
     }));
     const shades = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"].map((n) => `var(--c${n})`);
@@ -51,7 +51,8 @@
       if (!width) return;
       const field = (name) => form.elements[name]?.value ?? "";
       const q = field("q").toLowerCase();
-      const fits = (p) => (!q || p.text.includes(q)) && ["label", "code", "decision"].every((name) => field(name) === "" || String(p[name]) === field(name));
+      const fits = (p) => (!q || p.text.includes(q)) && ["label", "decision"].every((name) => field(name) === "" || String(p[name]) === field(name))
+        && (field("code") === "" || (field("code") === "-1" ? !p.every.length : p.every.includes(Number(field("code")))));
       shown = points.filter(fits);
       const others = points.filter((p) => !fits(p));
       const { domain, range, of } = colours(field("by"));
@@ -80,7 +81,7 @@
       d3.select(svg()).append("circle").attr("class", "ring").attr("cx", p.px).attr("cy", p.py).attr("r", 7);
       tip.querySelector("img")?.remove();
       if (p.picture) tip.prepend(Object.assign(new Image(), { src: p.picture, alt: `Sample ${p.id}` }));
-      tip.querySelector("p").textContent = `${p.id}\n${p.names.label}\n${p.names.code}\n${p.names.decision}`;
+      tip.querySelector("p").textContent = `${p.id}\n${p.names.label}\n${p.every.map((code) => data.codes[code]).join(", ") || "nothing found"}\n${p.names.decision}`;
       tip.hidden = false;
       const inside = svg().getBoundingClientRect(), outside = place.getBoundingClientRect();
       const left = inside.left - outside.left + p.px;
