@@ -7,6 +7,8 @@ The warp is the enhanced correlation coefficient's (Evangelidis & Psarakis 2008)
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 SIDE, FITTED = 128, 64
@@ -69,10 +71,11 @@ def _fitted(here: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray
     import cv2
 
     whole = np.ones(here.shape, bool)
-    small = [cv2.resize(picture, (FITTED, FITTED), interpolation=cv2.INTER_AREA) for picture in (here, there)]
+    wanted, given = (cv2.resize(picture, (FITTED, FITTED), interpolation=cv2.INTER_AREA) for picture in (here, there))
+    nowhere: Any = None
     try:
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
-        _, warp = cv2.findTransformECC(*small, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, criteria, None, 5)
+        _, warp = cv2.findTransformECC(wanted, given, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, criteria, nowhere, 5)
     except cv2.error:
         return there, whole
     times = SIDE / FITTED

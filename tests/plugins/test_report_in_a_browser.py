@@ -96,8 +96,7 @@ def test_the_map_is_coloured_filtered_and_told_by_pointer_and_keys(opened: Page)
     opened.keyboard.press("Escape")
     assert tip.is_hidden()
     place.locator("[name=q]").fill("")
-    dot = place.locator(".plane circle").last.bounding_box()
-    opened.mouse.move(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
+    place.locator(".plane circle").last.hover(force=True)
     assert tip.is_visible()
 
 
