@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Desk:
         self.out, self.sight, self.which, self.code = out, sight, which, code
         self.heard = Heard(out)
         self.lock = threading.RLock()
+        self._known: tuple[int, str, set[int]] = (-1, "", set())
         self.told: dict[int, dict[str, Any]] = {}
         self.leases: dict[int, tuple[str, float]] = {}
         version = sight.version
@@ -87,25 +88,32 @@ class Desk:
         """The next samples for a page, the present one first (`first`, if it is shown again); what it was handed stays its own."""
         with self.lock:
             self.heard.refresh()
-            looked = self._looked(reviewer)
-            now = time.monotonic()
-            waiting = [row for row in self.order if row not in looked and row != first]
-            free = (row for row in waiting if (lease := self.leases.get(row)) is None or lease[0] == session or lease[1] < now)
-            rows = list(islice(chain([] if first is None else [first], free), AHEAD)) or waiting[:1]  # better one that somebody else looks at than none
+            looked, now = self._looked(reviewer), time.monotonic()
+
+            def waiting() -> Iterator[int]:
+                return (row for row in self.order if row not in looked and row != first)
+
+            free = (row for row in waiting() if (lease := self.leases.get(row)) is None or lease[0] == session or lease[1] < now)
+            rows = list(islice(chain([] if first is None else [first], free), AHEAD)) or list(islice(waiting(), 1))  # better a second look than none
             self.leases |= dict.fromkeys(rows, (session, now + LEASE))
             if not all(row in self.told for row in rows):
-                self.sight.prepare(waiting[:PREPARED])
+                self.sight.prepare(list(islice(waiting(), PREPARED)))
             return [self.item(row, reviewer) for row in rows]
 
     def _looked(self, reviewer: str) -> set[int]:
-        """The rows that need no look of this reviewer."""
+        """The rows of the queue that need no look of this reviewer."""
+        if self._known[:2] != (self.heard.read, reviewer):
+            self._known = (self.heard.read, reviewer, self._rows_looked(reviewer))
+        return self._known[2]
+
+    def _rows_looked(self, reviewer: str) -> set[int]:
         said: dict[int, dict[str, object]] = defaultdict(dict)
         for verdict in self.heard.all():
             row = self._at(verdict) if self._counts(verdict) else None
             if row is not None:
                 said[row][verdict.reviewer] = self._said_of(verdict)
         if self.which == "open":
-            return set(said)
+            return {row for row in said if row in self.decisions}
         if self.which == "second":
             return {row for row in self.order if row not in said or reviewer in said[row]}
         return {row for row in self.order if len({one for one in said[row].values() if one is not None}) < 2}  # noqa: PLR2004 (two things were said)
@@ -128,10 +136,10 @@ class Desk:
         """How far everybody is, and how far people agree."""
         with self.lock:
             looked = self._looked(reviewer)
-            left = sum(row not in looked for row in self.order)
+            left = len(self.order) - len(looked)
             said = self.heard.all()
         mine = sum(v.reviewer == reviewer and v.audit is None for v in said)
-        return {"left": left, "total": len(self.order), "done": len(self.order) - left, "mine": mine, "agreement": agreement(said)}
+        return {"left": left, "total": len(self.order), "done": len(self.order) - left, "mine": mine, "agreement": agreement(said) if len({v.reviewer for v in said}) > 1 else []}
 
     # one sample ------------------------------------------------------------------------------------------------------
 
