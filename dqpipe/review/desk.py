@@ -139,7 +139,8 @@ class Desk:
             left = len(self.order) - len(looked)
             said = self.heard.all()
         mine = sum(v.reviewer == reviewer and v.audit is None for v in said)
-        return {"left": left, "total": len(self.order), "done": len(self.order) - left, "mine": mine, "agreement": agreement(said) if len({v.reviewer for v in said}) > 1 else []}
+        agreed = agreement(said) if len({v.reviewer for v in said}) > 1 else []
+        return {"left": left, "total": len(self.order), "done": len(self.order) - left, "mine": mine, "agreement": agreed}
 
     # one sample ------------------------------------------------------------------------------------------------------
 

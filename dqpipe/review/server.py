@@ -152,6 +152,7 @@ class Serving:
 
         self.token = secrets.token_urlsafe(18)
         self.socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an answer goes out at once; asyncio sets this on its own sockets only
         names = NAMES | {host}
         app = application(desk, self.token, names, reviewer)
         config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none", http="h11", loop="asyncio", server_header=False)
