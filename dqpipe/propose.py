@@ -15,6 +15,7 @@ from dqpipe import plan
 from dqpipe.config import Config, Entry, OutputsSection
 from dqpipe.engine import read
 from dqpipe.model import Dataset
+from dqpipe.places import is_url
 from dqpipe.plugins import Registry
 from dqpipe.stages import Augment, Decide, Stage
 
@@ -41,7 +42,7 @@ def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], *, 
 
 
 def _head(source: Any, dataset: Dataset, roles: Mapping[str, str]) -> list[str]:  # noqa: ANN401
-    path = str(Path(source).absolute()) if isinstance(source, (str, Path)) else None
+    path = str(source if is_url(source) else Path(source).absolute()) if isinstance(source, (str, Path)) else None
     known = [name for name in ("label", "split", "group") if name in dataset.samples]
     lines = [f"# {len(dataset):,} samples{' with media' if dataset.has_media else ''}; columns: {', '.join(known) or 'no label'}", "dataset:"]
     lines += [f"  path: {_scalar(path)}"] if path else []

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from dqpipe import config
 from dqpipe.engine import Run
 from dqpipe.errors import DatasetError, OutputError
 from dqpipe.execution.local import Processes, Serial
@@ -17,6 +18,7 @@ from dqpipe.model import media_path
 from dqpipe.pipeline import Pipeline
 from dqpipe.places import Place, filesystem, mirror, place
 from dqpipe.plugins import Registry
+from dqpipe.propose import pipeline_yaml
 from dqpipe.reading import read_bytes
 from tests.test_store import age
 
@@ -54,6 +56,11 @@ def at_bucket(bucket: str, images: Path) -> Place:
     there = place(f"{bucket}/a data/set")
     there.upload(images, "")
     return there
+
+
+def test_the_proposed_pipeline_reads_the_url_that_was_looked_at(registry: Registry, at_bucket: Place) -> None:
+    text = pipeline_yaml(registry, at_bucket.url, {})
+    assert config.parse(text, registry).source == at_bucket.url
 
 
 def test_a_store_on_s3_gives_what_a_local_one_gives_from_any_machine(
