@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["anchor", "as_json", "environment", "known_codes", "linked", "many", "number", "percent_of", "plural", "render", "seconds", "sentence", "share",
-           "short", "signed", "significant"]  # fmt: skip
+__all__ = ["anchor", "as_json", "environment", "known_codes", "linked", "many", "number", "percent_of", "plural", "quoted", "render", "seconds",
+           "sentence", "share", "short", "signed", "significant"]  # fmt: skip
 NONE = "\N{EN DASH}"
 
 
@@ -32,7 +33,7 @@ def environment() -> Environment:
 
     made = Environment(loader=PackageLoader("dqpipe_reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"n": number, "share": share, "sig": significant, "seconds": seconds, "signed": signed}
-    made.filters |= {"anchor": anchor, "linked": linked, "short": short, "sentence": sentence, "json": as_json}
+    made.filters |= {"anchor": anchor, "linked": linked, "short": short, "sentence": sentence, "json": as_json, "quoted": quoted}
     made.globals |= {"many": many, "plural": plural, "percent_of": percent_of}
     return made
 
@@ -112,6 +113,11 @@ def linked(text: str, codes: Mapping[str, bool]) -> Markup:
         return f'<a href="#code-{anchor(code)}"><code>{found.group()}</code></a>' if has else f"<code>{found.group()}</code>"
 
     return Markup(re.sub(rf"(?<![\w./-])(?:{every})(?![\w/-])", marked, escaped))  # noqa: S704 (escaped above)
+
+
+def quoted(text: object) -> str:
+    """A name as a shell takes it."""
+    return shlex.quote(str(text))
 
 
 def as_json(value: Any) -> str:  # noqa: ANN401

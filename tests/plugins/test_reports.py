@@ -289,6 +289,14 @@ def test_text_is_readable_in_light_and_in_dark(page: Page, scheme: int) -> None:
     assert {pair: ratio for pair in pairs if (ratio := contrast(colours[pair[0]], colours[pair[1]])) < 4.5} == {}
 
 
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_colours_of_the_map_stand_out_in_light_and_in_dark(page: Page, scheme: int) -> None:
+    colours = dict(re.findall(r"--(\w+): (#\w+);", re.findall(r":root {(.*?)}", page.source, re.DOTALL)[scheme]))
+    shades = [name for name in colours if re.fullmatch(r"c\d", name)]
+    assert len(shades) == 10
+    assert [name for name in [*shades, "relabel", "review", "drop"] if contrast(colours[name], colours["panel"]) < 3] == []
+
+
 def contrast(one: str, other: str) -> float:
     """The contrast of two colours by WCAG 2.2, 1 to 21."""
 

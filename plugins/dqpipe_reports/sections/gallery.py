@@ -28,7 +28,7 @@ class Gallery(Section):
         told = [row | {"examples": record["examples"][row["code"]]} for row in rows]
         template = "gallery.html" if record["account"]["media"] else "rows.html"
         labels = sorted({example["label"] for row in told for example in row["examples"] if example["label"]})
-        choices = {"decisions": _decisions(told), "labels": labels}
+        choices = {"decisions": _decisions(told), "labels": labels, "out": record["run"].get("out") or ""}
         return render(template, codes=told, peers=record["peers"], thumbnail=thumbnail, few=FEW, **choices) if told else ""
 
 
