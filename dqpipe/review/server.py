@@ -155,7 +155,8 @@ class Serving:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an answer goes out at once; asyncio sets this on its own sockets only
         names = NAMES | {host}
         app = application(desk, self.token, names, reviewer)
-        config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none", http="h11", loop="asyncio", server_header=False)
+        config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none", http="h11", loop="asyncio", server_header=False,
+                                timeout_graceful_shutdown=1)  # fmt: skip
         self.server = uvicorn.Server(config)
         self.host = host
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
