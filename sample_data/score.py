@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from dqpipe.explain import version_folder
+from dqpipe.explain import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -221,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("truth", type=Path, nargs="?", default=TRUTH, help="default: the one beside this script")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     options = parser.parse_args(arguments)
-    result = score(read_ledger(version_folder(options.out) / "ledger.parquet"), read_truth(options.truth))
+    result = score(read_ledger(version_of(options.out).file("ledger.parquet")), read_truth(options.truth))
     if options.json:
         sys.stdout.write(json.dumps(result.record(), indent=2) + "\n")
     else:
