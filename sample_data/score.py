@@ -221,7 +221,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("truth", type=Path, nargs="?", default=TRUTH, help="default: the one beside this script")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     options = parser.parse_args(arguments)
-    result = score(read_ledger(version_of(options.out).file("ledger.parquet")), read_truth(options.truth))
+    ledger = Path(options.out) / "ledger.parquet"
+    result = score(read_ledger(ledger if ledger.exists() else version_of(options.out).file("ledger.parquet")), read_truth(options.truth))
     if options.json:
         sys.stdout.write(json.dumps(result.record(), indent=2) + "\n")
     else:
