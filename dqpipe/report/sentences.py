@@ -228,10 +228,10 @@ def steps(record: Mapping[str, Any]) -> list[str]:
     if any(not gate["passed"] for gate in record["gates"]):
         told.append("Look at what the failed gates count, then change the data, the policy or the gate and run again: nothing is measured twice.")
     if n := numbers["review"]:
-        where = "report.html shows the strongest findings, ledger.parquet has all" if written else "a run writes the report that shows them"
+        where = "report.html shows the strongest findings, ledger.parquet has all." if written else "a run writes the report that shows them."
         if out := record["run"].get("out"):
             where = f"dqpipe review {shlex.quote(str(out))}"
-        told.append(f"Look at {_these(n, 'sample')} put up for review: {where}.")
+        told.append(f"Look at {_these(n, 'sample')} put up for review: {where}")
     if n := numbers["relabelled"]:
         checked = "the new label" if n == 1 else f"some of {_these(n, 'new label')}"
         told.append(f"Check {checked} before you train: a suggestion can be wrong.")
