@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__, cli_ledger, cli_review, cli_store, cli_versions, logs
+from dqpipe import __version__, cli_account, cli_ledger, cli_review, cli_store, cli_versions, logs
 from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ ConfigFile = Annotated[Path, typer.Argument(help="The pipeline.yaml.", show_defa
 Workers = Annotated[str, typer.Option("--executor", metavar="NAME", help=
     "serial | threads:4 | processes:4 | dask | dask:tcp://HOST:PORT | ray | ray:ADDRESS. Without a number: one worker for each core; without an "
     "address: a cluster of this machine, for the run. Dask and Ray are reached through Prefect, so that they imply --flow.")]  # fmt: skip
+Changes = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="NAME.OPTION=VALUE", help=
+    "Another value than the file's, such as label_noise.at_least=0.9 or policy.max_drop=0.1 (repeatable).")]  # fmt: skip
 Limit = Annotated[int | None, typer.Option(min=1, help="Only so many samples, for a first look.")]
 
 
@@ -139,14 +141,20 @@ def run(
     shard_size: Annotated[int | None, typer.Option(min=1, help="Samples per shard.", show_default="chosen")] = None,
     rehash: Annotated[bool, typer.Option(help="Read every file again, also unchanged ones.")] = False,
     out: Annotated[str | None, typer.Option("--out", help="Another output, a folder or a URL, than the config's.")] = None,
+    changes: Changes = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Up to the decisions and the account; publish nothing, and say what would change.")] = False,
+    from_facts: Annotated[bool, typer.Option("--from-facts", help="The same from the facts of the published version: read and measure nothing.")] = False,
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a pipeline: measure, find, decide, curate, report."""
-    pipeline = _pipeline(config, without, limit, out)
+    pipeline = _pipeline(config, without, limit, out, changes)
+    if from_facts:
+        _conclude(pipeline.what_if(), as_json=as_json, dry=True)
+        return
     with _progress(pipeline.registry):
-        ran = pipeline.drive(executor, flow=flow, shard_size=shard_size, force=force, rehash=rehash)
-    _conclude(ran, as_json=as_json)
+        ran = pipeline.drive(executor, flow=flow, shard_size=shard_size, force=force, rehash=rehash, writes=not dry_run)
+    _conclude(ran, as_json=as_json, dry=dry_run)
 
 
 @app.command()
@@ -154,11 +162,12 @@ def check(
     config: ConfigFile = Path("pipeline.yaml"),
     limit: Limit = None,
     executor: Workers = "processes",
+    changes: Changes = None,
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
     """Look without curating: exit code 1 when a gate fails."""
-    pipeline = _pipeline(config, without, limit, None)
+    pipeline = _pipeline(config, without, limit, None, changes)
     with _progress(pipeline.registry):
         ran = pipeline.drive(executor, writes=False)
     _conclude(ran, as_json=as_json)
@@ -228,7 +237,7 @@ def _registry(without: list[str] | None) -> Registry:
     return registry
 
 
-def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str | None) -> Pipeline:
+def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str | None, changes: list[str] | None) -> Pipeline:
     from dataclasses import replace
 
     from dqpipe import config as configs
@@ -236,7 +245,7 @@ def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str
     from dqpipe.places import is_url
 
     registry = _registry(without)
-    config = configs.load(path, registry)
+    config = configs.load(path, registry, changes or ())
     if limit is not None:
         config = replace(config, limit=limit)
     if out is not None:
@@ -244,36 +253,12 @@ def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str
     return Pipeline(config, registry)
 
 
-def _conclude(ran: Run, *, as_json: bool) -> None:
+def _conclude(ran: Run, *, as_json: bool, dry: bool = False) -> None:
     """Tell the account, then say by the exit code what was not fine. Raises GateError."""
-    _tell(ran, as_json=as_json)
+    cli_account.tell(ran, as_json=as_json, dry=dry)
     ran.finish()
     if ran.failures:
         raise typer.Exit(1)
-
-
-def _tell(ran: Run, *, as_json: bool) -> None:
-    """The account, short: found, dropped, relabelled, added, why, and where the report is."""
-    if as_json:
-        record = {"account": ran.record["account"], "counts": ran.record.get("counts"), "gates": ran.gates,
-                  "path": None if ran.published is None else str(ran.published), "version": ran.version}  # fmt: skip
-        typer.echo(json.dumps(record, indent=2, default=str, ensure_ascii=False))
-        return
-    from dqpipe.report import account
-
-    for line in account(ran.record):
-        typer.echo(logs.printable(line))
-    if ran.published is not None:
-        typer.echo()
-        for what, name in (("report: ", "report.html"), ("curated:", "curated")):
-            if isinstance(ran.published, str):
-                typer.echo(f"{what} {ran.published}/{name}")
-            elif (ran.published / name).exists():
-                typer.echo(f"{what} {_short(ran.published / name)}")
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 @contextmanager

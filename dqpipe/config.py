@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 
+from dqpipe.changes import changed
 from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
 from dqpipe.places import is_url
 from dqpipe.plugins import Registry
@@ -130,6 +131,8 @@ class Source:
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
+        self.said: dict[Place, str] = {}
+        """What was changed on the command line, and how it is called there."""
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             self.lines: dict[Place, int] = {}
@@ -164,24 +167,27 @@ class Source:
                 self._walk(value, (*place, number), (*above, node))
 
     def where(self, place: Place) -> str:
-        """The file and the line of the deepest known part of a place."""
+        """The file and the line of the deepest known part of a place, or the change that put it there."""
+        for end in range(len(place), 0, -1):
+            if place[:end] in self.said:
+                return self.said[place[:end]]
         while place and place not in self.lines:
             place = place[:-1]
         return f"{self.name}, line {self.lines.get(place, 1)}"
 
 
-def load(path: str | Path, registry: Registry) -> Config:
-    """The Config of a file. Raises ConfigError."""
+def load(path: str | Path, registry: Registry, changes: Sequence[str] = ()) -> Config:
+    """The Config of a file, with options changed (see `dqpipe.changes`). Raises ConfigError."""
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", str(file)) from None
-    return parse(text, registry, name=str(file), base=file.absolute().parent)
+    return parse(text, registry, name=str(file), base=file.absolute().parent, changes=changes)
 
 
-def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | None = None) -> Config:
-    """The Config of a YAML text. Raises ConfigError."""
+def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | None = None, changes: Sequence[str] = ()) -> Config:
+    """The Config of a YAML text, with options changed. Raises ConfigError."""
     source = Source(text, name)
     values = source.values
     if not isinstance(values, dict):
@@ -189,6 +195,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
     for key in values:
         if key not in SECTIONS:
             raise ConfigError(f"unknown section {key!r}: {nearest(str(key), SECTIONS)}", source.where((key,)))
+    values, source.said = changed(values, changes)
     seed = values.get("seed", 0)
     build = Builder(registry, source, seed)
     build.checked_seed()

@@ -87,6 +87,25 @@ class Evidence:
             column = table.column(name).combine_chunks()
             self._keep(f"{planned.name}.{name}", column.take(take) if len(column) else pa.nulls(len(where), column.type))
 
+    def add_known(self, facts: Facts) -> None:
+        """Scalar facts as a version keeps them, with their id; null for samples that it has none of."""
+        rows = pc.index_in(self.samples.table.column("id").combine_chunks(), value_set=facts.table.column("id").combine_chunks())
+        for name in facts.names:
+            if name != "id":
+                self._keep(name, facts.table.column(name).take(rows))
+
+    def add_vector(self, name: str, has: np.ndarray, read: Callable[[np.ndarray], pa.Array]) -> None:
+        """A vector fact: which samples have it [n], and how it is read for some rows."""
+        self._has[name], self._vectors[name] = has, read
+
+    def drop_vectors(self) -> None:
+        """Nobody looks at vectors any more."""
+        self._vectors.clear()
+
+    def knows(self, name: str) -> bool:
+        """Whether a fact is there."""
+        return name in self._has
+
     def _keep(self, name: str, values: pa.Array | pa.ChunkedArray) -> None:
         array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
         self.scalars[name] = array

@@ -92,10 +92,10 @@ class Pipeline:
     registry: Registry
 
     @classmethod
-    def from_yaml(cls, path: str | Path, *, without: Iterable[str] = ()) -> Pipeline:
-        """The pipeline of a file. Raises ConfigError, PluginError."""
+    def from_yaml(cls, path: str | Path, *, without: Iterable[str] = (), changes: Iterable[str] = ()) -> Pipeline:
+        """The pipeline of a file, with `changes` such as "label_noise.at_least=0.9". Raises ConfigError, PluginError."""
         registry = plugins.load(without)
-        return cls(configs.load(path, registry), registry)
+        return cls(configs.load(path, registry, tuple(changes)), registry)
 
     @classmethod
     def from_text(cls, text: str, *, base: str | Path | None = None, registry: Registry | None = None) -> Pipeline:
@@ -131,6 +131,15 @@ class Pipeline:
 
             return run_flow(self if source is None else replace(self, config=replace(self.config, source=source)), executor=chosen, **options)
         run = Run(self.config, self.registry, chosen, source=source, **options)
+        with contextlib.suppress(GateError):
+            run.run()
+        return run
+
+    def what_if(self) -> Run:
+        """What the pipeline would decide, from the facts of the published version (see `dqpipe.whatif`). Raises ConfigError, DatasetError."""
+        from dqpipe.whatif import WhatIf
+
+        run = WhatIf(self.config, self.registry)
         with contextlib.suppress(GateError):
             run.run()
         return run

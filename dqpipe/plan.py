@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dqpipe import gates
@@ -65,6 +65,10 @@ class Plan:
     def doing(self, method: str) -> list[Planned]:
         """The stages that answer a method, in order."""
         return [planned for planned in self.stages if planned.stage.does(method)]
+
+    def only(self, names: Collection[str]) -> Plan:
+        """The plan with these stages alone."""
+        return replace(self, stages=tuple(planned for planned in self.stages if planned.name in names))
 
     def summarising(self) -> list[Planned]:
         """The stages that summarise the curated set, and those whose facts they build on, in order."""

@@ -56,7 +56,7 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
     told += [f"Gate failed: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in failed]
     unjudged = [gate for gate in record["gates"] if gate["passed"] and not gate.get("judged", True)]
     told += [f"Gate not judged: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in unjudged]
-    if failed:
+    if failed and record["run"].get("out", True):  # nothing is written by a check
         told.append("No curated set was published because of this; report, ledger and run.json were written.")
     return told
 
