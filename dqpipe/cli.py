@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__, cli_account, cli_ledger, cli_review, cli_store, cli_versions, logs
+from dqpipe import __version__, cli_account, cli_handover, cli_ledger, cli_review, cli_store, cli_versions, logs
 from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app.add_typer(cli_store.app, name="store")
 app.add_typer(cli_versions.commands)
 app.command()(cli_review.review)
 app.add_typer(cli_ledger.commands)
+app.add_typer(cli_handover.commands)
 INTERRUPTED = 130
 Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

@@ -86,12 +86,19 @@ def now() -> str:
 
 def add(out: str | Path | Place, verdict: Verdict) -> Verdict:
     """Add a verdict (its time is set where it has none); it is on disk when this returns. Raises DatasetError, OutputError."""
-    if verdict.verdict not in KINDS:
-        raise DatasetError(f"a verdict is one of {', '.join(KINDS)}, not {verdict.verdict!r}")
-    if verdict.verdict == "relabel" and verdict.label is None:
-        raise DatasetError(f"the verdict on {verdict.id} is to relabel, and names no label")
-    told = verdict if verdict.time else replace(verdict, time=now())
-    append(out, FILE, asdict(told))
+    return add_all(out, [verdict])[0]
+
+
+def add_all(out: str | Path | Place, every: Sequence[Verdict]) -> list[Verdict]:
+    """Add verdicts in one write; they are on disk when this returns. Raises DatasetError (then none is added), OutputError."""
+    for verdict in every:
+        if verdict.verdict not in KINDS:
+            raise DatasetError(f"a verdict is one of {', '.join(KINDS)}, not {verdict.verdict!r}")
+        if verdict.verdict == "relabel" and verdict.label is None:
+            raise DatasetError(f"the verdict on {verdict.id} is to relabel, and names no label")
+    told = [verdict if verdict.time else replace(verdict, time=now()) for verdict in every]
+    if told:
+        append(out, FILE, *map(asdict, told))
     return told
 
 
@@ -119,10 +126,11 @@ def verdicts(out: str | Path | Place) -> list[Verdict]:
     return list(found.values())
 
 
-def append(out: str | Path | Place, name: str, row: Mapping[str, Any]) -> None:
-    """Add a line to a file of an output, safely beside other processes; it is on disk when this returns. Raises OutputError."""
+def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None:
+    """Add lines to a file of an output, safely beside other processes; they are on disk when this returns. Raises OutputError."""
     where = out if isinstance(out, Place) else place(out)
-    line = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
+    told = (json.dumps(row, ensure_ascii=False, default=str, allow_nan=False).encode("utf-8", "backslashreplace") for row in rows)
+    line = b"".join(line + b"\n" for line in told)
     if where.local is None:
         where.write(name, _bytes(where, name) + line)
         return

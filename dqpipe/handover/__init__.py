@@ -1,0 +1,27 @@
+"""Samples handed over to other tools, and what people said there taken back.
+
+    version ──queue──▶ Item… ──write (a format)──▶ files           another tool
+    verdicts.jsonl ◀──settle── Answer… ◀──read (a format)── a file ◀────┘
+
+Each format is a module with `write(queue, options) -> Written`, and, where people answer in it, `read(data) -> list[Answer]`;
+both are pure. What comes back is matched by id, content and given label; all of it is taken, or nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+FORMATS = {"label-studio": "label_studio", "cvat": "cvat", "csv": "cells", "fiftyone": "fiftyone", "lightly": "lightly"}
+"""The name of a format → its module."""
+BACK = ("label-studio", "cvat", "csv")
+"""Those that answers come back in."""
+
+
+def module(name: str) -> ModuleType:
+    """The module of a format. Raises ConfigError."""
+    from dqpipe.errors import ConfigError, nearest
+
+    if name not in FORMATS:
+        raise ConfigError(f"no format is called {name!r}: {nearest(name, FORMATS)}")
+    return import_module(f"{__name__}.{FORMATS[name]}")

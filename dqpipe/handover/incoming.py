@@ -1,0 +1,112 @@
+"""Files that come from elsewhere, read with care: of bounded size, without document types, never deeper than they may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+from dqpipe.errors import DatasetError
+
+LARGEST = 512 * 2**20
+"""Bytes of a file that is read."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a file says of one sample; labels are text, sets of tags JSON lists as text. What it does not say is None."""
+
+    where: str
+    """Where it stands in the file, for messages."""
+    id: str | None = None
+    media: str | None = None
+    """How the tool names the media, where it lost the id: a path from the folder of the dataset."""
+    content: str | None = None
+    given: str | None = None
+    """The label when it was handed over; `knows_given` says whether the file tells."""
+    knows_given: bool = False
+    verdict: str | None = None
+    """keep, drop, skip or relabel; None: what `label` says is kept or changed."""
+    label: str | None = None
+    chosen: tuple[str, ...] | None = None
+    """Instead of `label`: the names that were chosen, more than one of them for sets of tags."""
+    code: str | None = None
+    reviewer: str | None = None
+    annotator: int | None = None
+    """A number that the tool has for its reviewer."""
+    time: str | None = None
+    problem: str | None = None
+    """Why it can be no verdict, whatever it is about."""
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file. Raises DatasetError."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise DatasetError(f"{path} has {size / 2**20:,.0f} MB, more than {LARGEST / 2**20:,.0f}: export it in parts")
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def text_of(data: bytes) -> str:
+    """UTF-8 with or without a mark, or UTF-16 with one. Raises DatasetError."""
+    try:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"this is not UTF-8 text (byte {error.start:,})") from None
+
+
+def json_of(data: bytes) -> Any:  # noqa: ANN401
+    """A JSON document. Raises DatasetError."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    try:
+        return json.loads(text_of(data), parse_constant=refuse)
+    except RecursionError:
+        raise DatasetError("this is JSON that is nested too deeply") from None
+    except ValueError as error:
+        raise DatasetError(f"this is no JSON: {error}") from None
+
+
+def parse_xml(data: bytes, start: Callable[[str, dict[str, str]], None], end: Callable[[str, str], None]) -> None:
+    """Call `start(name, attributes)` and `end(name, the text in it)`; document types, and so entities, are refused. Raises DatasetError."""
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    texts: list[list[str]] = []
+
+    def doctype(*_: object) -> None:
+        raise DatasetError("this XML declares a document type (entities could be anything): refused")
+
+    def opened(name: str, attributes: dict[str, str]) -> None:
+        if len(texts) >= DEEPEST:
+            raise DatasetError("this is XML that is nested too deeply")
+        texts.append([])
+        start(name, attributes)
+
+    def closed(name: str) -> None:
+        end(name, "".join(texts.pop()))
+
+    def told(text: str) -> None:
+        texts[-1].append(text)
+
+    parser.StartDoctypeDeclHandler = doctype
+    parser.StartElementHandler = opened
+    parser.EndElementHandler = closed
+    parser.CharacterDataHandler = told
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        raise DatasetError(f"this is no XML: {error}") from None
+
+
+DEEPEST = 100
+"""Levels of XML that are followed."""
