@@ -93,7 +93,7 @@ def _tags(queue: Queue, item: Item, verdict: Verdict | None) -> list[str]:
 
 
 def _attributes() -> list[dict[str, Any]]:
-    said = {"name": "verdict", "mutable": False, "input_type": "select", "default_value": "", "values": list(SAID)}
+    said = {"name": "verdict", "mutable": False, "input_type": "radio", "default_value": "", "values": list(SAID)}
     return [said, *({"name": name, "mutable": False, "input_type": "text", "default_value": "null", "values": ["null"]} for name in KEPT)]
 
 
