@@ -137,10 +137,24 @@ def as_given(label: object) -> str | None:
     return None if isinstance(label, float) and label != label else label_text(label)  # noqa: PLR0124 (NaN)
 
 
+def label_for(text: str | None, kind: pa.DataType) -> object:
+    """The label of this Arrow type that a text stands for. Raises ValueError if there is none."""
+    if text is None:
+        raise ValueError("no label is named")
+    try:
+        label = label_from_text(text, kind)
+        pa.array([label], kind.value_type if pa.types.is_dictionary(kind) else kind)
+    except (TypeError, pa.ArrowException) as error:
+        raise ValueError(str(error)) from None
+    if pa.types.is_integer(kind) and not isinstance(label, int):
+        raise ValueError(f"{text} is no whole number")
+    return label
+
+
 def _fits(verdict: Verdict, kind: pa.DataType) -> bool:
     try:
-        label_from_text(label_text(verdict.label) or "", kind)
-    except (ValueError, pa.ArrowException):
+        label_for(label_text(verdict.label), kind)
+    except ValueError:
         log.warning("the verdict on %s is left out: %r cannot be a label of this set", verdict.id, verdict.label)
         return False
     return True

@@ -17,7 +17,7 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -66,6 +66,14 @@ class Verdict:
         return self.verdict, label_text(self.label) if self.verdict == "relabel" else None
 
 
+TEXT = (str, type(None))
+TYPES: dict[str, tuple[type, ...]] = {
+    "content": TEXT, "id": (str,), "given": (object,), "verdict": (str,), "label": (object,), "code": TEXT, "reviewer": (str,), "time": (str,),
+    "undone": TEXT, "holds": (bool, type(None)), "alike": (int,), "audit": TEXT,
+}  # fmt: skip
+"""What may stand in the fields of a line."""
+
+
 def json_label(label: object) -> Any:  # noqa: ANN401
     """A label as a JSON value: what JSON does not know is text, a number that is none is null."""
     if isinstance(label, float) and not math.isfinite(label):
@@ -112,18 +120,23 @@ def undo(out: str | Path | Place, verdict: Verdict) -> Verdict:
 def verdicts(out: str | Path | Place) -> list[Verdict]:
     """The verdicts of an output that stand, the oldest first. A line that is broken is left out, and logged."""
     found: dict[tuple[object, ...], Verdict] = {}
-    known = {field.name for field in fields(Verdict)}
     for row in rows(out, FILE):
-        try:
-            verdict = Verdict(**{name: value for name, value in row.items() if name in known})
-        except TypeError:
-            log.warning("%s: a line that is no verdict is left out", FILE)
-            continue
-        if verdict.undone:
-            found.pop(verdict.key, None)
-        elif verdict.verdict in KINDS:
-            found[verdict.key] = verdict
+        take(found, row)
     return list(found.values())
+
+
+def take(standing: dict[tuple[object, ...], Verdict], row: Mapping[str, Any]) -> None:
+    """Let one line count: a verdict stands from now on, or one that is undone no more."""
+    try:
+        verdict = Verdict(**{name: value for name, value in row.items() if name in TYPES})
+    except TypeError:
+        verdict = None
+    if verdict is None or verdict.verdict not in KINDS or not all(isinstance(getattr(verdict, name), kind) for name, kind in TYPES.items()):
+        log.warning("%s: a line that is no verdict is left out", FILE)
+    elif verdict.undone:
+        standing.pop(verdict.key, None)
+    else:
+        standing[verdict.key] = verdict
 
 
 def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None:
@@ -141,7 +154,9 @@ def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None
             size = file.seek(0, os.SEEK_END)
             if size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 line = b"\n" + line  # what a crash cut short stays a line of its own
-            file.write(line)
+            left = memoryview(line)
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
         if new:
             _settle(path.parent)

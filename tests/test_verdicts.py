@@ -52,6 +52,7 @@ def test_a_line_cut_short_costs_that_line_alone(tmp_path: Path) -> None:
     two = verdicts.add(tmp_path, verdict("c"))
     with (tmp_path / "verdicts.jsonl").open("a") as file:
         file.write('{"strange": 1}\n[]\n')
+        file.write('{"content": 5, "id": "x", "given": null, "verdict": "keep"}\n{"content": "c", "id": "x", "given": 1, "verdict": "eat"}\n')
     assert verdicts.verdicts(tmp_path) == [one, two]
 
 
@@ -130,7 +131,8 @@ def test_of_one_reviewer_the_last_word_counts_and_of_several_the_majority() -> N
 
 def test_a_label_that_the_set_cannot_have_is_left_out() -> None:
     numbers = Samples(pa.table({"id": ["a"], "content": ["c-a"], "label": [1]}))
-    told = match(numbers, [verdict("a", "relabel", given=1, label="dog"), verdict("a", "relabel", given=1, label=2, by="bob")])
+    wrong = [verdict("a", "relabel", given=1, label=label) for label in ("dog", 1.5, [1], None, "")]
+    told = match(numbers, [*wrong, verdict("a", "relabel", given=1, label=2, by="bob")])
     assert [(ruling.decision, ruling.label) for ruling in told.rows.values()] == [("relabel", "2")]
 
 

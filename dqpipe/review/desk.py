@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from dqpipe import verdicts
 from dqpipe.errors import ConfigError, DatasetError
-from dqpipe.model import label_from_text, label_text
-from dqpipe.overruling import as_given
+from dqpipe.model import label_text
+from dqpipe.overruling import as_given, label_for
 from dqpipe.review import worth
 from dqpipe.review.heard import Heard
 from dqpipe.review.sight import Sight
@@ -234,6 +234,6 @@ class Desk:
         if not text or "label" not in self.sight.samples:
             raise DatasetError("a new label is wanted")
         try:
-            return label_from_text(text, self.sight.samples.table.schema.field("label").type)
+            return label_for(text, self.sight.samples.table.schema.field("label").type)
         except ValueError:
             raise DatasetError(f"{text!r} cannot be a label of this set") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 from dqpipe import verdicts
@@ -36,15 +35,12 @@ class Heard:
         return True
 
     def _take(self, line: bytes) -> None:
-        known = {field.name for field in fields(Verdict)}
         try:
-            verdict = Verdict(**{name: value for name, value in json.loads(line).items() if name in known})
-        except (ValueError, TypeError, AttributeError):
+            row = json.loads(line)
+        except ValueError:
             return
-        if verdict.undone:
-            self.standing.pop(verdict.key, None)
-        else:
-            self.standing[verdict.key] = verdict
+        if isinstance(row, dict):
+            verdicts.take(self.standing, row)
 
     def all(self) -> list[Verdict]:
         """The verdicts that stand, the oldest first."""
