@@ -183,12 +183,12 @@ def hostile(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def million() -> dict[str, Any]:
-    """The record of a million samples in 1,000 classes and 5,000 groups, a fifth of them with findings of 20 codes."""
-    count, found = 1_000_000, 200_000
+    """The record of a million samples in 1,000 classes and 5,000 groups, a tenth of them with findings of 6 codes."""
+    count, found = 1_000_000, 100_000
     random, ids = np.random.default_rng(0), pa.array(np.char.add("a/long/name/of/a/sample/", np.arange(count).astype(str)))
     label, group = (pa.array(np.char.add(word, random.integers(0, many, count).astype(str))) for word, many in (("class ", 1000), ("group ", 5000)))
     at, match = (pa.array(random.choice(count, found, replace=False)) for _ in range(2))
-    codes = np.char.add("stage.code_", (np.arange(found) % 20).astype(str))
+    codes = np.char.add("stage.code_", (np.arange(found) % 6).astype(str))
     columns = {"id": ids.take(at), "code": codes, "severity": np.array(["info", "warning"])[np.arange(found) % 2], "match": ids.take(match)}
     columns |= {"value": random.random(found), "threshold": np.full(found, 0.5), "confidence": random.random(found), "suggestion": label.take(match)}
     decision = np.full(count, "keep", dtype=object)
@@ -196,7 +196,7 @@ def million() -> dict[str, Any]:
     figures = [{**figure("a.b", float(n), scope="class", key=f"class {n}"), "of": of} for n in range(999) for of in ("raw", "curated")]
     return record(
         samples=Samples(pa.table({"id": ids, "label": label, "group": group, "media": ids})),
-        facts=Facts(pa.table({f"stage.fact_{n}": random.random(count) for n in range(8)})),
+        facts=Facts(pa.table({f"stage.fact_{n}": random.random(count) for n in range(2)})),
         findings=Findings(pa.table(columns)),
         figures=Figures(table_of(Figures.columns, figures)),
         decisions=Decisions(pa.table({"id": ids, "decision": pa.array(decision.tolist())})),
