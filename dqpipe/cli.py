@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__, cli_account, cli_handover, cli_ledger, cli_review, cli_store, cli_versions, logs
+from dqpipe import __version__, ci, cli_account, cli_handover, cli_ledger, cli_review, cli_store, cli_versions, logs
 from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ Workers = Annotated[str, typer.Option("--executor", metavar="NAME", help=
     "address: a cluster of this machine, for the run. Dask and Ray are reached through Prefect, so that they imply --flow.")]  # fmt: skip
 Changes = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="NAME.OPTION=VALUE", help=
     "Another value than the file's, such as label_noise.at_least=0.9 or policy.max_drop=0.1 (repeatable).")]  # fmt: skip
+Badge = Annotated[Path | None, typer.Option("--badge", metavar="FILE.json", help="Write a badge in the endpoint format of shields.io.")]
+Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE.xml", help="Write the gates as JUnit XML.")]
+Summary = Annotated[bool, typer.Option("--summary", help="Say one line instead of the account.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only so many samples, for a first look.")]
 
 
@@ -145,17 +148,22 @@ def run(
     changes: Changes = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Up to the decisions and the account; publish nothing, and say what would change.")] = False,
     from_facts: Annotated[bool, typer.Option("--from-facts", help="The same from the facts of the published version: read and measure nothing.")] = False,
+    badge: Badge = None,
+    junit: Junit = None,
+    summary: Summary = False,
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a pipeline: measure, find, decide, curate, report."""
-    pipeline = _pipeline(config, without, limit, out, changes)
-    if from_facts:
-        _conclude(pipeline.what_if(), as_json=as_json, dry=True)
-        return
-    with _progress(pipeline.registry):
-        ran = pipeline.drive(executor, flow=flow, shard_size=shard_size, force=force, rehash=rehash, writes=not dry_run)
-    _conclude(ran, as_json=as_json, dry=dry_run)
+    files = ci.Files(badge, junit)
+    with files.told():
+        pipeline = _pipeline(config, without, limit, out, changes)
+        if from_facts:
+            ran = pipeline.what_if()
+        else:
+            with _progress(pipeline.registry):
+                ran = pipeline.drive(executor, flow=flow, shard_size=shard_size, force=force, rehash=rehash, writes=not dry_run)
+        _conclude(ran, files, as_json=as_json, dry=dry_run or from_facts, summary=summary)
 
 
 @app.command()
@@ -164,14 +172,19 @@ def check(
     limit: Limit = None,
     executor: Workers = "processes",
     changes: Changes = None,
+    badge: Badge = None,
+    junit: Junit = None,
+    summary: Summary = False,
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
     """Look without curating: exit code 1 when a gate fails."""
-    pipeline = _pipeline(config, without, limit, None, changes)
-    with _progress(pipeline.registry):
-        ran = pipeline.drive(executor, writes=False)
-    _conclude(ran, as_json=as_json)
+    files = ci.Files(badge, junit)
+    with files.told():
+        pipeline = _pipeline(config, without, limit, None, changes)
+        with _progress(pipeline.registry):
+            ran = pipeline.drive(executor, writes=False)
+        _conclude(ran, files, as_json=as_json, summary=summary)
 
 
 @app.command()
@@ -222,11 +235,15 @@ def list_plugins(
 
 
 @app.command()
-def schema(without: Without = None) -> None:
-    """Print the JSON Schema of pipeline.yaml, for editors."""
+def schema(
+    report: Annotated[bool, typer.Option("--report", help="That of report.json instead.")] = False,
+    without: Without = None,
+) -> None:
+    """Print the JSON Schema of pipeline.yaml, for editors, or of report.json, for programs that read it."""
     from dqpipe import schema as schemas
 
-    typer.echo(json.dumps(schemas.schema(_registry(without)), indent=2, default=str))
+    told = schemas.of_report() if report else schemas.schema(_registry(without))
+    typer.echo(json.dumps(told, indent=2, default=str, ensure_ascii=False))
 
 
 def _registry(without: list[str] | None) -> Registry:
@@ -254,9 +271,13 @@ def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str
     return Pipeline(config, registry)
 
 
-def _conclude(ran: Run, *, as_json: bool, dry: bool = False) -> None:
+def _conclude(ran: Run, files: ci.Files, *, as_json: bool, dry: bool = False, summary: bool = False) -> None:
     """Tell the account, then say by the exit code what was not fine. Raises GateError."""
-    cli_account.tell(ran, as_json=as_json, dry=dry)
+    files.write(ran.record)
+    if summary and not as_json:
+        typer.echo(ci.summary(ran.record))
+    else:
+        cli_account.tell(ran, as_json=as_json, dry=dry)
     ran.finish()
     if ran.failures:
         raise typer.Exit(1)

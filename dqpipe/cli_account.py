@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dqpipe.ci import summary
 from dqpipe.cli_versions import told
 from dqpipe.logs import printable
 
@@ -51,7 +52,7 @@ def _compared(ran: Run) -> tuple[str, Diff] | None:
 
 
 def _tell_json(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
-    record = {"account": ran.record["account"], "counts": ran.record.get("counts"), "gates": ran.gates,
+    record = {"summary": summary(ran.record), "account": ran.record["account"], "counts": ran.record.get("counts"), "gates": ran.gates,
               "path": None if ran.published is None else str(ran.published), "version": ran.version}  # fmt: skip
     if dry:
         record["difference"] = None if compared is None else {"before": compared[0], **compared[1].record(None)}

@@ -1,8 +1,10 @@
-"""The JSON Schema of pipeline.yaml with everything that is installed, for editors."""
+"""The JSON Schemas: of pipeline.yaml with everything that is installed, for editors; of report.json, for programs that read it."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
+import json
 import typing
 from typing import Any
 
@@ -35,6 +37,12 @@ def schema(registry: Registry) -> dict[str, Any]:
             "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED, "default": 0},
         },
     }
+
+
+def of_report() -> dict[str, Any]:
+    """The schema of report.json, as shipped: dqpipe/report/schema.json."""
+    text = (importlib.resources.files("dqpipe") / "report" / "schema.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
 
 
 def _choice(registry: Registry, kinds: tuple[type[Extension], ...]) -> dict[str, Any]:
