@@ -287,7 +287,7 @@ def test_datumaro_reads_the_annotations(one: Version, tmp_path: Path) -> None:
     pictures(tmp_path / "images")
     (tmp_path / "annotations.xml").write_bytes(cvat.write(wanted(one, everything=True), Options()).files["annotations.xml"])
     read = {item.id: [(a.label, a.attributes["verdict"]) for a in item.annotations] for item in CvatBase(str(tmp_path / "annotations.xml"))}
-    assert read["cats/a"] == [(1, "")]
+    assert read["cats/a"] == [(1, "unseen")]
     assert len(read) == len(ROWS)
 
 
@@ -301,7 +301,7 @@ def test_a_label_that_was_changed_in_cvat_and_an_attribute_that_was_set_are_verd
     one_dog = changed(one, '<tag label="cat" source="auto">', '<tag label="dog" source="semi-auto">')
     took(one, one_dog, "cvat")
     assert said(one) == [("cats/b.png", "relabel", "dog", "ann")]
-    took(one, changed(one, '<attribute name="verdict"></attribute>', '<attribute name="verdict">drop</attribute>'), "cvat", "bob")
+    took(one, changed(one, '<attribute name="verdict">unseen</attribute>', '<attribute name="verdict">drop</attribute>'), "cvat", "bob")
     assert said(one)[1:] == [("dogs/c.png", "drop", None, "bob")]
 
 

@@ -27,7 +27,8 @@ from dqpipe.handover.queue import CLASSES, TAGS, Item, Options, Queue, Written, 
 from dqpipe.model import media_path
 from dqpipe.verdicts import Verdict
 
-SAID = ("", "keep", "drop", "skip")
+UNSEEN = "unseen"
+SAID = (UNSEEN, "keep", "drop", "skip")
 KEPT = ("id", "content", "label", "code", "suggestion", "reviewer", "time")
 """Text attributes of a tag."""
 
@@ -81,7 +82,7 @@ def _image(queue: Queue, number: int, name: str, items: list[Item], wide: tuple[
 
 
 def _tags(queue: Queue, item: Item, verdict: Verdict | None) -> list[str]:
-    said = "" if verdict is None or verdict.verdict == "relabel" else verdict.verdict
+    said = UNSEEN if verdict is None or verdict.verdict == "relabel" else verdict.verdict
     asked = asked_of(item)
     kept = {"id": item.id, "content": item.content, "label": item.label, "code": asked["code"], "suggestion": asked["suggestion"],
             "reviewer": verdict and verdict.reviewer, "time": verdict and verdict.time}  # fmt: skip
@@ -93,7 +94,7 @@ def _tags(queue: Queue, item: Item, verdict: Verdict | None) -> list[str]:
 
 
 def _attributes() -> list[dict[str, Any]]:
-    said = {"name": "verdict", "mutable": False, "input_type": "radio", "default_value": "", "values": list(SAID)}
+    said = {"name": "verdict", "mutable": False, "input_type": "radio", "default_value": UNSEEN, "values": list(SAID)}
     return [said, *({"name": name, "mutable": False, "input_type": "text", "default_value": "null", "values": ["null"]} for name in KEPT)]
 
 
@@ -174,7 +175,7 @@ def _answers(name: str, tags: list[tuple[str, dict[str, str]]]) -> list[Answer]:
 
 def _answer(name: str, sample: str | None, reviewer: str | None, group: list[tuple[str, dict[str, Any]]]) -> Answer:
     first: dict[str, Any] = next((about for _, about in group if about.get("id") is not None), {})
-    said = {about.get("verdict", "").strip() for _, about in group} - {""}
+    said = {about.get("verdict", "").strip() for _, about in group} - {"", UNSEEN}
     where, chosen = f"image {name}", tuple(dict.fromkeys(label for label, _ in group))
     problem = "has two answers" if len(said) > 1 else None
     given, verdict = first.get("label"), said.pop() if said else None
