@@ -496,6 +496,31 @@ def test_fiftyone_and_lightly_get_tags_for_every_file(one: Version, tmp_path: Pa
         compile(files["tag.py"], "tag.py", "exec")
 
 
+@pytest.mark.skipif(importlib.util.find_spec("fiftyone") is None, reason="pip install fiftyone takes the samples with its own class")
+def test_fiftyones_own_class_takes_the_samples(one: Version) -> None:
+    import fiftyone
+
+    for told in json.loads(module("fiftyone").write(wanted(one, everything=True), Options()).files["samples.json"])["samples"]:
+        sample = fiftyone.Sample.from_dict(dict(told))
+        assert (sample.filepath, sample.tags) == (told["filepath"], told["tags"])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (Options(), "{data}/dogs/a b.png"), (Options(media_root="{data}"), "dogs/a b.png"), (Options(prefix="/mnt/"), "/mnt/dogs/a b.png"),
+        (Options(prefix="https://x.org/", media_root="{data}"), "https://x.org/dogs/a%20b.png"),
+    ],
+)  # fmt: skip
+def test_paths_start_where_the_options_say(options: Options, expected: str, tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    chosen = replace(options, media_root=options.media_root and options.media_root.format(data=data))
+    made = version(tmp_path / "out", (("dogs/a b.png", "c", "dog", "keep", None),), ())
+    row = next(csv.DictReader(io.StringIO(cells.write(wanted(made, everything=True), chosen).files["samples.csv"].decode())))
+    tagged = json.loads(module("lightly").write(wanted(made, everything=True), chosen).files["tags.json"])["samples"][0]
+    assert row["media"] == tagged["file_path_abs"] == expected.format(data=data)
+
+
 # the commands --------------------------------------------------------------------------------------------------------
 
 

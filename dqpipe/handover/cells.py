@@ -18,7 +18,7 @@ from dqpipe.errors import DatasetError, listed
 from dqpipe.handover.incoming import Answer, text_of
 from dqpipe.handover.outgoing import asked_of
 from dqpipe.handover.queue import Item, Options, Queue, Written
-from dqpipe.model import label_text, media_path
+from dqpipe.model import label_text
 from dqpipe.verdicts import Verdict
 
 COLUMNS = ("id", "label", "suggestion", "confidence", "code", "decision", "decided_label", "verdict", "new_label", "reviewer", "time",
@@ -74,9 +74,7 @@ def plain(cell: str) -> str:
 def _row(queue: Queue, item: Item, verdict: Verdict | None, options: Options) -> list[object]:
     asked = asked_of(item)
     said = (verdict.verdict, label_text(verdict.label), verdict.reviewer, verdict.time) if verdict is not None else (None,) * 4
-    media = None
-    if item.media is not None:
-        media = media_path(queue.root, item.media) if options.prefix is None and options.media_root is None else options.link(queue, item, "")
+    media = None if item.media is None else options.path(queue, item)
     return [item.id, item.label, asked["suggestion"], asked["confidence"], asked["code"], item.decision, item.decided_label, *said,
             item.split, media, item.content]  # fmt: skip
 

@@ -85,6 +85,15 @@ class Options:
         root = self.media_root or (queue.root if is_url(queue.root) else str(Path(queue.root).parent))
         return (self.prefix or prefix) + quote(os.fsencode(below(path, root, item.id)), safe="/")
 
+    def path(self, queue: Queue, item: Item) -> str:
+        """The path of an item's media, as text: whole, or as the options say; quoted only behind a prefix that is a URL. Raises ConfigError."""
+        path = media_path(queue.root, item.media or "")
+        if is_url(self.prefix):
+            return self.link(queue, item, "")
+        if self.prefix is not None or self.media_root is not None:
+            path = (self.prefix or "") + below(path, self.media_root or queue.root, item.id)
+        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
 
 @dataclass(frozen=True)
 class Written:

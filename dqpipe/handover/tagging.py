@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dqpipe.errors import ConfigError
 from dqpipe.handover.queue import Item, Options, Queue
-from dqpipe.model import media_path
 
 FIRST = "dqpipe:"
 """What each tag begins with, so that all of them can be found, and removed."""
@@ -18,13 +17,7 @@ def tags(item: Item) -> list[str]:
 
 def with_media(queue: Queue, options: Options) -> list[tuple[str, Item]]:
     """The items with media, by their path as the tool knows it. Raises ConfigError where none has."""
-    found = [(_path(queue, item, options), item) for item in queue.items if item.media is not None]
+    found = [(options.path(queue, item), item) for item in queue.items if item.media is not None]
     if queue.items and not found:
         raise ConfigError("these samples have no media: hand them over as csv")
     return sorted(found, key=lambda pair: (pair[0], pair[1].id))
-
-
-def _path(queue: Queue, item: Item, options: Options) -> str:
-    if options.prefix is None and options.media_root is None:
-        return media_path(queue.root, item.media or "").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return options.link(queue, item, "")
