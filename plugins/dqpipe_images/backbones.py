@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ LONG = 8  # times the shorter side: what lies beyond is cut before a picture is 
 GPU_BATCH = 64  # pictures, the last batch padded to as many
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts put the weights into
 TIMM_FITS = {"squash": "squash", "border": "longest"}
+_DRAWING = threading.Lock()
 HEADS = ("head", "heads", "fc", "classifier")  # where torchvision's models keep their classifier
 
 
@@ -287,7 +289,7 @@ def _loaded(cls: type[Backbone], options: str, stamp: tuple[int, int]) -> tuple[
     import torch
 
     embedder = cls(**json.loads(options))
-    with torch.random.fork_rng(devices=[]):
+    with _DRAWING, torch.random.fork_rng(devices=[]):  # torch draws for all threads from one generator
         torch.manual_seed(0)
         module, recipe = embedder.build()
     return module.eval().requires_grad_(False).to(_device(embedder.device)), recipe

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ FINEST = 0.01  # of a patch's variance: differences of its finest share far belo
 _POSITIONS = SIDE - PATCH + 1
 _REACH = _POSITIONS // CELLS  # positions along a cell's side
 _PIXELS = 3 * PATCH * PATCH
+_own = threading.local()
 
 
 @extension
@@ -56,7 +58,7 @@ class PatchBank(Embedder):
     """512 numbers from a bank of whitened patch filters, shipped with dqpipe or learned from the dataset."""
 
     name = "patches"
-    version = 2
+    version = 3  # what version 2 measured on threads may be wrong: they shared its buffers
     libraries = ("torch", "numpy", "opencv-python-headless")
 
     learn: bool = option(False, "learn the filters and components from a subset of this dataset in place of the shipped bank", at="measure")
@@ -251,10 +253,13 @@ def _bytes() -> bytes:
     return BANK.read_bytes()
 
 
-@functools.cache
 def _shipped() -> Projection:
-    with np.load(io.BytesIO(_bytes()), allow_pickle=False) as bank:
-        return Projection(dict(bank))
+    """The shipped bank, one for each thread: its buffers hold the picture under way."""
+    if not hasattr(_own, "projection"):
+        with np.load(io.BytesIO(_bytes()), allow_pickle=False) as bank:
+            _own.projection = Projection(dict(bank))
+    made: Projection = _own.projection
+    return made
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from dqpipe_images import patch_bank
+from dqpipe_images import backbones, patch_bank
 from dqpipe_images.backbones import Recipe, TorchModule
 from dqpipe_images.embeddings import Embeddings
 from dqpipe_images.patch_bank import PatchBank
@@ -52,6 +54,13 @@ def small_net(width: int = 8, bins: int = 4) -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Conv2d(3, width, 3, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(bins), torch.nn.Flatten())
 
 
+def slow_net() -> torch.nn.Module:
+    """Draws one layer, and later another."""
+    first = torch.nn.Conv2d(3, 8, 3)
+    time.sleep(0.02)
+    return torch.nn.Sequential(first, torch.nn.Conv2d(8, 8, 3))
+
+
 def maps() -> torch.nn.Module:
     return torch.nn.Conv2d(3, 5, 3)
 
@@ -89,6 +98,14 @@ def test_pictures_of_any_size_have_a_vector(shape) -> None:
 
 def test_no_pictures_no_vectors() -> None:
     assert PatchBank().embed([], None).shape == (0, 512)
+
+
+def test_threads_at_the_same_time_give_the_same_bits(tiles) -> None:
+    pictures, embedder = tiles[:64], PatchBank()
+    wanted = embedder.embed(pictures, None)
+    with ThreadPoolExecutor(4) as threads:
+        for made in threads.map(lambda _: embedder.embed(pictures, None), range(12)):
+            np.testing.assert_array_equal(made, wanted)
 
 
 def test_a_copy_is_nearer_than_anything_else(tiles) -> None:
@@ -150,6 +167,16 @@ def test_a_module_without_weights_is_drawn_from_one_seed_and_maps_are_averaged(t
     embedder = TorchModule(factory=f"{__name__}:maps", size=16, arguments={}, device="cpu")
     assert embedder.embed(tiles[:2], None).shape == (2, 5)
     np.testing.assert_array_equal(embedder.embed(tiles[:2], None), embedder.embed(tiles[:2], None))
+
+
+def test_threads_that_load_a_network_at_the_same_time_draw_the_same_weights(tiles) -> None:
+    embedder = TorchModule(factory=f"{__name__}:slow_net", size=16, device="cpu")
+    wanted = embedder.embed(tiles[:2], None)
+    for _ in range(5):
+        backbones._loaded.cache_clear()
+        with ThreadPoolExecutor(4) as threads:
+            for made in threads.map(lambda _: embedder.embed(tiles[:2], None), range(4)):
+                np.testing.assert_array_equal(made, wanted)
 
 
 def test_pictures_are_prepared_as_networks_want_them() -> None:
