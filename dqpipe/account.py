@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, comparing, diff, reading, report, versions
+from dqpipe import __version__, card, comparing, diff, reading, report, versions
 from dqpipe import apply as applying
 from dqpipe.errors import DatasetError
 from dqpipe.ledger import ledger
@@ -182,6 +182,7 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     versions.write_shown(folder, run.raw.dataset)
     comparing.write(run.raw, folder)
     relabel_queue(run.raw.samples, run.findings, run.decisions).to_csv(folder / "relabel.csv", index=False)
+    (folder / "card.md").write_text(card.card(run.record, run.curated.dataset), encoding="utf-8")
     for entry in run.config.augments:
         _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))
     sections = sorted((cls() for cls in run.registry.all(Section)), key=lambda section: (section.order, section.name))

@@ -1,6 +1,6 @@
 """Where a run's output goes: versions beside each other, and one pointer that is switched.
 
-    out/versions/<id>/   curated/  ledger.parquet  facts.parquet  tables/  report.html  report.json  relabel.csv  run.json
+    out/versions/<id>/   curated/  ledger.parquet  facts.parquet  tables/  report.html  report.json  card.md  relabel.csv  run.json
     out/version          the id of the published version; replaced in one step
     out/history.jsonl    one line for each finished run and each roll back
     out/curated, out/report.html, out/ledger.parquet      links to the published version's, on a local disk
