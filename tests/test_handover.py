@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dqpipe import cli_handover, verdicts
 from dqpipe.errors import ConfigError, DatasetError
@@ -137,6 +140,45 @@ def test_a_queue_that_nobody_answered_says_nothing(one: Version, name: str) -> N
     taken = took(one, file, name)
     assert (taken.new, taken.wrong, taken.unanswered) == ([], 0, len(ROWS))
     assert not (out_of(one) / "verdicts.jsonl").exists()
+
+
+TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+LABEL = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize("name", BACK)
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(TEXT, LABEL, LABEL), min_size=1, max_size=4, unique_by=lambda row: row[0]), LABEL.filter(str.strip))
+def test_hostile_names_labels_and_reviewers_come_back(name: str, drawn: list[tuple[str, str, str]], reviewer: str) -> None:
+    rows = [(sample, f"c-{n}", given, "keep", new) for n, (sample, given, new) in enumerate(drawn)]
+    with tempfile.TemporaryDirectory() as folder:
+        first, other = (version(Path(folder) / out, rows, (), media=name == "cvat") for out in ("first", "other"))
+        for sample, content, given, _, new in rows:
+            told = Verdict(content, sample, given, *(("relabel", new) if new != given else ("keep",)), reviewer=reviewer)
+            verdicts.add(out_of(first), told)
+        try:
+            handed = module(name).write(wanted(first, verdicts=True), Options())
+        except ConfigError:
+            assert [sample for sample, *_ in rows if sample.startswith("/") or ".." in sample]  # elsewhere than below the dataset's folder
+            return
+        taken = took(other, next(data for file, data in handed.files.items() if file in ("tasks.json", "annotations.xml", "samples.csv")), name)
+        assert (taken.wrong, len(taken.new) + sum(handed.left_out.values())) == (0, len(rows))
+        told = {v.key[:3] + v.said + (v.reviewer,) for v in verdicts.verdicts(out_of(other))}
+        assert told <= {v.key[:3] + v.said + (v.reviewer.strip(),) for v in verdicts.verdicts(out_of(first))}
+
+
+@pytest.mark.parametrize("labels", [pa.array(["a", "b"]).dictionary_encode(), pa.array([1, 2]), pa.array([True, False])])
+def test_classes_of_any_type_go_over_and_back(labels: pa.Array, tmp_path: Path) -> None:
+    made = version(tmp_path / "out", (("x", "c-x", None, "keep", None), ("y", "c-y", None, "keep", None)), (), labels=labels)
+    first, second = table(made, everything=True)
+    took(made, as_csv([first | {"new_label": second["label"]}, second | {"verdict": "keep"}]), "csv")
+    assert said(made) == [("x", "relabel", labels[1].as_py(), "ann"), ("y", "keep", None, "ann")]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "yesterday", "9" * 5000])
+def test_a_time_that_is_none_is_now(one: Version, time: str) -> None:
+    took(one, as_csv([table(one)[0] | {"verdict": "drop", "time": time}]), "csv")
+    assert verdicts.verdicts(out_of(one))[0].time.startswith("20")
 
 
 # Label Studio --------------------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def _field(name: object, value: dict[str, Any]) -> dict[str, Any]:
         return {"reviewer": written} if isinstance(written, str) and written.strip() else {}
     if name == VERDICT and chosen:
         return {"verdict": chosen[0]} if len(chosen) == 1 else {"problem": "has two answers"}
-    if name == LABEL and isinstance(number, (int, float)):
+    if name == LABEL and isinstance(number, (int, float)) and not isinstance(number, bool):
         return {"label": json.dumps(number)}
     if name == LABEL and chosen:
         return {"chosen": tuple(chosen)}

@@ -238,6 +238,6 @@ def _time(text: str | None) -> str:
     """A time as verdicts name it; empty where there is none that can be read."""
     try:
         told = datetime.fromisoformat((text or "").strip())
-    except ValueError:
+        return (told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError):
         return ""
-    return (told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)).isoformat(timespec="microseconds")
