@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -591,6 +592,14 @@ def test_the_commands_write_a_folder_and_take_a_file_back(one: Version, tmp_path
 def test_media_elsewhere_than_said_are_refused(one: Version, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--media-root"):
         label_studio.write(wanted(one), Options(media_root=str(tmp_path / "other")))
+
+
+def test_the_readme_has_every_format() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = re.search(r"\| format \| it writes \| back \|\n\|.*?\n((?:\|.*\n)+)", readme)
+    assert rows
+    assert [name for line in rows[1].splitlines() for name in re.findall(r"`([^`]+)`", line.split("|")[1])] == list(FORMATS)
+    assert [bool(line.split("|")[3].strip()) for line in rows[1].splitlines()] == [True] * len(BACK) + [False]
 
 
 def test_an_unknown_format_is_named_with_the_nearest() -> None:
