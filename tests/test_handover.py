@@ -253,7 +253,7 @@ def test_what_an_annotator_chose_is_a_verdict(one: Version, results: list[dict[s
     task = annotated(tasks_of(one)[1], *results, **more)
     took(one, json.dumps([task]).encode(), "label-studio")
     assert said(one) == [expected]
-    assert verdicts.verdicts(out_of(one))[0].time == "2026-06-01T21:16:08.728353+00:00"
+    assert verdicts.verdicts(out_of(one))[0].time == "2026-06-01T22:16:08.728378+00:00"
     assert verdicts.verdicts(out_of(one))[0].code == "label_noise.likely_wrong"
 
 

@@ -3,7 +3,7 @@ r"""Label Studio: tasks.json to import, config.xml for the project, and its JSON
 "Basic Label Studio JSON format" (labelstud.io/guide/tasks, and /guide/predictions, /guide/task_format): a list of tasks
 
     {"data": {"image": URL, …}, "predictions": [{"model_version", "score", "result": [R, …]}], "annotations": [{"result": [R, …], "was_cancelled",
-     "created_at", "completed_by"}]}        R = {"id", "type": "choices", "from_name", "to_name", "value": {"choices": [NAME, …]}}
+     "created_at", "updated_at", "completed_by"}]}        R = {"id", "type": "choices", "from_name", "to_name", "value": {"choices": [NAME, …]}}
 
 where from_name and to_name are those of the labelling configuration (`<Choices name toName choice="single|multiple">`, `<Number>`,
 `<TextArea>`), ids of results differ, and "data" may hold more than is shown. Media on the server's disk are
@@ -134,7 +134,7 @@ def _said(annotation: dict[str, Any]) -> dict[str, Any]:
     """What one annotation says, as fields of an answer."""
     by = annotation.get("completed_by")
     name = by.get("email") or by.get("username") if isinstance(by, dict) else None
-    time = annotation.get("created_at")
+    time = annotation.get("updated_at") or annotation.get("created_at")  # an answer may be changed
     told: dict[str, Any] = {"reviewer": name if isinstance(name, str) else None, "time": time if isinstance(time, str) else None,
                             "annotator": by if isinstance(by, int) else None}  # fmt: skip
     if annotation.get("was_cancelled") is True:
