@@ -175,3 +175,19 @@ def test_a_change_is_what_the_file_would_say(place: Path, registry: Registry) ->
     text += "policy: {max_drop: 0.01, rules: {duplicates.near: review}}\nseed: 5\n"
     assert changed.record() == Pipeline.from_text(text, base=place, registry=registry).config.record()
     assert pipeline(place, registry).config.record()["seed"] == 0
+
+
+def test_a_table_with_columns_of_its_own(registry: Registry, tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "a": i % 9, "label": "uvw"[i % 3], "split": "test" if i % 5 == 0 else "train"} for i in range(60)]
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    asked = "[{expectation: expect_column_values_to_be_between, column: a, min_value: %d, severity: %s}]"
+    stages = f"[duplicate_rows, {{expectations: {{expectations: {asked % (1, 'warning')}}}}}]"
+    (tmp_path / "pipeline.yaml").write_text(f"dataset: {{path: t.csv, roles: {{id: id}}}}\nstages: {stages}\n")
+    pipeline(tmp_path, registry).run(Serial())
+    changes = (f"expectations.expectations={asked % (4, 'error')}", "policy.touch_evaluation=true", "policy.rules.expectations.*=drop", "policy.max_drop=1")
+    expected = pipeline(tmp_path, registry, *changes).check(Serial())
+    (tmp_path / "t.csv").unlink()
+    made = pipeline(tmp_path, registry, *changes).what_if()
+    pd.testing.assert_frame_equal(made.findings.frame(), expected.findings)
+    pd.testing.assert_frame_equal(made.decisions.frame(), expected.decisions)
+    assert set(expected.decisions["decision"]) == {"keep", "drop"}
