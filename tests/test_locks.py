@@ -115,7 +115,7 @@ def test_elsewhere_a_lock_of_a_process_that_is_gone_is_taken_over_at_once(memory
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
     memory.write(".lock", json.dumps({**gone.me, "pid": done.pid, "beat": time.time()}).encode())
-    with Lock(memory, "run 2", beat=0.1), caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING), Lock(memory, "run 2", beat=0.1):
         assert json.loads(memory.read(".lock"))["doing"] == "run 2"
     assert "the lock of run 1" in caplog.text
     memory.write(".lock", json.dumps({**gone.me, "pid": os.getpid(), "started": "1", "beat": time.time()}).encode())

@@ -3,7 +3,7 @@
 loky starts them (from notebooks and scripts, without a guard). Its pool is not used: in it one death fails the work of all
 without a word on whose it was, and its own thread can end (on a warning that is an error) while work waits, for ever.
 
-    driver ──pipe: (function, item)──▶ worker ──pipe: result──▶ driver          the pipe closed: it died
+    driver ──pipe: (news, function, item)──▶ worker ──pipe: result──▶ driver          the pipe closed: it died
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ IDLE = 60.0
 """Seconds that worker processes wait for more work: another step, another run of the same notebook."""
 WATCH = 1.0
 """Seconds between two looks at whether a worker still lives, should its pipe not tell."""
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables that are 1 in every worker, as workers would crowd each other."""
 _LOCK = threading.Lock()
 _idle: list[Worker] = []
 _since = [0.0]
@@ -40,6 +42,8 @@ class Worker:
 
     process: Any
     pipe: Connection
+    environment: dict[str, str] = field(default_factory=dict)
+    """The driver's, as the worker knows it."""
 
     @classmethod
     def start(cls) -> Worker:
@@ -48,8 +52,7 @@ class Worker:
 
         context = get_context("loky")
         ours, theirs = context.Pipe()
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        process = context.Process(target=_serve, args=(theirs,), env=threads)
+        process = context.Process(target=_serve, args=(theirs,), env=dict.fromkeys(THREADS, "1"))
         # Ctrl-C reaches every process of the terminal: workers are started deaf to it, and sent away by the one that hears it.
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -57,15 +60,21 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         theirs.close()
-        return cls(process, ours)
+        return cls(process, ours, dict(os.environ))
 
     def send(self, function: Callable[[Any], Any], item: Any) -> None:  # noqa: ANN401
         """Have it begin. Where it died meanwhile, `receive` says so."""
         import cloudpickle
 
-        message = cloudpickle.dumps((function, item))
+        message = cloudpickle.dumps((self._news(), function, item))
         with suppress(OSError):
             self.pipe.send_bytes(message)
+
+    def _news(self) -> dict[str, str | None]:
+        """What changed in the driver's environment since the worker was told of it: credentials that a notebook set meanwhile."""
+        now, known = dict(os.environ), self.environment
+        self.environment = now
+        return {name: now.get(name) for name in sorted(now.keys() | known.keys()) if now.get(name) != known.get(name) and name not in THREADS}
 
     def ready(self) -> bool:
         """Whether `receive` will not have to wait."""
@@ -199,7 +208,9 @@ def _serve(pipe: Connection) -> None:
 def _answer(cloudpickle: Any, message: bytes) -> bytes:  # noqa: ANN401
     """(result, error) of a message, pickled."""
     try:
-        function, item = pickle.loads(message)  # noqa: S301 (from the process that started this one)
+        news, function, item = pickle.loads(message)  # noqa: S301 (from the process that started this one)
+        for name, value in news.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         return cloudpickle.dumps((function(item), None))
     except Exception as error:  # noqa: BLE001 (raised again where it is waited for)
         told = "".join(traceback.format_exception(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -145,3 +146,12 @@ def test_a_cluster_whose_packages_are_missing_is_refused_with_what_to_do(monkeyp
     monkeypatch.setattr(importlib.util, "find_spec", {"distributed": object()}.get)
     with pytest.raises(ConfigError, match=r"executor 'dask' needs prefect-dask: pip install 'dqpipe\[dask\]'"):
         executor_named("dask:tcp://127.0.0.1:1")
+
+
+def test_workers_know_what_was_set_in_the_environment_since_they_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DQPIPE_TRYING", "before")
+    assert set(Processes(2).map(os.getenv, ["DQPIPE_TRYING"] * 4, ["try"] * 4)) == {"before"}
+    monkeypatch.setenv("DQPIPE_TRYING", "after")
+    assert set(Processes(2).map(os.getenv, ["DQPIPE_TRYING"] * 4, ["try"] * 4)) == {"after"}
+    monkeypatch.delenv("DQPIPE_TRYING")
+    assert set(Processes(2).map(os.getenv, ["DQPIPE_TRYING"] * 4, ["try"] * 4)) == {None}
