@@ -80,6 +80,11 @@ def test_filters_filter_and_stand_in_the_address(opened: Page, report: str) -> N
     assert opened.locator("[data-filters] output").inner_text() == "1 of 7 examples"
 
 
+def test_examples_are_found_by_the_name_of_their_claim(opened: Page) -> None:
+    opened.locator("[data-filters] [name=q]").fill("files.unread")
+    assert opened.locator("[data-filters] output").inner_text() == "1 of 7 examples"
+
+
 def test_the_map_is_coloured_filtered_and_told_by_pointer_and_keys(opened: Page) -> None:
     place, tip = opened.locator("[data-map]"), opened.locator(".tip")
     place.scroll_into_view_if_needed()

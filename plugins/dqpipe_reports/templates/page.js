@@ -24,7 +24,7 @@
   // Filters over the examples; their state stands in the address, so that a view can be kept.
   const form = document.querySelector("[data-filters]");
   if (form) {
-    const examples = all("[data-example]").map((element) => ({ element, text: element.textContent.toLowerCase() + " " + all("[title]", element).map((e) => e.title.toLowerCase()).join(" ") }));
+    const examples = all("[data-example]").map((element) => ({ element, text: [element.textContent, element.dataset.code, ...all("[title]", element).map((e) => e.title)].join(" ").toLowerCase() }));
     const output = form.querySelector("output");
     const empty = document.querySelector(".empty");
     const fields = ["q", "code", "decision", "label"].map((name) => form.elements[name]).filter(Boolean);
