@@ -157,7 +157,7 @@ def run(
     """Run a pipeline: measure, find, decide, curate, report."""
     files = ci.Files(badge, junit)
     with files.told():
-        pipeline = _pipeline(config, without, limit, out, changes)
+        pipeline = _pipeline(config, without, limit, out, changes, checks=not from_facts)
         if from_facts:
             ran = pipeline.what_if()
         else:
@@ -255,7 +255,7 @@ def _registry(without: list[str] | None) -> Registry:
     return registry
 
 
-def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str | None, changes: list[str] | None) -> Pipeline:
+def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str | None, changes: list[str] | None, *, checks: bool = True) -> Pipeline:
     from dataclasses import replace
 
     from dqpipe import config as configs
@@ -263,7 +263,7 @@ def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str
     from dqpipe.places import is_url
 
     registry = _registry(without)
-    config = configs.load(path, registry, changes or ())
+    config = configs.load(path, registry, changes or (), checks=checks)
     if limit is not None:
         config = replace(config, limit=limit)
     if out is not None:

@@ -36,6 +36,10 @@ class Entry:
     extension: Any
     where: str = ""
 
+    def check(self) -> None:
+        """Let it check its options. Raises ConfigError."""
+        checked(self.extension, self.where)
+
 
 class DatasetSection(pydantic.BaseModel, extra="forbid"):
     """What is read."""
@@ -94,8 +98,12 @@ class Config:
     def record(self) -> dict[str, Any]:
         """The config as JSON values, defaults filled in."""
         return {
-            "dataset": {"path": str(self.source) if isinstance(self.source, (str, Path)) else type(self.source).__name__,
-                        "reader": self.reader.name if self.reader else None, "roles": dict(self.roles), "limit": self.limit},
+            "dataset": {
+                "path": str(self.source) if isinstance(self.source, (str, Path)) else type(self.source).__name__,
+                "reader": self.reader.name if self.reader else None,
+                "roles": dict(self.roles),
+                "limit": self.limit,
+            },
             "stages": [{entry.name: options_record(entry.extension)} for entry in (*self.stages, *self.augments)],
             "policy": {self.policy.name: options_record(self.policy.extension)},
             "gates": [text for text, _ in self.gates],
@@ -176,18 +184,21 @@ class Source:
         return f"{self.name}, line {self.lines.get(place, 1)}"
 
 
-def load(path: str | Path, registry: Registry, changes: Sequence[str] = ()) -> Config:
-    """The Config of a file, with options changed (see `dqpipe.changes`). Raises ConfigError."""
+def load(path: str | Path, registry: Registry, changes: Sequence[str] = (), *, checks: bool = True) -> Config:
+    """The Config of a file, with options changed (see `dqpipe.changes`); checks: as of `parse`. Raises ConfigError."""
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", str(file)) from None
-    return parse(text, registry, name=str(file), base=file.absolute().parent, changes=changes)
+    return parse(text, registry, name=str(file), base=file.absolute().parent, changes=changes, checks=checks)
 
 
-def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | None = None, changes: Sequence[str] = ()) -> Config:
-    """The Config of a YAML text, with options changed. Raises ConfigError."""
+def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | None = None, changes: Sequence[str] = (), *, checks: bool = True) -> Config:
+    """The Config of a YAML text, with options changed. Raises ConfigError.
+
+    Without checks the stages do not check their options yet, for which some import large libraries: that is left to `Entry.check`.
+    """
     source = Source(text, name)
     values = source.values
     if not isinstance(values, dict):
@@ -197,7 +208,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
             raise ConfigError(f"unknown section {key!r}: {nearest(str(key), SECTIONS)}", source.where((key,)))
     values, source.said = changed(values, changes)
     seed = values.get("seed", 0)
-    build = Builder(registry, source, seed)
+    build = Builder(registry, source, seed, checks)
     build.checked_seed()
     dataset = build.section(DatasetSection, values.get("dataset"), ("dataset",))
     outputs = build.section(OutputsSection, values.get("outputs"), ("outputs",))
@@ -227,6 +238,8 @@ class Builder:
     source: Source
     seed: Any = 0
     """The run's seed: what every option called `seed` is unless it is given."""
+    checks: bool = True
+    """Whether stages check their options now."""
 
     def fail(self, message: str, place: Place) -> ConfigError:
         """The error of a place."""
@@ -315,7 +328,10 @@ class Builder:
         alias = options.pop("as", name) if kind in (Stage, Augment) else name
         if not isinstance(alias, str) or not alias.replace("_", "").isalnum() or alias == "media":
             raise self.fail(f"`as` is a name of letters, digits and _, other than media; not {alias!r}", inner)
-        return Entry(alias, self._make(cls, options, inner), self.source.where(place))
+        extension = self._make(cls, options, inner)
+        if self.checks or kind not in (Stage, Augment):
+            checked(extension, self.source.where(inner))
+        return Entry(alias, extension, self.source.where(place))
 
     def _make(self, cls: type[Extension], options: dict[str, Any], place: Place) -> Extension:
         for name, kind in nested_kinds(cls).items():
@@ -324,17 +340,13 @@ class Builder:
         if "seed" in {f.name for f in dataclasses.fields(cls)}:  # type: ignore[arg-type]
             options.setdefault("seed", self.seed)
         try:
-            instance = pydantic.TypeAdapter(cls).validate_python(options)
-            check = getattr(instance, "check", None)
-            if check is not None:
-                check()
+            return pydantic.TypeAdapter(cls).validate_python(options)
         except pydantic.ValidationError as error:
             raise self._explain(error, place, [f.name for f in dataclasses.fields(cls)]) from None  # type: ignore[arg-type]
         except (ConfigError, PlanError) as error:
             if isinstance(error, ConfigError) and error.where:
                 raise
             raise self.fail(f"{cls.name}: {error}", place) from None
-        return instance
 
     def _explain(self, error: pydantic.ValidationError, place: Place, allowed: Sequence[str] | Mapping[str, Any]) -> ConfigError:
         first = error.errors()[0]
@@ -344,6 +356,18 @@ class Builder:
             return self.fail(f"unknown option {name!r}: {nearest(name, allowed)}", here)
         given = "" if first["type"].startswith("missing") else f", not {first['input']!r}"[:200]
         return self.fail(f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}{given}", here)
+
+
+def checked(extension: Extension, where: str) -> None:
+    """Let an extension check its options, where it can. Raises ConfigError."""
+    check = getattr(extension, "check", None)
+    try:
+        if check is not None:
+            check()
+    except (ConfigError, PlanError) as error:
+        if isinstance(error, ConfigError) and error.where:
+            raise
+        raise ConfigError(f"{extension.name}: {error}", where) from None
 
 
 def nested_kinds(cls: type[Extension]) -> dict[str, type[Extension]]:

@@ -64,6 +64,9 @@ class WhatIf(Run):
         version = self.version_used
         self.changed = changed(self.config, version)
         dataset = dataset_of(version)
+        for entry in (*self.config.stages, *self.config.augments):
+            if entry.name in self.changed:
+                entry.check()
         self.plan = plan.make(self.config, self.registry, dataset)
         for planned in self.plan.stages:
             if planned.name in self.changed and planned.stage.does("compare"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -166,6 +167,21 @@ def test_the_command_line_says_the_account_and_the_difference(place: Path, capsy
 def test_a_change_is_checked_like_the_file(place: Path, registry: Registry, change: str, words: str) -> None:
     with pytest.raises(DqpipeError, match=words):
         pipeline(place, registry, change).plan()
+
+
+def test_a_stage_that_stays_as_it_was_loads_nothing_to_check_its_options(place: Path) -> None:
+    code = "import sys; from dqpipe.cli import app; app(sys.argv[1:], standalone_mode=False); print(sorted({'albumentations', 'torch'} & set(sys.modules)))"
+    command = [sys.executable, "-c", code, "run", str(place / "pipeline.yaml"), "--from-facts", "-o", "labels.at_least=0.9"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_checks_a_stage_is_asked_later(registry: Registry) -> None:
+    text = "stages: [augment: {transforms: []}]"
+    with pytest.raises(ConfigError, match="line 1: augment: transforms names no transform"):
+        configs.parse(text, registry)
+    with pytest.raises(ConfigError, match="line 1: augment: transforms names no transform"):
+        configs.parse(text, registry, checks=False).augments[0].check()
 
 
 def test_a_change_is_what_the_file_would_say(place: Path, registry: Registry) -> None:
