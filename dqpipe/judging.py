@@ -234,7 +234,7 @@ def _figure(subject: Subject, tables: Tables, *, percent: bool) -> dict[Key, Rea
 
 def _valueless(subject: Subject) -> str:
     what, of, code = subject.name.partition(" of ")
-    return f"nobody looked at these claims yet: dqpipe review OUT --audit {code}" if of and what in CERTIFIED else "it has no value"
+    return f"nobody looked at these claims yet, or not since it changed: dqpipe review OUT --audit {code}" if of and what in CERTIFIED else "it has no value"
 
 
 def _in(subject: Subject, key: Key) -> str:
