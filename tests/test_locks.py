@@ -86,7 +86,7 @@ def test_of_two_runs_in_one_process_one_wins(registry: Registry, images: Path, t
     for thread in threads:
         thread.join()
     assert len(said) == 1
-    assert "in use by run" in said[0] or "holds a published version" in said[0]
+    assert "in use by" in said[0] or "holds a published version" in said[0]
     assert sum(run.published is not None for run in runs) == 1
 
 

@@ -66,7 +66,12 @@ class Site:
         return log
 
     def ask(self, what: str, **body: Any) -> Any:
-        return httpx.post(f"{self.api}/{what}", json=body, timeout=30).raise_for_status().json()
+        for _ in range(20):  # a busy server's SQLite is locked for moments
+            answer = httpx.post(f"{self.api}/{what}", json=body, timeout=30)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.5)
+        return answer.raise_for_status().json()
 
     def states(self, deployment: str) -> list[dict[str, Any]]:
         """The flow runs of a deployment that have ended, the oldest first."""
