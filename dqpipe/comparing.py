@@ -39,11 +39,9 @@ class Before:
     why: str = ""
 
 
-def before(out: str | Path) -> Before | None:
-    """The published version of an output, None if there is none; one that an earlier dqpipe wrote, or that is broken, says so."""
-    try:
-        version = Version.open(out, "published")
-    except DatasetError:
+def before(version: Version | None) -> Before | None:
+    """The version published last as a run is compared with it; one that an earlier dqpipe wrote, or that is broken, says so."""
+    if version is None:
         return None
     try:
         return Before(version.id, _read(version))

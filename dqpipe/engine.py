@@ -45,6 +45,8 @@ from dqpipe.survey import RELATE_THREADS, Survey
 from dqpipe.versions import Version
 
 log = logging.getLogger(__name__)
+FOUND_ORDER = [(name, "ascending") for name in ("code", "id", "part", "match")]
+"""How findings are sorted."""
 SHARD = 256
 """Samples per shard at least, unless the caller says otherwise."""
 MOST_SHARDS, MOST_NEW_SHARDS = 250, 100
@@ -190,7 +192,7 @@ class Run:
         if self.place is not None:
             publish.create(self.place)
             self._enter(self.place)
-        self.before = comparing.before(self.config.out) if self.plan.doing("compare") else None
+        self.before = comparing.before(self.last) if self.plan.doing("compare") else None
         self.store.create()
         self.store.begin_run(self.id)
         self.raw = Evidence(dataset)
@@ -257,7 +259,7 @@ class Run:
             failed = sorted(self.failures.items())
             tables.append(table_of(Findings.columns, pd.DataFrame({"id": [i for (i, _), _ in failed], "code": [f"{s}.failed" for (_, s), _ in failed],
                                                                    "severity": "error", "detail": [why for _, why in failed]})))  # fmt: skip
-        self.findings = Findings(pa.concat_tables(tables).sort_by([("code", "ascending"), ("id", "ascending"), ("part", "ascending"), ("match", "ascending")]))
+        self.findings = Findings(pa.concat_tables(tables).sort_by(FOUND_ORDER))
 
     def _found(self, planned: Planned) -> pa.Table:
         _, samples, facts = self.raw.view(planned)
@@ -324,15 +326,22 @@ class Run:
         self.gates = [judging.judge(gate, now, self._compared) for gate in self.plan.gates]
 
     def _compared(self) -> judging.Tables | None:
-        """What gates compare with. Raises DatasetError if it cannot be read."""
-        last = self.last
+        """What gates compare with. Raises DatasetError if it cannot be read: a gate that cannot judge says so."""
+        last = self.last or self._published_last()
         return None if last is None else judging.Tables(last.samples, last.findings, last.decisions, last.curated, last.figures)
 
     @cached_property
     def last(self) -> Version | None:
-        """The version published last, or None."""
-        where = places.place(self.config.out)
-        return Version.open(where) if versions.published(where) else None
+        """The version published last; None where there is none, or somebody took its folder away."""
+        try:
+            return self._published_last()
+        except DatasetError as error:
+            log.warning("nothing is compared with the version published last: %s", error)
+            return None
+
+    def _published_last(self) -> Version | None:
+        """Raises DatasetError where it is not there any more."""
+        return Version.open(self.config.out) if versions.published(self.config.out) else None
 
     @property
     def measured(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ from dqpipe import account, comparing, plan
 from dqpipe import measure as measuring
 from dqpipe.config import Config, Entry, options_record
 from dqpipe.diff import Diff, Side, compare
-from dqpipe.engine import Run, Step
+from dqpipe.engine import FOUND_ORDER, Run, Step
 from dqpipe.errors import ConfigError, DatasetError, listed
 from dqpipe.evidence import Evidence, sample_keys
 from dqpipe.execution.local import Serial
@@ -108,8 +108,7 @@ class WhatIf(Run):
         stays = [not self._anew(code) for code in found.column("code").to_pylist()]
         tables = [found.filter(pa.array(stays, pa.bool_()))]
         tables += [self._found(planned) for planned in self._again("detect")]
-        order = [("code", "ascending"), ("id", "ascending"), ("part", "ascending"), ("match", "ascending")]
-        self.findings = Findings(pa.concat_tables(tables).sort_by(order))
+        self.findings = Findings(pa.concat_tables(tables).sort_by(FOUND_ORDER))
 
     def _anew(self, code: str) -> bool:
         """Whether the published findings of this code do not count: their stage says anew what it claims, or is gone."""

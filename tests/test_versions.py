@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -112,3 +113,18 @@ def test_run_json_has_the_lineage(registry: Registry, images: Path, tmp_path: Pa
     third = run(registry, images, tmp_path / "out", "stages: [files, {image_quality: {}}]\n").record["run"]["lineage"]
     assert third["input"] == second["input"]
     assert third["plan"] != second["plan"]
+
+
+@pytest.mark.parametrize("harm", ["gone", "broken"])
+def test_a_published_version_that_somebody_took_away_or_broke_ends_no_run(registry: Registry, images: Path, tmp_path: Path, harm: str) -> None:
+    stages, gate = "stages: [files, image_quality, duplicates, drift]\n", "gates: ['change of dropped > 90%']\n"
+    first = run(registry, images, tmp_path / "out", stages, more=gate)
+    if harm == "gone":
+        shutil.rmtree(first.published)
+    else:
+        (first.published / "run.json").write_text("{")
+    second = run(registry, images, tmp_path / "out", stages, more=gate)
+    assert Version.open(tmp_path / "out").id == second.version
+    third = run(registry, images, tmp_path / "out", stages, more=gate)
+    assert third.parent == second.version
+    assert [gate["judged"] for gate in third.gates] == [True]
