@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import verdicts
+from dqpipe import lines, verdicts
 from dqpipe.errors import DatasetError
 from dqpipe.intervals import at_most, clopper_pearson
 from dqpipe.model import Findings, Samples, figure
@@ -79,7 +79,7 @@ class Audit:
 def audits(out: str | Path | Place) -> list[Audit]:
     """The draws of an output, the oldest first."""
     found = []
-    for row in verdicts.rows(out, FILE):
+    for row in lines.rows(out, FILE):
         try:
             found.append(Audit(**{**row, "sketch": tuple(row["sketch"]), "items": tuple(Item(**item) for item in row["items"])}))
         except (TypeError, KeyError):
@@ -89,7 +89,7 @@ def audits(out: str | Path | Place) -> list[Audit]:
 
 def keep(out: str | Path | Place, audit: Audit) -> None:
     """Put a draw on disk. Raises OutputError."""
-    verdicts.append(out, FILE, asdict(audit))
+    lines.append(out, FILE, asdict(audit))
 
 
 # drawing -------------------------------------------------------------------------------------------------------------

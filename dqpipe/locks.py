@@ -124,7 +124,7 @@ class Lock:
         """Whether nobody lives behind a lock."""
         here = _here()
         if all(holder.get(name) == here[name] for name in ("host", "space")):
-            return not _alive(holder.get("pid"), holder.get("started"))
+            return not alive(holder.get("pid"), holder.get("started"))
         if abs(time.time() - float(holder.get("beat") or 0)) < self.stale:
             return False
         time.sleep(1.5 * self.beat)  # clocks differ: what is renewed meanwhile is alive
@@ -191,7 +191,8 @@ def _started(pid: int) -> str | None:
         return None
 
 
-def _alive(pid: object, started: object) -> bool:
+def alive(pid: object, started: object = None) -> bool:
+    """Whether a process of this machine lives; `started` tells it from a later one of the same number."""
     if not isinstance(pid, int):
         return False
     try:

@@ -61,8 +61,10 @@ def url_below(root: str, name: str) -> str:
     return whole if inside.startswith("..") else f"{top}/{inside}"
 
 
-def place(root: str | Path) -> Place:
-    """The place of a folder or an fsspec URL. Raises OutputError: a URL with credentials, an unknown scheme."""
+def place(root: str | Path | Place) -> Place:
+    """The place of a folder or an fsspec URL, or the one given. Raises OutputError: a URL with credentials, an unknown scheme."""
+    if isinstance(root, Place):
+        return root
     if not is_url(root):
         path = Path(str(root).removeprefix("file://")).absolute()
         return Place(str(path), path)
@@ -357,11 +359,18 @@ def _spare(path: Path, data: bytes) -> Iterator[Path]:
         spare.unlink(missing_ok=True)
 
 
+def synced(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk. Raises OSError."""
+    if os.name != "posix":  # folders cannot be opened there
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _settle(folder: Path) -> None:
     """A renamed file is found after a power cut only if its folder was written too."""
-    with contextlib.suppress(OSError):  # some systems cannot open folders
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    with contextlib.suppress(OSError):  # some file systems cannot
+        synced(folder)

@@ -19,13 +19,14 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from dqpipe import audits, verdicts
 from dqpipe.errors import OutputError
-from dqpipe.places import Place, is_url, named, place
+from dqpipe.places import Place, is_url, named, place, synced
 from dqpipe.versions import HISTORY, POINTER, Version, entries, journal, published, remember, versions
 
 log = logging.getLogger(__name__)
 LINKS = ("curated", "report.html", "ledger.parquet")
-OURS = {"versions", "store", POINTER, HISTORY, *LINKS, "verdicts.jsonl", "audits.jsonl"}
+OURS = {"versions", "store", POINTER, HISTORY, *LINKS, verdicts.FILE, audits.FILE}
 
 
 def refuse(out: str | Path, *, force: bool, source: object) -> None:
@@ -94,7 +95,7 @@ def bring(out: Place, staging: Path, version: str) -> None:
     if out.local is not None:
         settle(staging)
         staging.rename(out.local / name)
-        _settle_folder(out.local / "versions")
+        synced(out.local / "versions")
         return
     last = staging / "run.json"
     kept = last.rename(staging.with_name(f"{staging.name}.json"))
@@ -117,23 +118,13 @@ def settle(folder: Path) -> None:
     if syncfs is None:
         for path in folder.rglob("*"):
             if path.is_file() and not path.is_symlink():
-                _settle_folder(path)
+                synced(path)
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         if syncfs(handle):
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), str(folder))
-    finally:
-        os.close(handle)
-
-
-def _settle_folder(path: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)
 

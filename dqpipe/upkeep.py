@@ -9,7 +9,6 @@ needed is not needed any more; what no finished run ever needed may belong to on
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from dqpipe.errors import OutputError, listed
+from dqpipe.locks import alive
 from dqpipe.places import Entry
 from dqpipe.store import KILLED_AFTER, Store, read_arrow, sound
 
@@ -123,21 +123,9 @@ def running(store: Store) -> list[str]:
         about = told.get(f"runs/{run}/run.json", {})
         last = max((e.changed or 0) / 1e9 for name, e in entries.items() if name.split("/")[1] == run)
         here = about.get("host") == platform.node()
-        if _alive(about.get("pid")) if here else time.time() - last < KILLED_AFTER:
+        if alive(about.get("pid")) if here else time.time() - last < KILLED_AFTER:
             found.append(f"{run} (process {about.get('pid', '?')} on {about.get('host', '?')})")
     return found
-
-
-def _alive(pid: object) -> bool:
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def unneeded(store: Store, kept: Iterable[Kept], days: float | None) -> list[Kept]:

@@ -14,18 +14,18 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from dqpipe import lines
 from dqpipe.errors import DatasetError
 from dqpipe.model import label_text
-from dqpipe.places import Place, named, place
+from dqpipe.places import Place
 
 log = logging.getLogger(__name__)
 FILE = "verdicts.jsonl"
@@ -106,21 +106,21 @@ def add_all(out: str | Path | Place, every: Sequence[Verdict]) -> list[Verdict]:
             raise DatasetError(f"the verdict on {verdict.id} is to relabel, and names no label")
     told = [verdict if verdict.time else replace(verdict, time=now()) for verdict in every]
     if told:
-        append(out, FILE, *map(asdict, told))
+        lines.append(out, FILE, *map(asdict, told))
     return told
 
 
 def undo(out: str | Path | Place, verdict: Verdict) -> Verdict:
     """Take a verdict back; that is on disk when this returns. Raises OutputError."""
     told = replace(verdict, undone=now())
-    append(out, FILE, asdict(told))
+    lines.append(out, FILE, asdict(told))
     return told
 
 
 def verdicts(out: str | Path | Place) -> list[Verdict]:
     """The verdicts of an output that stand, the oldest first. A line that is broken is left out, and logged."""
     found: dict[tuple[object, ...], Verdict] = {}
-    for row in rows(out, FILE):
+    for row in lines.rows(out, FILE):
         take(found, row)
     return list(found.values())
 
@@ -137,75 +137,6 @@ def take(standing: dict[tuple[object, ...], Verdict], row: Mapping[str, Any]) ->
         standing.pop(verdict.key, None)
     else:
         standing[verdict.key] = verdict
-
-
-def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None:
-    """Add lines to a file of an output, safely beside other processes; they are on disk when this returns. Raises OutputError."""
-    where = out if isinstance(out, Place) else place(out)
-    told = (json.dumps(row, ensure_ascii=False, default=str, allow_nan=False).encode("utf-8", "backslashreplace") for row in rows)
-    line = b"".join(line + b"\n" for line in told)
-    if where.local is None:
-        where.write(name, _bytes(where, name) + line)
-        return
-    path = where.local / name
-    with named("write", str(path)):
-        new = not path.exists()
-        with path.open("ab+", buffering=0) as file, _alone(file.fileno()):
-            size = file.seek(0, os.SEEK_END)
-            if size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                line = b"\n" + line  # what a crash cut short stays a line of its own
-            left = memoryview(line)
-            while left:
-                left = left[file.write(left) :]
-            os.fsync(file.fileno())
-        if new:
-            _settle(path.parent)
-
-
-class _alone:  # noqa: N801 (a context, read as a word)
-    """A lock on an open file, where the system knows such locks."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __enter__(self) -> None:
-        try:
-            import fcntl
-        except ImportError:
-            return
-        fcntl.flock(self.number, fcntl.LOCK_EX)  # freed when the file is closed
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-
-def _settle(folder: Path) -> None:
-    """Bring a folder's new name to the disk."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-def _bytes(where: Place, name: str) -> bytes:
-    try:
-        return where.read(name)
-    except FileNotFoundError:
-        return b""
-
-
-def rows(out: str | Path | Place, name: str) -> Iterator[dict[str, Any]]:
-    """The lines of such a file as they were added; one that is broken is left out, and logged."""
-    where = out if isinstance(out, Place) else place(out)
-    for number, line in enumerate(_bytes(where, name).split(b"\n")):
-        try:
-            row = json.loads(line) if line.strip() else None
-        except ValueError:
-            log.warning("%s, line %d is broken and left out", name, number + 1)
-            continue
-        if isinstance(row, dict):
-            yield row
 
 
 # what counts ---------------------------------------------------------------------------------------------------------

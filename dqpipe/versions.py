@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from dqpipe import lines
 from dqpipe.errors import DatasetError, OutputError, nearest
 from dqpipe.model import Dataset, Decisions, Facts, Figures, Findings, Samples, Table
-from dqpipe.places import Place, named, place, shown
+from dqpipe.places import Place, named, place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ class Version:
     @classmethod
     def open(cls, out: str | Path | Place, version: str = "published") -> Version:
         """A version by its id, the "published" one, or the "previous" one: published before it. Raises DatasetError."""
-        where = _at(out)
+        where = place(out)
         out, known = where.url, versions(where)
         found = version
         if version in ("published", "previous"):
@@ -183,14 +183,14 @@ def entries(out: Place, under: str = "") -> list[str]:
 def published(out: str | Path | Place) -> str | None:
     """The id of the published version, or None."""
     try:
-        return _at(out).read(POINTER).decode().strip() or None
+        return place(out).read(POINTER).decode().strip() or None
     except FileNotFoundError:
         return None
 
 
 def versions(out: str | Path | Place) -> list[str]:
     """The ids of the versions that stand, the oldest first; also of runs whose gates failed. Raises OutputError."""
-    where = _at(out)
+    where = place(out)
     return [name for name in entries(where, "versions") if name[:1].isdigit() and where.exists(f"versions/{name}/run.json")]
 
 
@@ -205,42 +205,9 @@ def history(out: str | Path | Place) -> list[dict[str, Any]]:
 
 def journal(out: str | Path | Place) -> list[dict[str, Any]]:
     """Every line of the history: runs, and {"rolled_back", "from", "time"}. A line that a crash cut short is left out."""
-    return list(_lines(_at(out)))
-
-
-def _lines(out: Place) -> Iterator[dict[str, Any]]:
-    try:
-        data = out.read(HISTORY)
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(data.split(b"\n")):
-        try:
-            row = json.loads(line) if line.strip() else None
-        except ValueError:
-            log.warning("%s of %s, line %d is broken and left out", HISTORY, shown(out.url), number + 1)
-            continue
-        if isinstance(row, dict):
-            yield row
+    return list(lines.rows(out, HISTORY))
 
 
 def remember(out: str | Path | Place, row: Mapping[str, Any]) -> None:
     """Add a line to the history; it is on disk when this returns. Raises OutputError."""
-    where = _at(out)
-    line = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
-    if where.local is None:
-        try:
-            before = where.read(HISTORY)
-        except FileNotFoundError:
-            before = b""
-        where.write(HISTORY, before + line)
-        return
-    with named("write", f"{where.url}/{HISTORY}"), (where.local / HISTORY).open("ab+") as file:
-        if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-            line = b"\n" + line  # what a crash cut short stays a line of its own
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _at(out: str | Path | Place) -> Place:
-    return out if isinstance(out, Place) else place(out)
+    lines.append(out, HISTORY, row)

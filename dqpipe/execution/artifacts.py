@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from dqpipe.logs import printable
+
 RUNS = 60
 """How many runs a time series shows."""
 STRIPS, THUMBS, SIDE = 6, 6, 96
@@ -25,7 +27,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def escaped(text: str) -> str:
     """Text as markdown shows it, on one line: no markup, no HTML, no link, nothing invisible."""
-    seen = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split()))
+    seen = printable(" ".join(text.split()))
     plain = re.sub(r"([\\`*\[\]|~#!])", r"\\\1", seen.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
     return plain.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
