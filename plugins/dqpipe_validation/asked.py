@@ -2,19 +2,24 @@
 
 {type: expect_column_values_to_be_between, kwargs: {column: fare, min_value: 0}, severity: warning, meta: {…}}   its own form
 {expectation: column_values_to_be_between, column: fare, min_value: 0, severity: warning, name: fare_sane}         the short one
+
+A suite is data: its row condition is parsed (see `conditions`), {"$PARAMETER": name} is bound or refused.
 """
 
 from __future__ import annotations
 
-import ast
+import importlib.util
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dqpipe.errors import ConfigError, nearest
+from dqpipe.errors import ConfigError, listed, nearest
+from dqpipe_validation.conditions import Condition, parse
 
 SEVERITIES = {"info": "info", "warning": "warning", "error": "error", "critical": "error"}
 """Great Expectations' severities, and ours, as ours."""
@@ -36,6 +41,10 @@ _APART = (
 _WHOLE = ("column_", "compound_", "multicolumn_", "select_", "table_", "query_", "unexpected_")
 _NOT_HERE = re.compile(r"expect_table_columns?_|expect_table_.*other_table|expect_query_|unexpected_rows")
 _COLUMNS = ("column", "column_A", "column_B")
+_CONDITION = ("row_condition", "condition_parser")
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+OUR_CODES = ("unmet", "skipped", "failed")
+"""Codes of the stage's own, which no expectation has."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Asked:
     severity: str
     code: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    condition: Condition | None = None
+    """The rows that it judges, where not all of them."""
 
     @property
     def columns(self) -> list[str]:
@@ -57,30 +68,84 @@ class Asked:
     @property
     def needs(self) -> list[str]:
         """The columns that it reads, those of its row condition among them."""
-        return list(dict.fromkeys([*self.columns, *_conditioned(self.kwargs.get("row_condition"))]))
+        return list(dict.fromkeys([*self.columns, *(self.condition.columns if self.condition else ())]))
 
     @property
     def words(self) -> str:
         """What is expected, in words."""
         text = self.type.removeprefix("expect_").removeprefix("column_").replace("_", " ")
-        given = {name: value for name, value in self.kwargs.items() if name not in (*_COLUMNS, "column_list", "condition_parser")}
-        return f"{text} ({', '.join(f'{name} {short(value)}' for name, value in given.items())})" if given else text
+        given = [f"{name} {short(value)}" for name, value in self.kwargs.items() if name not in (*_COLUMNS, "column_list")]
+        text = f"{text} ({', '.join(given)})" if given else text
+        return f"{text}, where {short(self.condition.words)}" if self.condition else text
 
 
-def read(suite: str | None, listed: Iterable[Mapping[str, Any]]) -> list[Asked]:
+def known_types() -> frozenset[str]:
+    """The types of expectations that Great Expectations has, without loading it; with those that this process registered."""
+    registry = sys.modules.get("great_expectations.expectations.registry")
+    return _shipped_types() | set(registry.list_registered_expectation_implementations() if registry else ())
+
+
+@cache
+def _shipped_types() -> frozenset[str]:
+    """Great Expectations keeps each type in a file of its name."""
+    spec = importlib.util.find_spec("great_expectations")
+    folders = [Path(place) / "expectations" / "core" for place in (spec.submodule_search_locations or ())] if spec else []
+    return frozenset(path.stem for folder in folders for path in folder.glob("expect_*.py"))
+
+
+def unknown(item: object) -> str | None:
+    """Why an item cannot be expected here, or None: its type is not known, or it is about what is not here."""
+    kinds = [name for name in _TYPE if name in item] if isinstance(item, Mapping) else []
+    if not isinstance(item, Mapping) or len(kinds) != 1 or not isinstance(item[kinds[0]], str):
+        return None
+    kind = _full(item[kinds[0]])
+    if _NOT_HERE.match(kind):
+        return f"{kind} is about columns or tables that are not here: an expectation sees the columns that it names"
+    known = known_types()
+    return None if kind in known or not known else f"Great Expectations knows no {kind!r}: {nearest(kind, known)}"
+
+
+def split_unknown(suite: str | None, items: Iterable[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """The items of a suite's file and of the config that can be expected, and why each other one cannot. Raises ConfigError."""
+    every = [*_suite(suite), *items]
+    reasons = [unknown(item) for item in every]
+    return [item for item, why in zip(every, reasons, strict=True) if why is None], [why for why in reasons if why is not None]
+
+
+def read(
+    suite: str | None, items: Iterable[Mapping[str, Any]], *, parameters: Mapping[str, Any] | None = None, skip_unknown: bool = False
+) -> list[Asked]:
     """The expectations of a suite's file and those of the config, with a code each that no other has. Raises ConfigError."""
     found: list[Asked] = []
-    taken: set[str] = set()
-    for item in [*_suite(suite), *listed]:
-        asked = _one(item)
+    taken: set[str] = set(OUR_CODES)
+    possible, reasons = split_unknown(suite, items)
+    if reasons and not skip_unknown:
+        raise ConfigError(f"{listed(reasons, 5)} (skip_unknown: true leaves out what is not known, and says so)")
+    for item in possible:
+        try:
+            asked = _one(_bound(item, parameters or {}))
+        except RecursionError:
+            raise ConfigError("an expectation is nested too deep") from None
         if asked.code in taken and "name" in item:
             raise ConfigError(f"two expectations have the name {asked.code!r}")
         code, number = asked.code, 2
         while code in taken:
             code, number = f"{asked.code}_{number}", number + 1
         taken.add(code)
-        found.append(Asked(asked.type, asked.kwargs, asked.severity, code, asked.meta))
+        found.append(replace(asked, code=code))
     return found
+
+
+def _bound(value: Any, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401 (JSON values)
+    """The same with {"$PARAMETER": name} replaced by what the option `parameters` says. Raises ConfigError."""
+    if isinstance(value, Mapping):
+        if "$PARAMETER" not in value:
+            return {name: _bound(item, parameters) for name, item in value.items()}
+        name = value["$PARAMETER"]
+        if not isinstance(name, str) or name not in parameters:
+            raise ConfigError(f"the suite's parameter {name!r} has no value: give it one under `parameters`; {nearest(str(name), parameters)}")
+        return parameters[name]
+    return [_bound(item, parameters) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _suite(path: str | None) -> list[Mapping[str, Any]]:
@@ -90,6 +155,8 @@ def _suite(path: str | None) -> list[Mapping[str, Any]]:
         content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the suite {path} cannot be read: {error.strerror or error}") from None
+    except RecursionError:
+        raise ConfigError(f"the suite {path} is nested too deep") from None
     except ValueError as error:
         raise ConfigError(f"the suite {path} is not valid JSON: {error}") from None
     items = content.get("expectations") if isinstance(content, dict) else content
@@ -108,12 +175,18 @@ def _one(item: object) -> Asked:
     if severity not in SEVERITIES:
         raise ConfigError(f"severity {severity!r} is unknown: {nearest(str(severity), SEVERITIES)}")
     kind = _full(item[kinds[0]])
-    if _NOT_HERE.match(kind):
-        raise ConfigError(f"{kind} is about columns or tables that are not here: an expectation sees the columns that it names")
-    name = item.get("name")
-    asked = Asked(kind, kwargs, SEVERITIES[severity], str(name), dict(item.get("meta") or {}))
+    name, condition = item.get("name"), kwargs.get("row_condition")
+    try:
+        _safe(kwargs)
+        parsed = parse(condition)
+    except ConfigError as error:
+        raise ConfigError(f"{name or kind}: {error}") from None
+    kwargs = {key: value for key, value in kwargs.items() if key not in _CONDITION}
+    asked = Asked(kind, kwargs, SEVERITIES[severity], str(name), dict(item.get("meta") or {}), parsed)
+    if not all(isinstance(column, str) for column in asked.columns):
+        raise ConfigError(f"{name or kind}: a column is named by a text, not {short(asked.columns)}")
     if name is None:
-        return Asked(kind, kwargs, asked.severity, _code(kind, asked.columns), asked.meta)
+        return replace(asked, code=_code(kind, asked.columns))
     if not re.fullmatch(r"[^\W\d]\w*", str(name)):
         raise ConfigError(f"the name of an expectation is made of letters, digits and _, not {name!r}")
     return asked
@@ -134,21 +207,26 @@ def _code(kind: str, columns: Iterable[str]) -> str:
     return "_".join([*(re.sub(r"\W+", "_", str(column)).strip("_") for column in columns), rest])
 
 
-def _conditioned(condition: object) -> list[str]:
-    """The columns that a row condition names, in any of its three forms."""
-    if isinstance(condition, Mapping):
-        own = [condition["column"]["name"]] if isinstance(condition.get("column"), Mapping) else []
-        return own + [name for part in condition.get("conditions", ()) for name in _conditioned(part)]
-    if not isinstance(condition, str):
-        return []
-    named = re.findall(r"col\([\"'](.+?)[\"']\)|`([^`]+)`", condition)
-    if named:
-        return [one or other for one, other in named]
+def _safe(value: object) -> None:
+    """Refuse what would be loaded from elsewhere, and a regular expression that is none. Raises ConfigError."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if name in _REFERENCES and not str(item).startswith("#"):
+                raise ConfigError(f"a JSON schema may not load {short(item)}: only references within it (#/…) are followed")
+            if name in ("regex", "regex_list"):
+                for pattern in item if isinstance(item, (list, tuple)) else (item,):
+                    _check_regex(pattern)
+            _safe(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _safe(item)
+
+
+def _check_regex(pattern: object) -> None:
     try:
-        tree = ast.parse(condition, mode="eval")
-    except SyntaxError:
-        return []
-    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        re.compile(pattern if isinstance(pattern, str) else "")
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ConfigError(f"{short(pattern)} is no regular expression: {error}") from None
 
 
 def short(value: object) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dqpipe.stages import Pixels, Report, Section, extension, option
-from dqpipe_validation.asked import Asked, read
+from dqpipe_validation.asked import Asked
 from dqpipe_validation.expectations import Expectations
 from dqpipe_validation.validate import configuration, context, quiet
 
@@ -71,7 +71,7 @@ def _build(stages: Iterable[Mapping[str, Any]], record: Mapping[str, Any], root:
     project_manager.set_project(docs)  # building reads suites through the current context, whichever built it
     try:
         for stage in stages:
-            asked = read(stage["options"].get("suite"), stage["options"].get("expectations") or ())
+            asked = Expectations(**stage["options"]).asked
             docs.suites.add(ExpectationSuite(name=stage["name"], expectations=[_shown(one) for one in asked]))
             for of in SETS:
                 _keep(docs, stage["name"], asked, of, record)
@@ -116,7 +116,8 @@ def _keep(docs: Any, name: str, asked: list[Asked], of: str, record: Mapping[str
 
 def _shown(asked: Asked) -> Any:  # noqa: ANN401 (an ExpectationConfiguration)
     """The expectation for the page, which does not escape what it shows."""
-    return configuration(replace(asked, kwargs=_escaped(asked.kwargs), meta={}))
+    notes = {"notes": {"format": "string", "content": [_escaped(f"of the rows where {asked.condition.words}")]}} if asked.condition else {}
+    return configuration(replace(asked, kwargs=_escaped(asked.kwargs), meta=notes))
 
 
 def _escaped(value: Any) -> Any:  # noqa: ANN401 (JSON values)

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 
-from dqpipe.errors import ConfigError
+from dqpipe.errors import ConfigError, StageError, listed
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.stages import Claim, Figure, Stage, extension, option
-from dqpipe_validation.asked import Asked, read, short
+from dqpipe_validation.asked import Asked, read, short, split_unknown
+from dqpipe_validation.matching import matched, objection
 from dqpipe_validation.proposal import propose
 from dqpipe_validation.validate import Outcome, configuration, validate
 
@@ -37,10 +39,20 @@ class Expectations(Stage):
         factory=list,
     )
 
+    parameters: dict[str, Any] = option(help='values for what a suite leaves open: {"$PARAMETER": name}', factory=dict)
+    skip_unknown: bool = option(
+        False, "leave out expectations that are not known here, or need another table, instead of refusing the suite; a finding lists them"
+    )
+
     @property
     def asked(self) -> list[Asked]:
         """What is expected, the suite's first. Raises ConfigError."""
-        return read(self.suite, self.expectations)
+        return read(self.suite, self.expectations, parameters=self.parameters, skip_unknown=self.skip_unknown)
+
+    @property
+    def skipped(self) -> list[str]:
+        """Why each expectation that is left out is."""
+        return split_unknown(self.suite, self.expectations)[1] if self.skip_unknown else []
 
     @property
     def needs(self) -> list[str]:  # type: ignore[override]
@@ -50,7 +62,11 @@ class Expectations(Stage):
     @property
     def gives(self) -> Sequence[Claim | Figure]:  # type: ignore[override]
         """One claim for each expectation, and its results."""
-        gifts: list[Claim | Figure] = [Figure("success", "share of the expectations that are met")]
+        gifts: list[Claim | Figure] = [
+            Figure("success", "share of the expectations that are met"),
+            Claim("unmet", "error", "an expectation of severity error or critical is not met"),
+            *([Claim("skipped", "warning", "expectations that are not known here were left out")] if self.skip_unknown else []),
+        ]
         for asked in self.asked:
             what = f"{' and '.join(asked.columns)}: {asked.words}" if asked.columns else asked.words
             gifts += [
@@ -70,19 +86,27 @@ class Expectations(Stage):
 
     def check(self) -> None:
         """Raise ConfigError for an expectation that Great Expectations does not know or cannot read, and for none at all."""
-        if not self.asked:
+        expected = self.asked
+        if not expected:
             raise ConfigError("nothing is expected: list expectations, or name a suite")
-        for asked in self.asked:
+        for asked in expected:
             configuration(asked)
+
+    def objection(self, samples: Samples) -> str | None:
+        """Limits, sets and row conditions that cannot be compared with their columns."""
+        return objection(self.asked, _types(samples))
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Failing rows by expectation; a failing aggregate is a claim about the dataset. Rows that `mostly` allows are none."""
         frame = _frame(samples, facts)
-        return [_claims(outcome, samples, frame) for outcome in validate(self.asked, frame) if not outcome.success]
+        failed = [outcome for outcome in validate(self._matched(samples, facts), frame) if not outcome.success]
+        unmet = [_unmet(outcome) for outcome in failed if outcome.asked.severity == "error"]
+        skipped = [claim("skipped", [None], detail=f"left out: {listed(self.skipped)}")] if self.skipped else []
+        return [*(_claims(outcome, samples, frame) for outcome in failed), *unmet, *skipped]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """Whether each expectation is met, the share of failing rows, and what was observed where it is a number."""
-        outcomes = validate(self.asked, _frame(samples, facts))
+        outcomes = validate(self._matched(samples, facts), _frame(samples, facts))
         rows = [figure("success", float(np.mean([outcome.success for outcome in outcomes])))] if outcomes else []
         for outcome in outcomes:
             code, detail = outcome.asked.code, None if outcome.observed is None else f"observed {_told(outcome.observed)}"
@@ -95,13 +119,50 @@ class Expectations(Stage):
         return rows
 
 
+    def _matched(self, samples: Samples, facts: Facts) -> list[Asked]:
+        """What is expected, comparable with the columns. Raises StageError."""
+        types = _types(samples) | _types(facts)
+        expected = self.asked
+        said = objection(expected, types)
+        if said:
+            raise StageError("expectations", "the suite", said, "give limits and sets of the column's own type")
+        return [matched(asked, types) for asked in expected]
+
+
+def _types(table: Samples | Facts) -> dict[str, pa.DataType]:
+    """The type of each column."""
+    return {field.name: field.type for field in table.table.schema}
+
+
 def _frame(samples: Samples, facts: Facts) -> pd.DataFrame:
-    """Samples and facts side by side, rows numbered from 0: failing rows are told by these numbers."""
+    """Samples and facts side by side, rows numbered from 0: failing rows are told by these numbers.
+
+    Integers and booleans with empty values stay what they are, exact, and dates are times.
+    """
     table = samples.table
     for name in facts.names:
         if name not in table.column_names:
             table = table.append_column(name, facts.table.column(name))
-    return table.to_pandas()
+    gaps = [field.type for field in table.schema if table.column(field.name).null_count]
+    exact = {kind: _exact(kind) for kind in gaps if pa.types.is_integer(kind) or pa.types.is_boolean(kind)}
+    return table.to_pandas(date_as_object=False, types_mapper=exact.get)
+
+
+def _exact(kind: pa.DataType) -> Any:  # noqa: ANN401 (a pandas dtype)
+    """The pandas type that holds an Arrow type's values and empty ones."""
+    import pandas as pd
+
+    return pd.BooleanDtype() if pa.types.is_boolean(kind) else pd.api.types.pandas_dtype(str(kind).replace("int", "Int").replace("uI", "UI"))
+
+
+def _unmet(outcome: Outcome) -> pd.DataFrame:
+    """The claim about the dataset that an expectation of severity error is not met."""
+    asked = outcome.asked
+    of = f"{' and '.join(asked.columns)}: " if asked.columns else ""
+    if outcome.rows is None:
+        return claim("unmet", [None], detail=f"{of}{asked.words}; observed {_told(outcome.observed)}")
+    failing = f"{len(outcome.rows):,} of {outcome.judged:,} rows fail"
+    return claim("unmet", [None], value=len(outcome.rows) / max(outcome.judged, 1), detail=f"{failing}: {of}{asked.words}")
 
 
 def _claims(outcome: Outcome, samples: Samples, frame: pd.DataFrame) -> pd.DataFrame:

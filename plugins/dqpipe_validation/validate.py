@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PLACE = "dqpipe"
+_ROWS = "dqpipe_rows_of_{}"
+"""The column that says which rows an expectation judges."""
 _FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
 
 
@@ -48,14 +50,35 @@ def validate(expected: Sequence[Asked], frame: pd.DataFrame) -> list[Outcome]:
         from great_expectations.execution_engine import PandasExecutionEngine
         from great_expectations.validator.validator import Validator
 
-        configurations = [configuration(asked, **{_PLACE: place}) for place, asked in enumerate(expected)]
-        validator = Validator(execution_engine=PandasExecutionEngine(), data_context=context(), batches=[Batch(data=frame)])
+        judged = _with_rows(expected, frame)
+        configurations = [_numbered(asked, place) for place, asked in enumerate(expected)]
+        validator = Validator(execution_engine=PandasExecutionEngine(), data_context=context(), batches=[Batch(data=judged)])
         results = validator.graph_validate(configurations=configurations, runtime_configuration={"result_format": _FORMAT})
     # They come back in another order, and one that could not be evaluated says so only in exception_info.
     by_place = {result.expectation_config.meta[_PLACE]: result for result in results}
     if sorted(by_place) != list(range(len(expected))):
         raise StageError("expectations", "the suite", f"{len(expected)} expectations were asked, {len(by_place)} answered")
     return [_outcome(asked, by_place[place]) for place, asked in enumerate(expected)]
+
+
+def _numbered(asked: Asked, place: int) -> Any:  # noqa: ANN401 (an ExpectationConfiguration)
+    """The expectation with its place, and with the column that says which rows it judges."""
+    if asked.condition is None:
+        return configuration(asked, **{_PLACE: place})
+    rows = {"type": "comparison", "column": {"name": _ROWS.format(place)}, "operator": "==", "parameter": True}
+    return configuration(replace(asked, kwargs={**asked.kwargs, "row_condition": rows}), **{_PLACE: place})
+
+
+def _with_rows(expected: Sequence[Asked], frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame and, for each row condition, a column of the rows that meet it: pandas never evaluates a suite's text."""
+    met = {}
+    for place, asked in enumerate(expected):
+        if asked.condition is not None:
+            try:
+                met[_ROWS.format(place)] = asked.condition.holds(frame)
+            except (TypeError, ValueError) as error:
+                raise StageError("expectations", asked.code, str(error)[:500], f"check its row condition: {asked.condition.words}") from None
+    return frame.assign(**met) if met else frame
 
 
 def _outcome(asked: Asked, result: Any) -> Outcome:  # noqa: ANN401 (an ExpectationValidationResult)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +30,19 @@ def taxis(**columns: Any) -> Samples:
 
 
 def found(*expected: dict[str, Any], facts: Facts = NONE) -> list[tuple[str, str | None]]:
-    """Every claim as (code, id)."""
-    claims = pd.concat([pd.DataFrame({"code": [], "id": []}), *Expectations(expectations=list(expected)).detect(taxis(), facts)])
-    return list(zip(claims["code"], claims["id"], strict=True))
+    """Every claim about a sample or an aggregate as (code, id)."""
+    return claimed(Expectations(expectations=list(expected)), taxis(), facts)
+
+
+def claimed(stage: Expectations, samples: Samples, facts: Facts = NONE) -> list[tuple[str, str | None]]:
+    """Every claim but the summary of what is unmet."""
+    claims = pd.concat([pd.DataFrame({"code": [], "id": []}), *stage.detect(samples, facts)])
+    return [(code, of) for code, of in zip(claims["code"], claims["id"], strict=True) if code != "unmet"]
+
+
+def declared(stage: Expectations) -> dict[str, str]:
+    """The severity of each expectation's claim."""
+    return {gift.code: gift.severity for gift in stage.gives if isinstance(gift, Claim) and gift.code != "unmet"}
 
 
 def test_failing_rows_are_claimed_with_the_value_and_the_limit() -> None:
@@ -64,7 +75,7 @@ def test_an_empty_value_fails_only_where_one_is_expected() -> None:
 
 def test_an_aggregate_that_fails_is_a_claim_about_the_dataset() -> None:
     stage = Expectations(expectations=[{"expectation": "mean_to_be_between", "column": "fare", "min_value": 100}])
-    (claims,) = stage.detect(taxis(), NONE)
+    claims = stage.detect(taxis(), NONE)[0]
     assert claims[["code", "id", "value"]].to_numpy().tolist() == [["fare_mean_between", None, 7.75]]
     assert {str(row["figure"]): row["value"] for row in stage.summarise(taxis(), NONE)} == {
         "success": 0.0,
@@ -95,10 +106,10 @@ def test_every_claim_and_figure_was_declared() -> None:
             {"expectation": "table_row_count_to_be_between", "min_value": 9},
         ]
     )
-    severities = {gift.code: gift.severity for gift in stage.gives if isinstance(gift, Claim)}
+    severities = declared(stage)
     codes = ["fare_between", "cheap", "fare_pair_values_a_greater_than_b", "table_row_count_between"]
     assert severities == dict(zip(codes, ["warning", "error", "error", "error"], strict=True))
-    assert {code for claims in stage.detect(taxis(), NONE) for code in claims["code"]} == set(codes)
+    assert {code for claims in stage.detect(taxis(), NONE) for code in claims["code"]} == {*codes, "unmet"}
     assert {row["figure"] for row in stage.summarise(taxis(), NONE)} <= {gift.name for gift in stage.gives if isinstance(gift, Figure)}
 
 
@@ -130,9 +141,8 @@ def test_a_suite_of_great_expectations_own_form_is_read(tmp_path: Path, as_list:
     (tmp_path / "suite.json").write_text(json.dumps(suite["expectations"] if as_list else suite), encoding="utf-8")
     stage = Expectations(suite=str(tmp_path / "suite.json"), expectations=[{**BETWEEN, "min_value": 0}])
     stage.check()
-    severities = {gift.code: gift.severity for gift in stage.gives if isinstance(gift, Claim)}
-    assert severities == {"color_unique": "warning", "fare_max_between": "error", "fare_between": "error"}
-    assert [code for claims in stage.detect(taxis(), NONE) for code in claims["code"]] == ["fare_max_between", "fare_between"]
+    assert declared(stage) == {"color_unique": "warning", "fare_max_between": "error", "fare_between": "error"}
+    assert [code for code, _ in claimed(stage, taxis())] == ["fare_max_between", "fare_between"]
 
 
 @pytest.mark.parametrize(
@@ -157,11 +167,14 @@ def test_no_expectation_and_no_suite_are_refused(tmp_path: Path) -> None:
         Expectations().check()
     with pytest.raises(ConfigError, match="cannot be read"):
         Expectations(suite=str(tmp_path / "absent.json")).check()
+    (tmp_path / "deep.json").write_text('[{"type": "expect_column_values_to_be_in_set", "kwargs": ' + '{"a": ' * 900 + "1" + "}" * 900 + "}]", encoding="utf-8")
+    with pytest.raises(ConfigError, match="nested too deep"):
+        Expectations(suite=str(tmp_path / "deep.json")).check()
 
 
 def test_an_expectation_that_raises_is_an_error_and_not_a_failure() -> None:
-    with pytest.raises(StageError, match=r"color_between: .*same type"):
-        found({"expectation": "values_to_be_between", "column": "color", "min_value": 0})
+    with pytest.raises(StageError, match=r"color_mean_between: "):
+        found({"expectation": "mean_to_be_between", "column": "color", "min_value": 0})
 
 
 def test_no_rows_are_neither_met_nor_failed() -> None:
@@ -172,7 +185,7 @@ def test_no_rows_are_neither_met_nor_failed() -> None:
 def test_threads_do_not_disturb_each_other() -> None:
     stages = [Expectations(expectations=[{**BETWEEN, "max_value": limit}]) for limit in range(-2, 22)]
     with ThreadPoolExecutor(8) as pool:
-        counts = list(pool.map(lambda stage: sum(len(claims) for claims in stage.detect(taxis(), NONE)), stages))
+        counts = list(pool.map(lambda stage: len(claimed(stage, taxis())), stages))
     assert counts == [sum(fare > limit for fare in (5, 20, -1, 7)) for limit in range(-2, 22)]
 
 
@@ -198,7 +211,7 @@ def test_what_is_proposed_holds_on_the_samples_it_is_proposed_for() -> None:
     of = taxis(label=["x", "y", "x", "y"], split=["train", "train", "test", "test"], count=[1, 2, 3, 400])
     stage = Expectations(**Expectations.proposal(of))
     stage.check()
-    assert [gift.code for gift in stage.gives if isinstance(gift, Claim)] == [
+    assert list(declared(stage)) == [
         "label_not_null",
         "label_in_set",
         "split_not_null",
@@ -213,3 +226,88 @@ def test_what_is_proposed_holds_on_the_samples_it_is_proposed_for() -> None:
 
 def test_nothing_is_proposed_where_nothing_can_be_said() -> None:
     assert Expectations.proposal(Samples(pa.table({"id": ["a"], "media": ["a.png"]}))) == {}
+
+
+def test_an_expectation_of_severity_error_that_fails_is_said_of_the_dataset() -> None:
+    strict = {**BETWEEN, "min_value": 0, "max_value": 10, "severity": "critical", "name": "fair"}
+    unmet = [claims for claims in Expectations(expectations=[strict]).detect(taxis(), NONE) if claims["code"].iloc[0] == "unmet"]
+    assert [row.to_dict() for _, row in unmet[0][["id", "value", "detail"]].iterrows()] == [
+        {"id": None, "value": 0.5, "detail": "2 of 4 rows fail: fare: values to be between (min_value 0, max_value 10)"}
+    ]
+    lenient = {**strict, "severity": "warning"}
+    assert all("unmet" not in set(claims["code"]) for claims in Expectations(expectations=[lenient]).detect(taxis(), NONE))
+
+
+WHEN = pa.array([1, None, 3, 5], pa.date32())
+TIMES = {
+    "date": WHEN,
+    "time": WHEN.cast(pa.timestamp("us")),
+    "zoned": WHEN.cast(pa.timestamp("us")).cast(pa.timestamp("us", "Europe/Berlin")),
+}
+
+
+@pytest.mark.parametrize("column", list(TIMES))
+@pytest.mark.parametrize("limit", [dt.date(1970, 1, 4), "1970-01-04", "1970-01-04 00:00:00", pd.Timestamp(1970, 1, 4)])
+def test_a_date_a_time_and_a_text_are_limits_of_times(column: str, limit: object) -> None:
+    samples = taxis(**TIMES)
+    if column == "zoned":
+        limit = pd.Timestamp(limit).tz_localize("UTC").isoformat()
+    for expected, failing in (
+        ({"expectation": "values_to_be_between", "min_value": limit}, ["a"]),
+        ({"expectation": "values_to_be_in_set", "value_set": [limit]}, ["a", "d"]),
+        ({"expectation": "values_to_not_be_in_set", "value_set": [limit]}, ["c"]),
+        ({"expectation": "max_to_be_between", "max_value": limit}, [None]),
+        ({"expectation": "values_to_be_between", "max_value": 9e9, "column": "fare", "row_condition": f'{column} > "{limit}"'}, []),
+        ({"expectation": "values_to_be_between", "max_value": 6, "column": "fare", "row_condition": f'{column} >= "{limit}"'}, ["d"]),
+    ):
+        stage = Expectations(expectations=[{"column": column, **expected}])
+        assert stage.objection(samples) is None
+        assert [of for _, of in claimed(stage, samples)] == failing, expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "hint"),
+    [
+        ({"expectation": "values_to_be_between", "column": "time", "min_value": "noon"}, "noon is no time"),
+        ({"expectation": "values_to_be_between", "column": "time", "min_value": 5}, "5 is no time"),
+        ({"expectation": "values_to_be_in_set", "column": "zip", "value_set": [2139]}, "write '2139', in quotes"),
+        ({"expectation": "values_to_be_in_set", "column": "fare", "value_set": ["5"]}, "holds numbers"),
+        ({"expectation": "values_to_be_between", "column": "zip", "min_value": 0}, "only numbers and times have limits"),
+        ({"expectation": "values_to_not_be_null", "column": "fare", "row_condition": "zip > 3"}, "cannot be compared with zip"),
+        ({"expectation": "values_to_not_be_null", "column": "fare", "row_condition": "zip == fare"}, "not of one kind"),
+    ],
+)
+def test_what_cannot_be_compared_with_a_column_is_refused_while_planning(expected: dict[str, Any], hint: str) -> None:
+    samples = taxis(zip=["02139", "10001", None, "94103"], **TIMES)
+    assert hint in str(Expectations(expectations=[expected]).objection(samples))
+
+
+def test_whole_numbers_with_an_empty_one_stay_exact() -> None:
+    ids = [185100000000000001, 185100000000000002, None, 185100000000000003]
+    samples = taxis(tweet=pa.array(ids, pa.int64()), zip=pa.array([10001, 10002, None, 10003]), paid=[True, None, False, True])
+    expected = [
+        {"expectation": "values_to_be_unique", "column": "tweet"},
+        {"expectation": "values_to_match_regex", "column": "zip", "regex": "^[0-9]{5}$"},
+        {"expectation": "value_lengths_to_equal", "column": "zip", "value": 5},
+        {"expectation": "values_to_be_in_set", "column": "paid", "value_set": [True, False]},
+    ]
+    assert claimed(Expectations(expectations=expected), samples) == []
+
+
+def test_an_unknown_expectation_is_refused_with_all_others_named_or_skipped_and_said() -> None:
+    odd = [{"type": "expect_column_values_to_be_prime", "kwargs": {"column": "gone"}}, {"type": "expect_table_column_count_to_equal", "kwargs": {"value": 3}}]
+    with pytest.raises(ConfigError, match=r"(?s)values_to_be_prime.*table_column_count.*skip_unknown: true"):
+        Expectations(expectations=[*odd, {**BETWEEN, "min_value": 0}]).check()
+    stage = Expectations(expectations=[*odd, {**BETWEEN, "min_value": 0}], skip_unknown=True)
+    stage.check()
+    assert stage.needs == ["fare"]
+    assert claimed(stage, taxis()) == [("fare_between", "c"), ("skipped", None)]
+
+
+def test_a_parameter_is_bound_or_refused() -> None:
+    open_limit = {**BETWEEN, "min_value": {"$PARAMETER": "least"}}
+    with pytest.raises(ConfigError, match="'least' has no value"):
+        Expectations(expectations=[open_limit]).check()
+    stage = Expectations(expectations=[open_limit], parameters={"least": 6})
+    stage.check()
+    assert claimed(stage, taxis()) == [("fare_between", "a"), ("fare_between", "c")]

@@ -1,0 +1,123 @@
+"""What an expectation is given, held against the type of its column: made comparable, or refused while planning.
+
+A column of times takes dates, times and texts that are one, a column of dates likewise; with a time zone, what names none is
+in the column's own. A text is never compared with a number: nothing would be equal, and every row would fail.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from dqpipe.errors import ConfigError, listed
+from dqpipe_validation.asked import Asked, short
+from dqpipe_validation.conditions import Combined, Comparison, Condition
+
+LIMITS = ("min_value", "max_value")
+SETS = ("value_set",)
+WORDS = {"number": "numbers", "text": "text", "time": "times", "bool": "yes and no"}
+_OF_VALUES = ("expect_column_values_", "expect_column_max_", "expect_column_min_")
+"""Expectations whose limits are in the unit of the column's values."""
+_LENGTHS = "expect_column_value_lengths_"
+
+
+def kind_of(kind: pa.DataType) -> str | None:
+    """number, text, time or bool; None for what is compared as it is."""
+    if pa.types.is_dictionary(kind):
+        return kind_of(kind.value_type)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "text"
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return "time"
+    return "bool" if pa.types.is_boolean(kind) else None
+
+
+def matched(asked: Asked, types: Mapping[str, pa.DataType]) -> Asked:
+    """The expectation with limits, sets and its row condition as the columns' types need them. Raises ConfigError.
+
+    Columns that `types` does not name (facts, while nothing is measured) are left as they are.
+    """
+    condition = None if asked.condition is None else _condition(asked.condition, types)
+    column = asked.kwargs.get("column")
+    kwargs = dict(asked.kwargs)
+    if isinstance(column, str) and column in types:
+        for name in LIMITS if asked.type.startswith(_OF_VALUES) else ():
+            if kwargs.get(name) is not None:
+                kwargs[name] = _limit(kwargs[name], column, types[column], name)
+        for name in SETS:
+            if isinstance(kwargs.get(name), (list, tuple, set)):
+                kwargs[name] = [_member(value, column, types[column], name) for value in kwargs[name]]
+    return replace(asked, kwargs=kwargs, condition=condition)
+
+
+def objection(expected: Sequence[Asked], types: Mapping[str, pa.DataType]) -> str | None:
+    """Why expectations do not fit the columns, a few of the reasons, or None."""
+    said = []
+    for asked in expected:
+        try:
+            matched(asked, types)
+        except ConfigError as error:
+            said.append(f"{asked.code}: {error}")
+    return listed(said, 5) if said else None
+
+
+def _limit(value: object, column: str, kind: pa.DataType, name: str) -> Any:  # noqa: ANN401
+    of = kind_of(kind)
+    if of in ("text", "bool"):
+        raise ConfigError(f"{name} {short(value)} is a limit, and {column} holds {WORDS[of]}: only numbers and times have limits")
+    return _fitting(value, column, kind, name)
+
+
+def _member(value: object, column: str, kind: pa.DataType, name: str) -> Any:  # noqa: ANN401
+    return value if value is None else _fitting(value, column, kind, name)
+
+
+def _fitting(value: object, column: str, kind: pa.DataType, name: str) -> Any:  # noqa: ANN401
+    """A value that can be compared with a column. Raises ConfigError."""
+    of = kind_of(kind)
+    if of == "time":
+        return _time(value, column, kind, name)
+    of_value = "bool" if isinstance(value, bool) else "number" if isinstance(value, (int, float)) else "text" if isinstance(value, str) else None
+    if of_value is None and isinstance(value, dt.date):
+        of_value = "time"
+    if of is None or of_value is None or of == of_value:
+        return value
+    hint = f" (write {str(value)!r}, in quotes)" if of == "text" else ""
+    raise ConfigError(f"{name} {short(value)} cannot be compared with {column}, which holds {WORDS[of]}{hint}")
+
+
+def _time(value: object, column: str, kind: pa.DataType, name: str) -> dt.datetime:
+    """A date, a time or a text that is one, as the column has it: with its time zone, or without one."""
+    import pandas as pd
+
+    stamp = pd.to_datetime(value, errors="coerce") if isinstance(value, (str, dt.date)) else pd.NaT
+    if stamp is pd.NaT:
+        raise ConfigError(f"{name} {short(value)} is no time, and {column} holds times: write 2020-01-31 or 2020-01-31 12:30:00")
+    zone = kind.tz if pa.types.is_timestamp(kind) else None
+    if zone is None:
+        stamp = stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
+    else:
+        stamp = stamp.tz_localize(zone) if stamp.tzinfo is None else stamp.tz_convert(zone)
+    return stamp.to_pydatetime(warn=False)
+
+
+def _condition(condition: Condition, types: Mapping[str, pa.DataType]) -> Condition:
+    if isinstance(condition, Combined):
+        return replace(condition, parts=tuple(_condition(part, types) for part in condition.parts))
+    if not isinstance(condition, Comparison) or condition.column not in types:
+        return condition
+    kind, name = types[condition.column], "the value of the row condition"
+    if condition.other is not None:
+        other = types.get(condition.other)
+        if other is not None and kind_of(kind) != kind_of(other):
+            raise ConfigError(f"the row condition compares {condition.column} with {condition.other}, which are not of one kind")
+        return condition
+    if isinstance(condition.value, list):
+        return replace(condition, value=[_fitting(value, condition.column, kind, name) for value in condition.value])
+    return replace(condition, value=_fitting(condition.value, condition.column, kind, name))
