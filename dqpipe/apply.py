@@ -51,12 +51,12 @@ def kept(dataset: Dataset, decisions: Decisions, *, hold: bool) -> Dataset:
     rows = np.flatnonzero([decision not in gone for decision in decided])
     table = dataset.samples.table.take(pa.array(rows))
     if "label" in dataset.samples:
-        kind = table.schema.field("label").type
+        field = table.schema.field("label")
         labels = table.column("label").to_pylist()
         for at, row in enumerate(rows):
             if decided[row] == "relabel" and new_labels[row] is not None:
-                labels[at] = label_from_text(new_labels[row], kind)
-        table = table.set_column(table.column_names.index("label"), "label", pa.array(labels, kind))
+                labels[at] = label_from_text(new_labels[row], field.type)
+        table = table.set_column(table.column_names.index("label"), field, pa.array(labels, field.type))
     for name in ("parent", "made_by"):
         table = table.append_column(name, pa.nulls(len(rows), pa.string()))
     return replace(dataset, samples=Samples(table))

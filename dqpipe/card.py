@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from dqpipe import labels
 from dqpipe.logs import printable
 from dqpipe.model import Dataset, Samples, label_text
 
@@ -82,12 +83,12 @@ def size(count: int) -> str:
 def _task(dataset: Dataset) -> tuple[str, list[str]]:
     """The Hub's task category and ids that the kind of label speaks for."""
     of = "image" if dataset.has_media else "tabular"
-    kind = dataset.samples.table.schema.field("label").type if "label" in dataset.samples else pa.null()
-    if pa.types.is_null(kind):
+    kind = labels.kind_in(dataset.samples)
+    if kind in ("none", "objects"):
         return "other", []
-    if pa.types.is_floating(kind):
+    if kind == "number":
         return ("tabular-regression", []) if of == "tabular" else ("other", [])
-    ids = {"image": "multi-label-image-classification" if pa.types.is_nested(kind) else "multi-class-image-classification"}
+    ids = {"image": "multi-label-image-classification" if kind == "tags" else "multi-class-image-classification"}
     return f"{of}-classification", [ids[of]] if of in ids else []
 
 

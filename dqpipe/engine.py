@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import account, audits, comparing, judging, limits, logs, overruling, places, plan, publish, reading, usage, verdicts, versions
+from dqpipe import account, audits, comparing, judging, labels, limits, logs, overruling, places, plan, publish, reading, usage, verdicts, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -410,7 +410,7 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
             raise DatasetError(f"no reader knows what to do with {str(source)[:200]!r}: name one in dataset.reader ({known})")
         reader = registry.get(Reader, best[1])()
     dataset = reader.read(source, config.roles)
-    table = dataset.samples.table.sort_by("id")
+    table = labels.marked(dataset.samples.table.sort_by("id"))
     if config.limit is not None and len(dataset) > config.limit:
         order = np.argsort([drawn(config.seed, sample) for sample in table.column("id").to_pylist()])
         table = table.take(pa.array(np.sort(order[: config.limit])))

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from dqpipe import labels
 from dqpipe.errors import ConfigError, DatasetError, nearest
 from dqpipe.model import DECISIONS, label_text, media_path
 from dqpipe.overruling import as_given, places
@@ -23,8 +24,6 @@ from dqpipe.versions import Version
 
 CLASSES, TAGS, NUMBERS, OTHER = "classes", "tags", "numbers", "other"
 """What labels are: names of classes, sets of tags, numbers, or something else (structs)."""
-MANY = 1000
-"""So many different whole numbers are no classes."""
 
 
 @dataclass(frozen=True)
@@ -207,14 +206,10 @@ class Seen:
     @cached_property
     def kind(self) -> str:
         """What labels are."""
-        kind = self.type.value_type if pa.types.is_dictionary(self.type) else self.type
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            return TAGS if pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type) else OTHER
-        if pa.types.is_nested(kind):
-            return OTHER
-        if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and len(set(self.labels)) > MANY):
-            return NUMBERS
-        return CLASSES
+        kind = labels.kind_in(self.samples)
+        if kind == "tags":
+            return TAGS if pa.types.is_string(self.type.value_type) or pa.types.is_large_string(self.type.value_type) else OTHER
+        return {"objects": OTHER, "number": NUMBERS}.get(kind, CLASSES)
 
     @cached_property
     def classes(self) -> list[str]:

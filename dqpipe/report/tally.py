@@ -14,12 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe import labels
 from dqpipe.model import DECISIONS, SEVERITIES, Decisions, Findings, Samples
 
 ROWS = 200
 """How many classes, groups or pairs are listed one by one; the rest is summed."""
-MOST_CLASSES = 1000
-"""Whole numbers with more different values than this are taken as numbers, not as classes."""
 
 KEEP, DROP, RELABEL, REVIEW = range(len(DECISIONS))
 VERDICT = "verdict."
@@ -109,34 +108,21 @@ def _would_be(samples: Samples, decisions: Decisions, rows: pa.ChunkedArray, dec
     if "label" in samples and "new_label" in decisions and table.schema.field("label").type == pa.string():
         new = decisions.table.column("new_label").take(rows)
         label = pc.if_else(pa.array(decision == RELABEL), _flat(new), _flat(table.column("label")))
-        table = table.set_column(table.column_names.index("label"), "label", label)
+        table = table.set_column(table.column_names.index("label"), table.schema.field("label"), label)
     return Samples(table.filter(pa.array(decision != DROP)))
 
 
 def members(samples: Samples, column: str) -> Members:
-    """The classes of the samples by a column: a string or a whole number is one class, a list is several.
+    """The classes of the samples by a column: the label as `dqpipe.labels` says, or a role that is text.
 
     `kind` is "class" or "classes", or why there are none: "number", "other" or "none".
     """
-    none = np.zeros(0, dtype=np.int64), pa.array([], pa.string())
+    if column == "label":
+        found, kind = labels.members(samples), labels.kind_in(samples)
+        return Members(found.rows, found.names, {"tags": "classes", "objects": "other"}.get(kind, kind))
     if column not in samples or samples.table.column(column).null_count == len(samples):
-        return Members(*none, "none")
-    values = _flat(samples.table.column(column))
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        rows, values, kind = pc.list_parent_indices(values).to_numpy(), pc.list_flatten(values), "classes"
-    else:
-        rows, kind = np.arange(len(samples)), "class"
-    whole = pa.types.is_integer(values.type) and pc.count_distinct(values).as_py() <= MOST_CLASSES
-    if whole or pa.types.is_boolean(values.type) or _is_text(values.type):
-        return Members(rows.astype(np.int64), values.cast(pa.string()), kind)
-    number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
-    return Members(*none, "number" if number else "other")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        return Members(np.zeros(0, dtype=np.int64), pa.array([], pa.string()), "none")
+    return Members(np.arange(len(samples)), _flat(samples.table.column(column)), "class")
 
 
 COLUMNS = ("before", "marked", "dropped", "away", "into", "review", "held", "added", "after")

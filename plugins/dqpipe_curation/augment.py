@@ -29,8 +29,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 
+from dqpipe import labels
 from dqpipe.errors import ConfigError, nearest
 from dqpipe.model import Samples
 from dqpipe.stages import Augment, Recipe, extension, option
@@ -94,9 +94,9 @@ class Augmentation(Augment):
 
     def objection(self, samples: Samples) -> str | None:
         """Labels must be classes."""
-        kind = samples.table.schema.field("label").type if "label" in samples else None
-        if kind is None or pa.types.is_nested(kind) or pa.types.is_floating(kind):
-            what = "there is no label column" if kind is None else f"labels of the type {kind} are none"
+        kind = labels.kind_in(samples)
+        if kind != "class":
+            what = "there is no label column, or it is empty" if kind == "none" else f"these labels are {kind}s"
             return f"it fills classes up to a target, and {what}: leave {self.name} out of the stages"
         return None
 
@@ -105,10 +105,10 @@ class Augmentation(Augment):
 
         Samples without a label get no copies.
         """
-        rows: dict[Any, list[str]] = {}
-        for sample, label in zip(samples.ids, samples["label"], strict=True):
-            if label is not None:
-                rows.setdefault(label, []).append(sample)
+        rows: dict[int, list[str]] = {}
+        for sample, code in zip(samples.ids, labels.classes(samples).codes.tolist(), strict=True):
+            if code >= 0:
+                rows.setdefault(code, []).append(sample)
         wanted = self._target([len(parents) for parents in rows.values()])
         recipes = [recipe for parents in rows.values() for recipe in self._copies(parents, wanted - len(parents), seeds)]
         return sorted(recipes, key=lambda recipe: (recipe.parent, recipe.copy))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dqpipe import labels
 from dqpipe.model import Decisions, Findings, Samples, label_text
 from dqpipe.stages import Decide, extension, option
 from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Rule, judge, table
@@ -106,21 +107,9 @@ def unsettled(samples: Samples, claims: Claims) -> np.ndarray:
 
 
 def classes(samples: Samples) -> np.ndarray:
-    """[n] int: the number of each sample's class; all 0 where labels are no classes (numbers, lists, structs, absent).
-
-    Whole numbers are classes where a value has five samples or more on average.
-    """
-    one = np.zeros(len(samples), dtype=np.int64)
-    if "label" not in samples:
-        return one
-    column = samples.table.column("label").combine_chunks()
-    kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind)):
-        return one
-    encoded = column.dictionary_encode()
-    if pa.types.is_integer(kind) and len(encoded.dictionary) * 5 > len(samples):
-        return one
-    return encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)
+    """[n] int: the number of each sample's class, a last one for those without; all 0 where labels are no classes."""
+    known = labels.classes(samples)
+    return np.where(known.codes < 0, len(known.names), known.codes)
 
 
 def above_ceiling(claims: Claims, of: np.ndarray, counted: np.ndarray, share: float) -> np.ndarray:

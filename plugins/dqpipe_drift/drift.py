@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from dqpipe import labels
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.report.sentences import many, some
 from dqpipe.since import Since
@@ -45,7 +46,7 @@ class Drift(Stage):
     """Compares new samples with the last published version: drift of every fact and of the embedding, new and vanished labels, copies of old samples."""
 
     name = "drift"
-    version = 1
+    version = 2
     default = True
     order = 900
     fallback: ClassVar[Mapping[str, Any]] = {"copies": None}
@@ -117,7 +118,7 @@ class Drift(Stage):
             if any(name not in table for table in tables):
                 continue
             columns = [table.table.column(name).filter(readable(table, name)) for table in tables]
-            kinds = {kind_of(name, column) for column in columns[:2]}
+            kinds = label_kinds(since) if name == "label" else {kind_of(column) for column in columns[:2]}
             if kinds == {"number"}:
                 yield from _numbers(name, [column.to_numpy().astype(np.float64) for column in columns], enough, len(new.samples))
             elif kinds == {"category"}:
@@ -126,7 +127,7 @@ class Drift(Stage):
     def _labels(self, since: Since) -> Iterator[Any]:
         """Claims on classes that came and that went."""
         tables = [s.samples.table for s in (since.before, since.now)]
-        if any("label" not in table.column_names or kind_of("label", table.column("label")) != "category" for table in tables):
+        if label_kinds(since) != {"category"}:
             return
         old, now = (counted(table.column("label")) for table in tables)
         for name in sorted(name for name in now if name is not None and name not in old):
@@ -181,19 +182,19 @@ def readable(table: Samples | Facts, name: str) -> pa.Array:
     return pc.fill_null(table.table.column("media.ok"), False) if "." in name and name != "media.ok" and "media.ok" in table else every
 
 
-def kind_of(name: str, column: pa.ChunkedArray) -> str | None:
-    """What a column is compared as: "number", "category", or None."""
+def label_kinds(since: Since) -> set[str | None]:
+    """What the labels before and now are compared as."""
+    return {{"class": "category", "tags": "category", "number": "number"}.get(labels.kind_in(of.samples)) for of in (since.before, since.now)}
+
+
+def kind_of(column: pa.ChunkedArray) -> str | None:
+    """What a column other than the label is compared as: "number", "category", or None."""
     kind = column.type
     if pa.types.is_floating(kind):
         return "number"
     if pa.types.is_integer(kind):
-        different = len(column.unique())
-        if name in ROLES:
-            return "category" if different <= CATEGORIES else "number"
-        return None if different == len(column) >= KEYS else "number"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return "category" if name == "label" else None
-    if name != "label" and len(column.unique()) > CATEGORIES:
+        return None if len(column.unique()) == len(column) >= KEYS else "number"
+    if pa.types.is_nested(kind) or len(column.unique()) > CATEGORIES:
         return None
     return "category" if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) else None
 

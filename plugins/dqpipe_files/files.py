@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from dqpipe.model import Facts, Samples, claim, figure, label_text
+from dqpipe import labels
+from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.stages import Claim, Figure, Stage, extension
 
 if TYPE_CHECKING:
@@ -54,15 +53,16 @@ def _scopes(samples: Samples) -> Iterator[tuple[str, list[tuple[Key, ...]]]]:
     """Each scope with the keys that a sample counts for: a class for each label of a list, none without a label."""
     yield "set", [(None,)] * len(samples)
     if "label" in samples:
-        yield "class", [_classes(label) for label in samples["label"]]
+        yield "class", _classes(samples)
     if "split" in samples:
         yield "split", [() if split is None else (split,) for split in samples["split"]]
 
 
-def _classes(label: object) -> tuple[Key, ...]:
-    """The classes of a label: none for a quantity (a float) or a struct."""
-    if label is None or isinstance(label, (float, np.floating, dict)):
-        return ()
-    if isinstance(label, (list, tuple, np.ndarray)):
-        return tuple(dict.fromkeys(label_text(item) for item in label if isinstance(item, (str, int))))
-    return (label_text(label.item() if isinstance(label, np.generic) else label),)
+def _classes(samples: Samples) -> list[tuple[Key, ...]]:
+    """The classes of each sample, each once."""
+    keys: list[dict[Key, None]] = [{} for _ in range(len(samples))]
+    found = labels.members(samples)
+    for row, name in zip(found.rows.tolist(), found.names.to_pylist(), strict=True):
+        if name is not None:
+            keys[row][name] = None
+    return [tuple(key) for key in keys]

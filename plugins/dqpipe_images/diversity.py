@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from dqpipe import labels
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
-from dqpipe_images.outliers import class_numbers
 from dqpipe_images.regions import regions
 from dqpipe_images.vendi import vendi_score
 
@@ -22,7 +22,7 @@ class Diversity(Stage):
     """Vendi score, coverage, redundancy and class balance of the set; rare classes and thin regions."""
 
     name = "diversity"
-    version = 2
+    version = 3
     default = True
     fallback: ClassVar[Mapping[str, Any]] = {"vectors": None}
 
@@ -81,12 +81,12 @@ class Diversity(Stage):
         return [found, *self._thin(samples, facts)] if self.vectors else [found]
 
     def _rare(self, samples: Samples) -> Any:  # noqa: ANN401 (a DataFrame)
-        classes, names = class_numbers(samples)
-        sizes = np.bincount(classes[classes >= 0], minlength=len(names))
+        known = labels.classes(samples)
+        sizes = np.bincount(known.codes[known.codes >= 0], minlength=len(known.names))
         limit = self.rare * float(np.median(sizes)) if len(sizes) else 0.0
         rare = np.flatnonzero(sizes < limit)
         said = [f"{sizes[at]:,} samples; the median class has {np.median(sizes):,.0f}" for at in rare]
-        parts = [names[at] for at in rare]
+        parts = [known.names[at] for at in rare]
         return claim("rare_class", [None] * len(rare), part=parts, value=sizes[rare].astype(float), threshold=limit, confidence=1.0, detail=said)
 
     def _thin(self, samples: Samples, facts: Facts) -> list[Any]:
@@ -101,7 +101,8 @@ class Diversity(Stage):
 
     def summarise(self, samples: Samples, facts: Facts) -> list[Any]:
         """The set's figures, and each class's."""
-        classes, names = class_numbers(samples)
+        known = labels.classes(samples)
+        classes, names = known.codes, known.names
         sizes = np.bincount(classes[classes >= 0], minlength=len(names))
         sizes = sizes[sizes > 0]
         rows = [figure("samples", float(len(samples)))]
@@ -112,7 +113,7 @@ class Diversity(Stage):
             rows += self._variety(facts, classes, names)
         return rows
 
-    def _variety(self, facts: Facts, classes: np.ndarray, names: list[str]) -> list[Any]:
+    def _variety(self, facts: Facts, classes: np.ndarray, names: Sequence[str]) -> list[Any]:
         units = unit(facts[str(self.vectors)])
         spacing = facts["spacing"]
         sizes = np.unique(facts["region"], return_counts=True)[1]

@@ -10,12 +10,13 @@ blurred has little contrast for that reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.model import Facts, Samples, claim, figure, label_text
+from dqpipe import labels
+from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.stages import Claim, Fact, Figure, Shard, Stage, extension, option
 from dqpipe_images.peers import Peers
 from dqpipe_images.picture_statistics import PERCENTILES, statistics
@@ -118,11 +119,11 @@ class ImageQuality(Stage):
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Faults of light and sharpness, one for each cause, and what else is odd."""
-        classes, names = _classes(samples)
-        peers = Peers(classes, facts["structure"] >= self.low_information, self.least)
-        return [*self._faults(samples.ids, facts, peers, names), *self._oddities(samples.ids, facts, peers)]
+        known = labels.classes(samples)
+        peers = Peers(known.codes, facts["structure"] >= self.low_information, self.least)
+        return [*self._faults(samples.ids, facts, peers, known.names), *self._oddities(samples.ids, facts, peers)]
 
-    def _faults(self, ids: np.ndarray, facts: Facts, peers: Peers, names: list[str]) -> Iterator[pd.DataFrame]:
+    def _faults(self, ids: np.ndarray, facts: Facts, peers: Peers, names: Sequence[str]) -> Iterator[pd.DataFrame]:
         hits: dict[str, np.ndarray] = {}
         for code, values, limits, detail in self._tests(facts, peers):
             explained = np.any([np.zeros(len(ids), dtype=bool), *(hits[cause] for cause in CAUSES[code])], axis=0)
@@ -214,22 +215,13 @@ class ImageQuality(Stage):
         """Medians with the interval that holds nine tenths, of the set and of each class."""
         everything = np.ones(len(facts), dtype=bool)
         found = [_median(name, facts[name][everything]) for name in SET_FIGURES]
-        if "label" in samples:
-            labels = np.array([label_text(label) for label in samples["label"]], dtype=object)
-            for key in sorted({label for label in labels if label is not None}):
-                found += [_median(name, facts[name][labels == key], scope="class", key=key) for name in CLASS_FIGURES]
+        known = labels.classes(samples)
+        for at, key in enumerate(known.names):
+            found += [_median(name, facts[name][known.codes == at], scope="class", key=key) for name in CLASS_FIGURES]
         return [row for row in found if row is not None]
 
 
-def _classes(samples: Samples) -> tuple[np.ndarray, list[str]]:
-    """int64 [n]: a number for each label, -1 where there is none; and the labels by their numbers."""
-    labels = [label_text(label) for label in samples["label"]] if "label" in samples else [None] * len(samples)
-    names = sorted({label for label in labels if label is not None})
-    numbers = {name: number for number, name in enumerate(names)}
-    return np.array([-1 if label is None else numbers[label] for label in labels], dtype=np.int64), names
-
-
-def _about_classes(code: str, share: np.ndarray, usual: np.ndarray, classes: np.ndarray, names: list[str]) -> pd.DataFrame:
+def _about_classes(code: str, share: np.ndarray, usual: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     """Claims about the dataset: a fault that so many of a class have that it is none of its pictures."""
     found = {int(number): float(share[usual & (classes == number)][0]) for number in np.unique(classes[usual])}
     details = [f"{of:.0%} of {'the class ' + names[n] if n >= 0 else 'the set'} would be {code}: taken for usual there" for n, of in found.items()]

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe.model import Facts, Samples, claim, figure, label_text
+from dqpipe import labels
+from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_images.strangeness import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
@@ -26,7 +27,7 @@ class Outliers(Stage):
     """Samples that are unusually far from their own class, or much further from it than from another one."""
 
     name = "outliers"
-    version = 2
+    version = 3
     default = True
     gives = (
         Fact("distance", "float64", "cosine distance to a neighbour that `share` of the set is nearer than, 0 to 2", at="relate", nullable=True),
@@ -58,7 +59,8 @@ class Outliers(Stage):
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Distances, and how unusual they are."""
-        vectors, (classes, names) = facts[self.vectors], class_numbers(samples)
+        vectors, known = facts[self.vectors], labels.classes(samples)
+        classes, names = known.codes, known.names
         groups = np.unique(facts[self.groups].astype(str), return_inverse=True)[1] if self.groups else np.arange(len(samples))
         found = distances(vectors, classes, groups, self.neighbours, self.share)
         sizes = np.bincount(classes[classes >= 0], minlength=len(names) + 1)
@@ -124,15 +126,3 @@ class Outliers(Stage):
     def summarise(self, samples: Samples, facts: Facts) -> list[Any]:
         """The share of far samples."""
         return [figure("far", float(np.mean(self._far(facts))))] if len(samples) else []
-
-
-def class_numbers(samples: Samples) -> tuple[np.ndarray, list[str]]:
-    """The number of each sample's class, -1 for none, and the classes' names; numbers with fractions are no classes."""
-    import pyarrow as pa
-
-    if "label" not in samples or pa.types.is_floating(samples.table.schema.field("label").type):
-        return np.full(len(samples), -1), []
-    labels = [label_text(label) for label in samples.table.column("label").to_pylist()]
-    names = sorted({label for label in labels if label is not None})
-    number = {name: at for at, name in enumerate(names)}
-    return np.array([-1 if label is None else number[label] for label in labels], dtype=np.int64), names

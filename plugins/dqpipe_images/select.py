@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from dqpipe import labels
 from dqpipe.errors import ConfigError
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_images.coresets import METHODS, Order
-from dqpipe_images.outliers import class_numbers
 from dqpipe_images.regions import regions
 from dqpipe_images.vendi import vendi_score
 
@@ -40,7 +40,7 @@ class Select(Stage):
     """The samples to keep within a budget: an order of choice in which every beginning is a good subset of that size."""
 
     name = "select"
-    version = 1
+    version = 2
     again: ClassVar[bool] = False
     gives = (
         Fact("rank", "int64", "place in the order of choice, 0 for the first; null for samples that are not for training", at="relate", nullable=True),
@@ -85,7 +85,7 @@ class Select(Stage):
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """The order: first of what is there once, then of the copies."""
         copy = np.array([value is not None for value in facts[self.copies]], dtype=bool) if self.copies else np.zeros(len(samples), dtype=bool)
-        vectors, classes, training = facts[self.vectors], class_numbers(samples)[0], samples.training()
+        vectors, classes, training = facts[self.vectors], labels.classes(samples).codes, samples.training()
         rank, gain = np.full(len(samples), None, dtype=object), np.full(len(samples), np.nan)
         twin = np.full(len(samples), None, dtype=object)
         ranked = 0

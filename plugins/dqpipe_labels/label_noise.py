@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from dqpipe import labels
 from dqpipe.errors import StageError
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
@@ -17,7 +18,6 @@ from dqpipe_labels.classes import Classes, classes_of
 from dqpipe_labels.columns import vectors_of
 from dqpipe_labels.doubt import Doubt, doubt
 from dqpipe_labels.folds import grouped_folds, groups_per_class
-from dqpipe_labels.kinds import kind_of
 from dqpipe_labels.nearest import nearness
 from dqpipe_labels.probabilities import read_probabilities
 from dqpipe_labels.probes import LARGE, informed, kernel_features, learn, log_features
@@ -115,7 +115,9 @@ class LabelNoise(Stage):
 
     def kind(self, samples: Samples) -> str:
         """What the labels are."""
-        return kind_of(samples["label"], self.separator) if self.labels == "auto" else self.labels
+        if self.labels != "auto":
+            return self.labels
+        return labels.kind_of(samples.table.column("label"), self.separator) if self.separator else labels.kind_in(samples)
 
     def artifacts(self) -> Mapping[str, str]:
         """The content of the file of probabilities, if there is one."""
@@ -128,6 +130,8 @@ class LabelNoise(Stage):
         """Labels that are no classes, or none at all."""
         if not any(label is not None and label == label for label in samples["label"].tolist()):  # noqa: PLR0124 (NaN)
             return "no sample has a label"
+        if self.kind(samples) == "objects":
+            return "label_noise judges classes, tags and numbers, and here a label is a struct or a list of lists"
         try:
             if self.kind(samples) == "class":
                 classes_of(self.name, samples["label"])
@@ -139,7 +143,7 @@ class LabelNoise(Stage):
         """Each label judged by models that saw neither it nor its copies."""
         if self.vectors is None and self.probabilities is None:
             raise StageError(self.name, "relate", "there is nothing to judge labels by", "Set `vectors` or `probabilities`.")
-        if (kind := self.kind(samples)) != "class":
+        if (kind := self.kind(samples)) not in ("class", "none"):
             return blank(len(samples)) | dict(unclassed.judge(self, kind, samples, facts))
         classes, groups = classes_of(self.name, samples["label"]), unclassed.groups_of(self, samples, facts)
         rows, given, names = self.judged(classes, groups)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import pyarrow as pa
 
+from dqpipe import labels
 from dqpipe.model import TRAINING_SPLITS, Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension
 
@@ -27,7 +27,7 @@ class DuplicateRows(Stage):
     """Equal rows: copies, copies whose labels disagree, and copies of evaluation rows in training data."""
 
     name = "duplicate_rows"
-    version = 1
+    version = 2
     default = True
     media: ClassVar[bool | None] = False
     """Whether it is proposed for datasets with media only, without only, or (None) for both."""
@@ -91,8 +91,8 @@ def _rows(samples: Samples, facts: Facts) -> pd.DataFrame:
     """
     import pandas as pd
 
-    labels = [label_text(label) for label in samples["label"]] if "label" in samples else [None] * len(samples)
-    rows = pd.DataFrame({"id": samples.ids, "group": facts["group"], "label": pd.Series(labels, dtype=object)})
+    texts = [label_text(label) for label in samples["label"]] if "label" in samples else [None] * len(samples)
+    rows = pd.DataFrame({"id": samples.ids, "group": facts["group"], "label": pd.Series(texts, dtype=object)})
     rows["target"] = rows["label"].fillna("") if _measured(samples) else ""
     rows["turn"] = _turns(samples)
     rows["unlabelled"] = rows["label"].isna()
@@ -106,7 +106,7 @@ def _rows(samples: Samples, facts: Facts) -> pd.DataFrame:
 
 
 def _measured(samples: Samples) -> bool:
-    return "label" in samples and pa.types.is_floating(samples.table.schema.field("label").type)
+    return labels.kind_in(samples) == "number"
 
 
 def _turns(samples: Samples) -> np.ndarray:
