@@ -8,6 +8,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -207,21 +208,62 @@ def test_nothing_is_printed_connected_to_or_left_behind(
         project_manager.get_current_project()
 
 
-def test_what_is_proposed_holds_on_the_samples_it_is_proposed_for() -> None:
-    of = taxis(label=["x", "y", "x", "y"], split=["train", "train", "test", "test"], count=[1, 2, 3, 400])
-    stage = Expectations(**Expectations.proposal(of))
+def proposed(**columns: Any) -> dict[str, list[dict[str, Any]]]:
+    """What is proposed of each column, without column and severity."""
+    rows = len(next(iter(columns.values())))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in Expectations.proposal(Samples(pa.table({"id": [str(row) for row in range(rows)], **columns}))).get("expectations", []):
+        found.setdefault(one["column"], []).append({name: value for name, value in one.items() if name not in ("column", "severity")})
+    return found
+
+
+def test_what_is_proposed_follows_from_what_a_column_is() -> None:
+    rows = np.arange(2000)
+    some = [None if row % 150 == 0 else "ab"[row % 2] for row in rows]
+    found = proposed(
+        label=["x", "y"] * 1000, key=rows, kind=some, day=[f"2024-01-{row % 28 + 1:02}" for row in rows], share=rows / 1999, flag=rows % 2,
+        note=[f"text {row % 1000}" for row in rows], mostly_empty=[None if row % 2 else 1.5 for row in rows],
+    )  # fmt: skip
+    here = {"expectation": "values_to_not_be_null"}
+    assert found == {
+        "label": [here, {"expectation": "values_to_be_in_set", "value_set": ["x", "y"]}],
+        "key": [here, {"expectation": "values_to_be_unique"}],
+        "kind": [here, {"expectation": "values_to_be_in_set", "value_set": ["a", "b"]}],
+        "day": [here, {"expectation": "values_to_match_strftime_format", "strftime_format": "%Y-%m-%d"}],
+        "share": [here, {"expectation": "values_to_be_between", "max_value": 1, "min_value": 0}],
+        "flag": [here],
+        "note": [here],
+    }
+
+
+def test_what_is_proposed_claims_impossible_values_and_empty_ones_and_no_others() -> None:
+    draw = np.random.default_rng(0)
+    length = draw.normal(5.7, 0.8, 3000).round(2)
+    length[[5, 6]], length[7] = 0, 58.9
+    people = 1 + draw.binomial(5, 0.1, 3000)
+    people[:30] = 0
+    zone = np.array(["north", "south"])[draw.integers(2, size=3000)].astype(object)
+    zone[9] = None
+    samples = Samples(pa.table({"id": [f"{row:04}" for row in range(3000)], "length": length, "people": people, "zone": zone}))
+    stage = Expectations(**Expectations.proposal(samples))
     stage.check()
-    assert list(declared(stage)) == [
-        "label_not_null",
-        "label_in_set",
-        "split_not_null",
-        "split_in_set",
-        "fare_not_null",
-        "fare_between",
-        "count_not_null",
-        "count_between",
-    ]
-    assert stage.detect(of, NONE) == []
+    assert sorted(claimed(stage, samples)) == [
+        ("length_between", "0005"), ("length_between", "0006"), ("length_between", "0007"),
+        *(("people_between", f"{row:04}") for row in range(30)), ("zone_not_null", "0009"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_proposed_holds_on_sound_numbers_of_any_distribution(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    size = 5000
+    columns = {
+        "normal": draw.normal(size=size), "exponential": draw.exponential(size=size), "lognormal": np.exp(draw.normal(size=size)),
+        "pareto": draw.pareto(1, size), "cauchy": draw.standard_cauchy(size), "few": draw.poisson(1, size), "more": draw.poisson(4, size),
+        "tries": draw.binomial(8, 0.5, size), "rounded": draw.gamma(2, 1, size).round(1), "uniform": draw.uniform(5, 9, size),
+    }  # fmt: skip
+    samples = Samples(pa.table({"id": [str(row) for row in range(size)], **columns}))
+    assert claimed(Expectations(**Expectations.proposal(samples)), samples) == []
 
 
 def test_nothing_is_proposed_where_nothing_can_be_said() -> None:
