@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dqpipe import __version__, card, comparing, diff, reading, report, versions
@@ -26,6 +27,7 @@ from dqpipe.ledger import ledger
 from dqpipe.measure import version_of
 from dqpipe.model import Decisions, Findings, Samples, as_numpy, label_text
 from dqpipe.plugins import GROUP
+from dqpipe.report import tally
 from dqpipe.report.embedding import Embedding
 from dqpipe.stages import Section
 from dqpipe.store import digest_json
@@ -166,11 +168,31 @@ def changes(run: Run, described: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     now = {**described, "seed": run.config.seed, "dqpipe": __version__, "versions": library_versions()}
     try:
-        before = diff.Side.of(Version.open(run.config.out, run.parent))
-        found = diff.compare(before, diff.Side(run.raw.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
+        last = Version.open(run.config.out, run.parent)
+        found = diff.compare(diff.Side.of(last), diff.Side(run.raw.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
     except DatasetError as error:
         return {"before": run.parent, "why": str(error)}
-    return {"before": run.parent, "said": diff.summary(found.counts), **found.record()}
+    return {"before": run.parent, "said": diff.summary(found.counts), **found.record(), **totals(last, run)}
+
+
+def totals(last: Version, run: Run) -> dict[str, Any]:
+    """What came and went since a version as a whole: classes {new, gone}, findings {code: samples [before, now]} that are not info. Raises DatasetError."""
+    before, now = (_classes(samples) for samples in (last.samples, run.raw.samples))
+    was, found = (_samples_by_code(findings) for findings in (last.findings, run.findings))
+    moved = {code: [was.get(code, 0), found.get(code, 0)] for code in sorted(was | found) if was.get(code, 0) != found.get(code, 0)}
+    return {"classes": {"new": sorted(now - before), "gone": sorted(before - now)}, "findings": moved}
+
+
+def _classes(samples: Samples) -> set[str]:
+    _, names, _ = tally.members(samples, "label")
+    return set(names.drop_null().unique().to_pylist())
+
+
+def _samples_by_code(findings: Findings) -> dict[str, int]:
+    """Samples with each code that is not info."""
+    table = findings.table.filter(pc.and_(pc.not_equal(findings.table.column("severity"), "info"), findings.table.column("id").is_valid()))
+    counts = table.group_by("code").aggregate([("id", "count_distinct")])
+    return dict(zip(counts["code"].to_pylist(), counts["id_count_distinct"].to_pylist(), strict=True))
 
 
 def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:

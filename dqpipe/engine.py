@@ -129,15 +129,24 @@ class Run:
         if self.staging is not None:
             shutil.rmtree(self.staging, ignore_errors=True)
         if self.lock is not None:
-            self.lock.free()
+            with logs.harmless(f"the lock of {self.config.out} could not be given back"):
+                self.lock.free()
         error = sys.exc_info()[1]
-        self.registry.notify("dqpipe_run_finished", run={"id": self.id, "version": self.version, "account": self.record.get("account"),
-                                                         "error": None if error is None else f"{type(error).__name__}: {error}"})  # fmt: skip
+        self.registry.notify("dqpipe_run_finished", run=self._told() | {
+            "version": self.version, "published": self.published is not None and all(gate["passed"] for gate in self.gates),
+            "path": None if self.published is None else str(self.published), "account": self.record.get("account"), "gates": tuple(self.gates),
+            "error": None if error is None else f"{type(error).__name__}: {error}",
+        })  # fmt: skip
+
+    def _told(self) -> dict[str, Any]:
+        """What every observer of a run is told: which it is, of what, and where it goes."""
+        source = str(self.source) if isinstance(self.source, (str, Path)) else type(self.source).__name__
+        return {"id": self.id, "source": source, "out": str(self.config.out) if self.writes else None}
 
     def steps(self) -> Iterator[Step]:
         """The steps, in order; each must be called before the next is asked for."""
         yield self._step("read", self._read)
-        self.registry.notify("dqpipe_run_started", run={"id": self.id, "samples": len(self.raw.dataset), "stages": [p.name for p in self.plan.stages]})
+        self.registry.notify("dqpipe_run_started", run=self._told() | {"samples": len(self.raw.dataset), "stages": [p.name for p in self.plan.stages]})
         yield self._step("measure", lambda: self._measure(self.raw), maps=True)
         for planned in self.plan.doing("relate"):
             yield self._step(f"relate {planned.name}", partial(self._relate, self.raw, planned))
@@ -387,12 +396,14 @@ class Run:
                 publish.switch(self.place, self.version)
             else:
                 publish.show(self.place, self.version)
-            versions.remember(self.place, row)
-            publish.prune(self.place, self.config.outputs.keep_versions)
         except OSError as error:
             raise OutputError(f"cannot write the output {self.config.out}: {error.strerror or error}") from None
         where = self.place.below(f"versions/{self.version}")
         self.published = where.local or where.url
+        with logs.harmless(f"the history of {self.config.out} is not written, the next run makes up for it"):
+            versions.remember(self.place, row)
+        with logs.harmless(f"old versions of {self.config.out} are not removed"):
+            publish.prune(self.place, self.config.outputs.keep_versions)
 
 
 def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: ANN401

@@ -54,6 +54,10 @@ class OutputError(DqpipeError):
     """A place that cannot be written, or that already holds something."""
 
 
+class BusyError(OutputError):
+    """An output that another run is writing."""
+
+
 class StageError(DqpipeError):
     """A stage that failed: names the stage, where, and what to do."""
 

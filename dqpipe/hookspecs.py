@@ -26,7 +26,7 @@ def dqpipe_plan(plan: Mapping[str, Any]) -> str | None:
 
 @hookspec
 def dqpipe_run_started(run: Mapping[str, Any]) -> None:
-    """A run started: its id, the steps to come and the number of samples."""
+    """A run started: its id, source, out (None for a check), the steps to come and the number of samples."""
 
 
 @hookspec
@@ -41,4 +41,4 @@ def dqpipe_stage_finished(stage: Mapping[str, Any]) -> None:
 
 @hookspec
 def dqpipe_run_finished(run: Mapping[str, Any]) -> None:
-    """A run finished or failed: its account, or its error."""
+    """A run finished or failed: id, source, out, version, published (whether it is), path (of its version), account, gates; or its error."""

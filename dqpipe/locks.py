@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from dqpipe.errors import OutputError
+from dqpipe.errors import BusyError, OutputError
 from dqpipe.places import Place, shown
 
 try:
@@ -163,8 +163,8 @@ def _holder(data: bytes) -> Holder:
     return found if isinstance(found, dict) else {}
 
 
-def _held(place: Place, holder: Holder) -> OutputError:
-    return OutputError(f"the output {shown(place.url)} is in use by {_said(holder)}: wait until it ends, or choose another output")
+def _held(place: Place, holder: Holder) -> BusyError:
+    return BusyError(f"the output {shown(place.url)} is in use by {_said(holder)}: wait until it ends, or choose another output")
 
 
 def _said(holder: Holder) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+log = logging.getLogger(__name__)
 FIELDS = ("run", "stage", "shard")
 _here: ContextVar[dict[str, Any]] = ContextVar("dqpipe_here", default={})  # noqa: B039 (it is replaced, never changed)
 NOISY = ("httpx", "great_expectations", "prefect")
@@ -42,6 +43,15 @@ def at(**where: Any) -> Iterator[None]:  # noqa: ANN401 (run, stage, shard)
         yield
     finally:
         _here.reset(token)
+
+
+@contextmanager
+def harmless(what: str) -> Iterator[None]:
+    """What comes after a version is published: what goes wrong inside is said, and the run stands as it is."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (it is said, and what was published stays published)
+        log.error("%s: %s: %s; what the run published stands", what, type(error).__name__, error)  # noqa: TRY400 (its traceback says no more)
 
 
 class Where(logging.Filter):
@@ -97,6 +107,12 @@ def configure(wanted: Wanted) -> None:
     for noisy in NOISY:
         logging.getLogger(noisy).setLevel(max(wanted.level, logging.WARNING))
     _wanted[:] = [wanted]
+
+
+def again() -> None:
+    """Log as this process was told, where a library set up its own logging meanwhile (Prefect does)."""
+    if _wanted:
+        configure(_wanted[0])
 
 
 def configured() -> Wanted | None:

@@ -16,20 +16,22 @@ from prefect import flow
 from prefect.states import State
 
 from dqpipe.errors import DqpipeError
-from dqpipe.execution.prefect import Options, run_pipeline, standing_server
+from dqpipe.execution.artifacts import key_of
+from dqpipe.execution.prefect import FlowResult, Options, name_of_run, run_pipeline, standing_server
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "pipeline.yaml"
 
 
-@flow(name="nightly", persist_result=False)
+@flow(name="nightly", persist_result=False, flow_run_name=name_of_run)
 def nightly(
     pipeline: str = "pipeline.yaml",
     options: Options = Options(),  # noqa: B008 (what the form shows)
     anyway: bool = False,
-) -> State[None]:
+) -> State[FlowResult]:
     """Curate what a dataset holds tonight; publish beside the last version, then switch.
 
-    Facts of samples that were there before come from the store. The state says what came of it: Published, Unchanged, GateFailed, Failed.
+    Facts of samples that were there before come from the store. The run is Completed (tagged published or unchanged), Failed (gate-failed,
+    or failed by an error), or Cancelled (busy) where another run has the output; the message says what changed, or what to do.
 
     Args:
         pipeline: the pipeline.yaml: absolute, or relative to the flow's working directory
@@ -37,7 +39,7 @@ def nightly(
         anyway: publish also where nothing changed since the published version
 
     """
-    return run_pipeline(pipeline, options, force=True, anyway=anyway)
+    return run_pipeline(pipeline, options, force=True, anyway=anyway, yields=True)
 
 
 def main() -> int:
@@ -51,7 +53,8 @@ def main() -> int:
     schedule: dict[str, Any] = {"cron": given.cron} if given.every is None else {"interval": given.every}
     try:
         standing_server("serving a schedule")
-        nightly.serve("nightly-served", parameters={"pipeline": str(Path(given.pipeline).resolve())}, limit=1, **schedule)
+        pipeline = Path(given.pipeline).resolve()
+        nightly.serve(f"nightly-served-{key_of(pipeline)}", parameters={"pipeline": str(pipeline)}, **schedule)
     except (DqpipeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2

@@ -9,7 +9,9 @@ Names of files, classes and groups may hold anything: what is shown as markdown 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -22,6 +24,8 @@ RUNS = 60
 """How many runs a time series shows."""
 STRIPS, THUMBS, SIDE = 6, 6, 96
 """Codes with pictures; pictures of each; their longer side in pixels: about 20 kB for each code."""
+CLASSES = 50
+"""Classes that the account lists."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -37,19 +41,37 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "x"
 
 
-def account_markdown(sentences: Iterable[str], rows: Sequence[Mapping[str, Any]], advice: Sequence[str], report: str | None) -> str:
-    """The account: sentences, what was found, what to do, and where the report is (a URL of ours, or None)."""
+def key_of(place: object) -> str:
+    """The end of an artifact's key or of an event's id for an output or a dataset: its last two names, and a hash of all of it."""
+    text = str(place)
+    name = slug("-".join([part for part in text.split("/") if part.strip(":")][-2:])[-40:])
+    return f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def account_markdown(
+    sentences: Iterable[str], rows: Sequence[Mapping[str, Any]], advice: Sequence[str], report: str | None, record: Mapping[str, Any],
+) -> str:  # fmt: skip
+    """The account: sentences, what was found, gates, classes, what to do, and where the report is (a path or URL of ours, or None)."""
     lines = [f"- {escaped(line)}" for line in sentences]
     found = [row for row in rows if row["findings"]]
     if found:
         lines += ["", *table(("finding", "severity", "samples", "dropped", "relabelled", "to review"), [
             (row["code"], row["severity"], row["samples"], row["drop"], row["relabel"], row["review"]) for row in found
         ])]  # fmt: skip
+    if record["gates"]:
+        lines += ["", *table(("gate", "", "what it saw"), [(gate["gate"], _judged(gate), gate["said"]) for gate in record["gates"]])]
+    classes = [row for row in record["classes"]["rows"] if row["name"] is not None][:CLASSES]
+    if classes:
+        lines += ["", *table(("class", "samples", "curated"), [(row["name"], row["before"], row["after"]) for row in classes])]
     if report is not None:
-        lines += ["", f"Report: {escaped(report)}"]
+        lines += ["", f"The whole report is a file: {escaped(report)}"]
     if advice:
         lines += ["", "Next:", "", *(f"- {escaped(line)}" for line in advice)]
     return "\n".join(lines)
+
+
+def _judged(gate: Mapping[str, Any]) -> str:
+    return "failed" if not gate["passed"] else "passed" if gate.get("judged", True) else "not judged"
 
 
 def finding_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -69,27 +91,46 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def series(history: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
-    """Name → one value for each of the last runs, oldest first: share of each finding (0 to 1), drift effect of each fact, counts."""
+    """Name → one value for each of the last runs, oldest first: share of each finding (0 to 1), drift effect of each fact, counts.
+
+    A line of the history may be of any age or shape: what it does not say, or not as a number, is None.
+    """
     last = list(history)[-RUNS:]
-    found = sorted({code for row in last for code, told in row.get("findings", {}).items() if told["samples"]})
-    facts = sorted({fact for row in last for fact in row.get("drift", {})})
-    values: dict[str, list[float | None]] = {name: [row.get(name) for row in last] for name in ("samples", "kept", "dropped", "relabelled", "review", "added")}
-    values |= {f"share of {code}": [_told(row, "findings", code, "share") for row in last] for code in found}
-    values |= {f"drift of {fact}": [_told(row, "drift", fact, "effect") for row in last] for fact in facts}
+    found = sorted({code for row in last for code in _part(row, "findings") if _number(row, "findings", code, "samples")})
+    facts = sorted({fact for row in last for fact in _part(row, "drift") if _number(row, "drift", fact, "effect") is not None})
+    values = {name: [_number(row, name) for row in last] for name in ("samples", "kept", "dropped", "relabelled", "review", "added")}
+    values |= {f"share of {code}": [_share(row, code) for row in last] for code in found}
+    values |= {f"drift of {fact}": [_number(row, "drift", fact, "effect") for row in last] for fact in facts}
     return values
 
 
-def _told(row: Mapping[str, Any], part: str, name: str, value: str) -> float | None:
-    """A run that judged this and found nothing has 0; one without a word on it has None."""
-    told = row.get(part, {}).get(name)
-    return told[value] if told is not None else (0.0 if part == "findings" else None)
+def _part(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a line of the history; empty where it has none."""
+    part = row.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _number(row: Mapping[str, Any], *path: str) -> float | None:
+    """The number at a path into a line of the history, None where there is none."""
+    value: Any = row
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if fine else None
+
+
+def _share(row: Mapping[str, Any], code: str) -> float | None:
+    """A run that looked for findings and found none of this code has 0; one without a word on findings has None."""
+    if code not in _part(row, "findings"):
+        return 0.0 if isinstance(row.get("findings"), Mapping) else None
+    return _number(row, "findings", code, "share")
 
 
 def series_rows(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row for each of the last runs, the newest first: when, which version, and every value of its series."""
     last, values = list(history)[-RUNS:], series(history)
     rows = [
-        {"time": row.get("time"), "version": row.get("version"), "published": row.get("published")}
+        {name: row.get(name) if isinstance(row.get(name), str | bool) else None for name in ("time", "version", "published")}
         | {name: _rounded(of[number]) for name, of in values.items()}
         for number, row in enumerate(last)
     ]  # fmt: skip

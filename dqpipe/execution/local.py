@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from dqpipe.execution import workers
 from dqpipe.execution.executor import Died, WorkerDied, patiently
 from dqpipe.execution.workers import Crew, Worker, first_ready
 
+log = logging.getLogger(__name__)
 MORE_AFTER = 8
 """Items that are finished without a death before there is one worker more again."""
 
@@ -61,6 +64,9 @@ class Processes:
         count = min(self.workers or cores(), len(items))
         if count <= 1 and self.workers <= 1:
             yield from Serial().map(function, items, names)
+        elif not workers.allowed():
+            log.warning("no worker process can be started, as this one is a daemon (of a process pool, say): the work is done on %d threads", count)
+            yield from Threads(count).map(function, items, names)
         else:
             yield from patiently(partial(_together, function, items, count), names)
 

@@ -1,11 +1,12 @@
-"""The flow `curate`: a run as Prefect sees it, and one of the two files of dqpipe that import Prefect.
+"""The flow `curate`: a run as Prefect sees it, and one of the three files of dqpipe that import Prefect.
 
     curate (flow)
     ├── read                                        one task for each step, named for what it does
     ├── measure ── measure 1/12 · …, 2/12 · …       one task for each shard below it: named, watched, tried again
     ├── relate … detect ─ summarise ─ decide ─ apply ─ … ─ gates ─ publish
-    ├── artifacts: progress · account · findings · report · examples · quality (each figure over the runs)
-    └── event: dqpipe.dataset.published, or dqpipe.gate.failed
+    └── Completed, Failed or Cancelled; what came of it is said in tags, message, artifacts and an event (see `telling`)
+
+    validate (task)                                 the same without curating, for flows of one's own
 
 Prefect names, watches and repeats the work; the engine's worker processes do it, and no table travels through Prefect.
 """
@@ -14,42 +15,50 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
 import httpx
-from prefect import flow, get_client, get_run_logger
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+import yaml
+from prefect import flow, get_client, get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE
 from prefect.context import refresh_global_settings_context
-from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 from prefect.logging.configuration import setup_logging
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 from pydantic import BaseModel, ConfigDict, Field
 
 from dqpipe import config as configs
-from dqpipe import plugins, reading, versions
+from dqpipe import logs, plugins
 from dqpipe.engine import Run
-from dqpipe.errors import DqpipeError, GateError, MediaError
+from dqpipe.errors import BusyError, DqpipeError, GateError
 from dqpipe.execution import local
-from dqpipe.execution.artifacts import account_markdown, finding_rows, series_markdown, series_rows, slug, strips
+from dqpipe.execution.artifacts import key_of
 from dqpipe.execution.embedded import embedded, wait_until_ready
 from dqpipe.execution.executor import Executor
-from dqpipe.execution.named import NAMES, executor_named
-from dqpipe.execution.tasks import PrefectTasks, if_it_answers, task_named
-from dqpipe.report import account
+from dqpipe.execution.named import NAMES, Cluster, executor_named
+from dqpipe.execution.tasks import PrefectTasks, task_named
+from dqpipe.execution.telling import (
+    FlowResult,
+    advice,
+    counted,
+    dataset_name,
+    each,
+    missed_text,
+    report_of,
+    result_of,
+    run_name,
+    tag,
+    tell,
+)  # fmt: skip
 from dqpipe.unchanged import unchanged
 
 
@@ -62,6 +71,7 @@ class Options(BaseModel):
     executor: str = Field(default="processes", title="Executor", description=f"Who does the work: {NAMES}.")
     rehash: bool = Field(default=False, title="Read every file again", description="Also files whose size and time did not change.")
     gates: list[str] = Field(default=[], title="Further gates", description='Beside those of the pipeline.yaml, such as "dropped in any class > 10%".')
+    changes: list[str] = Field(default=[], title="Other values", description="Than the pipeline.yaml's, as NAME.OPTION=VALUE: dataset.path=/data/tonight.")
 
 if TYPE_CHECKING:
     from dqpipe.pipeline import Pipeline
@@ -69,12 +79,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@flow(name="curate", persist_result=False)  # type: ignore[untyped-decorator]
+def name_of_run() -> str:
+    """The name of a flow run that has the parameter `pipeline`: the dataset of that file, and the minute."""
+    given = Path(str(runtime.flow_run.parameters.get("pipeline", "pipeline.yaml")))
+    try:
+        path = yaml.safe_load(given.read_text(encoding="utf-8"))["dataset"]["path"]
+        source = path if "://" in path else str((given.parent / path).resolve())
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):  # the run says what is wrong with it
+        source = str(given)
+    return run_name(dataset_name(source))
+
+
+@flow(name="curate", persist_result=False, flow_run_name=name_of_run)  # type: ignore[untyped-decorator]
 def curate(
     pipeline: str = "pipeline.yaml",
     options: Options = Options(),  # noqa: B008 (what the form shows)
     force: bool = False,
-) -> State[None]:
+) -> State[FlowResult]:
     """Turn raw data into a curated, explained, leak-free training set.
 
     The flow run fails when a gate fails, after the report was written: the account is among its artifacts either way.
@@ -88,116 +109,92 @@ def curate(
     return run_pipeline(pipeline, options, force=force)
 
 
-def run_pipeline(pipeline: str, options: Options, *, force: bool = False, anyway: bool = True) -> State[None]:
+@task(name="validate", cache_policy=NO_CACHE, persist_result=False)  # type: ignore[untyped-decorator]
+def validate(pipeline: str, options: Options = Options()) -> FlowResult:  # noqa: B008 (never changed)
+    """Look at a dataset without curating, as `dqpipe check`: counts, findings, gates. Raises DqpipeError; GateError where a gate fails."""
+    over = executor_named(options.executor)
+    run = _made(pipeline, options, PrefectTasks(over) if isinstance(over, Cluster) else over, writes=False)
+    return result_of(run.run(), "checked", None)
+
+
+def _made(pipeline: str, options: Options, executor: Executor, **how: Any) -> Run:  # noqa: ANN401
+    """The run of a pipeline.yaml. Raises DqpipeError."""
+    registry = plugins.load()
+    made = configs.load(pipeline, registry, tuple(options.changes))
+    gates = (*made.gates, *((text, "options.gates") for text in options.gates))
+    config = replace(made, limit=options.limit or made.limit, gates=gates)
+    return Run(config, registry, executor, rehash=options.rehash, **how)
+
+
+def run_pipeline(pipeline: str, options: Options, *, force: bool = False, anyway: bool = True, yields: bool = False) -> State[FlowResult]:
     """Inside a flow: run a pipeline.yaml; `anyway` says whether to publish what is published already. See `drive`."""
     try:
-        registry = plugins.load()
-        made = configs.load(pipeline, registry)
-        gates = (*made.gates, *((text, "options.gates") for text in options.gates))
-        config = replace(made, limit=options.limit or made.limit, gates=gates)
-        run = Run(config, registry, PrefectTasks(executor_named(options.executor)), force=force, rehash=options.rehash)
+        run = _made(pipeline, options, PrefectTasks(executor_named(options.executor)), force=force)
     except DqpipeError as error:
+        each(("the tags", lambda: tag("dqpipe", "failed")))
         return Failed(message=str(error), data=error)
-    return drive(run, anyway=anyway)
+    return drive(run, anyway=anyway, yields=yields)
 
 
-def drive(run: Run, *, anyway: bool = True) -> State[None]:
-    """Inside a flow: a task for each step of a run, then artifacts and events; the state says what came of it and what to do.
+def drive(run: Run, *, anyway: bool = True, yields: bool = False) -> State[FlowResult]:
+    """Inside a flow: a task for each step of a run, then artifacts and an event; message and tags say what came of it and what to do.
 
-    Published, Unchanged (not `anyway`, and nothing is new), GateFailed, or Failed, with the error.
+    Completed with a FlowResult (tagged published; unchanged, where not `anyway` and nothing is new; checked), or Failed with the error
+    (gate-failed, failed). With `yields` it is Cancelled (busy) where another run has the output.
     """
-    log = get_run_logger()
+    state, outcome = _driven(run, anyway=anyway, yields=yields)
+    each(("the tags", lambda: tag("dqpipe", dataset_name(run.source), outcome)))
+    return state
+
+
+def _driven(run: Run, *, anyway: bool, yields: bool) -> tuple[State[FlowResult], str]:
+    """How a run ends: the state, and which of OUTCOMES."""
     logging.getLogger("prefect.flow_runs").addFilter(_unsaid)
+    logs.again()
     try:
-        try:
-            with run.executor if isinstance(run.executor, PrefectTasks) else nullcontext():
-                for step in run.steps():
-                    if step.name == "publish" and not anyway and all(gate["passed"] for gate in run.gates) and (same := unchanged(run)):
-                        return Completed(name="Unchanged", message=f"nothing changed since version {same}, which stays published")
-                    task_named(step.name, step.name, step.call, repeats=not step.maps)()
-                    log.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
-        finally:
-            run.close()
-        with if_it_answers():
-            present(run)
-            tell(run)
+        same = _steps(run, anyway=anyway)
+    except BusyError as error:
+        busy: State[Any] = Cancelled(message=f"skipped: {error}", data=error) if yields else Failed(message=str(error), data=error)
+        return busy, "busy"
+    except DqpipeError as error:
+        return Failed(message=str(error), data=error), "failed"
+    if same:
+        return Completed(message=f"nothing changed since version {same}, which stays published", data=result_of(run, "unchanged", same)), "unchanged"
+    missed = missed_text(tell(run))
+    try:
         run.finish()
     except GateError as error:
-        return Failed(name="GateFailed", message=f"{error}. {_advice(run)}", data=error)
-    except DqpipeError as error:
-        return Failed(message=str(error), data=error)
+        return Failed(message=f"{error}. {advice(run)}{missed}", data=error), "gate-failed"
     if run.published is None:
-        return Completed(name="Checked", message=_counted(run))
-    return Completed(name="Published", message=f"version {run.version}: {_counted(run)}; report: {_report(run)}")
+        return Completed(message=counted(run) + missed, data=result_of(run, "checked", None)), "checked"
+    message = f"published version {run.version}: {counted(run)}; report: {report_of(run)}{missed}"
+    return Completed(message=message, data=result_of(run, "published", run.version)), "published"
+
+
+def _steps(run: Run, *, anyway: bool) -> str | None:
+    """Take the steps of a run, each as a task; the version that stays where nothing is new. Raises DqpipeError."""
+    told = get_run_logger()
+    try:
+        if isinstance(run.executor, PrefectTasks):
+            run.executor.place = key_of(run.config.out)
+        with run.executor if isinstance(run.executor, PrefectTasks) else nullcontext():
+            for step in run.steps():
+                if step.name == "publish" and not anyway and all(gate["passed"] for gate in run.gates) and (same := unchanged(run)):
+                    return same
+                task_named(step.name, step.name, step.call, repeats=not step.maps)()
+                told.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
+    except Exception:
+        if run.published is None:
+            raise
+        log.exception("the run is published and complete; what came after it failed")
+    finally:
+        run.close()
+    return None
 
 
 def _unsaid(line: logging.LogRecord) -> bool:
     """Whether a line of the flow run's log is news: Prefect shows the traceback of an error after the state that was made of it."""
     return not (line.exc_info and isinstance(line.exc_info[1], DqpipeError))
-
-
-def _counted(run: Run) -> str:
-    told = run.record["account"]
-    failed = f", {len(run.failures)} measurements failed (see the account)" if run.failures else ""
-    return f"{told['kept']} of {told['samples']} samples kept, {told['relabelled']} relabelled, {told['added']} added, {told['review']} to review{failed}"
-
-
-def _advice(run: Run) -> str:
-    """What to do about a gate that failed."""
-    if run.published is None:
-        return "Run again when the data, or the gate, is right"
-    last = versions.published(run.config.out)
-    stays = f"Version {last} stays published" if last else "Nothing is published"
-    return f"{stays}. Read {_report(run)}; ask `dqpipe why SAMPLE --out {run.published}`; run again when the data, or the gate, is right"
-
-
-def _report(run: Run) -> str | None:
-    """Where the report is: a URL, or the version's folder where no HTML was asked for; None for a check."""
-    if not isinstance(run.published, Path):
-        return run.published and f"{run.published}/report.html"
-    report = run.published / "report.html"
-    return (report if report.exists() else run.published).as_uri()
-
-
-def present(run: Run) -> None:
-    """The account as artifacts of the flow run. Their keys name the output, so that Prefect keeps their history for each."""
-    place, record = slug("-".join(str(run.config.out).split("/")[-2:])), run.record
-    rows, failed, report = finding_rows(record), [gate for gate in run.gates if not gate["passed"]], _report(run)
-    text = account_markdown(account(record), rows, [_advice(run)] if failed else [], report)
-    create_markdown_artifact(text, key=f"account-{place}", description=f"run {run.id}")
-    create_table_artifact(rows, key=f"findings-{place}", description="what was claimed, and what became of the samples")
-    if report is not None:
-        create_link_artifact(report, link_text="report", key=f"report-{place}", description="the quality report")
-    past = versions.history(run.config.out)
-    if past:
-        create_table_artifact(series_rows(past), key=f"quality-{place}", description="each run: share of each finding (0 to 1), drift of each fact, counts")
-        create_markdown_artifact(series_markdown(past), key=f"quality-chart-{place}", description="the last runs as bars")
-    if run.raw.dataset.has_media:
-        pixels = reading.Rereader(run.raw.samples, run.raw.dataset.root, run.plan.decoders, run.survey.rereads, "artifacts")
-        with suppress(MediaError, OSError):  # a file that left meanwhile
-            for code, caption, url in strips(record, pixels):
-                create_image_artifact(url, key=f"examples-{slug(code)}-{place}", description=f"{code}, the strongest: {caption}")
-
-
-def tell(run: Run) -> None:
-    """An event for a failed gate or a published dataset, for automations: on the output, related to the dataset, the version, and this flow run."""
-    failed = [gate for gate in run.gates if not gate["passed"]]
-    if not failed and run.published is None:
-        return  # a check
-    out, source = str(run.config.out), str(run.source)
-    told = run.record["account"]
-    emit_event(
-        "dqpipe.gate.failed" if failed else "dqpipe.dataset.published",
-        resource={"prefect.resource.id": f"dqpipe.output.{slug(out)}", "prefect.resource.name": out},
-        related=[
-            {"prefect.resource.id": f"dqpipe.version.{run.version}", "prefect.resource.role": "version", "prefect.resource.name": run.version},
-            {"prefect.resource.id": f"dqpipe.dataset.{slug(source)}", "prefect.resource.role": "dataset", "prefect.resource.name": source[:200]},
-        ],
-        payload={
-            "version": run.version, "out": out, "report": _report(run), "said": account(run.record), "gates": [gate["said"] for gate in failed],
-            "counts": {name: told[name] for name in ("samples", "kept", "dropped", "relabelled", "review", "added")},
-        },
-    )  # fmt: skip
 
 
 def run_flow(
@@ -212,14 +209,16 @@ def run_flow(
     over = PrefectTasks(executor_named(executor) if isinstance(executor, str) else executor or local.Processes())
     run = Run(pipeline.config, pipeline.registry, over, shard_size=shard_size, force=force, rehash=rehash, writes=writes)
 
-    @flow(name=curate.name, description=curate.description, persist_result=False)  # type: ignore[untyped-decorator]
-    def flow_of_run(dataset: str, output: str, force: bool, limit: int | None) -> State[None]:  # noqa: ARG001 (parameters are what Prefect shows)
+    name = run_name(dataset_name(pipeline.config.source)).replace("{", "(").replace("}", ")")
+
+    @flow(name=curate.name, description=curate.description, persist_result=False, flow_run_name=name)  # type: ignore[untyped-decorator]
+    def flow_of_run(dataset: str, output: str, force: bool, limit: int | None) -> State[FlowResult]:  # noqa: ARG001 (parameters are what Prefect shows)
         return drive(run)
 
     error: object = None
     with _server(logs=logs), _outlived(run):
         state = flow_of_run(str(pipeline.config.source), str(pipeline.config.out), force, pipeline.config.limit, return_state=True)
-        error = state.result(raise_on_failure=False)
+        error = state.result(raise_on_failure=False, _sync=True)  # in a running event loop it would be a coroutine
     if isinstance(error, Exception) and not isinstance(error, GateError):
         raise error
     return run
@@ -264,7 +263,9 @@ def _server(*, logs: bool) -> Iterator[None]:
         setup_logging()
         wait_until_ready(url, home)
         yield
-        EventsWorker.drain_all()  # what it still has to tell would find nobody at exit
+        last = threading.Thread(target=EventsWorker.drain_all)  # in a running event loop it would be a coroutine
+        last.start()
+        last.join()  # what it still has to tell would find nobody at exit
 
 
 def _settings(url: str, home: Path, *, logs: bool) -> dict[str, str]:

@@ -19,19 +19,18 @@ from urllib.parse import urlsplit
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
-import httpx
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.futures import as_completed
 from prefect.settings import PREFECT_API_URL
 from prefect.states import State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from dqpipe.errors import ConfigError, StageError
-from dqpipe.execution import local
+from dqpipe.execution import local, workers
+from dqpipe.execution.artifacts import slug
 from dqpipe.execution.executor import Died, Executor, WorkerDied, patiently
 from dqpipe.execution.named import Cluster
 from dqpipe.execution.workers import Crew
@@ -64,6 +63,8 @@ class PrefectTasks:
     """
 
     over: Executor = field(default_factory=local.Processes)
+    place: str = ""
+    """What the keys of its artifacts end with: the output's."""
     _runner: TaskRunner[Any] | None = None
 
     def __enter__(self) -> Self:
@@ -80,7 +81,7 @@ class PrefectTasks:
         """See `Executor.map`. What fails on an OSError is tried again by Prefect, what its worker died of by us."""
         if not items:
             return
-        progress = Progress(names)
+        progress = Progress(names, self.place)
         with self._at(len(items)) as (runner, here):
             act = function if here is None else partial(here.call, function)
 
@@ -115,7 +116,7 @@ class PrefectTasks:
             yield context.task_runner, None
         else:
             count = 1 if isinstance(self.over, local.Serial) else min(getattr(self.over, "workers", 0) or local.cores(), items)
-            apart = isinstance(self.over, local.Processes) and (count > 1 or self.over.workers > 1)
+            apart = isinstance(self.over, local.Processes) and (count > 1 or self.over.workers > 1) and workers.allowed()
             with one_thread() if count > 1 else nullcontext(), ThreadPoolTaskRunner(max_workers=count) as threads:
                 yield threads, Crew() if apart else Here()
 
@@ -139,6 +140,8 @@ class Here:
 
 def started(cluster: Cluster) -> TaskRunner[Any]:
     """Prefect's task runner for a cluster, started, or connected to it. Raises ConfigError where nothing answers."""
+    if not cluster.address and not workers.allowed():
+        raise ConfigError(f"a daemon process (of a process pool, say) cannot start {cluster.engine}: name an executor of this process, such as threads:4")
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     runner = _dask(cluster) if cluster.engine == "dask" else _ray(cluster)
     refuse_strangers(cluster)
@@ -241,23 +244,25 @@ def if_it_answers() -> Iterator[None]:
     """What Prefect's server is told on the way: where it does not answer, the work goes on without."""
     try:
         yield
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        log.warning("Prefect's server does not answer (%s): the run goes on, and it is not told how far", error or type(error).__name__)
+    except Exception as error:  # noqa: BLE001 (how far it is shown to be is not worth a run)
+        log.warning("Prefect's server is not told how far the run is, which goes on (%s: %s)", type(error).__name__, error)
 
 
 class Progress:
     """How far the shards of a step are, as an artifact of the flow run."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], place: str) -> None:
         self.kind = names[0].split(" ")[0]
         self.done, self.of = 0, len(names)
         self.artifact: Any = None
-        key = "".join(c if c.isascii() and c.isalnum() else "-" for c in self.kind.lower())
+        key = "-".join(part for part in ("progress", slug(self.kind), place) if part)
         with if_it_answers():
-            self.artifact = create_progress_artifact(0.0, key=f"progress-{key}", description=names[0].partition(" · ")[2] or self.kind)
+            self.artifact = create_progress_artifact(0.0, key=key, description=names[0].partition(" · ")[2] or self.kind)
 
     def advance(self) -> None:
         """One more shard is done."""
         self.done += 1
+        if self.artifact is None:
+            return
         with if_it_answers():
             update_progress_artifact(self.artifact, 100 * self.done / self.of)

@@ -9,6 +9,7 @@ without a word on whose it was, and its own thread can end (on a warning that is
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
 import pickle
 import signal
@@ -34,6 +35,11 @@ _idle: list[Worker] = []
 _since = [0.0]
 """When the last one became idle."""
 _watching: list[threading.Thread] = []
+
+
+def allowed() -> bool:
+    """Whether this process may start others: a daemon (as those of `multiprocessing.Pool` are) may not."""
+    return not multiprocessing.current_process().daemon
 
 
 @dataclass(eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -155,3 +156,15 @@ def test_workers_know_what_was_set_in_the_environment_since_they_began(monkeypat
     assert set(Processes(2).map(os.getenv, ["DQPIPE_TRYING"] * 4, ["try"] * 4)) == {"after"}
     monkeypatch.delenv("DQPIPE_TRYING")
     assert set(Processes(2).map(os.getenv, ["DQPIPE_TRYING"] * 4, ["try"] * 4)) == {None}
+
+
+def test_in_a_daemon_process_the_work_is_done_on_threads_and_that_is_said(tmp_path: Path) -> None:
+    """As in a worker of `multiprocessing.Pool`, which may start no processes."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=trying.mapped_in_a_daemon, args=(theirs,), daemon=True)
+    process.start()
+    results, said = ours.recv()
+    process.join()
+    assert (results, process.exitcode) == (["0", "1", "2", "3"], 0)
+    assert [line for line in said if "the work is done on 2 threads" in line]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,12 +20,12 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 from prefect.task_runners import ProcessPoolTaskRunner
 
-from dqpipe import plugins
+from dqpipe import plugins, publish, versions
 from dqpipe.engine import Run
-from dqpipe.errors import ConfigError, DqpipeError, StageError
+from dqpipe.errors import ConfigError, DqpipeError, OutputError, StageError
 from dqpipe.execution import prefect as flows
-from dqpipe.execution import tasks
-from dqpipe.execution.artifacts import slug
+from dqpipe.execution import tasks, telling
+from dqpipe.execution.artifacts import key_of
 from dqpipe.execution.local import Processes, Serial
 from dqpipe.pipeline import Pipeline
 from dqpipe.plugins import Registry
@@ -64,10 +69,10 @@ def task_names(run: FlowRun) -> list[str]:
     return names
 
 
-def artifacts(run: FlowRun, place: str) -> dict[str, Any]:
+def artifacts(run: FlowRun, out: Path) -> dict[str, Any]:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id])))
-    return {artifact.key.removesuffix(f"-{place}"): artifact.data for artifact in found}
+    return {artifact.key.removesuffix(f"-{key_of(out)}"): artifact.data for artifact in found}
 
 
 def test_a_flow_gives_the_same_tables_as_no_flow(registry: Registry, images: Path, tmp_path: Path) -> None:
@@ -89,13 +94,54 @@ def test_one_task_for_each_shard_and_step_named_for_what_it_does(registry: Regis
 def test_a_failed_gate_fails_the_flow_run_after_the_report_was_written(registry: Registry, images: Path, tmp_path: Path) -> None:
     ran = flows.run_flow(pipeline(registry, images, tmp_path / "out", "files", 'gates: ["files.unreadable > 0%"]\n'), executor=Serial())
     recorded = last_run()
-    told = artifacts(recorded, slug(f"{tmp_path.name}-out"))
-    assert (recorded.state.name, recorded.state.message.partition(". ")[0]) == ("GateFailed", ran.gates[0]["said"])
-    assert f"Nothing is published. Read {(ran.published / 'report.html').as_uri()}; ask `dqpipe why SAMPLE --out {ran.published}`" in recorded.state.message
+    told = artifacts(recorded, tmp_path / "out")
+    assert (recorded.state.name, recorded.state.message.partition(". ")[0]) == ("Failed", ran.gates[0]["said"])
+    assert f"Nothing is published. Read {ran.published / 'report.html'}; ask `dqpipe why SAMPLE --out {ran.published}`" in recorded.state.message
+    assert {"dqpipe", "gate-failed", f"{tmp_path.name}/images"} <= set(recorded.tags)
     assert (tmp_path / "out" / "report.html").exists()
     assert "2 samples were dropped for files.unreadable." in told["account"]
+    assert "| files.unreadable &gt; 0% | failed |" in told["account"]
+    assert "report.html" in told["account"]
+    assert "file&#58;" not in told["account"]
     assert '"code": "files.unreadable"' in told["findings"]
-    assert "report.html" in told["report"]
+
+
+def test_runs_after_the_first_are_shown_and_say_what_changed(registry: Registry, images: Path, tmp_path: Path) -> None:
+    made = pipeline(registry, images, tmp_path / "out", "files, image_quality, duplicates, drift")
+    flows.run_flow(made, executor=Serial())
+    assert re.fullmatch(f"{tmp_path.name}/images \\d{{4}}-\\d\\d-\\d\\d \\d\\d:\\d\\d", last_run().name)
+    for number in range(3):
+        (images / f"flower/broken{number}.jpg").write_bytes(b"no picture")
+    shutil.rmtree(images / "china")
+    (images / "rose").mkdir()
+    (images / "flower/00.png").rename(images / "rose/00.png")
+    ran = flows.run_flow(made, executor=Serial(), force=True)
+    recorded = last_run()
+    assert (recorded.state.name, "published" in recorded.tags) == ("Completed", True)
+    assert f"published version {ran.version}: " in recorded.state.message
+    assert "class china is gone" in recorded.state.message
+    assert "class rose is new" in recorded.state.message
+    assert "+2 files.unreadable" in recorded.state.message
+    assert "not shown" not in recorded.state.message
+    assert "share of files.unreadable" in artifacts(recorded, tmp_path / "out")["quality-chart"]
+    again = flows.run_flow(made, executor=Serial(), force=True)
+    assert versions.published(tmp_path / "out") == again.version
+
+
+def test_nothing_after_publishing_fails_a_run(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a fault")
+
+    for name in ("account_markdown", "finding_rows", "series_rows", "strips", "emit_event"):
+        monkeypatch.setattr(telling, name, fails)
+    monkeypatch.setattr(publish, "prune", fails)
+    monkeypatch.setattr(publish, "_links", fails)
+    monkeypatch.setattr(versions, "remember", fails)
+    ran = flows.run_flow(pipeline(registry, images, tmp_path / "out", "files"), executor=Serial())
+    recorded = last_run()
+    assert versions.published(tmp_path / "out") == ran.version
+    assert (recorded.state.name, "published" in recorded.tags) == ("Completed", True)
+    assert "; not shown in Prefect: the account (RuntimeError: a fault), the findings" in recorded.state.message
 
 
 def test_what_a_stage_fails_with_comes_back_as_it_is(registry: Registry, images: Path, tmp_path: Path) -> None:
@@ -143,6 +189,27 @@ def test_a_wrong_config_fails_the_deployed_flow_with_its_line(tmp_path: Path) ->
 def test_a_server_that_does_not_answer_is_named(registry: Registry, images: Path, tmp_path: Path) -> None:
     with flows.temporary_settings({"PREFECT_API_URL": "http://127.0.0.1:9/api"}), pytest.raises(DqpipeError, match=r"http://127.0.0.1:9/api does not answer"):
         flows.run_flow(pipeline(registry, images, tmp_path / "out", "files"))
+
+
+def test_in_a_running_event_loop_a_flow_publishes_and_raises_as_without(registry: Registry, images: Path, tmp_path: Path) -> None:
+    async def notebook() -> None:
+        made = pipeline(registry, images, tmp_path / "out", "files")
+        ran = flows.run_flow(made, executor=Serial())
+        assert versions.published(tmp_path / "out") == ran.version
+        with pytest.raises(OutputError, match="holds a published version"):
+            flows.run_flow(made, executor=Serial())
+
+    asyncio.run(notebook())
+
+
+def test_the_log_of_a_flow_is_the_one_that_was_asked_for(images: Path, tmp_path: Path, prefect_server: str) -> None:
+    (tmp_path / "pipeline.yaml").write_text("dataset: {path: images}\nstages: [files]\n")
+    command = [sys.executable, "-m", "dqpipe", "--log-json", "run", "pipeline.yaml", "--flow"]
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {"read", "decide", "publish"} <= {line["stage"] for line in lines}
 
 
 def test_dqpipe_run_flow_prints_its_account_and_nothing_else(images: Path, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from dqpipe.execution.local import Processes
 from dqpipe.hookspecs import hookimpl
 from dqpipe.media import Rendition
 from dqpipe.stages import Decoder, Extension, Fact, Shard, Stage, extension, option
@@ -104,3 +107,12 @@ class Unpicklable(Exception):  # noqa: N818
 
 def unpicklable(item: int) -> int:
     raise Unpicklable(item, item)
+
+
+def mapped_in_a_daemon(pipe: Connection) -> None:
+    """Map on worker processes, and send what came of it, and what was logged."""
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("dqpipe").addHandler(handler)
+    pipe.send((sorted(Processes(2).map(str, range(4), list("abcd"))), said))

@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from dqpipe import versions
+from dqpipe.execution.artifacts import key_of
 from dqpipe.testing import small_images
 
 ROOT = Path(__file__).parents[2]
@@ -78,9 +79,9 @@ class Site:
         runs = self.ask("flow_runs/filter", deployments={"name": {"any_": [deployment]}}, sort="EXPECTED_START_TIME_ASC")
         return [run for run in runs if run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED")]
 
-    def until(self, deployment: str, name: str) -> dict[str, Any]:
-        """The first run of a deployment that ended in a state of this name."""
-        return eventually(lambda: next((run for run in self.states(deployment) if run["state"]["name"] == name), None), self.logs)
+    def until(self, deployment: str, tag: str) -> dict[str, Any]:
+        """The first run of a deployment that ended with this tag."""
+        return eventually(lambda: next((run for run in self.states(deployment) if tag in run["tags"]), None), self.logs)
 
     def logs(self) -> str:
         return "\n".join(f"== {log.name}\n{log.read_text()[-3000:]}" for log in self.folder.glob("*.log"))
@@ -169,11 +170,13 @@ def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_fail
     site.do(*deploy)
     out = site.folder / "out-sample_data"
 
-    published = site.until("nightly", "Published")
+    published = site.until("nightly", "published")
     assert (published["auto_scheduled"], published["work_pool_name"]) == (True, "dqpipe")
     version = versions.published(out)
-    assert published["state"]["message"].startswith(f"version {version}: 61 of 64 samples kept, 0 relabelled")
-    assert site.until("nightly", "Unchanged")["state"]["message"] == f"nothing changed since version {version}, which stays published"
+    assert published["state"]["name"] == "Completed"
+    assert re.fullmatch(r"sample_data/images \d{4}-\d\d-\d\d \d\d:\d\d", published["name"])
+    assert published["state"]["message"].startswith(f"published version {version}: 61 of 64 samples kept, 0 relabelled")
+    assert site.until("nightly", "unchanged")["state"]["message"] == f"nothing changed since version {version}, which stays published"
     assert versions.versions(out) == [version]
     assert published["name"] in site.do(*look)
 
@@ -185,8 +188,11 @@ def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_fail
     assert site.do("flows/automations.py", "--notify", "custom-webhook/team") == "registered: dqpipe: a gate failed\n"
     with (site.folder / "sample_data" / "pipeline.yaml").open("a") as file:
         file.write('gates: ["files.unreadable > 0%"]\n')
-    failed = site.until("nightly", "GateFailed")["state"]["message"]
-    assert failed.startswith(f"files.unreadable is 3.125% (2 of 64); it must not be > 0%. Version {version} stays published. Read file://")
+    failed = site.until("nightly", "gate-failed")
+    assert failed["state"]["name"] == "Failed"
+    assert failed["state"]["message"].startswith(f"files.unreadable is 3.125% (2 of 64); it must not be > 0%. Version {version} stays published. Read {out}/")
+    usual = eventually(lambda: site.ask("events/filter", filter={"event": {"name": ["prefect.flow-run.Failed"]}})["events"], site.logs)
+    assert f"prefect.flow-run.{failed['id']}" in {event["resource"]["prefect.resource.id"] for event in usual}
     assert versions.published(out) == version
     note = eventually(lambda: notes, site.logs)[0]["text"]
     assert "files.unreadable is 3.125% (2 of 64); it must not be > 0%" in note
@@ -198,6 +204,7 @@ def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_fail
 
 
 def test_without_a_worker_the_flow_serves_itself_on_a_schedule(site: Site) -> None:
-    published = site.until("nightly-served", "Published")
+    served = f"nightly-served-{key_of((site.folder / 'served' / 'pipeline.yaml').resolve())}"
+    published = site.until(served, "published")
     assert (published["auto_scheduled"], published["work_pool_name"]) == (True, None)
-    assert f"version {versions.published(site.folder / 'out-served')}: " in published["state"]["message"]
+    assert f"published version {versions.published(site.folder / 'out-served')}: " in published["state"]["message"]
