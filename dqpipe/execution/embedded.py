@@ -1,15 +1,16 @@
 """Prefect's embedded server, quiet, private and gone without a trace: for flows that have no server of their own.
 
-It is the server that Prefect itself would start, with three differences: nothing it says reaches the terminal, an interrupt
-from the keyboard reaches the flow and not the server under it, and it ends with the process that started it, however
-that ends. Its database lives in a folder of the run's own and goes with it: what a run leaves behind is run.json and the
-ledger.
+It is the server that Prefect itself would start, with four differences: it answers to nobody without the run's own secret (whoever
+speaks with it could run code as this user), nothing it says reaches the terminal, an interrupt from the keyboard reaches the flow
+and not the server under it, and it ends with the process that started it, however that ends. Its database lives in a folder of the
+run's own and goes with it: what a run leaves behind is run.json and the ledger.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dqpipe.errors import DqpipeError
@@ -36,28 +38,38 @@ QUIET = {
 }
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """A server: the URL of its API, what clients say to be heard (`PREFECT_API_AUTH_STRING`), and the folder it lives in."""
+
+    url: str
+    secret: str = field(repr=False)
+    home: Path
+
+
 @contextmanager
-def embedded() -> Iterator[tuple[str, Path]]:
-    """A server and the folder it lives in; gives the URL of its API at once: who connects waits until it is ready."""
+def embedded() -> Iterator[Embedded]:
+    """A server, at once: who connects waits until it is ready."""
+    secret = f"dqpipe:{secrets.token_urlsafe(32)}"
     with tempfile.TemporaryDirectory(prefix="dqpipe-prefect-", ignore_cleanup_errors=True) as home:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
-            process = _start(listening, Path(home))
+            process = _start(listening, Path(home), secret)
         try:
-            yield f"http://127.0.0.1:{port}/api", Path(home)
+            yield Embedded(f"http://127.0.0.1:{port}/api", secret, Path(home))
         finally:
             process.kill()  # nothing is left to be told, and its database goes with it
             process.communicate()
 
 
-def wait_until_ready(url: str, home: Path) -> None:
+def wait_until_ready(server: Embedded) -> None:
     """Return when the server answers. Raises DqpipeError with its last words if it does not."""
-    connection = http.client.HTTPConnection(url.split("/")[2], timeout=STARTS_WITHIN)
+    connection = http.client.HTTPConnection(server.url.split("/")[2], timeout=STARTS_WITHIN)
     try:
         connection.request("GET", "/api/health")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        said = (home / "server.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        said = (server.home / "server.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise DqpipeError(f"Prefect's embedded server did not start: {said[-1] if said else error}") from None
     finally:
         connection.close()
@@ -65,13 +77,13 @@ def wait_until_ready(url: str, home: Path) -> None:
         raise DqpipeError(f"Prefect's embedded server is not well: it answers with status {status}")
 
 
-def _start(listening: socket.socket, home: Path) -> subprocess.Popen[bytes]:
+def _start(listening: socket.socket, home: Path, secret: str) -> subprocess.Popen[bytes]:
     keep = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with (home / "server.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 (this module, under this Python)
             [sys.executable, "-m", __name__, str(listening.fileno())],
             pass_fds=[listening.fileno()], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-            env={**keep, **QUIET, "PREFECT_HOME": str(home)},
+            env={**keep, **QUIET, "PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": secret},
         )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from dqpipe.execution.local import Processes, Serial, Threads
 NAMES = "serial | threads:4 | processes:4 | dask | dask:tcp://HOST:PORT | ray | ray:ADDRESS"
 LOCAL = {"serial": Serial, "threads": Threads, "processes": Processes}
 PACKAGES = {"dask": ("distributed", "prefect_dask"), "ray": ("ray", "prefect_ray")}
+HERE = {"dask": ("cryptography",), "ray": ()}
+"""What a cluster of this machine needs beside: the certificate of a run is made with it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def executor_named(text: str) -> Executor:
     if name in LOCAL and (not rest or (count and name != "serial")):
         return LOCAL[name](count) if count else LOCAL[name]()
     if name in PACKAGES and (count or not rest.isdecimal()):
-        missing = [package for package in PACKAGES[name] if importlib.util.find_spec(package) is None]
+        wanted = PACKAGES[name] if rest and not count else PACKAGES[name] + HERE[name]
+        missing = [package for package in wanted if importlib.util.find_spec(package) is None]
         if missing:
             raise ConfigError(f"executor {name!r} needs {' and '.join(missing).replace('_', '-')}: pip install 'dqpipe[{name}]'")
         return Cluster(name, "" if count else rest, count)

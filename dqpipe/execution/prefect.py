@@ -42,7 +42,7 @@ from dqpipe.engine import Run
 from dqpipe.errors import BusyError, DqpipeError, GateError
 from dqpipe.execution import local
 from dqpipe.execution.artifacts import key_of
-from dqpipe.execution.embedded import embedded, wait_until_ready
+from dqpipe.execution.embedded import Embedded, embedded, wait_until_ready
 from dqpipe.execution.executor import Executor
 from dqpipe.execution.named import NAMES, Cluster, executor_named
 from dqpipe.execution.tasks import PrefectTasks, task_named
@@ -259,21 +259,22 @@ def _server(*, logs: bool) -> Iterator[None]:
         standing_server("this run")
         yield
         return
-    with embedded() as (url, home), _environment(_settings(url, home, logs=logs)), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with embedded() as server, _environment(_settings(server, logs=logs)), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         setup_logging()
-        wait_until_ready(url, home)
+        wait_until_ready(server)
         yield
         last = threading.Thread(target=EventsWorker.drain_all)  # in a running event loop it would be a coroutine
         last.start()
         last.join()  # what it still has to tell would find nobody at exit
 
 
-def _settings(url: str, home: Path, *, logs: bool) -> dict[str, str]:
+def _settings(server: Embedded, *, logs: bool) -> dict[str, str]:
     """Settings of a flow on the embedded server: nothing to anybody else, nothing alarming."""
     return {
-        "PREFECT_API_URL": url,
+        "PREFECT_API_URL": server.url,
+        "PREFECT_API_AUTH_STRING": server.secret,
         "PREFECT_UI_URL": "",  # there is no page to look at, and no link to it
-        "PREFECT_HOME": str(home),
+        "PREFECT_HOME": str(server.home),
         "PREFECT_LOGGING_LEVEL": "INFO" if logs else "CRITICAL",
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",

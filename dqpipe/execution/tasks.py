@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -164,14 +165,16 @@ def refuse_strangers(cluster: Cluster) -> None:
 
 
 def _dask(cluster: Cluster) -> TaskRunner[Any]:
-    from distributed import LocalCluster
+    from distributed import LocalCluster, Security
     from prefect_dask import DaskTaskRunner
 
     if cluster.address:
         return DaskTaskRunner(address=cluster.address, client_kwargs={"timeout": ANSWERS_WITHIN})
     # One thread each, as libraries count their threads per process. A task whose worker dies comes back at once: we try it again alone.
     scheduler = {"allowed_failures": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    here = {"host": "127.0.0.1", "dashboard_address": None, "scheduler_kwargs": scheduler, "silence_logs": logging.CRITICAL}
+    # TLS with a certificate of this run alone, on both sides: whoever speaks with a scheduler runs code as this user.
+    apart = {"security": Security.temporary(), "protocol": "tls://"}
+    here = {**apart, "host": "127.0.0.1", "dashboard_address": None, "scheduler_kwargs": scheduler, "silence_logs": logging.CRITICAL}
     return DaskTaskRunner(cluster_class=LocalCluster, cluster_kwargs={**here, "n_workers": cluster.workers or local.cores(), "threads_per_worker": 1})
 
 
@@ -181,6 +184,8 @@ def _ray(cluster: Cluster) -> TaskRunner[Any]:
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if cluster.address:
         return RayTaskRunner(address=cluster.address, init_kwargs=quiet)
+    if "RAY_AUTH_MODE" not in os.environ:  # likewise: it listens on every interface, and answers to nobody without this run's token
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     # Without "local" Ray joins whatever cluster it finds. No table travels: the smallest store of objects does.
     here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": cluster.workers or local.cores(), "object_store_memory": 80 << 20}
     return RayTaskRunner(address="local", init_kwargs={**quiet, **here})
