@@ -9,7 +9,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 
 from dqpipe import __version__, card, comparing, diff, reading, report, versions
 from dqpipe import apply as applying
-from dqpipe.errors import DatasetError
+from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.ledger import ledger
 from dqpipe.measure import version_of
-from dqpipe.model import Decisions, Findings, Samples, as_numpy, label_text
+from dqpipe.model import Dataset, Decisions, Findings, Samples, as_numpy, label_text
 from dqpipe.plugins import GROUP
 from dqpipe.report import tally
 from dqpipe.report.embedding import Embedding
@@ -100,7 +100,14 @@ def run_record(run: Run) -> dict[str, Any]:
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
         "plugins_broken": dict(run.registry.broken),
         "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
+        "outside": outside(run),
     }
+
+
+def outside(run: Run) -> int:
+    """How many media were left alone since they lie outside the dataset's folder."""
+    reasons = run.raw.scalars.get("media.error")
+    return 0 if reasons is None else sum(reason.startswith(OUTSIDE) for reason in reasons.drop_null().to_pylist())
 
 
 def beside_first(run: Run) -> list[dict[str, Any]]:
@@ -210,8 +217,7 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     sections = sorted((cls() for cls in run.registry.all(Section)), key=lambda section: (section.order, section.name))
     media = _media(run, added)
     for one in run.config.reports:
-        root, decoders = run.raw.dataset.root, run.plan.decoders
-        pixels = reading.Rereader(media, root, decoders, run.survey.rereads, one.name) if media is not None else NoPixels()
+        pixels = reading.Rereader(media, run.plan.decoders, run.survey.rereads, one.name) if media is not None else NoPixels()
         one.write(run.record, folder, sections, pixels)
     shutil.rmtree(folder / "added", ignore_errors=True)
     _write_json(folder / "run.json", {**run.record["run"], "history": row, "holds": holds(folder)})
@@ -253,11 +259,12 @@ def _write_json(path: Path, values: Any) -> None:  # noqa: ANN401
     path.write_text(json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _media(run: Run, added: Samples) -> Samples | None:
+def _media(run: Run, added: Samples) -> Dataset | None:
     """The samples a report may show, raw and new ones."""
     if not run.raw.dataset.has_media:
         return None
-    return Samples(pa.concat_tables([samples.table.select(["id", "media"]) for samples in (run.raw.samples, added)]))
+    both = pa.concat_tables([samples.table.select(["id", "media"]) for samples in (run.raw.samples, added)])
+    return replace(run.curated.dataset, samples=Samples(both))
 
 
 def relabel_queue(samples: Samples, findings: Findings, decisions: Decisions) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.errors import OutputError, StageError
+from dqpipe.media_files import Within
 from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, media_path, table_of
 from dqpipe.overruling import Rulings
 from dqpipe.reading import decode, one_thread, read_bytes
@@ -70,6 +71,7 @@ class Making:
     decoders: tuple[Decoder, ...]
     root: str
     items: tuple[tuple[Recipe, str, str], ...]
+    within: Within = None
 
 
 def plan_samples(
@@ -127,7 +129,7 @@ def make_samples(making: Making) -> int:
     with one_thread():
         for recipe, media, path in making.items:
             try:
-                picture = decode(making.decoders, read_bytes(media_path(making.root, media)), "full")
+                picture = decode(making.decoders, read_bytes(media_path(making.root, media), making.within), "full")
                 made = making.augment.make(picture, recipe.seed)
             except Exception as error:  # noqa: BLE001 (named, and given back as a StageError)
                 raise StageError(making.augment.name, f"copy {recipe.copy} of {recipe.parent}", f"{type(error).__name__}: {error}") from None

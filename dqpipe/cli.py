@@ -120,6 +120,7 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("pipeline.yaml"),
     out: Annotated[str, typer.Option(help="Where the pipeline will write.")] = "out",
     force: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+    outside: Annotated[bool, typer.Option("--outside", help="Media may lie outside the dataset's folder, where links and paths lead to.")] = False,
     without: Without = None,
 ) -> None:
     """Look at a folder or table and write a commented pipeline.yaml that runs."""
@@ -127,7 +128,7 @@ def init(
 
     if output.exists() and not force:
         raise ConfigError(f"{output} exists: --force replaces it, --output writes another file")
-    text = pipeline_yaml(_registry(without), path, {}, outputs={"path": out})
+    text = pipeline_yaml(_registry(without), path, {}, outside=outside, outputs={"path": out})
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:

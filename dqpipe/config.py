@@ -50,6 +50,9 @@ class DatasetSection(pydantic.BaseModel, extra="forbid"):
         default_factory=dict, description="which of your columns plays which role"
     )
     limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(default=None, description="only so many samples, for a first look")
+    outside: Literal["refuse", "allow"] = pydantic.Field(
+        default="refuse", description="whether media may lie outside the dataset's folder, where links and paths such as ../x.jpg lead to"
+    )
 
 
 class OutputsSection(pydantic.BaseModel, extra="forbid"):
@@ -72,6 +75,8 @@ class Config:
     reader: Reader | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
+    outside: bool = False
+    """Whether media may lie outside the dataset's folder."""
     augments: tuple[Entry, ...] = ()
     gates: tuple[tuple[str, str], ...] = ()
     """Each gate's text, and where it stands."""
@@ -103,6 +108,7 @@ class Config:
                 "reader": self.reader.name if self.reader else None,
                 "roles": dict(self.roles),
                 "limit": self.limit,
+                "outside": "allow" if self.outside else "refuse",
             },
             "stages": [{entry.name: options_record(entry.extension)} for entry in (*self.stages, *self.augments)],
             "policy": {self.policy.name: options_record(self.policy.extension)},
@@ -222,6 +228,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         reader=None if dataset.reader is None else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
         roles=dataset.roles,
         limit=dataset.limit,
+        outside=dataset.outside == "allow",
         gates=build.gates(values),
         outputs=outputs,
         reports=tuple(build.one(Report, item, ("outputs", "reports", i)).extension for i, item in enumerate(outputs.reports)),

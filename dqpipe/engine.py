@@ -30,11 +30,12 @@ from dqpipe import account, audits, comparing, judging, labels, limits, logs, ov
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
-from dqpipe.errors import DatasetError, GateError, OutputError, StageError, blamed
+from dqpipe.errors import ChangedError, DatasetError, GateError, OutputError, StageError, blamed
 from dqpipe.evidence import Evidence
 from dqpipe.execution.executor import Executor
 from dqpipe.locks import Lock
-from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, table_of
+from dqpipe.media_files import Inside
+from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, media_path, path_text, table_of
 from dqpipe.places import Place
 from dqpipe.plan import Plan, Planned
 from dqpipe.plugins import Registry
@@ -49,6 +50,8 @@ FOUND_ORDER = [(name, "ascending") for name in ("code", "id", "part", "match")]
 """How findings are sorted."""
 SHARD = 256
 """Samples per shard at least, unless the caller says otherwise."""
+PROBES = 1000
+"""Media that are looked at, at most, before it is said that all lie outside their dataset's folder."""
 MOST_SHARDS, MOST_NEW_SHARDS = 250, 100
 """Shards of the raw set, and of new samples (made, then measured), at most: a flow watches each as a task, and some hundreds are what it bears."""
 
@@ -237,9 +240,8 @@ class Run:
         self.survey.used["relations"][key] = planned.name
         table = self.store.relation(key)
         if table is None:
-            whole = evidence.samples
             sees = [stage.name, stage.version, media]
-            pixels = reading.Rereader(whole, evidence.dataset.root, self.plan.decoders, self.survey.rereads, planned.name, self.store, sees)
+            pixels = reading.Rereader(evidence.dataset, self.plan.decoders, self.survey.rereads, planned.name, self.store, sees)
             with blamed(planned.name, "relate"), reading.one_thread(RELATE_THREADS):
                 returned = limits.tried(lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries)
                 table = measuring.facts_table(returned, gives, len(samples))
@@ -321,13 +323,13 @@ class Run:
                 table, items = applying.plan_samples(entry.name, entry.extension, result, self.decisions, folder, self.config.seed)
             size = self.shard_size(len(items), new=True)
             parts = [items[s : s + size] for s in range(0, len(items), size)]
-            jobs = [applying.Making(entry.extension, self.plan.decoders, dataset.root, tuple(part)) for part in parts]
+            jobs = [applying.Making(entry.extension, self.plan.decoders, dataset.root, tuple(part), dataset.within) for part in parts]
             names = [f"{entry.name} {n + 1}/{len(jobs)}" for n in range(len(jobs))]
             for _ in self.executor.map(applying.make_samples, jobs, names):
                 pass
             tables.append(table)
         whole = pa.concat_tables(tables)
-        self.curated = Evidence(replace(result, samples=Samples(whole.sort_by("id"))))
+        self.curated = Evidence(replace(result, samples=Samples(whole.sort_by("id")), added=(path_text(str(folder)),)))
 
     def _gates(self) -> None:
         curated = self.curated.samples if self.writes else None
@@ -368,6 +370,11 @@ class Run:
         new = np.array([parent is not None for parent in dataset.samples["parent"]], dtype=bool)
         return dataset.samples, dataset.samples.take(new)
 
+    def _of_the_source(self) -> Dataset:
+        """The curated set without the samples that this run made."""
+        samples = self.curated.samples
+        return replace(self.curated.dataset, samples=Samples(samples.table.filter(pc.is_null(samples.table.column("parent")))))
+
     @property
     def _hold(self) -> bool:
         return bool(getattr(self.config.policy.extension, "hold", False))
@@ -387,6 +394,8 @@ class Run:
                 (self.staging / "curated").mkdir()
                 with blamed(self.plan.writer.name, "write"):
                     self.plan.writer.write(self.curated.dataset, self.staging / "curated", self.config.outputs.files)
+                if changed := self.survey.changed(self._of_the_source()):
+                    raise ChangedError(changed)
             self._account()
             row = account.history_row(self, published=passed)
             account.write(self, self.staging, row)
@@ -420,7 +429,8 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
             known = ", ".join(registry.names(Reader))
             raise DatasetError(f"no reader knows what to do with {str(source)[:200]!r}: name one in dataset.reader ({known})")
         reader = registry.get(Reader, best[1])()
-    dataset = reader.read(source, config.roles)
+    dataset = replace(reader.read_outside(source, config.roles), outside=True) if config.outside else reader.read(source, config.roles)
+    _refuse_outside(dataset)
     table = labels.marked(dataset.samples.table.sort_by("id"))
     if config.limit is not None and len(dataset) > config.limit:
         order = np.argsort([drawn(config.seed, sample) for sample in table.column("id").to_pylist()])
@@ -430,6 +440,22 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
     if table.num_rows == 0:
         raise DatasetError(f"{str(source)[:200]} holds no samples")
     return replace(dataset, samples=Samples(table.combine_chunks()))
+
+
+def _refuse_outside(dataset: Dataset) -> None:
+    """Raise DatasetError if all media lie outside their dataset's folder: then another folder was meant."""
+    if dataset.within is None or not dataset.has_media:
+        return
+    media = [one for one in dataset.samples["media"] if one is not None]
+    inside, probes = Inside(dataset.within), media[:: max(1, len(media) // PROBES)]
+    paths = [media_path(dataset.root, one) for one in probes]
+    if any(inside.holds(path) for path in paths):
+        return
+    which = f"all {len(media)} media" if len(probes) == len(media) else f"all of {len(probes)} media that were looked at"
+    raise DatasetError(
+        f"{which} lie outside the dataset's folder {dataset.root} (such as {paths[0][:200]!r}), where nothing is read or copied: "
+        "`dataset: {outside: allow}` in the pipeline.yaml allows it (`dqpipe init --outside`, `outside=True` in Python)"
+    )
 
 
 def _rounded(value: float | None) -> float | None:

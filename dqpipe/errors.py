@@ -6,10 +6,12 @@
     ├── PluginError       a plugin that cannot be loaded, or two that clash  exit code 2
     ├── DatasetError      a source that cannot be read as a dataset          exit code 2
     ├── OutputError       a place that cannot be written                     exit code 2
+    ├── ChangedError      data that changed while they were looked at        exit code 2
     ├── StageError        a stage that failed; ends the run                  exit code 3
     ├── SchemaError       a table without the columns or types of its layer  exit code 3
     ├── GateError         a gate that failed, after the report was written   exit code 1
     └── MediaError        one file that cannot be decoded; becomes a finding
+        └── OutsideError  one that lies outside its dataset's folder; likewise
 
 The exit codes are those of the command line.
 """
@@ -17,7 +19,7 @@ The exit codes are those of the command line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -58,6 +60,20 @@ class BusyError(OutputError):
     """An output that another run is writing."""
 
 
+class ChangedError(DqpipeError):
+    """Data that were judged and have other bytes now, by the names of the files; nothing was published."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self.names = tuple(names)
+
+    def __str__(self) -> str:
+        which, them = (f"{len(self.names)} files of the dataset", "them") if len(self.names) > 1 else ("a file of the dataset", "it")
+        shown = listed((name[:200] for name in self.names), 5)
+        what = f"{which} changed while the run looked at {them}, so that nothing was published"
+        return f"{what}: {shown}; run again: only what changed is measured"
+
+
 class StageError(DqpipeError):
     """A stage that failed: names the stage, where, and what to do."""
 
@@ -86,6 +102,21 @@ class GateError(DqpipeError):
 
 class MediaError(DqpipeError):
     """One file that cannot be decoded; the message is the reason a person reads."""
+
+
+OUTSIDE = "outside the dataset's folder"
+"""How the reason of an OutsideError begins."""
+
+
+class OutsideError(MediaError):
+    """A file that a name or a link leads to outside its dataset's folder: it is left alone."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{OUTSIDE}: it leads to {self.where}, which is left alone"
 
 
 class SlowError(MediaError):

@@ -27,7 +27,7 @@ def forget_gone(store: Store, config: Config, *, dry_run: bool) -> tuple[int, in
     samples = dataset.samples
     contents: list[str | None] = list(samples["content"])
     if "media" in samples:
-        found, _ = reading.stat_contents(dataset.root, samples["media"].tolist(), store.index())
+        found, _ = reading.stat_contents(dataset, store.index())
         contents = [given or content for given, content in zip(contents, found, strict=True)]
     if "media" not in samples or any(media is None for media in samples["media"]):
         contents = [given or row for given, row in zip(contents, row_contents(samples), strict=True)]

@@ -27,6 +27,7 @@ from dqpipe.errors import MediaError, SchemaError, SlowError
 from dqpipe.limits import Watchdog, within
 from dqpipe.logs import Wanted
 from dqpipe.media import Rendition
+from dqpipe.media_files import Within
 from dqpipe.model import Facts, Samples, fact_array, media_path
 from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
 from dqpipe.stages import Decoder, Fact, Shard, Stage
@@ -74,7 +75,8 @@ class Job:
     tasks: tuple[Task, ...]
     decoders: tuple[Decoder, ...]
     media_key: str
-    rehash: bool = False
+    within: Within = None
+    """The folders that media may lie in."""
     logs: Wanted | None = None
     driver: str = ""
     """The process that drives the run, which no hard limit ends (see `limits.process`)."""
@@ -297,7 +299,7 @@ class _Work:
             return content, None, None
         began = time.perf_counter()
         try:
-            data = read_bytes(media_path(self.job.root, media))
+            data = read_bytes(media_path(self.job.root, media), self.job.within)
         except OSError as error:
             return None, None, f"cannot be read: {error.strerror or error}"
         except MediaError as error:

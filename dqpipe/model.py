@@ -221,13 +221,16 @@ class Dataset:
     """Samples and where their media lie.
 
     `root` is the folder that relative media references start from ("" if there are none), `format` the name of the
-    writer that writes the same format back, `layout` what that writer must know (plain JSON values).
+    writer that writes the same format back, `layout` what that writer must know (plain JSON values). Media lie below `root`,
+    links resolved, or in one of the folders `added`, unless `outside` says that they may lie anywhere.
     """
 
     samples: Samples
     root: str = ""
     format: str = ""
     layout: Mapping[str, Any] = field(default_factory=dict)
+    outside: bool = False
+    added: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -235,6 +238,11 @@ class Dataset:
     def _repr_html_(self) -> str:
         told = {"samples": len(self), "format": self.format or "none", "media": "yes" if self.has_media else "no", "root": self.root or "none"}
         return markup.titled("Dataset", markup.facts(told), *_counts_told(self.samples, "label", "split"), self.samples._repr_html_())
+
+    @property
+    def within(self) -> tuple[str, ...] | None:
+        """The folders that media may lie in, as `open` takes them; None for any."""
+        return None if self.outside else tuple(media_path("", folder) for folder in (self.root, *self.added) if folder)
 
     @property
     def has_media(self) -> bool:

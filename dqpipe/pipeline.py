@@ -104,10 +104,13 @@ class Pipeline:
         return cls(configs.parse(text, registry, base=None if base is None else Path(base).absolute()), registry)
 
     @classmethod
-    def proposed(cls, source: Any, *, roles: Mapping[str, str] | None = None, registry: Registry | None = None, seed: int = 0, **outputs: Any) -> Pipeline:  # noqa: ANN401
+    def proposed(
+        cls, source: Any, *, roles: Mapping[str, str] | None = None, registry: Registry | None = None, seed: int = 0,  # noqa: ANN401
+        outside: bool = False, **outputs: Any,  # noqa: ANN401
+    ) -> Pipeline:  # fmt: skip
         """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame); `outputs` as in its section. Raises DatasetError, ConfigError."""
         registry = registry or plugins.load()
-        text = propose.pipeline_yaml(registry, source, roles or {}, seed=seed, outputs=outputs)
+        text = propose.pipeline_yaml(registry, source, roles or {}, seed=seed, outside=outside, outputs=outputs)
         config = configs.parse(text, registry, name="proposed pipeline")
         return cls(replace(config, source=source), registry)
 
@@ -155,18 +158,24 @@ class Pipeline:
 
 def curate(
     source: Any, out: str | Path, *, force: bool = False, executor: Executor | str | None = None,  # noqa: ANN401
-    roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0,
+    roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0, outside: bool = False,
 ) -> Result:  # fmt: skip
-    """Curate a folder, a manifest, a table or a DataFrame with the proposed pipeline. Raises DqpipeError."""
-    return Pipeline.proposed(source, roles=roles, seed=seed, path=out if is_url(out) else str(Path(out).absolute()), files=files).run(executor, force=force)
+    """Curate a folder, a manifest, a table or a DataFrame with the proposed pipeline. Raises DqpipeError.
+
+    Media outside the dataset's folder are left alone unless `outside` allows them; those of a DataFrame may lie anywhere.
+    """
+    place = str(out) if is_url(out) else str(Path(out).absolute())
+    return Pipeline.proposed(source, roles=roles, seed=seed, outside=outside, path=place, files=files).run(executor, force=force)
 
 
-def check(source: Any, *, gates: Iterable[str] = (), executor: Executor | str | None = None, roles: Mapping[str, str] | None = None) -> Result:  # noqa: ANN401
+def check(
+    source: Any, *, gates: Iterable[str] = (), executor: Executor | str | None = None, roles: Mapping[str, str] | None = None, outside: bool = False,  # noqa: ANN401
+) -> Result:  # fmt: skip
     """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline; nothing is written. Raises DqpipeError."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
-        pipeline = Pipeline.proposed(source, roles=roles, path=folder)
+        pipeline = Pipeline.proposed(source, roles=roles, outside=outside, path=folder)
         texts = [gates] if isinstance(gates, str) else gates
         config = replace(pipeline.config, gates=tuple((text, "gates") for text in texts))
         return Pipeline(config, pipeline.registry).check(executor)
@@ -180,5 +189,5 @@ def result_of(run: Run) -> Result:
     return Result(
         samples=run.raw.samples.frame(), facts=run.raw.facts().frame(), findings=run.findings.frame(), figures=run.figures.frame(),
         decisions=run.decisions.frame(), curated=curated.frame(), ledger=table.to_pandas(), record=run.record, gates=tuple(run.gates), path=run.published,
-        pixels=reading.Rereader(run.raw.samples, run.raw.dataset.root, run.plan.decoders, {}, "show") if run.raw.dataset.has_media else None,
+        pixels=reading.Rereader(run.raw.dataset, run.plan.decoders, {}, "show") if run.raw.dataset.has_media else None,
     )  # fmt: skip

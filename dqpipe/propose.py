@@ -20,11 +20,14 @@ from dqpipe.plugins import Registry
 from dqpipe.stages import Augment, Decide, Stage
 
 
-def pipeline_yaml(registry: Registry, source: Any, roles: Mapping[str, str], *, seed: int = 0, outputs: Mapping[str, Any] | None = None) -> str:  # noqa: ANN401
-    """The text; `outputs` goes into its section. Raises DatasetError."""
+def pipeline_yaml(
+    registry: Registry, source: Any, roles: Mapping[str, str], *, seed: int = 0, outside: bool = False,  # noqa: ANN401
+    outputs: Mapping[str, Any] | None = None,
+) -> str:  # fmt: skip
+    """The text; `outside` allows media outside the dataset's folder, `outputs` goes into its section. Raises DatasetError."""
     entry = Entry("policy", registry.get(Decide, "policy")())
-    dataset = read(Config((), entry, source=source, roles=roles), registry, source)
-    lines = [*_head(source, dataset, roles), "", "stages:"]
+    dataset = read(Config((), entry, source=source, roles=roles, outside=outside), registry, source)
+    lines = [*_head(source, dataset, roles), *(["  outside: allow        # media may lie outside the dataset's folder"] if outside else []), "", "stages:"]
     for cls, options in plan.proposal(registry, dataset):
         lines += _stage(cls, options)
     if dataset.has_media and "label" in dataset.samples:

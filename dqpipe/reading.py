@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,8 @@ from dqpipe import remote
 from dqpipe.errors import MediaError, SlowError
 from dqpipe.limits import TimedOut, within
 from dqpipe.media import Picture, Rendition
-from dqpipe.model import Samples, media_path
+from dqpipe.media_files import Inside, Within, made_up, opened, refuse_url
+from dqpipe.model import Dataset, media_path
 from dqpipe.places import Entry, is_url
 from dqpipe.stages import Decoder
 from dqpipe.store import Store, digest_json, trusted
@@ -30,26 +31,24 @@ FOR_GOOD = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, 
 """Read errors that trying again does not cure."""
 
 
-def read_bytes(path: str) -> bytes:
-    """The bytes of a file, tried three times where trying again may help. Raises OSError, MediaError if it is too large."""
+def read_bytes(path: str, within: Within = None) -> bytes:
+    """The bytes of a file, tried three times where trying again may help.
+
+    Raises OSError; MediaError if it is too large or not a regular file; OutsideError if it lies in none of the folders `within`.
+    """
     if is_url(path):
+        refuse_url(path, within)
         return remote.read_bytes(path, LARGEST_FILE)
-    name = os.fsencode(path)
-    if b"\0" in name:
-        raise MediaError("no file can have this name: it holds a NUL character")
     for attempt in range(3):
         try:
-            status = os.stat(name)  # noqa: PTH116
-            if stat.S_ISDIR(status.st_mode):
-                readable = os.access(name, os.R_OK | os.X_OK)
-                raise MediaError("not a file but a folder" if readable else "a folder that may not be read: nobody knows what is in it")
-            if not stat.S_ISREG(status.st_mode):
-                raise MediaError("not a regular file but a device, a pipe or a socket")
-            _refuse_large(status.st_size)
-            with open(name, "rb", opener=_without_waiting) as file:
-                data = file.read(status.st_size + 1)
-                if len(data) > status.st_size:  # it grows, or is one of /proc, which have no size and sometimes no end
+            with os.fdopen(opened(path, within), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                _refuse_large(size)
+                data = file.read(size + 1)
+                if len(data) > size:  # it grows, or is made up by the system: such files have no size and sometimes no end
                     data += file.read(LARGEST_FILE + 1 - len(data))
+                if made_up(os.fstat(file.fileno()), len(data)):
+                    raise MediaError("not a regular file but one of the system's, as in /proc")
             _refuse_large(len(data))
             return data  # noqa: TRY300 (one way out)
         except OSError as error:
@@ -59,13 +58,17 @@ def read_bytes(path: str) -> bytes:
     raise AssertionError
 
 
+def content_of(path: str, within: Within = None) -> str | None:
+    """The hash of a file's bytes by which its facts are kept, 32 hex digits; None if it cannot be read."""
+    try:
+        return hashlib.blake2b(read_bytes(path, within), digest_size=16).hexdigest()
+    except (OSError, MediaError):
+        return None
+
+
 def _refuse_large(size: int) -> None:
     if size > LARGEST_FILE:
         raise MediaError(f"the file has {size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
-
-
-def _without_waiting(name: Any, flags: int) -> int:  # noqa: ANN401 (a name in bytes, whatever typeshed says)
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401
@@ -86,25 +89,11 @@ def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> An
         raise MediaError(f"the decoder {fitting[0].name} failed with {type(error).__name__}: {error}"[:500]) from None
 
 
-def pixels_of(samples: Samples, root: str, decoders: Sequence[Decoder], ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
-    """Some named samples decoded again, in the order asked for. Raises MediaError, KeyError."""
-    return _pixels(_places(samples), root, decoders, ids, rendition)
-
-
-def _places(samples: Samples) -> dict[str, str]:
-    return dict(zip(samples.ids, samples["media"], strict=True))
-
-
-def _pixels(where: Mapping[str, str], root: str, decoders: Sequence[Decoder], ids: Sequence[str], rendition: Rendition) -> list[Picture]:
-    return [decode(decoders, read_bytes(media_path(root, where[i])), rendition) for i in ids]
-
-
 @dataclass(frozen=True)
 class Rereader:
-    """The `pixels` handed to `relate`: decodes named samples again, and counts them under the stage's name."""
+    """The `pixels` handed to `relate`: decodes named samples of a dataset again, and counts them under the stage's name."""
 
-    samples: Samples
-    root: str
+    dataset: Dataset
     decoders: Sequence[Decoder]
     counts: dict[str, int]
     name: str
@@ -115,18 +104,19 @@ class Rereader:
     @cached_property
     def where(self) -> dict[str, str]:
         """Where the media of each sample lie; made once: of a million samples it takes half a second."""
-        return _places(self.samples)
+        return dict(zip(self.dataset.samples.ids, self.dataset.samples["media"], strict=True))
 
     def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
-        """The pictures, one for each id. Raises MediaError."""
+        """The pictures, one for each id. Raises MediaError, OSError, KeyError."""
         self.counts[self.name] = self.counts.get(self.name, 0) + len(ids)
-        return _pixels(self.where, self.root, self.decoders, ids, rendition)
+        within = self.dataset.within
+        return [decode(self.decoders, read_bytes(media_path(self.dataset.root, self.where[i]), within), rendition) for i in ids]
 
     def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
         """What a function says of each picture by itself; its answers stay in the store by content. Raises MediaError."""
         import pyarrow as pa
 
-        content = dict(zip(self.samples.ids, self.samples["content"], strict=True))
+        content = dict(zip(self.dataset.samples.ids, self.dataset.samples["content"], strict=True))
         wanted = [content[sample] for sample in ids]
         key = digest_json(["once", self.key, told.__module__, told.__qualname__, rendition])
         known: dict[str, str] = {}
@@ -178,19 +168,21 @@ def one_thread(count: int = 1) -> Any:  # noqa: ANN401
             torch.set_num_threads(threads)
 
 
-def stat_contents(
-    dataset_root: str, media: Sequence[str | None], index: Mapping[str, tuple[int, str, str]]
-) -> tuple[list[str | None], dict[str, Entry]]:
-    """What is known of unchanged files, and the size and tag of every file that has them."""
-    listed = remote.listed(dataset_root) if is_url(dataset_root) else None
+def stat_contents(dataset: Dataset, index: Mapping[str, tuple[int, str, str]]) -> tuple[list[str | None], dict[str, Entry]]:
+    """What is known of unchanged files, and the size and tag of every file that has them; of what lies outside the dataset, nothing."""
+    listed = remote.listed(dataset.root) if is_url(dataset.root) else None
+    inside = Inside(dataset.within)
     contents: list[str | None] = []
     stats: dict[str, Entry] = {}
-    for reference in media:
+    for reference in dataset.samples["media"].tolist():
         if reference is None:
             contents.append(None)
             continue
-        path = media_path(dataset_root, reference)
+        path = media_path(dataset.root, reference)
         try:
+            if not inside.holds(path):
+                contents.append(None)
+                continue
             stats[path] = _stat(path) if listed is None or not is_url(path) else listed[path]
         except (OSError, ValueError, KeyError):  # a NUL character; a file that is not there
             contents.append(None)

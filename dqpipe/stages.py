@@ -325,6 +325,10 @@ class Reader(Extension):
         """The dataset; `roles` maps a role (id, media, label, split, group) to the user's column. Raises DatasetError."""
         raise NotImplementedError
 
+    def read_outside(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
+        """The same where media may lie outside the dataset's folder: a reader that walks folders follows links to folders elsewhere."""
+        return self.read(source, roles)
+
 
 class Writer(Extension):
     """Curated samples back to the format they came in."""

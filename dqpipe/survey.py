@@ -51,6 +51,8 @@ class Survey:
         self.workers_mib: float | None = None
         """The highest high-water mark of a process that measured."""
         self._healed: set[str] = set()
+        self._seen: tuple[Stats, int] = {}, 0
+        """The files of the raw dataset before they were read, and when that was, in ns."""
         self.used: dict[str, dict[str, str]] = {"facts": {}, "relations": {}, "artifacts": {}}
         """What this run needs of the store: key → stage."""
 
@@ -61,7 +63,7 @@ class Survey:
         key = measuring.media_key(self.decoders)
         job = measuring.Job(
             self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders, key,
-            logs=logs.configured(), driver=limits.process(),
+            within=dataset.within, logs=logs.configured(), driver=limits.process(),
         )  # fmt: skip
         self._heal(job)
         looked = time.time_ns()
@@ -79,6 +81,7 @@ class Survey:
         evidence.dataset = replace(dataset, samples=Samples(filled))
         if self.run.raw.dataset.has_media:  # a curated set of nothing has none of its own
             if evidence is self.run.raw:  # new samples are files of this run only
+                self._seen = stats, looked
                 self._keep_index(dataset, contents, stats, looked)
             evidence.add_media(self.store, job.media_key, errors)
         for task in tasks:
@@ -133,7 +136,7 @@ class Survey:
         chosen = sorted(self._readable(raw, order))
         subset = raw.samples.take(np.array(chosen, dtype=np.int64))
         with blamed(planned.name, "fit"), reading.one_thread(RELATE_THREADS):
-            learned = stage.fit(subset, reading.Rereader(subset, raw.dataset.root, self.decoders, self.rereads, planned.name))
+            learned = stage.fit(subset, reading.Rereader(replace(raw.dataset, samples=subset), self.decoders, self.rereads, planned.name))
         if learned is not None:
             self.store.write_artifact(key, learned)
         return learned
@@ -143,9 +146,10 @@ class Survey:
         if not raw.dataset.has_media:
             return list(order[:LEARN_FROM])
         ids, chosen = raw.samples.ids, []
+        look = reading.Rereader(raw.dataset, self.decoders, {}, "fit")
         for row in order:
             try:
-                reading.pixels_of(raw.samples.take([row]), raw.dataset.root, self.decoders, [ids[row]], "picture")
+                look([ids[row]], "picture")
             except (MediaError, OSError, TypeError):
                 continue
             chosen.append(row)
@@ -160,7 +164,7 @@ class Survey:
             return [given or row for given, row in zip(samples["content"], row_contents(samples), strict=True)], {}
         index = {} if self.run.rehash else self.store.index()
         media = samples["media"].tolist()
-        contents, stats = reading.stat_contents(dataset.root, media, index)
+        contents, stats = reading.stat_contents(dataset, index)
         rows = row_contents(samples) if any(m is None for m in media) else contents
         known = zip(samples["content"], contents, media, rows, strict=True)
         return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
@@ -223,6 +227,23 @@ class Survey:
             self.workers_mib = max(self.workers_mib or 0.0, done.peak_mib)
         for name, seconds in done.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def changed(self, dataset: Dataset) -> list[str]:
+        """The media of a curated set that have other bytes now than those which were measured; files that look as then are not read."""
+        if not dataset.has_media:
+            return []
+        before, looked = self._seen
+        now, found = reading.stat_contents(dataset, {})[1], []
+        for media, content in zip(dataset.samples["media"], dataset.samples["content"], strict=True):
+            if media is None or content is None:
+                continue
+            path = media_path(dataset.root, media)
+            was = before.get(path)
+            if was is not None and was == now.get(path) and was.changed is not None and was.changed < looked - RACY_NS:
+                continue
+            if reading.content_of(path, dataset.within) != content:
+                found.append(media)
+        return found
 
     def _keep_index(self, dataset: Dataset, contents: Sequence[str | None], stats: Stats, looked: int) -> None:
         """Remember the files as they were when they were `looked` at; files of other datasets in this store stay known."""

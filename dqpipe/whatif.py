@@ -155,15 +155,16 @@ def dataset_of(version: Version) -> Dataset:
 def changed(config: Config, version: Version) -> frozenset[str]:
     """The stages with another option of `detect` than in a version. Raises ConfigError where more than that is different."""
     was, now = version.record["config"], config.record()
-    for name in ("path", "reader", "roles", "limit"):
-        if was["dataset"].get(name) != now["dataset"][name]:
-            raise _refused(f"dataset.{name} is {now['dataset'][name]!r}; the published version was made with {was['dataset'].get(name)!r}")
+    for name in ("path", "reader", "roles", "limit", "outside"):
+        before = was["dataset"].get(name, "refuse" if name == "outside" else None)
+        if before != now["dataset"][name]:
+            raise _refused(f"dataset.{name} is {now['dataset'][name]!r}; the published version was made with {before!r}")
     if was["seed"] != now["seed"]:
         raise _refused(f"seed is {now['seed']}; the published version was made with {was['seed']}")
-    before = {stage["name"]: stage for stage in version.record["stages"]}
-    found = [_compared(entry, before.get(entry.name)) for entry in config.stages]
+    stages = {stage["name"]: stage for stage in version.record["stages"]}
+    found = [_compared(entry, stages.get(entry.name)) for entry in config.stages]
     for entry in config.augments:
-        if options := _differing(entry, before.get(entry.name)):
+        if options := _differing(entry, stages.get(entry.name)):
             raise _refused(f"{entry.name}.{options[0]} is about new samples, which only a run makes")
     return frozenset(entry.name for entry, differs in zip(config.stages, found, strict=True) if differs)
 

@@ -26,9 +26,9 @@ STAGES = "[files, image_quality, duplicates, embeddings, {augment: {target: 22}}
 TABLES = ("findings", "figures", "decisions")
 
 
-def run(registry: Registry, source: object, out: Path, executor: object = None, stages: str = STAGES, **outputs: object) -> Run:
+def run(registry: Registry, source: object, out: Path, executor: object = None, stages: str = STAGES, outside: str = "refuse", **outputs: object) -> Run:
     named = {"path": str(out), "reports": "[]", **outputs}
-    text = f"dataset: {{path: '{source}'}}\nstages: {stages}\noutputs: {{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
+    text = f"dataset: {{path: '{source}', outside: {outside}}}\nstages: {stages}\noutputs: {{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, made.registry, executor or Serial(), force=True, shard_size=20).run()  # type: ignore[arg-type]
 
@@ -135,7 +135,9 @@ def test_a_manifest_on_s3_with_images_beside_and_above_it(registry: Registry, tm
         csv.writer(file).writerows(rows)
     there = place(at_bucket.url.removesuffix("set") + "tables")
     there.write("t.csv", table.read_bytes())
-    ran = run(registry, f"{there.url}/t.csv", tmp_path / "out", stages="[files, image_quality]")
+    with pytest.raises(DatasetError, match="all 12 media lie outside"):
+        run(registry, f"{there.url}/t.csv", tmp_path / "out", stages="[files, image_quality]")
+    ran = run(registry, f"{there.url}/t.csv", tmp_path / "out", stages="[files, image_quality]", outside="allow")
     assert ran.raw.facts().frame()["media.ok"].all()
     assert ran.published is not None
     written = ran.published / "curated"

@@ -187,7 +187,7 @@ def _quality(run: Run) -> None:
 def _examples(run: Run) -> None:
     if not run.raw.dataset.has_media:
         return
-    pixels = reading.Rereader(run.raw.samples, run.raw.dataset.root, run.plan.decoders, run.survey.rereads, "artifacts")
+    pixels = reading.Rereader(run.raw.dataset, run.plan.decoders, run.survey.rereads, "artifacts")
     for code, caption, url in strips(run.record, pixels):
         create_image_artifact(url, key=f"examples-{slug(code)}-{key_of(run.config.out)}", description=f"{code}, the strongest: {caption}")
 

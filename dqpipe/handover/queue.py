@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from dqpipe import labels
 from dqpipe.errors import ConfigError, DatasetError, nearest
+from dqpipe.media_files import opened
 from dqpipe.model import DECISIONS, label_text, media_path
 from dqpipe.overruling import as_given, places
 from dqpipe.places import is_url, place
@@ -122,7 +123,7 @@ def size(queue: Queue, item: Item) -> tuple[int, int] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
+            with os.fdopen(opened(path), "rb") as file, Image.open(file) as picture:
                 turned = picture.getexif().get(0x0112, 1) >= 5  # noqa: PLR2004 (EXIF orientations that swap sides)
                 return picture.size[::-1] if turned else picture.size
     except Exception:  # noqa: BLE001 (Pillow's readers raise anything)

@@ -9,7 +9,7 @@ from typing import Any
 FEW, LONG = 5, 100
 PLURALS = {
     "class": "classes", "is": "are", "was": "were", "carries": "carry",
-    "has": "have", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match",
+    "has": "have", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
 }  # fmt: skip
 
 
@@ -52,6 +52,9 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
     if rest > 0:
         told.append(f"{rest:,} more {plural(rest, 'failure')} {plural(rest, 'is')} listed in run.json.")
     told += [f"Plugin {name} could not be loaded and took no part: {why}." for name, why in record["run"].get("plugins_broken", {}).items()]
+    if n := record["run"].get("outside", 0):
+        lies = f"{plural(n, 'lies')} outside the dataset's folder and {plural(n, 'was')} left alone, neither read nor copied"
+        told.append(f"{many(n, 'file')} {lies}: `dataset: {{outside: allow}}` takes {'it' if n == 1 else 'them'}.")
     failed = [gate for gate in record["gates"] if not gate["passed"]]
     told += [f"Gate failed: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in failed]
     unjudged = [gate for gate in record["gates"] if gate["passed"] and not gate.get("judged", True)]

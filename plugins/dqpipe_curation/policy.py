@@ -56,7 +56,7 @@ class Policy(Decide):
     )
     uncounted: list[str] = option(
         help="codes (or globs) whose drops do not count against max_drop: nothing can be kept of the sample, or nothing may be",
-        factory=lambda: ["files.unreadable", "duplicates.leak", "duplicate_rows.leak", "*.redundant"],
+        factory=lambda: ["files.unreadable", "files.outside", "duplicates.leak", "duplicate_rows.leak", "*.redundant"],
     )
     touch_evaluation: bool = option(False, "whether samples of validation and test splits may be dropped and relabelled as well")
     hold: bool = option(False, "whether samples under review stay out of the curated set until somebody has looked at them")

@@ -5,6 +5,7 @@ user's in their order, then `RULES`, then `ANY`. A rule judges claims from its `
 
     code                             decision   from confidence   below it
     files.unreadable                 drop       any
+    files.outside                    drop       any               it was not read; `dataset: {outside: allow}` takes it
     <stage>.failed                   review     any
     duplicates.leak                  drop       0.9               review; the training copy of an evaluation sample
     duplicates.label_conflict        review     any               and the copies are not dropped as copies
@@ -33,6 +34,7 @@ from dqpipe.model import DECISIONS, SEVERITIES, Findings, Samples
 
 RULES: Mapping[str, object] = {
     "files.unreadable": "drop",
+    "files.outside": "drop",
     "*.failed": "review",
     "duplicates.leak": {"decision": "drop", "at_least": 0.9},
     "duplicates.label_conflict": {"decision": "review", "instead_of": ["duplicates.exact", "duplicates.near"]},

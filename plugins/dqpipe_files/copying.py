@@ -1,26 +1,47 @@
 """Files of a dataset to another folder: checked first, then copied or linked; sources are never changed."""
 
 # names stay as the system gives them; Path would make an object of each
-# ruff: noqa: PTH103, PTH110, PTH113, PTH114, PTH115, PTH116, PTH120, PTH202, PTH211
+# ruff: noqa: PTH101, PTH103, PTH108, PTH110, PTH113, PTH114, PTH115, PTH116, PTH120, PTH202, PTH211
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from dqpipe.errors import OutputError, listed
+from dqpipe.errors import ChangedError, MediaError, OutputError, OutsideError, listed
+from dqpipe.media_files import Inside, Within, opened, refuse_url
 from dqpipe.model import media_path, path_text
 from dqpipe.places import is_url
-from dqpipe.reading import LARGEST_FILE
+from dqpipe.reading import LARGEST_FILE, content_of
 from dqpipe.remote import download
 from dqpipe.remote import listed as listed_at
 
-Pair = tuple[str, str]
-"""The source, and the place below the folder: both as media references (see `dqpipe.model.path_text`)."""
+SET_ID = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+CHUNK = 1 << 20
+"""Bytes read at once."""
 MARGIN = 16 * 2**20
 """Bytes left free beside the media: for tables and what the file system needs itself."""
+
+
+class File(NamedTuple):
+    """A media file to be copied: the source and the place below the folder, as media references (see `dqpipe.model.path_text`)."""
+
+    media: str
+    place: str
+    content: str | None
+    """The hash of its bytes when it was judged, None if nobody could read it."""
+    within: Within = None
+    """Where it may lie."""
+
+    def differs(self, written: str | None) -> bool:
+        """Whether the hash of what was written, where it is known, is another one."""
+        return self.content is not None and written is not None and written != self.content
 
 
 @contextmanager
@@ -35,29 +56,36 @@ def writing(folder: Path) -> Iterator[None]:
         raise OutputError(f"{name} cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
 
-def copy(pairs: Sequence[Pair], root: str, folder: Path, *, link: bool, tables: int = 0) -> None:
-    """Copy (or link where the file system can) each source to its place below the folder.
+def copy(files: Sequence[File], root: str, folder: Path, *, link: bool, tables: int = 0) -> None:
+    """Copy (or link where the file system can) each media file to its place below the folder, with its mode.
 
-    `tables` is the size in bytes of what will be written besides. Raises OutputError before anything is written if a
-    source is gone or the space does not suffice.
+    What is written is what was judged: the hash of the bytes is compared on the way. `tables` is the size in bytes of what will
+    be written besides. Raises OutputError before anything is written if a source is gone or the space does not suffice;
+    ChangedError if files have other bytes than those that were judged.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        sources = [media_path(root, source) for source, _ in pairs]
+        sources = [media_path(root, file.media) for file in files]
         _check_space(folder, _bytes_needed(sources, folder, root, link=link) + tables)
         made: set[str] = set()
-        remote: list[Pair] = []
-        for source, (_, place) in zip(sources, pairs, strict=True):
-            target = below(folder, place)
+        remote: list[tuple[str, str]] = []
+        changed: list[str] = []
+        for source, file in zip(sources, files, strict=True):
+            target = below(folder, file.place)
             parent = os.path.dirname(target)
             if parent not in made:
                 os.makedirs(parent, exist_ok=True)
                 made.add(parent)
             if is_url(source):
+                refuse_url(source, file.within)
                 remote.append((source, target))
-            else:
-                _put(source, target, link=link)
+            elif file.differs(_put(source, target, file.within, link=link)):
+                changed.append(file.media)
         download(remote)
+        by_target = {below(folder, file.place): file for file in files}
+        changed += [by_target[target].media for _, target in remote if by_target[target].differs(content_of(target))]
+    if changed:
+        raise ChangedError(changed)
 
 
 def can_be_copied(source: str) -> bool:
@@ -102,25 +130,62 @@ def _check_space(folder: Path, needed: int) -> None:
         raise OutputError(f"{folder} has {free / 1e9:.2f} GB free and needs {(needed + MARGIN) / 1e9:.2f} GB: {advice}")
 
 
-def _put(source: str, target: str, *, link: bool) -> None:
-    """One file to its place: the contents of what a link leads to, or the link itself where it leads nowhere."""
+def _put(source: str, target: str, within: Within, *, link: bool) -> str | None:
+    """One file to its place: the contents of what a link leads to, or the link itself where it leads nowhere.
+
+    The hash of the bytes that were written; None for a link, whose bytes nobody read.
+    """
     if os.path.islink(source) and not os.path.exists(source):
+        if not Inside(within).holds(source):
+            raise OutsideError(path_text(source))
         os.symlink(os.readlink(source), target)
-        return
-    if link and _linked(os.path.realpath(source), target):
-        return
+        return None
     try:
-        shutil.copyfile(source, target)
+        with os.fdopen(opened(source, within), "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            if link and not found.st_mode & SET_ID and _linked(os.path.realpath(source), target, found):
+                return None
+            return _copied(file, target, found)
     except FileNotFoundError:
         raise OutputError(f"{path_text(source)} is gone since it was read") from None
     except PermissionError as error:
         raise OutputError(f"{path_text(os.fsdecode(error.filename or source))} may not be read or written: {error.strerror}") from None
+    except MediaError as error:
+        raise OutputError(f"{path_text(source)} cannot be copied: {error}") from None
 
 
-def _linked(source: str, target: str) -> bool:
-    """Whether a hard link could be made; other file systems, and some kinds of them, cannot."""
+def _copied(file: io.RawIOBase, target: str, found: os.stat_result) -> str:
+    """Write what is left of a file to a new one with the same mode, and give back the hash of it."""
+    state = hashlib.blake2b(digest_size=16)
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb", buffering=0) as out:
+        while chunk := file.read(CHUNK):
+            state.update(chunk)
+            view = memoryview(chunk)
+            while view:
+                view = view[out.write(view) :]
+        os.fchmod(out.fileno(), mode_of(found))
+    return state.hexdigest()
+
+
+def mode_of(found: os.stat_result) -> int:
+    """The mode of a copy: that of its source, readable for its owner, without the bits that lend somebody's rights."""
+    return stat.S_IMODE(found.st_mode) & 0o777 | stat.S_IRUSR
+
+
+def keep_mode(source: str, target: str) -> None:
+    """Give what was written of a file on this machine that file's mode."""
+    if source and not is_url(source):
+        os.chmod(target, mode_of(os.stat(source)))
+
+
+def _linked(source: str, target: str, found: os.stat_result) -> bool:
+    """Whether a hard link to the very file that was opened could be made; other file systems, and some kinds of them, cannot."""
     try:
         os.link(source, target)
     except OSError:
+        return False
+    if not os.path.samestat(os.lstat(target), found):  # somebody put another one there
+        os.unlink(target)
         return False
     return True

@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dqpipe.media_files import Inside
 from dqpipe.model import Dataset, media_path
 from dqpipe.places import is_url, url_below
-from dqpipe_files.copying import can_be_copied, copy, writing
+from dqpipe_files.copying import File, can_be_copied, copy, keep_mode, writing
 from dqpipe_files.records import is_new
 
 MANIFEST = "manifest.parquet"
@@ -27,22 +28,28 @@ def bring(dataset: Dataset, places: Sequence[str | None], folder: Path, files: s
     """Copy or link the media to their places below the folder; the reference of each from there on.
 
     With `files="manifest"` only new media are written, and the others stay where they are: their references are absolute. So
-    do those that nobody could read: a device, a folder, a file that is absent, forbidden or endless.
+    do those that nobody could read (a device, a folder, a file that is absent, forbidden or endless), and those that lie where
+    the dataset's media may not.
     """
+    inside, within = Inside(dataset.within), dataset.within
     references: list[str | None] = []
-    pairs: dict[str, str] = {}
+    files_: dict[str, File] = {}
     contents = dataset.samples["content"] if "content" in dataset.samples else [""] * len(dataset)
     for media, place, content, new in zip(media_of(dataset), places, contents, is_new(dataset.samples), strict=True):
         if media is None or place is None:
             references.append(None)
-        elif not new and (files == "manifest" or (content is None and not can_be_copied(media_path(dataset.root, media)))):
+        elif not new and (files == "manifest" or not _is_for_copying(media_path(dataset.root, media), content, inside)):
             references.append(url_below(dataset.root, media) if is_url(dataset.root) else posixpath.join(dataset.root, media))
         else:
-            pairs[place] = media
+            files_[place] = File(media, place, content or None, None if new else within)
             references.append(place)
     tables = 2 * dataset.samples.table.nbytes
-    copy([(media, place) for place, media in pairs.items()], dataset.root, folder, link=files == "hardlink", tables=tables)
+    copy(list(files_.values()), dataset.root, folder, link=files == "hardlink", tables=tables)
     return references
+
+
+def _is_for_copying(path: str, content: str | None, inside: Inside) -> bool:
+    return inside.holds(path) and (content is not None or can_be_copied(path))
 
 
 def write_manifest(dataset: Dataset, references: Sequence[str | None], folder: Path) -> None:
@@ -53,6 +60,7 @@ def write_manifest(dataset: Dataset, references: Sequence[str | None], folder: P
         table = table.set_column(table.column_names.index("media"), "media", column)
     with writing(folder):
         pq.write_table(table, folder / MANIFEST)
+        keep_mode(media_path("", dataset.layout.get("source", "")), str(folder / MANIFEST))  # it holds what that table holds
 
 
 def source_name(layout: Any) -> str:  # noqa: ANN401 (plain JSON values)

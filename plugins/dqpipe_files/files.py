@@ -1,4 +1,4 @@
-"""Claims the files that cannot be read, and counts the samples."""
+"""Claims the files that cannot be read or lie elsewhere, and counts the samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dqpipe import labels
+from dqpipe.errors import OUTSIDE
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.stages import Claim, Figure, Stage, extension
 
@@ -21,20 +24,23 @@ class Files(Stage):
     """Claims every file that cannot be read as an image, with the reason, and counts samples per class and split."""
 
     name = "files"
-    version = 1
+    version = 2
     default = True
     needs = ("media.ok", "media.error", "label?", "split?")
     gives = (
         Claim("unreadable", "error", "the file is missing, broken, or not what its name says: nothing can be learned from it"),
+        Claim("outside", "error", "a link or a path leads to a file outside the dataset's folder: `dataset: {outside: allow}` takes such files"),
         Figure("samples", "number of samples"),
         Figure("unreadable", "share of the samples whose file cannot be read, 0 to 1"),
     )
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
-        """One claim per file that could not be read; the detail is the decoder's reason."""
-        broken = ~facts["media.ok"].astype(bool)
-        reasons = [reason or "the file cannot be read" for reason in facts["media.error"][broken]]
-        return [claim("unreadable", samples.ids[broken], confidence=1.0, detail=reasons)]
+        """One claim per file that could not be read, or was not since it lies elsewhere; the detail is the reason."""
+        reasons = ["" if ok else reason or "the file cannot be read" for ok, reason in zip(facts["media.ok"], facts["media.error"], strict=True)]
+        outside = np.array([reason.startswith(OUTSIDE) for reason in reasons], dtype=bool)
+        broken = np.array([bool(reason) for reason in reasons], dtype=bool)
+        found = [("unreadable", broken & ~outside), *([("outside", outside)] if outside.any() else [])]
+        return [claim(code, samples.ids[rows], confidence=1.0, detail=[reasons[row] for row in np.flatnonzero(rows)]) for code, rows in found]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """How many samples, and which share of them is unreadable: over all, per class and per split."""

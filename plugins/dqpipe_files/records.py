@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from dqpipe.errors import DatasetError, OutputError, listed
+from dqpipe.errors import ChangedError, DatasetError, listed
 from dqpipe.model import Dataset, Samples, label_text, media_path, path_text
 from dqpipe.places import filesystem, is_url, url_below
 from dqpipe_files.roles import Columns
-from dqpipe_files.tabular import TableFile, find
+from dqpipe_files.tabular import TableFile, find, hash_of
 
 PROBES = 1000
 """So many images of a manifest are looked for at most, before it is said that none exists."""
@@ -28,11 +28,14 @@ class Records:
     table: pa.Table
     columns: Columns
     options: Mapping[str, str]
+    content: str = ""
+    """The hash of the file's bytes before they were read."""
 
     @classmethod
     def find(cls, path: str, roles: Mapping[str, str | None], *, media: bool, options: Mapping[str, str]) -> Records:
         """The rows of a file. Raises DatasetError: not readable, no row, a role or a column that does not exist."""
         file = find(path, options["encoding"], options["delimiter"])
+        content = hash_of(path)
         table = file.read()
         if not table.num_rows:
             raise DatasetError(f"{path_text(path)} has no rows")
@@ -40,13 +43,20 @@ class Records:
         if media and "media" not in columns.roles:
             have = listed(table.column_names)
             raise DatasetError(f"{path_text(path)} has no column that looks like paths of images: name it in `roles: media`; has {have}")
-        return cls(file, table, columns, options)
+        return cls(file, table, columns, options, content)
 
     @classmethod
     def of(cls, layout: Mapping[str, Any]) -> Records:
-        """The rows that a dataset was read from, read again."""
+        """The rows that a dataset was read from, read again. Raises ChangedError if the file has other bytes now."""
         file = find(media_path("", layout["source"]), layout["options"]["encoding"], layout["options"]["delimiter"])
-        return cls(file, file.read(), Columns(layout["roles"], layout["own"]), layout["options"])
+        records = cls(file, file.read(), Columns(layout["roles"], layout["own"]), layout["options"], layout["content"])
+        records.refuse_changed()
+        return records
+
+    def refuse_changed(self) -> None:
+        """Raise ChangedError if the file has other bytes than when the dataset was read."""
+        if hash_of(self.file.path) != self.content:
+            raise ChangedError([path_text(self.file.path)])
 
     @property
     def root(self) -> str:
@@ -70,6 +80,7 @@ class Records:
             "roles": dict(self.columns.roles),
             "own": dict(self.columns.own),
             "options": dict(self.options),
+            "content": self.content,
         }
         if "media" not in samples:
             return Dataset(samples, "", "table", layout)
@@ -84,14 +95,11 @@ class Records:
     def rewrite(self, target: str, samples: Samples, cells: Sequence[str | None]) -> None:
         """Write the rows of these samples in the order of the file, with new labels and paths, then the new samples.
 
-        `cells` are the paths of images as the table shall have them. Raises OutputError if the file has changed meanwhile.
+        `cells` are the paths of images as the table shall have them. Raises ChangedError if the file has changed meanwhile.
         """
         before = self.samples()
         rows = {id_: row for row, id_ in enumerate(before.column("id").to_pylist())}
         new = is_new(samples)
-        gone = [id_ for id_, made in zip(samples.ids, new, strict=True) if not made and id_ not in rows]
-        if gone:
-            raise OutputError(f"{path_text(self.file.path)} has changed since it was read: no row for {listed(gone, 5)}")
         at = [None if made else rows[id_] for id_, made in zip(samples.ids, new, strict=True)]
         changes = {
             self.columns.roles[role]: changed
@@ -102,6 +110,7 @@ class Records:
             _respell(changes, self.columns.roles["label"], before.column("label"), self.table)
         extra = [self._row(samples, number, cells[number]) for number, row in enumerate(at) if row is None]
         self.file.rewrite(target, sorted(row for row in at if row is not None), changes, extra)
+        self.refuse_changed()  # it was read once more meanwhile
 
     def _row(self, samples: Samples, number: int, cell: str | None) -> dict[str, Any]:
         """The user's columns of a new sample."""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from dqpipe.model import Dataset, label_text
 from dqpipe.places import is_url
-from dqpipe_files.copying import below, writing
+from dqpipe_files.copying import below, keep_mode, writing
 from dqpipe_files.curated import MANIFEST, bring, media_of, source_name, write_manifest
 from dqpipe_files.placing import Places, file_name, folders_of, new_name, safe
 from dqpipe_files.records import Records, is_new
@@ -33,6 +33,7 @@ def write_table(dataset: Dataset, folder: Path, files: str) -> None:
             pq.write_table(_frame(dataset, cells), target)
         else:
             records.rewrite(target, dataset.samples, cells)
+            keep_mode(records.file.path, target)
     write_manifest(dataset, references, folder)
 
 

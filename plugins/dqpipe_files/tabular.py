@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -56,6 +57,12 @@ def local(path: str) -> str:
         return path
     folder, _, name = path.rpartition("/")
     return str(place(folder).fetch(name))
+
+
+def hash_of(path: str) -> str:
+    """The hash of a file's bytes, 32 hex digits. Raises DatasetError."""
+    with _reading(path), Path(local(path)).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def open_file(path: str, mode: str, encoding: str | None = None, newline: str | None = None) -> IO[Any]:

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field
 
 from dqpipe.errors import DatasetError, OutputError
+from dqpipe.media_files import Inside
 from dqpipe.model import path_text
 from dqpipe.places import is_url, place
 
@@ -21,19 +22,23 @@ class Walk:
 
     Folders are walked in their own places first and through links after that, so that a link never takes a real folder's
     place. A folder is entered once, by device and inode: links that loop end there. Links to files are files. A folder that may
-    not be read stands among the files, as one that cannot be read.
+    not be read stands among the files, as one that cannot be read; so does a link to a folder outside the root, which is
+    followed only with `outside`.
     """
 
     root: str
+    outside: bool = False
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     _seen: set[tuple[int, int]] = field(default_factory=set)
+    _inside: Inside = field(default_factory=lambda: Inside(None))
 
     def run(self) -> Walk:
         """Walk; files, folders and reasons sorted by name. Raises DatasetError if the root cannot be read."""
         if is_url(self.root):
             return self._list()
+        self._inside = Inside((self.root,))
         real, links = [""], list[str]()
         while real or links:
             here = real.pop() if real else links.pop(0)
@@ -68,6 +73,9 @@ class Walk:
         path = os.path.join(self.root, folder)
         if folder and self._holds_root(os.path.realpath(path)):
             self.skip(folder, "a link to a folder that holds this one")
+            return False
+        if folder and not self.outside and not self._inside.holds(path):
+            self.files.append(folder)
             return False
         found = os.stat(path)
         if (found.st_dev, found.st_ino) in self._seen:

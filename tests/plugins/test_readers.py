@@ -115,9 +115,10 @@ def test_links_to_files_and_folders_elsewhere_are_followed_once(tmp_path: Path) 
     (root / "kitten").symlink_to(pool, target_is_directory=True)
     (root / "dog" / "link.png").symlink_to(pool / "1.png")
     (root / "dog" / "gone.png").symlink_to(pool / "nothing.png")
-    data = folder(root)
+    data = ImageFolder().read_outside(root, {})
     assert column(data, "id") == ["cat/1.png", "cat/deep/2.png", "dog/3.png", "dog/gone.png", "dog/link.png"]
     assert list(data.layout["skipped"]) == ["kitten"]
+    assert column(folder(root), "id") == ["cat", "dog/3.png", "dog/gone.png", "dog/link.png", "kitten"]  # and claimed
 
 
 def test_what_is_no_file_is_listed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from dqpipe_files.writers.image_folder import ImageFolder as WriteImageFolder
 from dqpipe_files.writers.manifest import Manifest as WriteManifest
 from dqpipe_files.writers.table import Table as WriteTable
 
-from dqpipe.errors import OutputError
+from dqpipe.errors import ChangedError, OutputError
 from dqpipe.model import Dataset, Samples
 from tests.faulty import small_files
 
@@ -132,7 +132,7 @@ def test_links_are_written_as_what_they_lead_to(tmp_path: Path) -> None:
     root = small_files(tmp_path / "raw", "cat/2.png")
     (root / "cat/link.png").symlink_to(pool / "1.png")
     (root / "cat/broken.png").symlink_to("nowhere.png")
-    WriteImageFolder().write(image_folder(root), tmp_path / "out", "hardlink")
+    WriteImageFolder().write(replace(image_folder(root), outside=True), tmp_path / "out", "hardlink")
     assert not (tmp_path / "out/cat/link.png").is_symlink()
     assert (tmp_path / "out/cat/link.png").read_bytes() == b"1.png"
     assert (tmp_path / "out/cat/broken.png").readlink() == Path("nowhere.png")
@@ -158,8 +158,11 @@ def test_labels_that_look_alike_as_folders_stay_apart(tmp_path: Path) -> None:
 def test_a_hostile_reference_stays_inside(tmp_path: Path) -> None:
     small_files(tmp_path, "secret.png", "raw/cat/1.png")
     samples = Samples(pa.table({"id": ["a", "b"], "media": ["../secret.png", str(tmp_path / "raw/cat/1.png")], "label": ["x", None]}))
-    WriteImageFolder().write(Dataset(samples, str(tmp_path / "raw"), "image_folder", {}), tmp_path / "deep/out", "copy")
-    assert sorted(tree(tmp_path / "deep")) == ["out/1.png", "out/x/secret.png"]
+    dataset = Dataset(samples, str(tmp_path / "raw"), "image_folder", {})
+    WriteImageFolder().write(dataset, tmp_path / "deep/out", "copy")
+    assert sorted(tree(tmp_path / "deep")) == ["out/1.png"]
+    WriteImageFolder().write(replace(dataset, outside=True), tmp_path / "allowed/out", "copy")
+    assert sorted(tree(tmp_path / "allowed")) == ["out/1.png", "out/x/secret.png"]
 
 
 def test_the_space_is_checked_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +251,7 @@ def test_a_table_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,x\na,1\nb,2\n")
     data = Table().read(tmp_path / "t.csv", {})
     (tmp_path / "t.csv").write_text("id,x\na,1\nc,2\n")
-    with pytest.raises(OutputError, match=r"t\.csv has changed since it was read: no row for b"):
+    with pytest.raises(ChangedError, match=r"changed while the run looked at it, so that nothing was published: .*t\.csv"):
         WriteTable().write(data, tmp_path / "out", "copy")
 
 
@@ -256,7 +259,7 @@ def manifest(tmp_path: Path) -> Dataset:
     small_files(tmp_path, "raw/img/1.png", "raw/img/2.png", "other/1.png", "raw/=x.png")
     rows = [f"img/2.png,cat,{n}" for n in (1, 2)] + ["img/1.png,dog,3", f"{tmp_path}/other/1.png,dog,4", "../other/1.png,cat,5", "=x.png,cat,6", ",cat,7"]
     (tmp_path / "raw/m.csv").write_text("\n".join(["image,label,n", *rows, ""]))
-    return Manifest().read(tmp_path / "raw/m.csv", {})
+    return replace(Manifest().read(tmp_path / "raw/m.csv", {}), outside=True)
 
 
 @pytest.mark.parametrize("files", ["copy", "hardlink"])
@@ -294,7 +297,7 @@ def test_a_manifest_whose_images_lie_in_a_folder_of_it_keeps_that(tmp_path: Path
     small_files(tmp_path, "raw/photos/1.png", "raw/2.png")
     (tmp_path / "raw/m.jsonl").write_text('{"pic": "1.png", "label": 1}\n{"pic": "../2.png", "label": 2}\n')
     reader, roles = Manifest(root="photos"), {"media": "pic"}
-    WriteManifest().write(curated(reader.read(tmp_path / "raw/m.jsonl", roles)), tmp_path / "out", "copy")
+    WriteManifest().write(curated(replace(reader.read(tmp_path / "raw/m.jsonl", roles), outside=True)), tmp_path / "out", "copy")
     assert sorted(tree(tmp_path / "out")) == ["m.jsonl", "photos/1.png", "photos/media/2.png"]
     assert list(reader.read(tmp_path / "out/m.jsonl", roles).samples["media"]) == ["1.png", "media/2.png"]
 

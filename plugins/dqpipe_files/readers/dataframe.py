@@ -30,7 +30,7 @@ class DataFrame(Reader):
     name = "dataframe"
     version = 1
 
-    root: str = option("", "folder that relative image paths start from; the current one if empty")
+    root: str = option("", "folder that relative image paths start from, and below which they lie; if empty the current one, and they may lie anywhere")
 
     def suits(self, source: object) -> int:
         """Any pandas DataFrame."""
@@ -50,7 +50,7 @@ class DataFrame(Reader):
         layout = {"roles": dict(columns.roles), "own": dict(columns.own), "types": types}
         if "media" not in samples:
             return Dataset(samples, "", self.name, layout)
-        dataset = Dataset(samples, path_text(str(Path(self.root).expanduser().absolute())), self.name, layout)
+        dataset = Dataset(samples, path_text(str(Path(self.root).expanduser().absolute())), self.name, layout, outside=not self.root)
         some_exist(dataset, columns.roles["media"])
         return dataset
 

@@ -50,20 +50,27 @@ class ImageFolder(Reader):
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset of a folder; it has no columns, so no roles. Raises DatasetError if it cannot be read or has no file."""
+        return self._read(source, roles, outside=False)
+
+    def read_outside(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
+        """The same with what links to folders elsewhere lead to."""
+        return self._read(source, roles, outside=True)
+
+    def _read(self, source: Any, roles: Mapping[str, str], *, outside: bool) -> Dataset:  # noqa: ANN401
         remote = isinstance(source, str) and is_url(source)
         root = source.rstrip("/") if remote else str(Path(source).expanduser().absolute())
         if not remote and not Path(root).is_dir():
             raise DatasetError(f"{path_text(root)} is not a folder" if Path(root).exists() else f"there is no folder {path_text(root)}")
         if any(roles.values()):
             raise DatasetError(f"an image folder has no columns to give the roles {listed(roles)} to: leave `roles` out")
-        walk = Walk(root).run()
+        walk = Walk(root, outside).run()
         tops = [folder for folder in walk.folders if "/" not in folder]
         splits = bool(tops) and all(top.lower() in SPLITS for top in tops)
         files = self._samples(walk, 2 if splits else 1)
         if not files:
             raise DatasetError(f"the folder {path_text(root)} has no images: no file in it or below it could be a sample")
         layout = {"splits": splits, "skipped": walk.skipped}
-        return Dataset(Samples(_table(files, splits=splits)), path_text(root), self.name, layout)
+        return Dataset(Samples(_table(files, splits=splits)), path_text(root), self.name, layout, outside)
 
     def _samples(self, walk: Walk, depth: int) -> list[str]:
         """The path of each sample; files above `depth`, outside class folders, may be sidecars instead."""
