@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, card, comparing, diff, reading, report, versions
+from dqpipe import __version__, card, comparing, diff, reading, report, spreadsheet, versions
 from dqpipe import apply as applying
 from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.ledger import ledger
@@ -210,7 +210,8 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
     versions.write_shown(folder, run.raw.dataset)
     comparing.write(run.raw, folder)
-    relabel_queue(run.raw.samples, run.findings, run.decisions).to_csv(folder / "relabel.csv", index=False)
+    queue = relabel_queue(run.raw.samples, run.findings, run.decisions)
+    spreadsheet.write(pa.Table.from_pandas(queue, preserve_index=False), folder / "relabel.csv")
     (folder / "card.md").write_text(card.card(run.record, run.curated.dataset), encoding="utf-8")
     for entry in run.config.augments:
         _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))

@@ -17,14 +17,12 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe import spreadsheet
 from dqpipe.errors import ConfigError, DatasetError, OutputError, nearest
 from dqpipe.ledger import SCHEMA
 from dqpipe.model import DECISIONS
 from dqpipe.versions import Version
 
-HOSTILE = r"^[\s]*[=+\-@]|^[\t\r\n]"
-"""What a spreadsheet takes for a formula: a text that begins with = + - @ (also after white space), or with a control character."""
-NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 AT_A_TIME = 1 << 14
 """Rows."""
 
@@ -107,17 +105,5 @@ def as_json(table: pa.Table) -> Iterator[str]:
 
 
 def write_csv(table: pa.Table, file: Path | IO[bytes]) -> None:
-    """The rows as CSV (UTF-8, quoted where needed), which no spreadsheet obeys: a text that it would take for a formula gets a ' before it."""
-    from pyarrow import csv
-
-    csv.write_csv(pa.table({name: _cell(table.column(name)) for name in SCHEMA.names if name in table.column_names}), file)
-
-
-def _cell(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_list(column.type):
-        joined = [pc.binary_join(chunk, ", ") for chunk in column.chunks]
-        column = pa.chunked_array(joined, pa.string())
-    if not pa.types.is_string(column.type):
-        return column
-    formula = pc.and_not(pc.match_substring_regex(column, HOSTILE), pc.match_substring_regex(column, NUMBER))
-    return pc.if_else(pc.fill_null(formula, False), pc.binary_join_element_wise("'", column, ""), column)
+    """The rows as CSV, which no spreadsheet runs. Raises OSError."""
+    spreadsheet.write(table.select([name for name in SCHEMA.names if name in table.column_names]), file)

@@ -8,7 +8,6 @@ All of them are written whole, and before the exit code says what failed.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,11 +17,10 @@ from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 from dqpipe.errors import DqpipeError, OutputError
-from dqpipe.logs import printable
+from dqpipe.logs import printable, readable
 
 LONG = 60
 """Letters of a badge's message."""
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def summary(record: Mapping[str, Any]) -> str:
@@ -126,13 +124,13 @@ def _suite(seconds: float) -> ET.Element:
 
 
 def _case(suite: ET.Element, of: str, name: str, kind: str | None, said: str | None) -> None:
-    case = ET.SubElement(suite, "testcase", classname=of, name=_text(name), time="0")
+    case = ET.SubElement(suite, "testcase", classname=of, name=readable(name), time="0")
     if kind is not None:
-        found = ET.SubElement(case, kind, message=_text(said or ""))
+        found = ET.SubElement(case, kind, message=readable(said or ""))
         if kind != "skipped":
             found.set("type", of.rpartition(".")[2])
     elif said:
-        ET.SubElement(case, "system-out").text = _text(said)
+        ET.SubElement(case, "system-out").text = readable(said)
 
 
 def _xml(suite: ET.Element) -> bytes:
@@ -141,8 +139,3 @@ def _xml(suite: ET.Element) -> bytes:
     whole = ET.Element("testsuites", name="dqpipe")
     whole.append(suite)
     return ET.tostring(whole, encoding="utf-8", xml_declaration=True) + b"\n"
-
-
-def _text(text: str) -> str:
-    """A text that XML can hold: what it cannot is written out."""
-    return _NO_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

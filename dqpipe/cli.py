@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__, ci, cli_account, cli_handover, cli_ledger, cli_review, cli_store, cli_versions, logs
+from dqpipe import __version__, ci, cli_account, cli_handover, cli_ledger, cli_review, cli_store, cli_versions, logs, terminal
 from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
+from dqpipe.terminal import complain, logged_as_json, say, say_json
 
 if TYPE_CHECKING:
     from dqpipe.engine import Run
@@ -50,6 +51,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only so many samples, fo
 
 def main() -> None:
     """Run the command line; every error dqpipe knows ends with one message and its exit code, never a traceback."""
+    terminal.prepare()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is half done is cleared away, as after Ctrl-C
     try:
         code = app(prog_name="dqpipe", standalone_mode=False)
@@ -57,7 +59,7 @@ def main() -> None:
             sys.exit(_interrupted())
         sys.exit(code if isinstance(code, int) else 0)
     except DqpipeError as error:
-        _complain(f"error: {error}")
+        complain(f"error: {error}")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(_interrupted())
@@ -69,38 +71,27 @@ def main() -> None:
     except Exception as error:
         show = getattr(error, "show", None)  # click's usage errors, of whichever click typer brings
         if show is not None:
-            show() if not _as_json() else _complain(error.format_message())  # type: ignore[attr-defined]
+            if not logged_as_json():
+                error.message = logs.readable(str(error.message))  # type: ignore[attr-defined]
+                show()
+            else:
+                complain(error.format_message())  # type: ignore[attr-defined]
             sys.exit(getattr(error, "exit_code", 2))
         if logging.getLogger().isEnabledFor(logging.INFO):
-            if not _as_json():
-                raise
             logging.getLogger("dqpipe").exception("a fault of dqpipe or of a plugin")
             sys.exit(3)
-        _complain(f"error: {type(error).__name__}: {error}\n  this is a fault of dqpipe or of a plugin; `dqpipe --verbose …` shows where")
+        complain(f"error: {type(error).__name__}: {error}\n  this is a fault of dqpipe or of a plugin; `dqpipe --verbose …` shows where")
         sys.exit(3)
 
 
-def _complain(text: str, colour: str = "red") -> None:
-    """An error or a warning to stderr: for a person, or as a line of the log where that is JSON."""
-    if _as_json():
-        logging.getLogger("dqpipe").log(logging.ERROR if colour == "red" else logging.WARNING, "%s", text)
-    else:
-        typer.secho(text, err=True, fg=colour)
-
-
-def _as_json() -> bool:
-    wanted = logs.configured()
-    return wanted is not None and wanted.as_json
-
-
 def _interrupted() -> int:
-    _complain("interrupted: what was measured is kept, nothing half-written is left", "yellow")
+    complain("interrupted: what was measured is kept, nothing half-written is left", "yellow")
     return INTERRUPTED
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"dqpipe {__version__}")
+        say(f"dqpipe {__version__}")
         raise typer.Exit
 
 
@@ -133,7 +124,7 @@ def init(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror or error}") from None
-    typer.echo(f"{output} is written; next: dqpipe run {output}")
+    say(f"{output} is written; next: dqpipe run {output}")
 
 
 @app.command()
@@ -199,14 +190,9 @@ def why(
 
     known = explain(out, sample)
     if as_json:
-        typer.echo(json.dumps(known, indent=2, default=str, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    for style, line in known["said"]:
-        console.print(Text(logs.printable(line), style=style))
+        say_json(known)
+    else:
+        terminal.say_styled(known["said"])
 
 
 @app.command("plugins")
@@ -230,7 +216,7 @@ def list_plugins(
         if not rows:
             raise ConfigError(f"nothing is called {name!r}: {nearest(name, known)}")
     if as_json:
-        typer.echo(json.dumps({"extensions": rows, "broken": dict(registry.broken)}, indent=2, default=str))
+        say_json({"extensions": rows, "broken": dict(registry.broken)})
         return
     _print_plugins(rows, registry.broken, detailed=name is not None)
 
@@ -243,8 +229,7 @@ def schema(
     """Print the JSON Schema of pipeline.yaml, for editors, or of report.json, for programs that read it."""
     from dqpipe import schema as schemas
 
-    told = schemas.of_report() if report else schemas.schema(_registry(without))
-    typer.echo(json.dumps(told, indent=2, default=str, ensure_ascii=False))
+    say_json(schemas.of_report() if report else schemas.schema(_registry(without)))
 
 
 def _registry(without: list[str] | None) -> Registry:
@@ -252,7 +237,7 @@ def _registry(without: list[str] | None) -> Registry:
 
     registry = plugins.load(without or ())
     for name, error in registry.broken.items():
-        _complain(f"warning: plugin {name} could not be loaded and is left out: {error}", "yellow")
+        complain(f"warning: plugin {name} could not be loaded and is left out: {error}", "yellow")
     return registry
 
 
@@ -276,7 +261,7 @@ def _conclude(ran: Run, files: ci.Files, *, as_json: bool, dry: bool = False, su
     """Tell the account, then say by the exit code what was not fine. Raises GateError."""
     files.write(ran.record)
     if summary and not as_json:
-        typer.echo(ci.summary(ran.record))
+        say(ci.summary(ran.record))
     else:
         cli_account.tell(ran, as_json=as_json, dry=dry)
     ran.finish()
@@ -287,16 +272,15 @@ def _conclude(ran: Run, files: ci.Files, *, as_json: bool, dry: bool = False, su
 @contextmanager
 def _progress(registry: Registry) -> Iterator[None]:
     """Bars with counts and time left on a terminal; nothing anywhere else."""
-    if not sys.stderr.isatty() or _as_json():
+    if not sys.stderr.isatty() or logged_as_json():
         yield
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from dqpipe.hookspecs import hookimpl
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal.console(err=True), transient=True) as bars:
         bar = bars.add_task("reading", total=None)
 
         class Watcher:
@@ -307,33 +291,20 @@ def _progress(registry: Registry) -> Iterator[None]:
 
             @hookimpl
             def dqpipe_stage_finished(self, stage: Mapping[str, Any]) -> None:
-                bars.update(bar, description=f"after {stage['name']}", total=None, completed=0)
+                bars.update(bar, description=logs.printable(f"after {stage['name']}"), total=None, completed=0)
 
         registry.watch("progress bars", Watcher())
         yield
 
 
 def _print_plugins(rows: list[dict[str, Any]], broken: Mapping[str, str], *, detailed: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
     for kind in dict.fromkeys(row["kind"] for row in rows):
-        table = Table(title=kind, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for column in ("name", "plugin", "what it does", *(() if detailed else ("options",))):
-            table.add_column(column, overflow="fold")
-        for row in (r for r in rows if r["kind"] == kind):
-            options = [] if detailed else [listed(row["options"], 12)]
-            table.add_row(row["name"], row["plugin"], row["summary"], *options)
-        console.print(table)
-        console.print()
-    if detailed:
-        for row in rows:
-            table = Table(title=f"options of {row['name']}", title_justify="left", box=None, pad_edge=False)
-            for column in ("option", "default", "meaning"):
-                table.add_column(column, overflow="fold")
-            for option, shape in row["options"].items():
-                table.add_row(option, json.dumps(shape.get("default"), default=str), shape.get("description", ""))
-            console.print(table)
+        columns = ("name", "plugin", "what it does", *(() if detailed else ("options",)))
+        cells = [(row["name"], row["plugin"], row["summary"], listed(row["options"], 12)) for row in rows if row["kind"] == kind]
+        terminal.say_table(columns, (row[: len(columns)] for row in cells), title=kind)
+        say()
+    for row in rows if detailed else ():
+        told = [(option, json.dumps(shape.get("default"), default=str), shape.get("description", "")) for option, shape in row["options"].items()]
+        terminal.say_table(("option", "default", "meaning"), told, title=f"options of {row['name']}")
     for plugin, error in broken.items():
-        console.print(f"plugin {plugin} could not be loaded: {error}", style="red", markup=False)
+        terminal.say_styled([("red", f"plugin {plugin} could not be loaded: {error}")])

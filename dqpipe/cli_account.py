@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from dqpipe.ci import summary
 from dqpipe.cli_versions import told
-from dqpipe.logs import printable
+from dqpipe.terminal import say, say_json
 
 if TYPE_CHECKING:
     from dqpipe.diff import Diff
@@ -29,20 +26,22 @@ def tell(ran: Run, *, as_json: bool, dry: bool) -> None:
         _tell_json(ran, compared, dry=dry)
         return
     for line in account(ran.record):
-        typer.echo(printable(line))
+        say(line)
     if compared is not None:
-        typer.echo(f"\nBeside the published version {compared[0]}:")
+        say()
+        say(f"Beside the published version {compared[0]}:")
         for line in told(compared[1], SHOWN):
-            typer.echo(printable(line))
+            say(line)
     if dry:
-        typer.echo("\nNothing was published.")
+        say()
+        say("Nothing was published.")
     if ran.published is not None:
-        typer.echo()
+        say()
         for what, name in (("report: ", "report.html"), ("curated:", "curated")):
             if isinstance(ran.published, str):
-                typer.echo(f"{what} {ran.published}/{name}")
+                say(f"{what} {ran.published}/{name}")
             elif (ran.published / name).exists():
-                typer.echo(f"{what} {_short(ran.published / name)}")
+                say(f"{what} {_short(ran.published / name)}")
 
 
 def _compared(ran: Run) -> tuple[str, Diff] | None:
@@ -56,7 +55,7 @@ def _tell_json(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> Non
               "path": None if ran.published is None else str(ran.published), "version": ran.version}  # fmt: skip
     if dry:
         record["difference"] = None if compared is None else {"before": compared[0], **compared[1].record(None)}
-    typer.echo(json.dumps(record, indent=2, default=str, ensure_ascii=False))
+    say_json(record)
 
 
 def _short(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dqpipe.errors import ConfigError, OutputError
-from dqpipe.logs import printable
+from dqpipe.terminal import say, say_json
 
 commands = typer.Typer()
 Output = Annotated[str, typer.Option("--out", "-o", help="The output of a run: a folder or a URL.")]
@@ -53,13 +52,13 @@ def handover(
     wanted = Wanted(tuple(code or ()), tuple(decision or ()), with_verdicts, everything or (to not in formats.BACK and not chosen))
     found = queue(out, Version.open(out, version), wanted)
     if not found.items:
-        typer.echo("no sample is wanted: nothing is written (--code, --decision or --all choose others)")
+        say("no sample is wanted: nothing is written (--code, --decision or --all choose others)")
         return
     written = module.write(found, Options(media_prefix, media_root))
     write(folder, written.files)
-    typer.echo(printable(f"{len(found.items):,} samples of version {found.version} → {folder}: {', '.join(written.files)}"))
+    say(f"{len(found.items):,} samples of version {found.version} → {folder}: {', '.join(written.files)}")
     for line in [*(f"{n:,} {why} and are left out" for why, n in written.left_out.items()), *written.next]:
-        typer.echo(printable(line))
+        say(line)
 
 
 @commands.command()
@@ -91,10 +90,10 @@ def takeover(
     taken = take(out, opened, answers, reviewer, partly=partly, new_labels=new_labels, dry=dry_run)
     if as_json:
         told = {"added": len(taken.new), "known": taken.known, "older": taken.older, "unanswered": taken.unanswered, "problems": taken.problems}
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        say_json(told)
         return
     for line in taken.lines():
-        typer.echo(printable(line))
+        say(line)
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
@@ -11,7 +10,7 @@ from uuid import uuid4
 import typer
 
 from dqpipe.errors import OutputError
-from dqpipe.logs import printable
+from dqpipe.terminal import say, say_csv, say_json, say_pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,13 +50,12 @@ def ledger(
     told = f"{asking.samples(table):,} samples, {table.num_rows:,} rows of the ledger of version {version.id}"
     if csv is not None:
         _export(table, csv)
-        typer.echo(f"{told}: {printable(str(csv))}", err=True)
+        say(f"{told}: {csv}", err=True)
     if count:
         whole = {"version": version.id, "samples": asking.samples(table), "rows": table.num_rows, "counts": asking.counts(table)}
-        typer.echo(json.dumps(whole, indent=2, ensure_ascii=False) if as_json else str(whole["samples"]))
+        say_json(whole) if as_json else say(str(whole["samples"]))
     elif as_json:
-        for piece in asking.as_json(table):
-            typer.echo(piece, nl=False)
+        say_pieces(asking.as_json(table))
     elif csv is None:
         _print(table, most, told)
 
@@ -67,7 +65,9 @@ def _export(table: pa.Table, path: Path) -> None:
     from dqpipe.asking import write_csv
 
     if str(path) == "-":
-        write_csv(table, sys.stdout.buffer)
+        told = io.BytesIO()
+        write_csv(table, told)
+        say_csv(told.getvalue())
         return
     spare = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
@@ -81,9 +81,9 @@ def _export(table: pa.Table, path: Path) -> None:
 
 def _print(table: pa.Table, most: int, told: str) -> None:
     for row in table.slice(0, most).to_pylist():
-        typer.echo(printable(_line(row)))
+        say(_line(row))
     left = f"; {table.num_rows - most:,} more than are shown (--most, --csv, --json)" if table.num_rows > most else ""
-    typer.echo(f"{told}{left}")
+    say(f"{told}{left}")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqpipe.errors import ConfigError, DatasetError
+from dqpipe.terminal import say
 
 if TYPE_CHECKING:
     from dqpipe.review.desk import Desk
@@ -62,7 +63,8 @@ def review(
     serve(desk, reviewer or _login(), host, port, browse=browse)
     made = desk.certificate()
     if made is not None:
-        typer.echo(f"{made.said}\nrun again to have it in run.json, in the report and in gates")
+        say(made.said)
+        say("run again to have it in run.json, in the report and in gates")
     return None
 
 
@@ -79,17 +81,19 @@ def tell_fit(out: Path, code: str, precision: float) -> None:
     audit = (answered or known)[-1]
     found, certain = fitting.fit(audit, said, precision), fitting.sure(audit, said, precision)
     whole = audits.certify(audit, said)
-    typer.echo(f"{whole.said if whole else code}")
+    say(whole.said if whole else code)
     if found is None:
-        typer.echo(f"no threshold reaches a precision of {precision:g}")
+        say(f"no threshold reaches a precision of {precision:g}")
         raise typer.Exit(1)
     for name, one in (("estimated", found), ("sure (95 %)", certain)):
         if one is None:
-            typer.echo(f"{name}: not with so few looks; {fitting.needed(precision):,} above one threshold, all of them right, would do")
+            say(f"{name}: not with so few looks; {fitting.needed(precision):,} above one threshold, all of them right, would do")
         else:
             above = f"precision {one.precision:.2f} [{one.low:.2f}, {one.high:.2f}] on {one.looked:,} looked at"
-            typer.echo(f"{name}: confidence of at least {one.at_least:.4g}: {above}; keeps {100 * one.recall:.0f} % of the claims that hold")
-    typer.echo("\n" + setting(version_of(out), code, found.at_least))
+            say(f"{name}: confidence of at least {one.at_least:.4g}: {above}; keeps {100 * one.recall:.0f} % of the claims that hold")
+    say()
+    for line in setting(version_of(out), code, found.at_least).split("\n"):
+        say(line)
 
 
 def setting(version: Version, code: str, confidence: float) -> str:
@@ -115,13 +119,16 @@ def serve(desk: Desk, reviewer: str, host: str, port: int, *, browse: bool) -> N
     """Serve the page until Ctrl-C or SIGTERM."""
     from dqpipe.review.server import Serving
 
+    if not (host.isascii() and host.isprintable()):
+        raise ConfigError(f"{host!r} is no address to listen on")
     try:
         serving = Serving(desk, host=host, port=port, reviewer=reviewer)
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
     serving.start()
     try:
-        typer.echo(f"{desk.progress(reviewer)['left']:,} samples to look at; the page (Ctrl-C ends it):\n{serving.url}")
+        say(f"{desk.progress(reviewer)['left']:,} samples to look at; the page (Ctrl-C ends it):")
+        say(serving.url)
         sys.stdout.flush()
         if browse:
             import webbrowser
@@ -134,7 +141,8 @@ def serve(desk: Desk, reviewer: str, host: str, port: int, *, browse: bool) -> N
     finally:
         serving.stop()
     progress = desk.progress(reviewer)
-    typer.echo(f"\n{progress['done']:,} of {progress['total']:,} looked at; the next run goes by it.")
+    say()
+    say(f"{progress['done']:,} of {progress['total']:,} looked at; the next run goes by it.")
 
 
 def _decoders() -> tuple[Decoder, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqpipe.errors import ConfigError
+from dqpipe.terminal import say, say_json, say_table
 
 if TYPE_CHECKING:
     from dqpipe.config import Config
@@ -33,23 +33,15 @@ def show(where: Where = "pipeline.yaml", as_json: AsJson = False) -> None:
     busy = upkeep.running(store)
     if as_json:
         told = {"store": store.place.url, "bytes": files, "index_bytes": index.size if index else 0, "running": busy, "kept": rows}
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False, default=str))
+        say_json(told)
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("kind", "stage", "samples", "size", "last used", "key"):
-        table.add_column(column, justify="right" if column in {"samples", "size"} else "left", overflow="fold")
-    for row in rows:
-        samples = "" if row["samples"] is None else f"{row['samples']:,}"
-        table.add_row(*(Text(str(cell)) for cell in (row["kind"], row["stage"], samples, _size(row["bytes"]), row["used"] or "never", row["key"])))
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(Text(f"{store.place.url}: {_size(files)}, of it {_size(index.size if index else 0)} for the index of files"))
+    columns = ("kind", "stage", "samples", "size", "last used", "key")
+    cells = [(row["kind"], row["stage"], "" if row["samples"] is None else f"{row['samples']:,}", _size(row["bytes"]), row["used"] or "never", row["key"])
+             for row in rows]  # fmt: skip
+    say_table(columns, cells, right=("samples", "size"))
+    say(f"{store.place.url}: {_size(files)}, of it {_size(index.size if index else 0)} for the index of files")
     for run in busy:
-        console.print(Text(f"in use by {run}"))
+        say(f"in use by {run}")
 
 
 @app.command()
@@ -79,14 +71,14 @@ def prune(
     told: dict[str, Any] = {"store": store.place.url, "dry_run": dry_run, "freed": freed, "gone": samples,
                             "removed": [{"kind": one.kind, "stage": one.stage, "key": one.key, "bytes": one.size} for one in going]}  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        say_json(told)
         return
     verb = "would be" if dry_run else "are"
     for one in going:
-        typer.echo(f"{one.kind} of {_plain(one.stage)} ({_size(one.size)}, last used {_day(one.used) or 'never'}) {verb} removed: {one.key}")
+        say(f"{one.kind} of {one.stage} ({_size(one.size)}, last used {_day(one.used) or 'never'}) {verb} removed: {one.key}")
     if gone:
-        typer.echo(f"facts of {samples:,} contents that the dataset does not hold any more {verb} removed")
-    typer.echo(f"{_size(freed)} {verb} freed in {store.place.url}")
+        say(f"facts of {samples:,} contents that the dataset does not hold any more {verb} removed")
+    say(f"{_size(freed)} {verb} freed in {store.place.url}")
 
 
 @app.command()
@@ -103,12 +95,12 @@ def verify(
     if repair and wrong:
         upkeep.repair(store, wrong)
     if as_json:
-        typer.echo(json.dumps({"store": store.place.url, "broken": wrong, "repaired": repair}, indent=2))
+        say_json({"store": store.place.url, "broken": wrong, "repaired": repair})
     else:
         for name in wrong:
-            typer.echo(f"broken: {name}")
+            say(f"broken: {name}")
         done = " and removed: the next run makes it again" if repair and wrong else "; --repair removes it" if wrong else ""
-        typer.echo(f"{len(wrong)} file(s) of {store.place.url} are broken{done}" if wrong else f"{store.place.url} is sound")
+        say(f"{len(wrong)} file(s) of {store.place.url} are broken{done}" if wrong else f"{store.place.url} is sound")
     if wrong:
         raise typer.Exit(1)
 
@@ -139,10 +131,6 @@ def _row(store: Store, one: Kept) -> dict[str, Any]:
 
     return {"kind": one.kind, "stage": one.stage, "key": one.key, "samples": upkeep.count(store, one), "bytes": one.size, "used": _day(one.used),
             "about": dict(one.about)}  # fmt: skip
-
-
-def _plain(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _day(moment: float | None) -> str | None:

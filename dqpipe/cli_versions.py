@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe.logs import printable
+from dqpipe.terminal import say, say_json
 
 if TYPE_CHECKING:
     from dqpipe.diff import Diff
@@ -25,13 +24,13 @@ def list_versions(out: Output = "out", as_json: AsJson = False) -> None:
 
     rows = listing(out)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        say_json(rows)
         return
     for row in rows:
         counts = "" if row["curated"] is None else f"{row['samples']:,} samples, {row['curated']:,} curated"
-        typer.echo(printable(f"{row['version']}  {row['state']:<11}  {row['time'] or '':<25}  {counts}".rstrip()))
+        say(f"{row['version']}  {row['state']:<11}  {row['time'] or '':<25}  {counts}".rstrip())
     if not rows:
-        typer.echo("no version yet")
+        say("no version yet")
 
 
 @commands.command()
@@ -49,11 +48,11 @@ def diff(
     one, other = Version.open(out, before), Version.open(out, after)
     found = compare(Side.of(one), Side.of(other))
     if as_json:
-        typer.echo(json.dumps({"before": one.id, "after": other.id, **found.record(None)}, indent=2, ensure_ascii=False, default=str))
+        say_json({"before": one.id, "after": other.id, **found.record(None)})
         return
-    typer.echo(f"{one.id} → {other.id}")
+    say(f"{one.id} → {other.id}")
     for line in told(found, most):
-        typer.echo(printable(line))
+        say(line)
 
 
 @commands.command()
@@ -66,7 +65,7 @@ def rollback(
     from dqpipe.rollback import roll_back
 
     was, now = roll_back(out, version)
-    typer.echo(json.dumps({"published": now, "was": was}) if as_json else f"published is {now} (was {was})")
+    say_json({"published": now, "was": was}) if as_json else say(f"published is {now} (was {was})")
 
 
 def told(found: Diff, most: int) -> list[str]:

@@ -13,7 +13,7 @@
     └── MediaError        one file that cannot be decoded; becomes a finding
         └── OutsideError  one that lies outside its dataset's folder; likewise
 
-The exit codes are those of the command line.
+The exit codes are those of the command line. What names in a text hold (a class, a file) commands no terminal, wherever the text is shown.
 """
 
 from __future__ import annotations
@@ -22,11 +22,23 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from dqpipe.logs import readable
+
+LONGEST = 10_000
+"""Letters of a text."""
+
 
 class DqpipeError(Exception):
     """Any error that dqpipe raises on purpose; its text says what to do."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        text = self._text()
+        return readable(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+
+    def _text(self) -> str:
+        return super().__str__()
 
 
 class ConfigError(DqpipeError):
@@ -36,7 +48,7 @@ class ConfigError(DqpipeError):
         super().__init__(message, where)
         self.message, self.where = message, where
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
@@ -83,7 +95,7 @@ class StageError(DqpipeError):
         super().__init__(stage, where, reason, advice)
         self.stage, self.where, self.reason, self.advice = stage, where, reason, advice
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         text = f"stage {self.stage} failed in {self.where}: {self.reason}"
         return f"{text}\n  {self.advice}" if self.advice else text
 

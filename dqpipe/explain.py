@@ -7,6 +7,7 @@ from typing import Any
 
 from dqpipe import versions
 from dqpipe.errors import DatasetError, nearest
+from dqpipe.model import path_text
 from dqpipe.places import is_url, place
 from dqpipe.versions import Version
 
@@ -19,6 +20,7 @@ def explain(out: str | Path, sample: str) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     version = version_of(out)
+    sample = sample if _encodable(sample) else path_text(sample)
     ledger = pq.read_table(version.file("ledger.parquet"))
     rows = ledger.filter(pc.equal(ledger.column("id"), sample)).to_pylist()
     if not rows:
@@ -74,6 +76,11 @@ def _evidence(row: dict[str, Any], meaning: str) -> list[str]:
     numbers = [f"{name} {_number(row[name])}" for name in ("value", "threshold", "confidence") if row[name] is not None]
     named = [f"{name} {row[name]}" for name in ("match", "suggestion", "part") if row[name] is not None]
     return [line for line in (*lines, ", ".join(numbers + named)) if line]
+
+
+def _encodable(text: str) -> bool:
+    """Whether a text is valid Unicode; a name typed in a terminal may hold bytes that are not."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _number(value: object) -> str:

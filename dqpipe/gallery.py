@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dqpipe import markup
 from dqpipe.errors import DatasetError, MediaError, nearest
+from dqpipe.logs import printable
 from dqpipe.model import label_text
 from dqpipe.thumbnails import data_url, shrunk
 
@@ -36,7 +37,7 @@ class Gallery:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        return f"{self._title}\n{self.rows.to_string(max_colwidth=60)}"
+        return f"{self._title}\n{self.rows.map(lambda cell: printable(cell) if isinstance(cell, str) else cell).to_string(max_colwidth=60)}"
 
     @property
     def _title(self) -> str:

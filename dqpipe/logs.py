@@ -85,14 +85,21 @@ class Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Time, level, logger, [run stage shard], message; then the traceback where there is one."""
         where = " ".join(f"{name}={value}" for name in FIELDS if (value := getattr(record, name, None)) is not None)
-        message = printable(record.getMessage())
-        text = f"{self.formatTime(record)} {record.levelname} {record.name}{f' [{where}]' if where else ''}: {message}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        text = printable(f"{self.formatTime(record)} {record.levelname} {record.name}{f' [{where}]' if where else ''}: {record.getMessage()}")
+        return f"{text}\n{readable(self.formatException(record.exc_info))}" if record.exc_info else text
 
 
 def printable(line: str) -> str:
     """A line with what a terminal would obey (a file's name may hold it) written out."""
+    if line.isprintable():
+        return line
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in line)
+
+
+def readable(text: str) -> str:
+    """A text of several lines, each printable; all but the first are indented, so that none passes for a message of its own."""
+    first, *more = text.split("\n")
+    return "\n".join([printable(first), *(printable(line if line[:1] in ("", " ") else f"  {line}") for line in more)])
 
 
 def configure(wanted: Wanted) -> None:

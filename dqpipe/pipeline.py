@@ -18,6 +18,7 @@ from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes
 from dqpipe.execution.named import Cluster, executor_named
 from dqpipe.gallery import Gallery, Pixels, ReportPage, strongest
+from dqpipe.logs import printable
 from dqpipe.model import DECISIONS
 from dqpipe.places import is_url
 from dqpipe.plugins import Registry
@@ -81,7 +82,7 @@ class Result:
 
     def __repr__(self) -> str:
         where = f"\n  in {self.path}" if self.path else ""
-        return "dqpipe.Result\n  " + "\n  ".join(self.account) + where
+        return "dqpipe.Result\n  " + "\n  ".join(map(printable, self.account)) + where
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from prefect.exceptions import ObjectNotFound
 
 from dqpipe.errors import DqpipeError
 from dqpipe.execution.prefect import standing_server
+from dqpipe.terminal import complain, say
 
 NAME = "dqpipe: a gate failed"
 BODY = """The gate of {{ event.payload.out }} failed: {{ event.payload.gates | join('; ') }}.
@@ -70,9 +71,9 @@ def main() -> int:
         actions = [make(name) for make, name in ((notification, given.notify), (deployment, given.run)) if name]
         made = gate_failed(actions)
     except (DqpipeError, ValueError, ObjectNotFound) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"error: {error}")
         return 2
-    print(f"registered: {made.name}")  # noqa: T201
+    say(f"registered: {made.name}")
     return 0
 
 

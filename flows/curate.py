@@ -14,6 +14,7 @@ from dqpipe.errors import DqpipeError
 from dqpipe.execution.prefect import curate, run_flow
 from dqpipe.pipeline import Pipeline
 from dqpipe.report import account
+from dqpipe.terminal import complain, say
 
 __all__ = ["curate"]
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "pipeline.yaml"
@@ -27,11 +28,11 @@ def main() -> int:
     given = parser.parse_args()
     try:
         run = run_flow(Pipeline.from_yaml(given.pipeline), force=given.force, logs=True)
-        print("\n".join(account(run.record)))  # noqa: T201
-        print(f"\nin {run.published}")  # noqa: T201
+        for line in (*account(run.record), "", f"in {run.published}"):
+            say(line)
         run.finish()
     except DqpipeError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"error: {error}")
         return error.exit_code
     return 1 if run.failures else 0
 

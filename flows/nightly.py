@@ -18,6 +18,7 @@ from prefect.states import State
 from dqpipe.errors import DqpipeError
 from dqpipe.execution.artifacts import key_of
 from dqpipe.execution.prefect import FlowResult, Options, name_of_run, run_pipeline, standing_server
+from dqpipe.terminal import complain
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "pipeline.yaml"
 
@@ -56,7 +57,7 @@ def main() -> int:
         pipeline = Path(given.pipeline).resolve()
         nightly.serve(f"nightly-served-{key_of(pipeline)}", parameters={"pipeline": str(pipeline)}, **schedule)
     except (DqpipeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"error: {error}")
         return 2
     return 0
 

@@ -150,7 +150,7 @@ def test_hostile_texts_stay_xml_and_one_line() -> None:
     row = {"stage": "s", "samples": 2, "reason": "<&\x00>"}
     record = {"account": counts, "gates": [gate], "failures": {"total": 1, "rows": [row]}, "run": {"seconds": 1.5}}
     suite = ET.fromstring(ci.junit(record))[0]
-    assert [child.get("message") for case in suite for child in case] == ["2 samples: <&\\u0000>", "]]>\n\\u0000 & more"]
+    assert [child.get("message") for case in suite for child in case] == ["2 samples: <&\\x00>", "]]>\n  \\x00 & more"]
     assert len(ci.summary(record).splitlines()) == 1
     assert "\x1b" not in ci.summary(record) + ci.badge(record)["message"]
     assert len(ci.badge(record)["message"]) <= ci.LONG

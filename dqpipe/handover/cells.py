@@ -4,14 +4,13 @@
 
 `verdict` (keep, drop, relabel, skip) and `new_label` are what a person fills in; `new_label` alone means relabel, or keep where it is the
 label that the sample has. `decided_label` is the label in the curated set, empty for what is dropped. A row that nobody filled in says
-nothing. A cell that a spreadsheet would run as a formula has an apostrophe before it (OWASP, "CSV injection"), which goes on the way back.
+nothing. What a spreadsheet would run as a formula has an apostrophe before it, which goes on the way back (see `dqpipe.spreadsheet`).
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from typing import Any
 
 from dqpipe.errors import DatasetError, listed
@@ -19,11 +18,11 @@ from dqpipe.handover.incoming import Answer, text_of
 from dqpipe.handover.outgoing import asked_of
 from dqpipe.handover.queue import Item, Options, Queue, Written
 from dqpipe.model import label_text
+from dqpipe.spreadsheet import plain, safe
 from dqpipe.verdicts import Verdict
 
 COLUMNS = ("id", "label", "suggestion", "confidence", "code", "decision", "decided_label", "verdict", "new_label", "reviewer", "time",
            "split", "media", "content")  # fmt: skip
-FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # noqa: RUF001 (full-width signs start formulas, too)
 LONGEST = 2**24
 """Letters of a cell that is read."""
 
@@ -58,17 +57,6 @@ def read(data: bytes) -> list[Answer]:
     if twice := sorted({name for name in header if name in COLUMNS and header.count(name) > 1}):
         raise DatasetError(f"a column stands twice: {listed(twice)}")
     return [_answer(header, row, number) for number, row in enumerate(rows[1:], 2) if any(row)]
-
-
-def safe(value: object) -> str:
-    """A cell that no spreadsheet runs."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if FORMULA.match(text) else text
-
-
-def plain(cell: str) -> str:
-    """The inverse of `safe`."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def _row(queue: Queue, item: Item, verdict: Verdict | None, options: Options) -> list[object]:

@@ -15,7 +15,7 @@ Each fact of the new samples is compared with the same fact of all that were the
 overlap, beyond what chance gives; p is corrected for the number of facts. The last column compares the whole set with the whole version.</p>
 {% if since.said %}<ul>{% for text in since.said %}<li>{{ text|sentence }}</li>{% endfor %}</ul>{% endif %}
 {% if rows %}
-<div class="scroll" role="region" aria-label="Drift since the last version" tabindex="0">
+<div class="scroll" role="region" aria-label="Drift of each fact" tabindex="0">
 <table class="balance figures">
 <thead><tr><th scope="col">Fact</th><th scope="col" class="num">Effect</th><th scope="col" class="wide"><span class="hide">Bars</span></th>
 <th scope="col" class="num">p</th><th scope="col" class="num">Whole set</th></tr></thead>
@@ -37,7 +37,7 @@ class Changed(Section):
 
     name = "drift"
     order = 250
-    title = "Since the last version"
+    title = "Drift since the last version"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A table of facts, those that drifted farthest first; nothing where nothing was compared."""
