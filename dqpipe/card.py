@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import yaml
 
 from dqpipe import labels
-from dqpipe.logs import printable
 from dqpipe.model import Dataset, Samples, label_text
+from dqpipe.printable import printable
 
 MOST_CLASSES, MOST_COLUMNS, ROWS = 1000, 100, 50
 """Names of classes and columns in the head, and rows of a table."""

@@ -17,7 +17,7 @@ from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 from dqpipe.errors import DqpipeError, OutputError
-from dqpipe.logs import printable, readable
+from dqpipe.printable import printable, readable
 
 LONG = 60
 """Letters of a badge's message."""

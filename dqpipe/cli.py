@@ -16,6 +16,7 @@ import typer
 
 from dqpipe import __version__, ci, cli_account, cli_handover, cli_ledger, cli_review, cli_store, cli_versions, logs, terminal
 from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
+from dqpipe.printable import printable, readable
 from dqpipe.terminal import complain, logged_as_json, say, say_json
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def main() -> None:
         show = getattr(error, "show", None)  # click's usage errors, of whichever click typer brings
         if show is not None:
             if not logged_as_json():
-                error.message = logs.readable(str(error.message))  # type: ignore[attr-defined]
+                error.message = readable(str(error.message))  # type: ignore[attr-defined]
                 show()
             else:
                 complain(error.format_message())  # type: ignore[attr-defined]
@@ -291,7 +292,7 @@ def _progress(registry: Registry) -> Iterator[None]:
 
             @hookimpl
             def dqpipe_stage_finished(self, stage: Mapping[str, Any]) -> None:
-                bars.update(bar, description=logs.printable(f"after {stage['name']}"), total=None, completed=0)
+                bars.update(bar, description=printable(f"after {stage['name']}"), total=None, completed=0)
 
         registry.watch("progress bars", Watcher())
         yield

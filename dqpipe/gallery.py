@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dqpipe import markup
 from dqpipe.errors import DatasetError, MediaError, nearest
-from dqpipe.logs import printable
 from dqpipe.model import label_text
+from dqpipe.printable import printable
 from dqpipe.thumbnails import data_url, shrunk
 
 if TYPE_CHECKING:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from dqpipe.printable import printable, readable
+
 log = logging.getLogger(__name__)
 FIELDS = ("run", "stage", "shard")
 _here: ContextVar[dict[str, Any]] = ContextVar("dqpipe_here", default={})  # noqa: B039 (it is replaced, never changed)
@@ -87,19 +89,6 @@ class Lines(logging.Formatter):
         where = " ".join(f"{name}={value}" for name in FIELDS if (value := getattr(record, name, None)) is not None)
         text = printable(f"{self.formatTime(record)} {record.levelname} {record.name}{f' [{where}]' if where else ''}: {record.getMessage()}")
         return f"{text}\n{readable(self.formatException(record.exc_info))}" if record.exc_info else text
-
-
-def printable(line: str) -> str:
-    """A line with what a terminal would obey (a file's name may hold it) written out."""
-    if line.isprintable():
-        return line
-    return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in line)
-
-
-def readable(text: str) -> str:
-    """A text of several lines, each printable; all but the first are indented, so that none passes for a message of its own."""
-    first, *more = text.split("\n")
-    return "\n".join([printable(first), *(printable(line if line[:1] in ("", " ") else f"  {line}") for line in more)])
 
 
 def configure(wanted: Wanted) -> None:

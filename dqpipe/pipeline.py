@@ -18,10 +18,10 @@ from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes
 from dqpipe.execution.named import Cluster, executor_named
 from dqpipe.gallery import Gallery, Pixels, ReportPage, strongest
-from dqpipe.logs import printable
 from dqpipe.model import DECISIONS
 from dqpipe.places import is_url
 from dqpipe.plugins import Registry
+from dqpipe.printable import printable
 
 if TYPE_CHECKING:
     import pandas as pd

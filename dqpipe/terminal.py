@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from dqpipe.logs import configured, printable, readable
+from dqpipe.logs import configured
+from dqpipe.printable import printable, readable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe.logs import printable
+from dqpipe.printable import printable
 
 RUNS = 60
 """How many runs a time series shows."""

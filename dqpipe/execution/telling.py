@@ -26,7 +26,7 @@ from dqpipe import reading, versions
 from dqpipe.engine import Run
 from dqpipe.errors import listed
 from dqpipe.execution.artifacts import account_markdown, finding_rows, key_of, series_markdown, series_rows, slug, strips
-from dqpipe.logs import printable
+from dqpipe.printable import printable
 from dqpipe.report import account, sentences
 
 log = logging.getLogger(__name__)
