@@ -84,8 +84,8 @@ class Table:
         return list(self.table.column_names)
 
     def frame(self) -> pd.DataFrame:
-        """The table as a pandas DataFrame."""
-        return self.table.to_pandas()
+        """The table as a pandas DataFrame, its values exact (see `exact_frame`)."""
+        return exact_frame(self.table)
 
     def _repr_html_(self) -> str:
         head = self.table.slice(0, SHOWN).select(self.names[:SHOWN_COLUMNS])
@@ -348,6 +348,23 @@ def as_numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     if array.null_count and not pa.types.is_floating(kind):
         return np.array(array.to_pylist(), dtype=object)
     return array.to_numpy(zero_copy_only=False)
+
+
+def exact_frame(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as pandas, nothing rounded: whole numbers and truth values beside nulls as Int64, boolean and the like, not as floats."""
+    import pandas as pd
+
+    frame = table.to_pandas(ignore_metadata=True)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+            kind = pd.BooleanDtype() if pa.types.is_boolean(column.type) else pd.api.types.pandas_dtype(_nullable(column.type))
+            frame[name] = kind.__from_arrow__(column)
+    return frame
+
+
+def _nullable(kind: pa.DataType) -> str:
+    """The name of pandas' nullable type for an Arrow type of whole numbers."""
+    return str(kind).replace("uint", "UInt").replace("int", "Int")
 
 
 def label_text(label: object) -> str | None:

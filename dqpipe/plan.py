@@ -13,7 +13,7 @@ from dqpipe.config import Config, Entry, nested_kinds, options_record
 from dqpipe.errors import PlanError, listed, nearest
 from dqpipe.model import Dataset
 from dqpipe.plugins import Registry
-from dqpipe.stages import Claim, Decoder, Extension, Fact, Figure, Stage, Writer
+from dqpipe.stages import EVERY, Claim, Decoder, Extension, Fact, Figure, Stage, Writer
 
 MEDIA = (
     Fact("ok", "bool", "whether the file could be decoded"),
@@ -141,7 +141,10 @@ def _planned(entry: Entry, number: int, every: Sequence[Entry], dataset: Dataset
         problems.append(f"{entry.where}: {entry.name} looks at media (rendition {stage.rendition}), and this dataset has no media column")
     columns, facts = [], []
     for need in stage.needs:
-        if "." in need and not need.endswith("?"):
+        if need == EVERY:
+            known = {"id", "content", "media", *(other.rstrip("?") for other in stage.needs)}
+            columns += [name for name in dataset.samples.names if name not in known]
+        elif "." in need and not need.endswith("?"):
             facts.append(need)
             if need not in earlier:
                 problems.append(f"{entry.where}: {_missing_fact(entry, need, number, every, dataset)}")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 RESERVED = ("gives", "needs", "rendition", "rereads", "default", "again", "order", "learns", "timeout", "retries")
 """What a stage declares about itself; annotated in a subclass it would become an option."""
+EVERY = "*?"
+"""In `needs`: every column of the samples that is not named there, but for `id`, `content` and `media`."""
 Phase = Literal["measure", "relate", "detect"]
 PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
 
@@ -208,7 +210,7 @@ class Stage(Extension):
     gives: Sequence[Gift] = ()
     """The facts, claims and figures it can give; a property if they depend on the options."""
     needs: Sequence[str] = ()
-    """Columns it reads: "label", or "<stage>.<fact>"; "label?" for a column of the samples used if it is there.
+    """Columns it reads: "label", or "<stage>.<fact>"; "label?" for a column of the samples used if it is there; EVERY for all the user's own.
     `id` and `content` are always given. A property if they depend on the options."""
     rendition: Rendition | None = None
     """What `measure` sees of the media; None if it needs only the samples' columns."""

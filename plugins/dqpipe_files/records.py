@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from dqpipe.errors import ChangedError, DatasetError, listed
 from dqpipe.model import Dataset, Samples, label_text, media_path, path_text
-from dqpipe.places import filesystem, is_url, url_below
-from dqpipe_files.roles import Columns
+from dqpipe.places import is_url, url_below
+from dqpipe_files.roles import Columns, exists
 from dqpipe_files.tabular import TableFile, find, hash_of
 
 PROBES = 1000
@@ -30,6 +30,7 @@ class Records:
     options: Mapping[str, str]
     content: str = ""
     """The hash of the file's bytes before they were read."""
+    doubts: Sequence[str] = ()
 
     @classmethod
     def find(cls, path: str, roles: Mapping[str, str | None], *, media: bool, options: Mapping[str, str]) -> Records:
@@ -43,7 +44,7 @@ class Records:
         if media and "media" not in columns.roles:
             have = listed(table.column_names)
             raise DatasetError(f"{path_text(path)} has no column that looks like paths of images: name it in `roles: media`; has {have}")
-        return cls(file, table, columns, options, content)
+        return cls(file, table, columns, options, content, columns.doubts(table, roles))
 
     @classmethod
     def of(cls, layout: Mapping[str, Any]) -> Records:
@@ -70,7 +71,7 @@ class Records:
 
     def samples(self) -> pa.Table:
         """The samples in the order of the file."""
-        return self.columns.samples(self.table, text=self.file.text)
+        return self.columns.samples(self.table, text=self.file.text, root=self.root)
 
     def dataset(self) -> Dataset:
         """The samples by id, with all that a writer must know."""
@@ -81,6 +82,7 @@ class Records:
             "own": dict(self.columns.own),
             "options": dict(self.options),
             "content": self.content,
+            "doubts": list(self.doubts),
         }
         if "media" not in samples:
             return Dataset(samples, "", "table", layout)
@@ -128,15 +130,9 @@ def some_exist(dataset: Dataset, column: str) -> None:
     """Raise DatasetError if no image of a manifest exists: then its folder is another one."""
     paths = [path for path in dataset.samples["media"] if path]
     probes = paths[:: max(1, len(paths) // PROBES)]
-    if not any(_exists(media_path(dataset.root, path)) for path in probes):
+    if not any(exists(media_path(dataset.root, path)) for path in probes):
         shown = listed(map(repr, probes), 3)
         raise DatasetError(f"no image of column {column!r} exists below {dataset.root} (looked for {shown}): set the reader's `root`")
-
-
-def _exists(path: str) -> bool:
-    if "\0" in path:
-        return False
-    return bool(filesystem(path).exists(path)) if is_url(path) else Path(path).exists()
 
 
 def _labels(samples: Samples) -> list[Any]:

@@ -5,26 +5,32 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.errors import DatasetError, listed, nearest
+from dqpipe.labels import filled
+from dqpipe.model import media_path
+from dqpipe.places import filesystem, is_url
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),
-    "media": ("media", "image", "path", "file", "filename", "image_path", "filepath"),
+    "media": ("media", "image", "path", "file", "filename", "image_path", "filepath", "image_file", "image_name", "img"),
     "label": ("label", "class", "target", "category"),
     "split": ("split",),
     "group": ("group",),
 }
-"""The names by which a column takes a role where the user gives none; they are taken as written here."""
+"""The names by which a column takes a role where the user gives none; but for `id` whatever their case, spaces, dashes and underscores."""
 RESERVED = frozenset({*ROLES, "content", "parent", "made_by"})
 IMAGES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".jp2"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".avif", ".ico"}
 )
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+"""What files of pictures begin with."""
 NO_VALUES = pa.array(["NA", "N/A", "NaN", "nan", "null", "NULL", "None"])
 """Words that stand for no value in a column of numbers; in a column of text they are words."""
 
@@ -46,11 +52,15 @@ class Columns:
         _check(table, roles)
         given = {role: column for role, column in roles.items() if column}
         asked = {role: names for role, names in ROLES.items() if role not in roles and (media or role != "media")}
-        for role, names in asked.items():
-            for name in names:
-                if name in table.column_names and name not in given.values() and _fits(role, table.column(name)):
-                    given[role] = name
-                    break
+        for role in asked:
+            free = (name for name in named(role, table.column_names) if name not in given.values())
+            if name := next((name for name in free if _fits(role, table.column(name))), None):
+                given[role] = name
+        if "media" not in given and "media" not in roles and (name := pictures_in(table)):
+            raise DatasetError(
+                f"column {name!r} holds pictures as bytes, and pictures are read from files: save each as a file and give a column of the paths, "
+                "or give `roles: {media: ''}` to read this as a table without pictures"
+            )
         own: dict[str, str] = {}
         for column in table.column_names:
             if column not in given.values():
@@ -60,28 +70,40 @@ class Columns:
                 own[name] = column
         return cls(given, own)
 
-    def samples(self, table: pa.Table, *, text: bool, ids: Sequence[str] | None = None) -> pa.Table:
-        """The samples in the table's order; `text` says that its cells are text from which types are to be read."""
-        columns: dict[str, Any] = {"id": pa.array(ids if ids is not None else self._ids(table), pa.string())}
+    def doubts(self, table: pa.Table, roles: Mapping[str, str | None]) -> list[str]:
+        """What a person would ask about these columns: paths of pictures that nobody reads."""
+        if "media" in self.roles or "media" in roles:
+            return []
+        return [
+            f"column {name!r} looks like paths of pictures, and the table is read without them: give `roles: {{media: {name!r}}}` if it names them"
+            for name in table.column_names
+            if is_images(table.column(name))
+        ]
+
+    def samples(self, table: pa.Table, *, text: bool, root: str = "", ids: Sequence[str] | None = None) -> pa.Table:
+        """The samples in the table's order; `text` says that its cells are text from which types are to be read.
+
+        Spaces around the path of an image are left out, unless there is a file below `root` whose name has them.
+        """
+        columns: dict[str, Any] = {}
         for role in ("media", "split", "group"):
             if role in self.roles:
-                columns[role] = _text(table, self.roles[role], role)
+                columns[role] = filled(_text(table, self.roles[role], role))
         if "media" in columns:
-            columns["media"] = _filled(columns["media"])
+            columns["media"] = _trimmed(columns["media"], root)
         if "label" in self.roles:
-            columns["label"] = _value(table.column(self.roles["label"]), text=text)
+            columns["label"] = filled(_value(table.column(self.roles["label"]), text=text))
+        found = ids if ids is not None else self._ids(table, columns.get("media"))
+        columns = {"id": pa.array(found, pa.string()), **columns}
         for name, column in self.own.items():
             columns[name] = _value(table.column(column), text=text)
         return pa.table(columns)
 
-    def _ids(self, table: pa.Table) -> list[str]:
+    def _ids(self, table: pa.Table, media: pa.ChunkedArray | None) -> list[str]:
         """The key column; else the path, with the row where one stands more than once; else the row, counted from 0."""
         if "id" in self.roles:
             return key(_text(table, self.roles["id"], "id").to_pylist(), self.roles["id"])
-        rows = range(table.num_rows)
-        if "media" not in self.roles:
-            return [row_id(row) for row in rows]
-        return path_ids(_filled(_text(table, self.roles["media"], "media")).to_pylist())
+        return [row_id(row) for row in range(table.num_rows)] if media is None else path_ids(media.to_pylist())
 
 
 def row_id(row: int) -> str:
@@ -129,13 +151,43 @@ def _fits(role: str, column: pa.ChunkedArray) -> bool:
     return role == "label" or not pa.types.is_nested(column.type)
 
 
+def named(role: str, columns: Sequence[str]) -> list[str]:
+    """The columns that have a name of this role: those as in ROLES first, then those that differ in case, spaces, dashes or underscores."""
+    exact = [name for name in ROLES[role] if name in columns]
+    if role == "id":
+        return exact
+    plain = [_letters(name) for name in ROLES[role]]
+    alike = [(plain.index(_letters(column)), column) for column in columns if _letters(column) in plain and column not in exact]
+    return exact + [column for _, column in sorted(alike)]
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def pictures_in(table: pa.Table) -> str | None:
+    """The first column that holds the bytes of pictures, alone or as `{bytes, path}`; None if there is none."""
+    for name in table.column_names:
+        kind, column = table.schema.field(name).type, table.column(name).slice(0, 100)
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            column = pc.struct_field(column, "bytes")
+        known = [cell for cell in column.to_pylist() if cell is not None] if _is_bytes(column.type) else []
+        if known and all(cell.startswith(SIGNATURES) for cell in known):
+            return name
+    return None
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
 def is_images(column: pa.ChunkedArray) -> bool:
     """Whether the first values look like paths of images: nine of ten end like one."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return False
     values = [value for value in column.slice(0, 1000).to_pylist() if value]
-    fitting = sum(posixpath.splitext(value)[1].lower() in IMAGES for value in values)
+    fitting = sum(posixpath.splitext(value.strip())[1].lower() in IMAGES for value in values)
     return bool(values) and fitting >= 0.9 * len(values)
 
 
@@ -144,12 +196,25 @@ def _text(table: pa.Table, column: str, role: str) -> pa.ChunkedArray:
     try:
         return values.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise DatasetError(f"column {column!r} cannot have the role {role}: it holds {values.type}, which is no text") from None
+        more = "; pictures are read from files, by their paths" if role == "media" else ""
+        raise DatasetError(f"column {column!r} cannot have the role {role}: it holds {values.type}, which is no text{more}") from None
 
 
-def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text with null for what is empty."""
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+def _trimmed(paths: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
+    """Paths without the spaces around them, but for those that a file has in its name."""
+    bare = pc.utf8_trim_whitespace(paths)
+    spaced = pc.fill_null(pc.not_equal(paths, bare), False)
+    if not pc.any(spaced).as_py():
+        return paths
+    theirs = pa.array([is_there and exists(media_path(root, path)) for path, is_there in zip(paths.to_pylist(), spaced.to_pylist(), strict=True)])
+    return pc.if_else(theirs, paths, bare)
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file, also at a URL."""
+    if "\0" in path:
+        return False
+    return bool(filesystem(path).exists(path)) if is_url(path) else Path(path).exists()
 
 
 def _value(column: pa.ChunkedArray, *, text: bool) -> pa.ChunkedArray:
@@ -166,7 +231,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def infer(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """The cells of a CSV column as int64, float64 or bool if all of them can be nothing else, else as they are.
 
-    A number with leading zeros or a plus (postcodes, telephone numbers) is text, and so is what stands for no value among text.
+    A number with leading zeros or a plus (postcodes, telephone numbers) is text, and so are codes such as 1E5 (which are numbers beside
+    a decimal point or a signed exponent), and what stands for no value among text.
     """
     trimmed = pc.utf8_trim_whitespace(text)
     values = pc.if_else(pc.is_in(trimmed, NO_VALUES), pa.scalar(None, pa.string()), trimmed)
@@ -174,6 +240,8 @@ def infer(text: pa.ChunkedArray) -> pa.ChunkedArray:
         return text
     if _all(values, r"^-?(0|[1-9]\d{0,17})$"):
         return values.cast(pa.int64())
+    if _any(values, r"^\d+[eE]\d+$") and not _any(values, r"\.|[eE][+-]"):
+        return text
     if _all(values, r"^-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^-?inf$"):
         return values.cast(pa.float64())
     if _all(values, r"^(true|false|True|False|TRUE|FALSE)$"):

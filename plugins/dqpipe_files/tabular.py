@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import gzip
 import hashlib
 import io
+import itertools
 import json
+import math
 import os
 import posixpath
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +33,14 @@ if TYPE_CHECKING:
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 DELIMITERS = (",", ";", "\t", "|")
+PROBED = 50
+"""Rows of a CSV file in which its delimiter is looked for."""
+SEP = re.compile(r'\ufeff?"?sep=(.)"?(?:\r\n|\r|\n)', re.IGNORECASE)
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+"""Byte order mark → encoding; the longer ones first."""
 Cells = Mapping[str, Mapping[int, Any]]
 """New values: column → row → value."""
 
@@ -82,13 +95,13 @@ def _reading(path: str, encoding: str = "") -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path_text(path)} is not {encoding} ({error.reason} at byte {error.start}): set `encoding`") from None
+        raise DatasetError(f"{path_text(path)} is not {encoding} ({error.reason} at byte {error.start}): set the reader's `encoding`, often cp1252") from None
     except UnicodeEncodeError as error:
         raise DatasetError(f"{path_text(path)} holds {error.object[error.start]!r}, which is no valid text") from None
     except LookupError as error:
         raise DatasetError(f"{path_text(path)}: {error}: set `encoding`") from None
     except pa.ArrowException as error:
-        raise DatasetError(f"{path_text(path)} is no Parquet file that can be read: {error}") from None
+        raise DatasetError(f"{path_text(path)} is no Parquet file that can be read, or it is cut short: {error}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path_text(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -101,19 +114,25 @@ class CsvFile:
     encoding: str = "utf-8"
     delimiter: str = ","
     newline: str = "\n"
+    preamble: str = ""
+    """A first line `sep=;`, by which spreadsheets are told the delimiter; it is written again."""
     text: bool = True
 
     @classmethod
     def find(cls, path: str, encoding: str, delimiter: str) -> Self:
-        """How this file is written: a byte order mark, its line ends, and the delimiter that its first line has most of."""
-        with _reading(path), open_file(path, "rb") as file:
+        """How this file is written: a byte order mark, its line ends, and its delimiter, found in its first rows."""
+        with _reading(path, encoding), open_file(path, "rb") as file:
             head = file.read(65536)
-            first = head.decode(encoding, "replace").split("\n")[0]
-        if head.startswith(b"\xef\xbb\xbf") and encoding.lower().replace("-", "") == "utf8":
-            encoding = "utf-8-sig"
+            encoding = marked(head, encoding)
+            text = head.decode(encoding, "replace")
+        preamble = found[0] if (found := SEP.match(text)) else ""
+        rows = list(itertools.islice(_rows(text[len(preamble) :]), PROBED)) or text[len(preamble) :].splitlines(keepends=True)[:PROBED]
+        newline = next((end for end in ("\r\n", "\n", "\r") if (rows[0] if rows else "").endswith(end)), "\n")
+        if not delimiter and found:
+            delimiter = found[1]
         if not delimiter:
-            delimiter = "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else max(DELIMITERS, key=first.count)
-        return cls(path, encoding, delimiter, "\r\n" if first.endswith("\r") else "\n")
+            delimiter = "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else _delimiter(rows)
+        return cls(path, encoding, delimiter, newline, preamble)
 
     def _cells(self, rows: int | None) -> pd.DataFrame:
         import pandas as pd
@@ -121,6 +140,7 @@ class CsvFile:
         options: dict[str, Any] = {"header": None, "dtype": str, "na_filter": False, "nrows": rows, "sep": self.delimiter}
         try:
             with _reading(self.path, self.encoding), open_file(self.path, "r", self.encoding, "") as file:
+                file.read(len(self.preamble))
                 return pd.read_csv(file, **options)
         except pd.errors.EmptyDataError:
             raise DatasetError(f"{path_text(self.path)} is empty") from None
@@ -147,8 +167,12 @@ class CsvFile:
             cells.iloc[where, names.index(name)] = [cell_text(value) for value in column.values()]
         more = pd.DataFrame([[cell_text(row.get(name)) for name in names] for row in extra], columns=cells.columns, dtype=str)
         kept = pd.concat([cells.iloc[[0, *(row + 1 for row in rows)]], more])
-        with open_file(target, "w", self.encoding, "") as file:
-            kept.to_csv(file, header=False, index=False, sep=self.delimiter, lineterminator=self.newline)
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+            with open_file(target, "w", self.encoding, "") as file:
+                file.write(self.preamble)
+                kept.to_csv(file, header=False, index=False, sep=self.delimiter, lineterminator=self.newline, quoting=quoting)
+            if self.find(target, self.encoding, "").delimiter == self.delimiter:  # else cells that lost their quotes hide it
+                break
 
 
 @dataclass(frozen=True)
@@ -159,33 +183,43 @@ class JsonlFile:
     encoding: str = "utf-8"
     text: bool = False
 
-    def _records(self, rows: int | None) -> list[dict[str, Any]]:
-        records: list[dict[str, Any]] = []
+    @classmethod
+    def find(cls, path: str, encoding: str) -> Self:
+        """How this file is written: in UTF-8, with a byte order mark or without, unless its mark or the user says otherwise."""
+        with _reading(path), open_file(path, "rb") as file:
+            found = marked(file.read(4), encoding)
+        return cls(path, "utf-8-sig" if found == "utf-8" else found)
+
+    def _lines(self, rows: int | None) -> list[tuple[str, dict[str, Any]]]:
+        """Each line that is not blank, and what it says."""
+        lines: list[tuple[str, dict[str, Any]]] = []
         with _reading(self.path, self.encoding), open_file(self.path, "r", self.encoding) as file:
             for number, line in enumerate(file, 1):
-                if rows is not None and len(records) >= rows:
+                if rows is not None and len(lines) >= rows:
                     break
                 if line.strip():
-                    records.append(_record(line, path_text(self.path), number))
-        return records
+                    lines.append((line.strip(), _record(line, path_text(self.path), number)))
+        return lines
 
     def read(self, rows: int | None = None) -> pa.Table:
         """All the rows, or the first ones; a key that a line does not have is null."""
-        records = self._records(rows)
+        records = [record for _, record in self._lines(rows)]
         names = list(dict.fromkeys(name for record in records for name in record))
         with _reading(self.path, self.encoding):
             return _named(self.path, names, [_array([record.get(name) for record in records]) for name in names])
 
     def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
-        """Write these rows in the file's own order, with the changed values, then the extra rows."""
-        records = self._records(None)
+        """Write these lines in the file's own order, as they are unless a value changed, then the extra rows."""
+        lines = self._lines(None)
+        changed = {row for column in changes.values() for row in column}
         for name, column in changes.items():
             for row, value in column.items():
-                records[row][name] = value
+                lines[row][1][name] = value
         more = [{name: value for name, value in row.items() if value is not None} for row in extra]
         with open_file(target, "w", self.encoding.removesuffix("-sig"), "\n") as file:
-            for record in [*(records[row] for row in rows), *more]:
-                file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+            for row in rows:
+                file.write((_json(lines[row][1]) if row in changed else lines[row][0]) + "\n")
+            file.writelines(_json(row) + "\n" for row in more)
 
 
 @dataclass(frozen=True)
@@ -235,7 +269,39 @@ def find(path: str, encoding: str = "utf-8", delimiter: str = "") -> TableFile:
         raise DatasetError(f"{path_text(path)} is no table that can be read: its extension should be one of {listed(KINDS)}")
     if kind == "csv":
         return CsvFile.find(path, encoding, delimiter)
-    return JsonlFile(path, "utf-8-sig" if encoding == "utf-8" else encoding) if kind == "jsonl" else ParquetFile(path)
+    return JsonlFile.find(path, encoding) if kind == "jsonl" else ParquetFile(path)
+
+
+def marked(head: bytes, encoding: str) -> str:
+    """The encoding that a file's byte order mark speaks of, where the user names no other than UTF-8."""
+    if encoding.lower().replace("-", "") != "utf8":
+        return encoding
+    return next((name for mark, name in MARKS.items() if head.startswith(mark)), encoding)
+
+
+def _rows(text: str) -> Iterator[str]:
+    """The rows of a CSV text with their ends, cut where no quotation is open; quoted cells as `"…"`."""
+    row, quoted = [], False
+    for part in re.findall(r'"|\r\n|\r|\n|[^"\r\n]+', text):
+        if part == '"':
+            quoted = not quoted
+        row.append("" if quoted and part != '"' else part)
+        if not quoted and part in ("\r\n", "\r", "\n"):
+            yield "".join(row)
+            row = []
+    if row and not quoted:
+        yield "".join(row)
+
+
+def _delimiter(rows: Sequence[str]) -> str:
+    """The delimiter of these rows: the one that most of them have as often as the first one, else the most frequent in the first."""
+    first = rows[0] if rows else ""
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        count = first.count(delimiter)
+        return (sum(row.count(delimiter) == count for row in rows) if count else 0, count)
+
+    return max(DELIMITERS, key=fit)
 
 
 def cell_text(value: object) -> str:
@@ -261,6 +327,10 @@ def joined(column: pa.ChunkedArray | pa.Array, more: Sequence[Any]) -> pa.Chunke
     return pa.chunked_array([pa.array([None if value is None else cell_text(value) for value in column.to_pylist()], pa.string()), tail])
 
 
+def _json(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False, default=str)
+
+
 def _record(line: str, path: str, number: int) -> dict[str, Any]:
     try:
         record = json.loads(line)
@@ -274,7 +344,8 @@ def _record(line: str, path: str, number: int) -> dict[str, Any]:
 
 
 def _array(values: list[Any]) -> pa.Array:
-    """Values of JSON as one Arrow type, as text if they have several."""
+    """Values of JSON as one Arrow type, as text if they have several; NaN, which stands for no value, is null."""
+    values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):

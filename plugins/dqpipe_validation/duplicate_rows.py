@@ -1,42 +1,58 @@
 """Rows of a table that are equal but for id, label and split.
 
 Rows are compared by their content, the hash of the row's own values, so that what the user made the id, the label and the
-split plays no part. Labels that are numbers do: two rows with equal values and different targets are two measurements, not
-copies, unless they lie in different splits.
+split plays no part. Nor does a column that only numbers or names the rows (a saved index, a key): see `naming`. Labels that are
+numbers do: two rows with equal values and different targets are two measurements, not copies, unless they lie in different
+splits.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dqpipe import labels
+from dqpipe.evidence import row_contents
 from dqpipe.model import TRAINING_SPLITS, Facts, Samples, claim, figure, label_text
-from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension
+from dqpipe.stages import EVERY, Claim, Fact, Figure, Pixels, Stage, extension
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TEST_SPLITS = frozenset({"test", "testing"})
+APART = ("id", "content", "label", "split", "media")
+"""Columns that play no part in whether rows are equal."""
+SAVED_INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__|column_1|level_0")
+KEYS = frozenset({"id", "ids", "uuid", "guid", "key", "index", "idx", "number", "nr", "no", "row", "rownum"})
+"""What the name of a key ends with."""
+FEWEST, MANY = 5, 0.2
+"""Rows below which no column is taken for a key by its values; share of copies from which it is one of the values, and no name."""
 _TRAINING, _VALIDATION, _TEST = range(3)
 
 
 @extension
 class DuplicateRows(Stage):
-    """Equal rows: copies, copies whose labels disagree, and copies of evaluation rows in training data."""
+    """Equal rows: copies, copies whose labels disagree, and copies of evaluation rows in training data.
+
+    Columns that number or name the rows play no part, and are told: a saved index, row numbers, a key of different values.
+    """
 
     name = "duplicate_rows"
     version = 2
     default = True
     media: ClassVar[bool | None] = False
     """Whether it is proposed for datasets with media only, without only, or (None) for both."""
-    needs = ("label?", "split?")
+    needs = ("label?", "split?", "media?", EVERY)
     gives = (
         Fact("group", "string", "the smallest id among the rows with equal values", at="relate"),
         Claim("exact", "warning", "the row equals another one, which is kept"),
         Claim("label_conflict", "warning", "the row equals another one that has a different label"),
         Claim("leak", "error", "the row equals one of a later split: what a model is judged by, it has seen before"),
+        Claim("left_out", "info", "the column numbers or names the rows, and plays no part in whether they are equal"),
         Figure("copies", "rows that equal another one, as a share of all, less one of each group"),
         Figure("leaked", "rows that equal one of a later split, as a share of all"),
     )
@@ -46,7 +62,8 @@ class DuplicateRows(Stage):
         import pandas as pd
 
         ids = pd.Series(samples.ids)
-        content = pd.Series(samples["content"], dtype=object)
+        left = naming(samples)
+        content = pd.Series(row_contents(samples, (*APART, *left)) if left else samples["content"], dtype=object)
         return {"group": ids.groupby(content).transform("first").where(content.notna(), ids).to_numpy()}
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
@@ -54,7 +71,7 @@ class DuplicateRows(Stage):
 
         Of copies the one stays that has a label, then the one with the smallest id.
         """
-        rows = _rows(samples, facts)
+        left, rows = naming(samples), _rows(samples, facts)
         rows = rows[rows["group"].duplicated(keep=False)]
         leaks = rows[rows["leaks"]]
         rest = rows[~rows["leaks"]]
@@ -70,6 +87,7 @@ class DuplicateRows(Stage):
             ),
             claim("exact", copies["id"], match=copies["kept"], confidence=1.0, detail=[f"equals {m}" for m in copies["kept"]]),
             _conflicts(rows, samples),
+            claim("left_out", [None] * len(left), part=list(left), detail=[f"rows are compared without {name!r}: {why}" for name, why in left.items()]),
         ]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, object]]:
@@ -81,6 +99,44 @@ class DuplicateRows(Stage):
             figure("copies", 1 - len(rows[["group", "target"]].drop_duplicates()) / len(rows)),
             figure("leaked", float(rows["leaks"].mean())),
         ]
+
+
+def naming(samples: Samples) -> dict[str, str]:
+    """The columns that number or name the rows, each with the reason; none where that would make many rows equal, or leave no column.
+
+    Named for it are the index that pandas saves without a name. Else all values are different, and they are whole numbers without a
+    gap, or the column's name is that of a key.
+    """
+    own = [name for name in samples.names if name not in APART]
+    if "media" in samples and samples.table.column("media").null_count < len(samples):
+        return {}  # contents are those of files
+    sure = {name: "it is a saved index" for name in own if SAVED_INDEX.fullmatch(name) and pa.types.is_integer(samples.table.schema.field(name).type)}
+    maybe = {name: why for name in own if name not in sure and (why := _names_rows(name, samples.table.column(name)))}
+    for left in (sure | maybe, sure):
+        rest = [name for name in own if name not in left]
+        if rest and (left == sure or 1 - _different(samples, rest) / len(samples) <= MANY):
+            return left
+    return {}
+
+
+def _names_rows(name: str, column: pa.ChunkedArray) -> str | None:
+    """Why a column seems to number or name the rows; None if it does not."""
+    kind = column.type
+    whole = pa.types.is_integer(kind)
+    if len(column) < FEWEST or column.null_count or not (whole or pa.types.is_string(kind)) or pc.count_distinct(column).as_py() < len(column):
+        return None
+    if whole and (pc.max(column).as_py() - pc.min(column).as_py()) == len(column) - 1:
+        return "it numbers the rows"
+    words = re.findall(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+", name)
+    return "it names each row, and none twice" if words and words[-1].lower() in KEYS else None
+
+
+def _different(samples: Samples, columns: list[str]) -> int:
+    """How many different rows these columns have."""
+    try:
+        return int(samples.table.select(columns).group_by(columns).aggregate([]).num_rows)
+    except pa.ArrowException:  # lists and structs cannot be grouped by
+        return len(set(row_contents(samples, [name for name in samples.names if name not in columns])))
 
 
 def _rows(samples: Samples, facts: Facts) -> pd.DataFrame:

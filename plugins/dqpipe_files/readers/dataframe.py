@@ -12,6 +12,7 @@ import pyarrow as pa
 from dqpipe.errors import DatasetError, listed
 from dqpipe.model import Dataset, Samples, path_text
 from dqpipe.stages import Reader, extension, option
+from dqpipe_files.cells import array_of
 from dqpipe_files.records import some_exist
 from dqpipe_files.roles import Columns, row_id
 
@@ -45,12 +46,13 @@ class DataFrame(Reader):
         table = _arrow(source)
         columns = Columns.of(table, roles, media=True)
         ids = None if {"id", "media"} & set(columns.roles) else _index_ids(source.index)
-        samples = Samples(columns.samples(table, text=False, ids=ids).sort_by("id"))
+        root = str(Path(self.root).expanduser().absolute())
+        samples = Samples(columns.samples(table, text=False, root=root, ids=ids).sort_by("id"))
         types = {column: str(table.schema.field(column).type) for column in table.column_names}
-        layout = {"roles": dict(columns.roles), "own": dict(columns.own), "types": types}
+        layout = {"roles": dict(columns.roles), "own": dict(columns.own), "types": types, "doubts": columns.doubts(table, roles)}
         if "media" not in samples:
             return Dataset(samples, "", self.name, layout)
-        dataset = Dataset(samples, path_text(str(Path(self.root).expanduser().absolute())), self.name, layout, outside=not self.root)
+        dataset = Dataset(samples, path_text(root), self.name, layout, outside=not self.root)
         some_exist(dataset, columns.roles["media"])
         return dataset
 
@@ -66,13 +68,7 @@ def _arrow(frame: pd.DataFrame) -> pa.Table:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(f"a column of the DataFrame stands twice: {listed(twice, 5)}")
-    arrays = []
-    for number, name in enumerate(names):
-        try:
-            arrays.append(pa.array(frame.iloc[:, number], from_pandas=True))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError) as error:
-            raise DatasetError(f"column {name!r} of the DataFrame does not hold values of one type: {error}") from None
-    return pa.Table.from_arrays(arrays, names=names)
+    return pa.Table.from_arrays([array_of(frame.iloc[:, number], name) for number, name in enumerate(names)], names=names)
 
 
 def _index_ids(index: pd.Index) -> list[str]:

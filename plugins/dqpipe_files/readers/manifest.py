@@ -10,7 +10,7 @@ from dqpipe.errors import DatasetError
 from dqpipe.model import Dataset
 from dqpipe.stages import Reader, extension, option
 from dqpipe_files.records import Records
-from dqpipe_files.roles import ROLES, is_images
+from dqpipe_files.roles import is_images, named
 from dqpipe_files.tabular import absolute, find, is_table
 
 
@@ -18,9 +18,9 @@ from dqpipe_files.tabular import absolute, find, is_table
 class Manifest(Reader):
     """A table with a column of image paths, relative to its own folder or absolute: CSV, TSV, JSON lines or Parquet.
 
-    The image column is the one that `roles` name, or one called image, path, file, filename, image_path, filepath or media
-    whose values look like paths of images. The id is the key column, else the path, with `#<row>` where an image stands
-    in several rows.
+    The image column is the one that `roles` name, or one called image, path, file, filename, image_path, filepath, image_file, image_name,
+    img or media (in any case, with or without dashes, spaces and underscores) whose values look like paths of images. The id is the key
+    column, else the path, with `#<row>` where an image stands in several rows.
     """
 
     name = "manifest"
@@ -38,7 +38,7 @@ class Manifest(Reader):
             head = find(absolute(source), self.encoding, self.delimiter).read(50)
         except DatasetError:  # `read` says what is wrong; here it only is no manifest
             return 0
-        return 60 if any(name in head.column_names and is_images(head.column(name)) for name in ROLES["media"]) else 0
+        return 60 if any(is_images(head.column(name)) for name in named("media", head.column_names)) else 0
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset of a manifest. Raises DatasetError, also if no image of it exists: then `root` is wrong."""
