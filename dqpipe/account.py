@@ -83,6 +83,8 @@ def run_record(run: Run) -> dict[str, Any]:
         "lineage": lineage(run),
         "since": since(run),
         "diff": changes(run, described),
+        "news": run.news,
+        "of_new": run.of_new,
         "passed": all(gate["passed"] for gate in run.gates),
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -250,7 +252,8 @@ def history_row(run: Run, *, published: bool) -> dict[str, Any]:
         "findings": {code["code"]: {"samples": code["samples"], "share": code["samples"] / max(told["samples"], 1)} for code in codes},
         "figures": {row["figure"]: row["value"] for row in figures if row["scope"] == "set"},
         "drift": drift,
-        "gates": [{name: gate[name] for name in ("gate", "passed", "said")} for gate in run.gates],
+        "gates": [{name: gate[name] for name in ("gate", "state", "passed", "said")} for gate in run.gates],
+        "of_new": {row["code"]: {"samples": row["samples"], "of": row["of"]} for row in run.of_new},
         "seconds": round(time.time() - run.started, 3),
     }  # fmt: skip
     return dict(report.plain(row))

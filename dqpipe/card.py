@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from dqpipe import labels
+from dqpipe import gates, labels
 from dqpipe.model import Dataset, Samples, label_text
 from dqpipe.printable import printable
 
-MOST_CLASSES, MOST_COLUMNS, ROWS = 1000, 100, 50
-"""Names of classes and columns in the head, and rows of a table."""
+MOST_CLASSES, MOST_COLUMNS, ROWS, CHANGES = 1000, 100, 50, 10
+"""Names of classes and columns in the head, rows of a table, changes since the last version."""
 OURS = {"id", "media", "label", "split", "content", "parent", "made_by"}
 _MARKS = re.compile(r"([\\`*_\[\]#|~$])")
 
@@ -169,6 +169,7 @@ def _made(record: Mapping[str, Any]) -> list[str]:
         given = lineage["input"]
         lines.append(f"- input: {given['samples']:,} samples, content {text(given['content'])}; plan {text(lineage['plan'])}")
         lines.append(f"- after version: {text(lineage['parent'] or 'none')}")
+    lines += [f"- since then: {text(row['said'])}" for row in (run.get("news") or ())[:CHANGES]]
     return [*lines, "- the same input, plan and versions make the same set; `ledger.parquet` says for each sample what was claimed and decided, and why"]
 
 
@@ -185,8 +186,10 @@ def _found(record: Mapping[str, Any]) -> list[str]:
 
 def _gates(record: Mapping[str, Any]) -> list[str]:
     if not record["gates"]:
-        return []
-    return ["", *(f"- gate {'passed' if gate['passed'] else 'FAILED'}: {text(gate['gate'])}: {text(gate['said'])}" for gate in record["gates"])]
+        return ["", "- there are no gates"]
+    words = {"failed": "FAILED", "first": "waits for a version to compare with"}
+    told = [(gates.state(gate), gate) for gate in record["gates"]]
+    return ["", *(f"- gate {words.get(state, state) if gate['passed'] else 'FAILED'}: {text(gate['gate'])}: {text(gate['said'])}" for state, gate in told)]
 
 
 def _limits(record: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
     NAME.OPTION=VALUE          a stage by the name it goes by, or dataset, policy, outputs
     NAME.OPTION.KEY=VALUE      one entry of an option that is a mapping; KEY is all that is left of the =, dots too
-    seed=VALUE   gates=VALUE
+    seed=VALUE   gates=VALUE   unjudged=VALUE
 
 VALUE is YAML. What stands in the file is replaced, and then checked like the file.
 """
@@ -17,7 +17,7 @@ import yaml
 
 from dqpipe.errors import ConfigError, nearest
 
-WHOLE = ("seed", "gates")
+WHOLE = ("seed", "gates", "unjudged")
 SECTIONS = ("dataset", "policy", "outputs")
 Place = tuple[str | int, ...]
 

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree as ET
 
+from dqpipe import gates, news
 from dqpipe.errors import DqpipeError, OutputError
 from dqpipe.printable import printable, readable
 
@@ -25,18 +26,22 @@ LONG = 60
 
 def summary(record: Mapping[str, Any]) -> str:
     """A run in one line: passed or not, the numbers that matter, the gates."""
-    told, gates, failed = record["account"], record["gates"], _failed(record)
+    told, judged, failed = record["account"], record["gates"], _failed(record)
     parts = [
         _state(record), _many(told["samples"], "sample"), f"{told['marked']:,} flagged", f"{told['dropped']:,} dropped",
         f"{told['relabelled']:,} relabelled", f"{told['review']:,} for review",
     ]  # fmt: skip
-    parts += [f"{len(gates) - len(failed)} of {_many(len(gates), 'gate')} passed"] if gates else []
+    states = [gates.state(gate) for gate in judged]
+    parts += [f"{states.count('passed')} of {_many(len(judged), 'gate')} passed"] if judged else ["no gates"]
+    parts += [f"{states.count(state)} {word}" for state, word in (("unjudged", "unjudged"), ("first", "without a version to compare with")) if state in states]
+    changed = news.brief(record["run"].get("news") or ())
+    parts += [f"since the last version: {changed}"] if changed else []
     parts += [f"failed: {gate['gate']}" for gate in failed]
     return printable(f"dqpipe: {' · '.join(parts)}")
 
 
 def badge(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A badge in the endpoint format of shields.io: green, orange where samples could not be measured, red where a gate failed."""
+    """A badge in the endpoint format of shields.io: green, yellow where a gate could not be judged, orange where samples could not be measured, else red."""
     told, failed = record["account"], _failed(record)
     message = f"{told['marked']:,} of {told['samples']:,} flagged"
     color = "green"
@@ -44,19 +49,21 @@ def badge(record: Mapping[str, Any]) -> dict[str, Any]:
         message, color = f"failed: {failed[0]['gate']}" + (f" and {len(failed) - 1} more" if len(failed) > 1 else ""), "red"
     elif record["failures"]["total"]:
         message, color = "some samples could not be measured", "orange"
+    elif unjudged := sum(gates.state(gate) == "unjudged" for gate in record["gates"]):
+        message, color = f"{_many(unjudged, 'gate')} unjudged, {message}", "yellow"
     message = printable(message)
     message = message if len(message) <= LONG else message[: LONG - 1] + "…"
     return {"schemaVersion": 1, "label": "data quality", "message": message, "color": color, "isError": bool(failed)}
 
 
 def junit(record: Mapping[str, Any]) -> bytes:
-    """A test suite: a test for each gate (skipped where nothing could be compared), an error for each stage that failed, and the run itself."""
+    """A test suite: a test for each gate (skipped where it could not be judged), an error for each stage that failed, and the run itself."""
     suite = _suite(record["run"].get("seconds") or 0)
     _case(suite, "dqpipe", "run", None, None)
     for row in record["failures"]["rows"]:
         _case(suite, "dqpipe.stages", row["stage"], "error", f"{_many(row['samples'], 'sample')}: {row['reason']}")
     for gate in record["gates"]:
-        kind = "failure" if not gate["passed"] else None if gate.get("judged", True) else "skipped"
+        kind = "failure" if not gate["passed"] else None if gates.state(gate) == "passed" else "skipped"
         _case(suite, "dqpipe.gates", gate["gate"], kind, gate["said"])
     return _xml(suite)
 

@@ -19,13 +19,15 @@ import yaml
 
 from dqpipe.changes import changed
 from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
+from dqpipe.gates import BY_DEFAULT, DEFAULTS
 from dqpipe.places import is_url
 from dqpipe.plugins import Registry
 from dqpipe.stages import KINDS, Augment, Decide, Extension, Reader, Report, Stage
 
 Place = tuple[str | int, ...]
 LARGEST_SEED = 2**32 - 1
-SECTIONS = ("dataset", "stages", "policy", "gates", "fail_on", "outputs", "seed")
+SECTIONS = ("dataset", "stages", "policy", "gates", "fail_on", "unjudged", "outputs", "seed")
+UNJUDGED = ("pass", "fail")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class Config:
     """Whether media may lie outside the dataset's folder."""
     augments: tuple[Entry, ...] = ()
     gates: tuple[tuple[str, str], ...] = ()
-    """Each gate's text, and where it stands."""
+    """Each gate's text, and where it stands; the default ones stand at `gates.BY_DEFAULT`."""
+    unjudged: str = "pass"
+    """What a gate does that compares with the last version and cannot: pass or fail."""
     outputs: OutputsSection = field(default_factory=OutputsSection)
     reports: tuple[Report, ...] = ()
     seed: int = 0
@@ -113,6 +117,7 @@ class Config:
             "stages": [{entry.name: options_record(entry.extension)} for entry in (*self.stages, *self.augments)],
             "policy": {self.policy.name: options_record(self.policy.extension)},
             "gates": [text for text, _ in self.gates],
+            "unjudged": self.unjudged,
             "outputs": self.outputs.model_dump(),
             "seed": self.seed,
         }
@@ -230,6 +235,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         limit=dataset.limit,
         outside=dataset.outside == "allow",
         gates=build.gates(values),
+        unjudged=build.unjudged(values),
         outputs=outputs,
         reports=tuple(build.one(Report, item, ("outputs", "reports", i)).extension for i, item in enumerate(outputs.reports)),
         seed=build.checked_seed(),
@@ -298,7 +304,9 @@ class Builder:
         if "gates" in sections and "fail_on" in sections:
             raise self.fail("fail_on is another name for gates: write all conditions under one of them", ("fail_on",))
         name = "fail_on" if "fail_on" in sections else "gates"
-        values = sections.get(name)
+        if name not in sections:
+            return tuple((text, BY_DEFAULT) for text, _ in DEFAULTS)
+        values = sections[name]
         if values is None:
             return ()
         if name == "fail_on" and isinstance(values, str):
@@ -306,6 +314,13 @@ class Builder:
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise self.fail(f'{name} is a list of conditions that fail the run, such as "label_noise.likely_wrong > 5%"', (name,))
         return tuple((value, self.source.where((name, i))) for i, value in enumerate(values))
+
+    def unjudged(self, sections: Mapping[str, Any]) -> str:
+        """What becomes of a gate that compares and cannot."""
+        value = sections.get("unjudged", UNJUDGED[0])
+        if value not in UNJUDGED:
+            raise self.fail(f"unjudged is pass or fail, not {value!r}"[:200], ("unjudged",))
+        return str(value)
 
     def checked_seed(self) -> int:
         """The seed, a whole number that every library takes."""

@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import account, audits, comparing, judging, labels, limits, logs, overruling, places, plan, publish, reading, usage, verdicts, versions
+from dqpipe import account, audits, comparing, judging, labels, limits, logs, news, overruling, places, plan, publish, reading, usage, verdicts, versions
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -87,6 +87,9 @@ class Run:
         self.timings: list[dict[str, Any]] = []
         self.findings = Findings(table_of(Findings.columns, []))
         self.figures = Figures(table_of(Figures.columns, []))
+        self.tables: judging.Tables | None = None
+        self.news: list[dict[str, Any]] = []
+        self.of_new: list[dict[str, Any]] = []
         self.rulings = overruling.Rulings()
         self.certificates: list[audits.Certificate] = []
         self.gates: list[dict[str, Any]] = []
@@ -333,13 +336,25 @@ class Run:
 
     def _gates(self) -> None:
         curated = self.curated.samples if self.writes else None
-        now = judging.Tables(self.raw.samples, self.findings, self.decisions, curated, self.figures)
-        self.gates = [judging.judge(gate, now, self._compared) for gate in self.plan.gates]
+        unread = pc.invert(pc.fill_null(self.raw.scalars["media.ok"], False)).to_numpy(zero_copy_only=False) if "media.ok" in self.raw.scalars else None
+        made_by = self.plan.made_by(self.plan.record()["stages"])
+        self.tables = judging.Tables(self.raw.samples, self.findings, self.decisions, curated, self.figures, unread=unread, made_by=made_by)
+        with suppress(DatasetError):  # a last version that cannot be read: gates say so
+            if self.compared is not None:
+                self.news, self.of_new = news.news(self.tables, self.compared), news.of_new(self.tables, self.compared)
+        self.gates = [judging.judge(gate, self.tables, lambda: self.compared, unjudged=self.config.unjudged) for gate in self.plan.gates]
 
-    def _compared(self) -> judging.Tables | None:
+    @cached_property
+    def compared(self) -> judging.Tables | None:
         """What gates compare with. Raises DatasetError if it cannot be read: a gate that cannot judge says so."""
         last = self.last or self._published_last()
-        return None if last is None else judging.Tables(last.samples, last.findings, last.decisions, last.curated, last.figures)
+        if last is None:
+            return None
+        unread = None
+        if "media.ok" in last.facts:
+            unread = pc.invert(pc.fill_null(last.facts.table.column("media.ok").combine_chunks(), False)).to_numpy(zero_copy_only=False)
+        made_by = self.plan.made_by(last.record.get("stages", []))
+        return judging.Tables(last.samples, last.findings, last.decisions, last.curated, last.figures, unread=unread, made_by=made_by)
 
     @cached_property
     def last(self) -> Version | None:

@@ -2,14 +2,15 @@ r"""Gates: conditions on the account that fail a run, parsed, never evaluated. A
 
     gate      = condition { "and" condition }
     condition = [ subject ] operator number [ "%" ]                no subject: that of the condition before
-    subject   = [ "change of" ] counted [ where ]
+    subject   = [ "change of" ] counted [ "in new" ] [ where ] [ "p" ]
               | figure [ where ]           | "curated" figure [ where ]          of the raw set, or of the curated one
               | fact "drift" measure       | "any drift" measure                 of each fact against the last version
               | measure                                                          of the drift of the condition before
               | certified "of" code                                              what people said of a claim (dqpipe review --audit)
-    counted   = a code ("label_noise.likely_wrong"; "files.*" for several) | a decision | a count | figure
+    counted   = a code ("label_noise.likely_wrong"; "files.*" for several) | "any finding" | a decision | a count | figure
     decision  = "dropped" | "relabelled" | "review" | "kept"                     also drop, relabel, reviewed, keep
-    count     = "samples" | "curated" | "added" | "marked" | "held" | "classes" | "classes_after" | "splits" | "whole"
+    count     = "samples" | "curated" | "added" | "marked" | "held" | "unreadable" | "classes" | "classes_after" | "splits" | "whole"
+              | "replaced" | "switched"                      samples that hold other bytes (or values), or stand under another label, than in the last version
     where     = "in any" scope | "in" scope name                                 scope = "class" | "split" | "group"
     measure   = "p" | "p_adjusted" | "effect" of the new samples | "whole": how far the whole set is from the whole last version
     operator  = ">" | ">=" | "<" | "<="
@@ -25,24 +26,36 @@ hundred times that. A change is the value less that of the version published las
 decisions, marked and held samples, and relative to the last value for the other counts and for figures. Conditions
 joined by "and" fail the gate where all of them hold together: in one and the same class, say.
 
+"in new" counts among the samples that the last version did not have: "label_noise.likely_wrong in new > 25%" is a share of these.
+"change of CODE in new" is their share less the share that all samples of the last version had, in percentage points. "p" is the
+probability that chance alone changes a share so far in that direction (Fisher's exact test). "any finding" is each code by itself
+that a warning or an error was claimed under.
+
 A condition that no value can meet ("dropped > 500%") is refused: it is a mistake, and a gate that would never close.
-What has nothing to be compared with (no version yet, a new class) passes, and the account says so. What has no value now
-(a figure that is missing or no number, a class without samples) fails: a gate that cannot judge must not open.
+What has no value now (a figure that is missing or no number, a class without samples) fails. Where no version was published
+yet, what compares with one passes ("first"). Where there is one and it cannot be compared (too few new samples to tell, another
+version or other options of a stage, a class that is new), the gate is "unjudged": it passes, or fails under `unjudged: fail`.
+
+Without a section `gates` in the pipeline.yaml the DEFAULTS hold, as far as they make sense for the dataset; `gates: []` is none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dqpipe.errors import ConfigError, listed, nearest
 
 DECISIONS = {"dropped": "drop", "relabelled": "relabel", "review": "review", "kept": "keep"}
 SYNONYMS = {"drop": "dropped", "relabel": "relabelled", "relabeled": "relabelled", "reviewed": "review", "keep": "kept"}
-SHARES = ("curated", "added", "marked", "held")
+COMPARED = ("replaced", "switched")
+"""Counts of samples beside the last version."""
+SHARES = ("curated", "added", "marked", "held", "unreadable", *COMPARED)
 """Counts of samples, which have a share and stand in classes."""
 NUMBERS = ("classes", "classes_after", "splits", "whole")
 """Counts of other things: whole is the number of findings about the whole dataset."""
@@ -50,7 +63,26 @@ COUNTS = ("samples", *SHARES, *NUMBERS)
 CERTIFIED = ("precision", "precision_low", "missed")
 MEASURES = ("p", "p_adjusted", "effect", "whole")
 SCOPES = ("class", "split", "group")
+ANY = "any finding"
 OPERATORS = (">", ">=", "<", "<=")
+DEFAULTS = (
+    ("curated samples < 1", "nothing would be left"),
+    ("curated samples in any class < 1 and samples in any class > 10", "cleaning emptied a class"),
+    ("change of unreadable > 5%", "files that cannot be read: percentage points more than in the last version"),
+    ("unreadable in new > 10% and > 2", "the same among the samples that are new since the last version"),
+    ("dropped in new > 50% and > 10", "more than half of what is new is thrown away"),
+    ("change of dropped > 10%", "percentage points more than in the last version"),
+    ("change of samples in any class <= -100%", "a class is gone"),
+    ("change of samples in any class < -50% and < -10", "a class lost half of its samples"),
+    ("switched in any class > 50% and > 5", "most of a class stood under another label in the last version"),
+    ("replaced > 20% and > 5", "other bytes under the same names: everything was encoded again, say"),
+    ("any drift p_adjusted < 0.001 and effect > 0.3", "new samples that look unlike all before; effect: 0 is alike, 1 no overlap"),
+    ("change of any finding > 10% and p < 0.001", "a warning or an error jumps, in percentage points of all samples"),
+    ("change of any finding in new > 20% and p < 0.001", "or among the new samples"),
+)
+"""Each gate that holds where a pipeline.yaml has none of its own, with what it is for."""
+BY_DEFAULT = "the default gates"
+"""Where these stand, for messages."""
 LONGEST = 2000
 """Letters of a gate."""
 _TOKEN = re.compile(
@@ -71,12 +103,15 @@ class Subject:
     curated: bool = False
     scope: str | None = None
     key: str | None = None
+    new: bool = False
+    """Whether only samples count that the last version did not have."""
 
     def __str__(self) -> str:
         if self.kind == "drift":
             return f"{self.name} drift {self.measure}"
         where = "" if self.scope is None else f" in any {self.scope}" if self.key is None else f" in {self.scope} {_name(self.key)}"
-        return f"{'change of ' if self.change else ''}{'curated ' if self.curated else ''}{self.name}{where}"
+        new, measure = " in new" if self.new else "", f" {self.measure}" if self.measure else ""
+        return f"{'change of ' if self.change else ''}{'curated ' if self.curated else ''}{self.name}{new}{where}{measure}"
 
     @property
     def relative(self) -> bool:
@@ -86,7 +121,19 @@ class Subject:
     @property
     def over(self) -> str | None:
         """What its values are told apart by, or None where there is one."""
-        return ("fact" if self.name == "any" else None) if self.kind == "drift" else self.scope if self.key is None else None
+        if self.kind == "drift":
+            return "fact" if self.name == "any" else None
+        return "finding" if self.name == ANY else self.scope if self.key is None else None
+
+    @property
+    def compares(self) -> bool:
+        """Whether it looks at the version published last."""
+        return self.change or self.new or self.kind == "drift" or self.name in COMPARED
+
+    @property
+    def only_new(self) -> bool:
+        """Whether it is about new samples alone, so that it says nothing where none is new."""
+        return self.new or (self.kind == "drift" and self.measure != "whole")
 
 
 @dataclass(frozen=True)
@@ -124,7 +171,7 @@ class Gate:
     @property
     def compares(self) -> bool:
         """Whether it looks at the version published last."""
-        return any(c.subject.change or c.subject.kind == "drift" for c in self.conditions)
+        return any(c.subject.compares for c in self.conditions)
 
 
 @dataclass(frozen=True)
@@ -150,11 +197,27 @@ def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str], f
     return Gate(_Parser(text, where, known).conditions(), text)
 
 
+def default(codes: Iterable[str], figures: Iterable[str], facts: Iterable[str], columns: Iterable[str]) -> tuple[Gate, ...]:
+    """Those of the DEFAULTS that can be asked of a dataset: what needs classes, or drift, is left out where there is none."""
+    told = [list(names) for names in (codes, figures, facts, columns)]
+    found = []
+    for text, _ in DEFAULTS:
+        with contextlib.suppress(ConfigError):
+            found.append(parse(text, BY_DEFAULT, *told))
+    return tuple(found)
+
+
+def state(gate: Mapping[str, Any]) -> str:
+    """What came of a gate, by its record: passed, failed, unjudged, or first where no version was published before; also as an earlier dqpipe wrote it."""
+    known = gate.get("state") or ("unjudged" if gate["passed"] and not gate.get("judged", True) else "passed" if gate["passed"] else "failed")
+    return str(known)
+
+
 def bounds(condition: Condition) -> tuple[float, float]:
     """The least and the largest value that its subject may have, in the unit of its limit."""
     subject, share = condition.subject, condition.percent and condition.subject.name not in ("curated", "added")  # these may be more than there were
     most = 100.0 if share else math.inf
-    if subject.kind == "drift":
+    if subject.kind == "drift" or subject.measure:
         return 0.0, 1.0
     if subject.kind == "figure":
         return -math.inf, math.inf
@@ -236,12 +299,14 @@ class _Parser:
         self.take()
         percent = self.token.kind == "sign" and self.token.text == "%"
         if percent:
-            shareless = subject.name in NUMBERS or (subject.name == "samples" and subject.scope is None)
+            shareless = subject.name in NUMBERS or (subject.name == "samples" and subject.scope is None and not subject.new)
             if subject.kind == "count" and shareless and not subject.change:
                 raise self.fail(f"{subject.name} is a number and has no share: leave % away", start)
-            if subject.kind == "drift":
+            if subject.measure:
                 raise self.fail(f"{subject.measure} is a number: leave % away")
             self.take()
+        elif subject.change and subject.new and not subject.measure:
+            raise self.fail("a change in new is one of shares: write %", self.tokens[self.at - 1])
         condition = Condition(subject, operator, limit + 0.0, percent)
         least, most = bounds(condition)
         if not (condition.holds(least) or condition.holds(most)):
@@ -250,7 +315,9 @@ class _Parser:
 
     def subject(self, before: Subject | None) -> Subject:
         if before is not None and self.token.kind == "operator":
-            return before
+            return before if before.kind == "drift" else replace(before, measure="")
+        if before is not None and self.token.text == "p" and self.following.kind == "operator" and before.kind != "drift":
+            return self.chance(before)
         if before is not None and before.kind == "drift" and self.token.text in MEASURES and self.following.kind == "operator":
             return replace(before, measure=self.take().text)
         if self.token.kind != "word":
@@ -265,9 +332,18 @@ class _Parser:
         counted = replace(self.counted(), change=change)
         if counted.kind != "figure" and counted.name != "samples":
             self.word("samples")
-        return self.place(counted)
+        found = self.place(counted)
+        return self.chance(found) if self.token.text == "p" and self.following.kind == "operator" else found
 
-    def counted(self) -> Subject:
+    def chance(self, subject: Subject) -> Subject:
+        """The p value of a change of a share."""
+        shares = subject.kind in ("code", "decision") or subject.name in ("marked", "held", "unreadable")
+        if not (subject.change and shares):
+            raise self.fail("p is that of a change of a finding, a decision, or of marked, held or unreadable samples")
+        self.take()
+        return replace(subject, measure="p")
+
+    def counted(self) -> Subject:  # noqa: PLR0911 (a case each)
         """A code, a decision, a count or a figure."""
         token = self.token
         if token.kind != "word":
@@ -276,6 +352,8 @@ class _Parser:
             return self.certified()
         name = SYNONYMS.get(token.text, token.text)
         self.at += 1
+        if token.text == "any" and self.word("finding"):
+            return Subject("code", ANY)
         if name == "curated" and self.token.text in self.known.figures:
             return Subject("figure", self.take().text, curated=True)
         if name in DECISIONS:
@@ -289,7 +367,7 @@ class _Parser:
         several = fnmatch.filter(self.known.figures, name)
         if several:
             raise self.fail(f"a gate on figures names one of them: {listed(several)}", token)
-        known = [*self.known.codes, *self.known.figures, *DECISIONS, *COUNTS]
+        known = [*self.known.codes, *self.known.figures, *DECISIONS, *COUNTS, ANY]
         raise self.fail(f"nothing is called {name[:200]!r}: {nearest(name[:200], known)}", token)
 
     def certified(self) -> Subject:
@@ -304,12 +382,19 @@ class _Parser:
     def place(self, subject: Subject) -> Subject:
         """The subject in any class, in one class, or as it is."""
         start = self.token
+        if self.token.text == "in" and self.following.text == "new":
+            self.take(), self.take()
+            if subject.kind == "figure" or subject.name in ("curated", "added", *NUMBERS):
+                raise self.fail(f"{subject.name} is not counted among new samples: a code, a decision or another count is", start)
+            subject = replace(subject, new=True)
         if not self.word("in"):
             return subject
+        if subject.name == ANY:
+            raise self.fail(f"{ANY} is each code of the whole set, or in new: leave the {self.token.text or 'class'} away", start)
         one = not self.word("any")
         scope = self.token.text
         if self.token.kind != "word" or scope not in SCOPES:
-            guess = "class, split or group is expected" if not one else "any, class, split or group is expected"
+            guess = "class, split or group is expected" if not one else "any, new, class, split or group is expected"
             raise self.fail(guess)
         if subject.name in NUMBERS:
             raise self.fail(f"{subject.name} is a number of the whole set", start)

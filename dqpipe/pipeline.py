@@ -170,15 +170,18 @@ def curate(
 
 
 def check(
-    source: Any, *, gates: Iterable[str] = (), executor: Executor | str | None = None, roles: Mapping[str, str] | None = None, outside: bool = False,  # noqa: ANN401
+    source: Any, *, gates: Iterable[str] | None = None, executor: Executor | str | None = None,  # noqa: ANN401
+    roles: Mapping[str, str] | None = None, outside: bool = False,
 ) -> Result:  # fmt: skip
-    """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline; nothing is written. Raises DqpipeError."""
+    """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline and its gates, or these; nothing is written. Raises DqpipeError."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
         pipeline = Pipeline.proposed(source, roles=roles, outside=outside, path=folder)
-        texts = [gates] if isinstance(gates, str) else gates
-        config = replace(pipeline.config, gates=tuple((text, "gates") for text in texts))
+        config = pipeline.config
+        if gates is not None:
+            texts = [gates] if isinstance(gates, str) else gates
+            config = replace(config, gates=tuple((text, "gates") for text in texts))
         return Pipeline(config, pipeline.registry).check(executor)
 
 

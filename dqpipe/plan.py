@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dqpipe import gates
+from dqpipe import gates, labels
 from dqpipe.config import Config, Entry, nested_kinds, options_record
 from dqpipe.errors import PlanError, listed, nearest
 from dqpipe.model import Dataset
@@ -82,12 +83,21 @@ class Plan:
         """Every claim by full code."""
         return {code: c for planned in self.stages for code, c in planned.claims().items()}
 
+    def made_by(self, recorded: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        """Of each stage how it, and those whose facts it builds on, came to their findings, by what run.json holds of a run's stages."""
+        told = {row["name"]: json.dumps([row["stage"], row["version"], row["options"]], sort_keys=True, default=str) for row in recorded}
+        behind: dict[str, set[str]] = {}
+        for planned in self.stages:
+            needs = {fact.partition(".")[0] for fact in planned.facts}
+            behind[planned.name] = {planned.name}.union(*(behind.get(name, set()) for name in needs))
+        return {name: "\n".join(told.get(one, "") for one in sorted(every)) for name, every in behind.items()}
+
     def record(self) -> dict[str, Any]:
         """The plan as JSON values, for hooks and for run.json."""
         entries = (*self.config.stages, *self.config.augments, self.config.policy)
         claims = {planned.name: planned.claims() for planned in self.stages}
         return {
-            "config": self.config.record(),
+            "config": self.config.record() | {"gates": [gate.text for gate in self.gates]},
             "stages": [
                 {
                     "name": entry.name, "stage": entry.extension.name, "version": entry.extension.version,
@@ -115,7 +125,10 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     claims = [LOST, *(code for planned in stages for code in planned.claims())]
     figures = [name for planned in stages for name in planned.figures()]
     facts = [f"{planned.name}.{fact.name}" for planned in stages for fact in planned.own()]
-    parsed = tuple(gates.parse(text, where, claims, figures, facts, dataset.samples.names) for text, where in config.gates)
+    known = (claims, figures, facts, dataset.samples.names)
+    parsed = tuple(gates.parse(text, where, *known) for text, where in config.gates if where != gates.BY_DEFAULT)
+    if any(where == gates.BY_DEFAULT for _, where in config.gates):
+        parsed = (*_suiting(*known[:3], dataset), *parsed)
     problems += _unknown_codes(config, [*claims, "media.unreadable"])
     if problems:
         raise PlanError("\n".join(problems))
@@ -126,6 +139,19 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     if objections:
         raise PlanError("\n".join(objections))
     return plan
+
+
+def default_gates(entries: Iterable[Entry], dataset: Dataset) -> tuple[gates.Gate, ...]:
+    """The default gates of these stages on a dataset."""
+    gives = [(entry.name, gift) for entry in entries for gift in entry.extension.gives]
+    codes = [f"{name}.{gift.code}" for name, gift in gives if isinstance(gift, Claim)]
+    figures, facts = ([f"{name}.{gift.name}" for name, gift in gives if isinstance(gift, kind)] for kind in (Figure, Fact))
+    return _suiting(codes, figures, facts, dataset)
+
+
+def _suiting(codes: Sequence[str], figures: Sequence[str], facts: Sequence[str], dataset: Dataset) -> tuple[gates.Gate, ...]:
+    """The default gates, without those on classes where the labels are none."""
+    return gates.default(codes, figures, facts, [name for name in dataset.samples.names if name != "label" or labels.kind_in(dataset.samples) in ("class", "tags")])
 
 
 def _lacks(dataset: Dataset) -> list[str]:

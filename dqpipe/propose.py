@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dqpipe import plan
+from dqpipe import gates, plan
 from dqpipe.config import Config, Entry, OutputsSection
 from dqpipe.engine import read
 from dqpipe.model import Dataset
@@ -28,7 +28,8 @@ def pipeline_yaml(
     entry = Entry("policy", registry.get(Decide, "policy")())
     dataset = read(Config((), entry, source=source, roles=roles, outside=outside), registry, source)
     lines = [*_head(source, dataset, roles), *(["  outside: allow        # media may lie outside the dataset's folder"] if outside else []), "", "stages:"]
-    for cls, options in plan.proposal(registry, dataset):
+    stages = plan.proposal(registry, dataset)
+    for cls, options in stages:
         lines += _stage(cls, options)
     if dataset.has_media and "label" in dataset.samples:
         for augment in registry.all(Augment):
@@ -36,8 +37,9 @@ def pipeline_yaml(
                 lines += _stage(augment, {})
     lines += [
         "", "# What leads to which decision; `dqpipe plugins policy` lists the options and the default rules.", "policy: {}",
-        "", "# Conditions that fail the run, after the report was written.", "gates: []",
-        "# gates:", '#   - "files.unreadable > 5%"', '#   - "dropped in any class > 20%"',
+        "", "# Conditions that fail the run, after the report was written: the last version stays. What compares with it passes on the first run.",
+        *_gates(dataset, stages),
+        "# What a gate does that compares with the last version and cannot: pass (the account says so) or fail.", "unjudged: pass",
         "", "outputs:", *_outputs(outputs or {}),
         "", f"seed: {_scalar(seed)}", "",
     ]  # fmt: skip
@@ -52,6 +54,15 @@ def _head(source: Any, dataset: Dataset, roles: Mapping[str, str]) -> list[str]:
     if roles:
         lines.append(f"  roles: {json.dumps(dict(roles), ensure_ascii=False)}")
     return lines
+
+
+def _gates(dataset: Dataset, stages: Sequence[tuple[type[Stage], Mapping[str, Any]]]) -> list[str]:
+    """The default gates that can be asked of the dataset, each with what it is for."""
+    entries = tuple(Entry(cls.name, cls(**options)) for cls, options in stages)
+    texts = [gate.text for gate in plan.default_gates(entries, dataset)]
+    width = max(len(json.dumps(text)) for text in texts)
+    why = dict(gates.DEFAULTS)
+    return ["gates:", *(f"  - {json.dumps(text).ljust(width)}    # {why[text]}" for text in texts)]
 
 
 def _outputs(given: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pydantic
 
-from dqpipe.config import LARGEST_SEED, DatasetSection, OutputsSection, nested_kinds, plain
+from dqpipe.config import LARGEST_SEED, UNJUDGED, DatasetSection, OutputsSection, nested_kinds, plain
 from dqpipe.plugins import Registry
 from dqpipe.stages import Augment, Extension, Stage
 
@@ -31,8 +31,9 @@ def schema(registry: Registry) -> dict[str, Any]:
             "dataset": DatasetSection.model_json_schema(),
             "stages": {"type": "array", "minItems": 1, "items": _choice(registry, (Stage, Augment))},
             "policy": {"type": "object", "description": "what to do about what was found"},
-            "gates": {"type": "array", "items": {"type": "string"}, "description": "conditions that fail the run"},
+            "gates": {"type": "array", "items": {"type": "string"}, "description": "conditions that fail the run; left away: the default ones, []: none"},
             "fail_on": {"type": ["string", "array"], "items": {"type": "string"}, "description": "another name for gates; one condition, or a list"},
+            "unjudged": {"enum": list(UNJUDGED), "default": UNJUDGED[0], "description": "what a gate does that compares with the last version and cannot"},
             "outputs": OutputsSection.model_json_schema(),
             "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED, "default": 0},
         },

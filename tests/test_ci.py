@@ -125,7 +125,7 @@ def test_check_tells_a_ci_system(images: Path, monkeypatch: pytest.MonkeyPatch, 
     assert dqpipe(*told) == 1
     said = capsys.readouterr().out
     assert said.startswith("dqpipe: FAILED · 64 samples · ")
-    assert said.endswith(" · 2 of 3 gates passed · failed: files.unreadable > 1\n")
+    assert said.endswith(" · 1 of 3 gates passed · 1 without a version to compare with · failed: files.unreadable > 1\n")
     badge = json.loads(Path("badge.json").read_text())
     assert badge == {"schemaVersion": 1, "label": "data quality", "message": "failed: files.unreadable > 1", "color": "red", "isError": True}
     suite = ET.parse("gates.xml").getroot()[0]

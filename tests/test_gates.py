@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from dqpipe import gates
 from dqpipe.errors import ConfigError, DatasetError
-from dqpipe.judging import Tables, judge
+from dqpipe.judging import Tables, chance, judge
 from dqpipe.model import Decisions, Figures, Findings, Samples, claim, figure, table_of
 
 CODES = ["files.unreadable", "label_noise.likely_wrong"]
 FIGURES = ["diversity.vendi", "classes.spread", "drift.p", "drift.p_adjusted", "drift.effect"]
 FACTS = ["embeddings.vector", "image_quality.brightness", "image_quality.contrast"]
-SAMPLES = Samples(pa.table({"id": list("abcd"), "label": ["x", "x", "y", "y"], "group": ["1", "2", "2", "2"]}))
+SAMPLES = Samples(pa.table({"id": list("abcd"), "content": list("abcd"), "label": ["x", "x", "y", "y"], "group": ["1", "2", "2", "2"]}))
 FOUND = Findings(table_of(Findings.columns, [claim("files.unreadable", ["a", "a"], severity="error")]))
 DECIDED = Decisions(table_of(Decisions.columns, pd.DataFrame({"id": list("abcd"), "decision": ["drop", "keep", "keep", "relabel"]})))
 CURATED = Samples(pa.table({"id": ["b", "b.aug0", "c", "d"], "label": ["x", "x", "y", "x"], "parent": [None, "b", None, None]}))
@@ -41,7 +41,7 @@ NOW = Tables(SAMPLES, FOUND, DECIDED, CURATED, stated())
 
 def last(n: int = 40, *, dropped: int = 2, vendi: float = 25.0, kind: str = "x") -> Tables:
     ids = [f"{number:03}" for number in range(n)]
-    samples = Samples(pa.table({"id": ids, "label": [kind] * n}))
+    samples = Samples(pa.table({"id": ids, "content": ids, "label": [kind] * n}))
     decisions = pd.DataFrame({"id": ids, "decision": ["drop"] * dropped + ["keep"] * (n - dropped)})
     none = Findings(table_of(Findings.columns, []))
     return Tables(samples, none, Decisions(table_of(Decisions.columns, decisions)), None, stated(vendi=vendi))
@@ -141,6 +141,59 @@ def test_a_last_version_that_cannot_be_read_is_said() -> None:
     assert judge(parsed("change of dropped > 2%"), NOW, broken)["said"].endswith("run.json of version 1 cannot be read")
 
 
+def nightly(codes: dict[str, list[str]], ids: str, labels: str, contents: str = "") -> Tables:
+    samples = Samples(pa.table({"id": list(ids), "content": list(contents or ids), "label": list(labels)}))
+    found = Findings(table_of(Findings.columns, [row for code, of in codes.items() for row in [claim(code, of, severity="warning")] if of]))
+    decided = pd.DataFrame({"id": list(ids), "decision": ["drop" if one in codes.get("files.unreadable", []) else "keep" for one in ids]})
+    return Tables(samples, found, Decisions(table_of(Decisions.columns, decided)), None, stated())
+
+
+LAST = nightly({"label_noise.likely_wrong": ["a"]}, "abcdefghij", "xxxxxyyyyy")
+TONIGHT = nightly({"label_noise.likely_wrong": [*"aklmnop"], "files.unreadable": ["q"]}, "abcdefghijklmnopqr", "xxxxyyyyyyxxxxxxyy", "abcdefgHijklmnopqr")
+
+
+@pytest.mark.parametrize(
+    ("text", "passed", "value"),
+    [
+        ("label_noise.likely_wrong in new > 25%", False, 100 * 6 / 9),
+        ("label_noise.likely_wrong in new > 25% and > 6", True, 100 * 6 / 9),
+        ("label_noise.likely_wrong in new in class x >= 100%", False, 100.0),
+        ("dropped in new in any class > 30%", False, 100 / 3),
+        ("samples in new > 40%", False, 50.0),
+        ("change of label_noise.likely_wrong in new > 50%", False, 100 * 6 / 9 - 10),
+        ("change of label_noise.likely_wrong in new > 50% and p < 0.001", True, 100 * 6 / 9 - 10),
+        ("change of label_noise.likely_wrong in new > 50% and p < 0.02", False, 100 * 6 / 9 - 10),
+        ("change of any finding in new > 50%", False, 100 * 6 / 9 - 10),
+        ("change of any finding > 50%", True, 700 / 18 - 10),
+        ("change of any finding p < 0.05", True, 0.11),
+        ("any finding > 30%", False, 700 / 18),
+        ("any finding in new >= 9", True, 6.0),
+        ("replaced > 0", False, 1.0),
+        ("switched > 1", True, 1.0),
+        ("switched in any class > 10%", False, 100 / 8),
+        ("unreadable > 0", True, 0.0),
+    ],
+)
+def test_a_gate_judges_the_new_samples_apart(text: str, passed: bool, value: float) -> None:
+    judged = judge(parsed(text), TONIGHT, lambda: LAST)
+    assert (judged["passed"], judged["value"]) == (passed, pytest.approx(value, abs=0.01)), judged["said"]
+
+
+@pytest.mark.parametrize("text", ["label_noise.likely_wrong in new > 25%", "change of any finding > 1%", "replaced > 0", "size drift p < 0.1"])
+def test_on_the_first_night_what_compares_passes_whatever_is_said_of_the_unjudged(text: str) -> None:
+    gate = gates.parse(text, "", CODES, FIGURES, ["x.size"], SAMPLES.names)
+    judged = judge(gate, TONIGHT, lambda: None, unjudged="fail")
+    assert (judged["passed"], judged["judged"], judged["state"]) == (True, False, "first")
+
+
+def test_a_p_value_is_fishers() -> None:
+    from scipy.stats import fisher_exact
+
+    for count, n, was, m in ((6, 9, 1, 10), (1, 20, 9, 40), (0, 5, 0, 7)):
+        side = "greater" if count * m >= was * n else "less"
+        assert chance(count, n, was, m) == pytest.approx(fisher_exact([[count, n - count], [was, m - was]], side).pvalue)
+
+
 def test_a_class_that_is_gone_is_a_change_and_a_new_one_is_not_compared() -> None:
     judged = judge(parsed("change of samples in any class <= -100%"), NOW, lambda: last(kind="z"))
     assert (judged["passed"], judged["value"]) == (False, -100.0)
@@ -184,7 +237,7 @@ def test_several_tags_are_several_classes() -> None:
         ("__import__('os') > 1", "nothing is called \"__import__\\('os'\\)\""),
         ("files.unreadable > many", r"at letter 20 \('many'\): a number is expected"),
         ("dropped in any colour > 3", r"at letter 16 \('colour'\): class, split or group is expected"),
-        ("dropped in colour > 3", "any, class, split or group is expected"),
+        ("dropped in colour > 3", "any, new, class, split or group is expected"),
         ("dropped in any split > 3", "no split column"),
         ("dropped in class > 3", "the name of a class is expected"),
         ("> 3", "what must not be is expected"),
@@ -202,6 +255,12 @@ def test_several_tags_are_several_classes() -> None:
         ("diversity.* > 1", "names one of them"),
         ("dropped > 1e999", "too large"),
         ('dropped in class "x > 3', "the name of a class is expected"),
+        ("diversity.vendi in new > 1", "not counted among new samples"),
+        ("change of dropped in new > 3", "write %"),
+        ("dropped p < 0.1", "p is that of a change"),
+        ("change of samples p < 0.1", "p is that of a change"),
+        ("any finding in any class > 1", "leave the any away"),
+        ("change of dropped p < 0.1%", "leave % away"),
         ("files.unredable > 1", r"did you mean 'files\.unreadable'"),
         ("droped > 1", "did you mean 'dropped'"),
         ("dropped" * 999, "at most 2000 letters"),

@@ -6,10 +6,14 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dqpipe.gates import state
+
 FEW, LONG = 5, 100
+UNLIKELY = 0.001
+"""The p value below which more of the new samples carry a finding than chance explains."""
 PLURALS = {
     "class": "classes", "is": "are", "was": "were", "carries": "carry",
-    "has": "have", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
+    "has": "have", "compares": "compare", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
 }  # fmt: skip
 
 
@@ -57,7 +61,7 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
         told.append(f"{many(n, 'file')} {lies}: `dataset: {{outside: allow}}` takes {'it' if n == 1 else 'them'}.")
     failed = [gate for gate in record["gates"] if not gate["passed"]]
     told += [f"Gate failed: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in failed]
-    unjudged = [gate for gate in record["gates"] if gate["passed"] and not gate.get("judged", True)]
+    unjudged = [gate for gate in record["gates"] if gate["passed"] and state(gate) == "unjudged"]
     told += [f"Gate not judged: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in unjudged]
     if failed and record["run"].get("out", True):  # nothing is written by a check
         told.append("No curated set was published because of this; report, ledger and run.json were written.")
@@ -99,7 +103,14 @@ def _since(record: Mapping[str, Any]) -> list[str]:
     lead = f"Since version {since['version']}: {many(new, 'new sample') if new else 'no new sample'}"
     lead += f", {many(gone, 'sample')} gone." if gone else "."
     rest = len(told) - FEW
-    return [lead, *told[:FEW], *([f"{rest:,} more {plural(rest, 'difference')} stand in the report."] if rest > 0 else [])]
+    return [lead, *told[:FEW], *([f"{rest:,} more {plural(rest, 'difference')} stand in the report."] if rest > 0 else []), *_of_new(record)]
+
+
+def _of_new(record: Mapping[str, Any]) -> list[str]:
+    """What more of the new samples carry than chance explains."""
+    rows = [row for row in record["run"].get("of_new") or () if row["p"] is not None and row["p"] < UNLIKELY]
+    return [f"{row['samples']:,} of {many(row['of'], 'new sample')} {plural(row['samples'], 'carries')} {row['code']} ({row['share']:.0%}); "
+            f"of the last version it was {row['before']:.1%}." for row in rows[:FEW]]  # fmt: skip
 
 
 def _found(record: Mapping[str, Any]) -> str:
@@ -218,8 +229,15 @@ def _classes(record: Mapping[str, Any]) -> list[str]:
 
 
 def _gates(record: Mapping[str, Any]) -> str:
-    n = sum(gate.get("judged", True) for gate in record["gates"])
-    return f"{'The gate' if n == 1 else f'All {n} gates'} passed." if n and all(gate["passed"] for gate in record["gates"]) else ""
+    states = [state(gate) for gate in record["gates"]]
+    if not states:
+        return "There are no gates: whatever comes out is published." if record["run"].get("out") else ""
+    passed, first, shut = (states.count(name) for name in ("passed", "first", "unjudged"))
+    of = many(len(states), "gate")
+    told = "The gate passed" if len(states) == passed == 1 else f"All {of} passed" if passed == len(states) else f"{passed} of {of} passed"
+    waits = f"{many(first, 'gate')} {plural(first, 'compares')} with a version published before, and there was none" if first else ""
+    open_ = f"{many(shut, 'gate')} could not be judged" if shut else ""
+    return "" if "failed" in states else sentence("; ".join(part for part in (told, open_, waits) if part))
 
 
 def changes(diff: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ def numbers(count: int, seed: int, **columns) -> pd.DataFrame:
 
 def run(out: Path, source: object, *stages: str) -> Result:
     roles = "" if isinstance(source, str) else "dataset: {roles: {id: key}}\n"
-    text = f"{roles}stages: [{', '.join(stages)}]\noutputs: {{path: {out}, files: manifest}}"
+    text = f"{roles}stages: [{', '.join(stages)}]\ngates: []\noutputs: {{path: {out}, files: manifest}}"
     return Pipeline.from_text(text).run("serial", source=source, force=True)
 
 

@@ -1,0 +1,165 @@
+"""A pipeline that runs every night: what its default gates stop, what cannot be judged, what is said of what changed, and a night without news."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dqpipe import config as configs
+from dqpipe import gates, news, plan
+from dqpipe.engine import read
+from dqpipe.execution.local import Serial
+from dqpipe.pipeline import Pipeline
+from dqpipe.plugins import Registry
+from dqpipe.propose import pipeline_yaml
+
+STAGES = "stages: [files, image_quality, duplicates, drift]"
+PICTURES = 90
+
+
+def put(folder: Path, numbers: range, kinds: str = "ab") -> None:
+    """Pictures of noise of two classes: smooth ones and rough ones."""
+    for number in numbers:
+        kind = kinds[number % len(kinds)]
+        rng = np.random.default_rng(number)
+        picture = cv2.resize(rng.integers(40, 220, (8, 8, 3), dtype=np.uint8), (64, 64), interpolation=cv2.INTER_CUBIC)
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / kind / f"{number:03}.png"), picture)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
+    """A folder with `set` and what a first night published of it."""
+    home = tmp_path_factory.mktemp("nights")
+    put(home / "set", range(PICTURES))
+    (home / "pipeline.yaml").write_text(f"dataset: {{path: set}}\n{STAGES}\noutputs: {{path: out, reports: [json]}}\n")
+    run = Pipeline.from_yaml(home / "pipeline.yaml").drive(Serial())
+    assert {gate["state"] for gate in run.gates} == {"passed", "first"}
+    assert len(run.gates) == len(gates.DEFAULTS)
+    return home
+
+
+@pytest.fixture
+def home(first: Path, tmp_path: Path) -> Path:
+    shutil.copytree(first, tmp_path / "home", symlinks=True)
+    return tmp_path / "home"
+
+
+def night(home: Path, *changes: str):
+    return Pipeline.from_yaml(home / "pipeline.yaml", changes=changes).drive(Serial(), force=True)
+
+
+def files(home: Path) -> list[Path]:
+    return sorted((home / "set").rglob("*.png"))
+
+
+def corrupt(home: Path) -> None:
+    for path in files(home)[::3]:
+        path.write_bytes(path.read_bytes()[:200])
+
+
+def empty(home: Path) -> None:
+    for path in files(home):
+        path.write_bytes(b"")
+
+
+def copied(home: Path) -> None:
+    """As many copies as there are pictures, and a few more: 52 % are dropped."""
+    for number, path in enumerate(files(home)):
+        for copy in range(2 if number % 10 == 0 else 1):
+            shutil.copy(path, path.with_name(f"copy-{copy}-{path.name}"))
+
+
+def swapped(home: Path) -> None:
+    (home / "set/a").rename(home / "set/c")
+    (home / "set/b").rename(home / "set/a")
+    (home / "set/c").rename(home / "set/b")
+
+
+def gone(home: Path) -> None:
+    shutil.rmtree(home / "set/b")
+
+
+def encoded(home: Path) -> None:
+    for path in files(home):
+        cv2.imwrite(str(path), cv2.imread(str(path)), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+@pytest.mark.parametrize(
+    ("change", "gate", "kind"),
+    [
+        (copied, "change of dropped > 10%", "dropped"),
+        (empty, "curated samples < 1", "unreadable"),
+        (swapped, "switched in any class > 50% and > 5", "switched"),
+        (corrupt, "change of unreadable > 5%", "unreadable"),
+        (gone, "change of samples in any class <= -100%", "class_gone"),
+        (encoded, "replaced > 20% and > 5", "replaced"),
+    ],
+)
+def test_a_bad_night_fails_a_default_gate_and_says_what_changed(home: Path, change: Callable[[Path], None], gate: str, kind: str) -> None:
+    before = (home / "out/version").read_text()
+    change(home)
+    run = night(home, "policy.max_drop=1.0") if change is copied else night(home)
+    assert gate in [one["gate"] for one in run.gates if one["state"] == "failed"]
+    assert (home / "out/version").read_text() == before
+    assert kind in [row["kind"] for row in run.news[:3]]
+    assert news.brief(run.news, 1).startswith(run.news[0]["said"])
+
+
+def test_an_ordinary_night_and_a_quiet_one_pass(home: Path) -> None:
+    put(home / "set", range(PICTURES, PICTURES + 40))
+    run = night(home)
+    assert [gate["state"] for gate in run.gates] == ["passed"] * len(gates.DEFAULTS), [gate["said"] for gate in run.gates]
+    assert [(row["kind"], row["said"]) for row in run.news if row["kind"] != "finding"] == [("samples_new", "40 new samples")]
+    assert {gate["state"] for gate in night(home).gates} == {"passed"}
+
+
+def test_wrong_files_among_the_new_are_told_apart_from_the_rest(home: Path) -> None:
+    put(home / "set", range(PICTURES, PICTURES + 20))
+    for path in files(home)[-6:]:
+        path.write_bytes(b"no picture")
+    run = night(home)
+    failed = [gate["gate"] for gate in run.gates if gate["state"] == "failed"]
+    assert "unreadable in new > 10% and > 2" in failed
+    assert "change of any finding in new > 20% and p < 0.001" in failed
+    told = next(row for row in run.of_new if row["code"] == "files.unreadable")
+    assert (told["samples"], told["of"], told["before"]) == (6, 20, 0.0)
+    assert "6 of 20 new samples carry files.unreadable (30%); of the last version it was 0.0%." in run.record["account"]["said"]
+    row = json.loads((home / "out/history.jsonl").read_text().splitlines()[-1])
+    assert row["of_new"]["files.unreadable"] == {"samples": 6, "of": 20}
+
+
+@pytest.mark.parametrize(("setting", "passes"), [("pass", True), ("fail", False)])
+def test_a_stage_with_other_options_cannot_be_compared(home: Path, setting: str, passes: bool) -> None:
+    asked = 'gates=["change of image_quality.* > 5%", "change of any finding > 5%", "samples < 1"]'
+    run = night(home, asked, f"unjudged={setting}", "image_quality.too_small=100")
+    assert [(gate["state"], gate["passed"], gate["judged"]) for gate in run.gates] == [("unjudged", passes, False)] * 2 + [("passed", True, True)]
+    assert "other options" in run.gates[0]["said"]
+    assert ("2 gates could not be judged" in " ".join(run.record["account"]["said"])) is passes
+
+
+def test_too_few_new_samples_are_unjudged_not_passed(home: Path) -> None:
+    put(home / "set", range(PICTURES, PICTURES + 5))
+    run = night(home, 'gates=["any drift effect > 0.3"]', "drift.least=40")
+    assert [(gate["state"], gate["passed"]) for gate in run.gates] == [("unjudged", True)]
+
+
+def test_what_init_writes_and_a_file_without_gates_are_one_list(home: Path, registry: Registry) -> None:
+    text = pipeline_yaml(registry, str(home / "set"), {})
+    assert all(f'"{gate}"' in text for gate, _ in gates.DEFAULTS)
+    bare = text[: text.index("gates:")]
+    for one in (text, bare):
+        config = configs.parse(one, registry, checks=False)
+        assert [gate.text for gate in plan.make(config, registry, read(config, registry, str(home / "set"))).gates] == [gate for gate, _ in gates.DEFAULTS]
+
+
+def test_no_gates_is_said(home: Path) -> None:
+    run = night(home, "gates=[]")
+    assert run.gates == []
+    assert "There are no gates: whatever comes out is published." in run.record["account"]["said"]
