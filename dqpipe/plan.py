@@ -151,7 +151,8 @@ def default_gates(entries: Iterable[Entry], dataset: Dataset) -> tuple[gates.Gat
 
 def _suiting(codes: Sequence[str], figures: Sequence[str], facts: Sequence[str], dataset: Dataset) -> tuple[gates.Gate, ...]:
     """The default gates, without those on classes where the labels are none."""
-    return gates.default(codes, figures, facts, [name for name in dataset.samples.names if name != "label" or labels.kind_in(dataset.samples) in ("class", "tags")])
+    classes = labels.kind_in(dataset.samples) in ("class", "tags")
+    return gates.default(codes, figures, facts, [name for name in dataset.samples.names if name != "label" or classes])
 
 
 def _lacks(dataset: Dataset) -> list[str]:

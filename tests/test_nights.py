@@ -141,7 +141,7 @@ def test_a_stage_with_other_options_cannot_be_compared(home: Path, setting: str,
     run = night(home, asked, f"unjudged={setting}", "image_quality.too_small=100")
     assert [(gate["state"], gate["passed"], gate["judged"]) for gate in run.gates] == [("unjudged", passes, False)] * 2 + [("passed", True, True)]
     assert "other options" in run.gates[0]["said"]
-    assert ("2 gates could not be judged" in " ".join(run.record["account"]["said"])) is passes
+    assert "2 gates could not be judged" in " ".join(run.record["account"]["said"])
 
 
 def test_too_few_new_samples_are_unjudged_not_passed(home: Path) -> None:
