@@ -26,6 +26,7 @@ from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.ledger import ledger
 from dqpipe.measure import version_of
 from dqpipe.model import Dataset, Decisions, Findings, Samples, as_numpy, label_text
+from dqpipe.plan import DOUBT
 from dqpipe.plugins import GROUP
 from dqpipe.report import tally
 from dqpipe.report.embedding import Embedding
@@ -101,6 +102,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "audits": [asdict(one) | {"said": one.said} for one in run.certificates],
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
         "plugins_broken": dict(run.registry.broken),
+        "doubts": [row["detail"] for row in run.findings.table.to_pylist() if row["code"] == DOUBT],
         "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
         "outside": outside(run),
     }

@@ -35,11 +35,13 @@ from dqpipe.evidence import Evidence
 from dqpipe.execution.executor import Executor
 from dqpipe.locks import Lock
 from dqpipe.media_files import Inside
-from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, media_path, path_text, table_of
+from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, claim, media_path, path_text, table_of
 from dqpipe.places import Place
 from dqpipe.plan import Plan, Planned
 from dqpipe.plugins import Registry
 from dqpipe.since import Since
+from dqpipe.splits import doubts as split_doubts
+from dqpipe.splits import marked as split_kinds_marked
 from dqpipe.stages import Reader
 from dqpipe.store import Store, digest, digest_json, drawn
 from dqpipe.survey import RELATE_THREADS, Survey
@@ -269,11 +271,19 @@ class Run:
 
     def _detect(self) -> None:
         tables = [self.findings.table, *(self._found(planned) for planned in self.plan.doing("detect"))]
+        if self.doubts:
+            numbers = [f"{number:02d}" for number in range(1, len(self.doubts) + 1)]
+            tables.append(table_of(Findings.columns, claim(plan.DOUBT, [None] * len(numbers), severity="warning", part=numbers, detail=self.doubts)))
         if self.failures:
             failed = sorted(self.failures.items())
             tables.append(table_of(Findings.columns, pd.DataFrame({"id": [i for (i, _), _ in failed], "code": [f"{s}.failed" for (_, s), _ in failed],
                                                                    "severity": "error", "detail": [why for _, why in failed]})))  # fmt: skip
         self.findings = Findings(pa.concat_tables(tables).sort_by(FOUND_ORDER))
+
+    @property
+    def doubts(self) -> list[str]:
+        """What a person would ask about how the dataset was read."""
+        return [*self.raw.dataset.layout.get("doubts", ()), *split_doubts(self.raw.samples.table), *labels.doubts(self.raw.samples)]
 
     def _found(self, planned: Planned) -> pa.Table:
         _, samples, facts = self.raw.view(planned)
@@ -446,7 +456,7 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
         reader = registry.get(Reader, best[1])()
     dataset = replace(reader.read_outside(source, config.roles), outside=True) if config.outside else reader.read(source, config.roles)
     _refuse_outside(dataset)
-    table = labels.marked(dataset.samples.table.sort_by("id"))
+    table = split_kinds_marked(labels.marked(dataset.samples.table.sort_by("id")))
     if config.limit is not None and len(dataset) > config.limit:
         order = np.argsort([drawn(config.seed, sample) for sample in table.column("id").to_pylist()])
         table = table.take(pa.array(np.sort(order[: config.limit])))

@@ -8,6 +8,8 @@ one that sees all of them.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast, get_args
 
@@ -20,6 +22,7 @@ from dqpipe.model import Samples, label_text
 Kind = Literal["class", "tags", "number", "objects", "none"]
 FEW, EACH = 20, 5
 """Whole numbers with so few different values, each that often on average, are classes."""
+MOST_DOUBTS = 5
 MARK = b"dqpipe.labels"
 
 
@@ -106,6 +109,23 @@ def classes_of(column: pa.ChunkedArray | pa.Array) -> Classes:
     place = {name: at for at, name in enumerate(names)}
     at = pc.fill_null(coded.indices, len(texts)).to_numpy().astype(np.int64)
     return Classes(names, np.array([*(place[text] for text in texts), -1], dtype=np.int64)[at])
+
+
+def doubts(samples: Samples) -> list[str]:
+    """What a person would ask about the classes: those that look like one, but for case, spaces, dashes, or how accents are written."""
+    alike: dict[str, list[str]] = {}
+    for name in sorted(set(members(samples).names.drop_null().to_pylist())) if is_text(samples) else ():
+        plain = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
+        alike.setdefault(plain or name, []).append(name)
+    found = [names for names in alike.values() if len(names) > 1]
+    said = [f"{' and '.join(ascii(name)[:60] for name in names[:4])} are classes of their own, and look like one: give them one name" for names in found]
+    return said[:MOST_DOUBTS] + ([f"{len(found) - MOST_DOUBTS} more groups of classes look like one"] if len(found) > MOST_DOUBTS else [])
+
+
+def is_text(samples: Samples) -> bool:
+    """Whether labels, or the tags in them, are text."""
+    kind = samples.table.schema.field("label").type if "label" in samples else pa.null()
+    return _is_text(kind.value_type if _is_list(kind) else kind)
 
 
 def members(samples: Samples) -> Members:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
-from dqpipe import markup
+from dqpipe import markup, splits
 from dqpipe.errors import SchemaError, listed
 from dqpipe.places import is_url, url_below
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SEVERITIES = ("info", "warning", "error")
 DECISIONS = ("keep", "drop", "relabel", "review")
-TRAINING_SPLITS = frozenset({"train", "training"})
 
 _ARROW: dict[str, pa.DataType] = {
     "bool": pa.bool_(),
@@ -139,9 +138,7 @@ class Samples(Table):
 
     def training(self) -> np.ndarray:
         """[n] bool: rows that training sees; without a split column, all of them."""
-        if "split" not in self:
-            return np.ones(len(self), dtype=bool)
-        return np.array([s is None or s.lower() in TRAINING_SPLITS for s in self["split"]], dtype=bool)
+        return np.asarray(splits.turns(self.table) == splits.TRAINING)
 
 
 @dataclass(frozen=True, eq=False)

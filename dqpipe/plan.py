@@ -21,6 +21,8 @@ MEDIA = (
     Fact("error", "string", "why it could not", nullable=True),
 )
 """The facts that the engine itself gives for every sample with media, as "media.ok" and "media.error"."""
+DOUBT = "dataset.doubt"
+"""The code of what a person would ask about how the dataset was read: about the whole of it, and told first."""
 LOST = "measure.failed"
 """The code of samples whose shard killed its worker process each time."""
 KEPT = "last.kept"
@@ -122,7 +124,7 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     for entry in () if problems else (*config.stages, *config.augments):
         said = entry.extension.objection(dataset.samples)
         problems += [f"{entry.where}: {entry.name}: {said}"] if said else []
-    claims = [LOST, *(code for planned in stages for code in planned.claims())]
+    claims = [LOST, DOUBT, *(code for planned in stages for code in planned.claims())]
     figures = [name for planned in stages for name in planned.figures()]
     facts = [f"{planned.name}.{fact.name}" for planned in stages for fact in planned.own()]
     known = (claims, figures, facts, dataset.samples.names)

@@ -113,7 +113,7 @@ class WhatIf(Run):
     def _anew(self, code: str) -> bool:
         """Whether the published findings of this code do not count: their stage says anew what it claims, or is gone."""
         stage, _, claim = code.rpartition(".")
-        return claim != "failed" and (stage in self.changed or all(stage != planned.name for planned in self.plan.stages))
+        return claim != "failed" and code != plan.DOUBT and (stage in self.changed or all(stage != planned.name for planned in self.plan.stages))
 
     def _summarised(self) -> None:
         """Figures of the raw set: as published, but for stages whose options changed."""

@@ -47,7 +47,7 @@ def named(name: str | None) -> str:
 
 def alerts(record: Mapping[str, Any]) -> list[str]:
     """What must be known before anything else: stages that failed, gates that failed."""
-    told = []
+    told = [f"In doubt: {sentence(text)}" for text in record["run"].get("doubts", ())[:FEW]]
     for row in record["failures"]["rows"][:FEW]:
         where = f" on {many(row['samples'], 'sample')}" if row["samples"] else ""
         lead = f" (for example {', '.join(map(str, row['examples'][:2]))})" if row.get("examples") else ""

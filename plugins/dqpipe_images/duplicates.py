@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dqpipe import splits
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Shard, Stage, extension, option
 from dqpipe_images.alignment import compare
@@ -34,7 +35,6 @@ TRANSFORMS = (
     "turned by 270 degrees",
     "mirrored and turned by 270 degrees",
 )
-TEST_SPLITS = frozenset({"test", "testing"})
 
 
 @extension
@@ -175,10 +175,7 @@ class Duplicates(Stage):
 
 def split_rank(samples: Samples) -> np.ndarray:
     """0 for a sample of the test split, 1 of another that is not trained on, 2 of the training split: [n]."""
-    rank = np.where(samples.training(), 2, 1)
-    if "split" in samples:
-        rank[[split is not None and split.lower() in TEST_SPLITS for split in samples["split"]]] = 0
-    return rank
+    return np.asarray(splits.TEST - splits.turns(samples.table))
 
 
 def quality(samples: Samples, facts: Facts) -> np.ndarray:

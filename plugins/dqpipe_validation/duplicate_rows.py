@@ -15,15 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import labels
+from dqpipe import labels, splits
 from dqpipe.evidence import row_contents
-from dqpipe.model import TRAINING_SPLITS, Facts, Samples, claim, figure, label_text
+from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import EVERY, Claim, Fact, Figure, Pixels, Stage, extension
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEST_SPLITS = frozenset({"test", "testing"})
 APART = ("id", "content", "label", "split", "media")
 """Columns that play no part in whether rows are equal."""
 SAVED_INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__|column_1|level_0")
@@ -31,7 +30,6 @@ KEYS = frozenset({"id", "ids", "uuid", "guid", "key", "index", "idx", "number", 
 """What the name of a key ends with."""
 FEWEST, MANY = 5, 0.2
 """Rows below which no column is taken for a key by its values; share of copies from which it is one of the values, and no name."""
-_TRAINING, _VALIDATION, _TEST = range(3)
 
 
 @extension
@@ -80,7 +78,7 @@ class DuplicateRows(Stage):
             claim(
                 "leak",
                 leaks["id"],
-                severity=["error" if turn == _TRAINING else "warning" for turn in leaks["turn"]],
+                severity=["error" if turn == splits.TRAINING else "warning" for turn in leaks["turn"]],
                 match=leaks["latest"],
                 confidence=1.0,
                 detail=[f"equals {m}, of a later split" for m in leaks["latest"]],
@@ -150,7 +148,7 @@ def _rows(samples: Samples, facts: Facts) -> pd.DataFrame:
     texts = [label_text(label) for label in samples["label"]] if "label" in samples else [None] * len(samples)
     rows = pd.DataFrame({"id": samples.ids, "group": facts["group"], "label": pd.Series(texts, dtype=object)})
     rows["target"] = rows["label"].fillna("") if _measured(samples) else ""
-    rows["turn"] = _turns(samples)
+    rows["turn"] = splits.turns(samples.table)
     rows["unlabelled"] = rows["label"].isna()
     rows = rows.sort_values(["turn", "unlabelled", "id"], ascending=[False, True, True], kind="stable")
     groups = rows.groupby("group", sort=False)
@@ -163,14 +161,6 @@ def _rows(samples: Samples, facts: Facts) -> pd.DataFrame:
 
 def _measured(samples: Samples) -> bool:
     return labels.kind_in(samples) == "number"
-
-
-def _turns(samples: Samples) -> np.ndarray:
-    """[n] int: training 0, validation (and any other split) 1, test 2."""
-    if "split" not in samples:
-        return np.full(len(samples), _TRAINING)
-    names = [(split or "train").lower() for split in samples["split"]]
-    return np.array([_TRAINING if n in TRAINING_SPLITS else _TEST if n in TEST_SPLITS else _VALIDATION for n in names], dtype=np.int64)
 
 
 def _conflicts(rows: pd.DataFrame, samples: Samples) -> pd.DataFrame:

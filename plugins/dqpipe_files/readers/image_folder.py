@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pyarrow as pa
 from dqpipe.errors import DatasetError, listed
 from dqpipe.model import Dataset, Samples, path_text
 from dqpipe.places import is_url
+from dqpipe.splits import kind_of as split_kind
 from dqpipe.stages import Reader, extension, option
 from dqpipe_files.tabular import kind_of
 from dqpipe_files.walking import Walk
 
-SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev"})
 SIDECARS = (
     *(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".md", ".rst", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log"),
     *(".parquet", ".arrow", ".feather", ".html", ".htm", ".css", ".js", ".py", ".ipynb", ".sh", ".bib", ".cff", ".sha256", ".md5"),
@@ -33,8 +34,9 @@ class ImageFolder(Reader):
     Every regular file becomes a sample whatever its extension, so that one which cannot be read is seen and claimed. Left
     out are hidden files, what operating systems leave behind, and files beside the class folders (or in a flat folder)
     that describe the data, as `README` or `labels.csv`; the latter are listed with the dataset, in `layout["skipped"]`.
-    A level of folders is the split only if all its folders have names of splits. The label is the class folder's name,
-    the id the path below the root (see `dqpipe.model.path_text`).
+    A level of folders is the split if all its folders have names of splits (train, val2017, Testing), or most of them where class
+    folders are in them; folders without a picture do not count. One folder around all the others is no class. The label is the class
+    folder's name, the id the path below the root (see `dqpipe.model.path_text`). What a person would ask is in `layout["doubts"]`.
     """
 
     name = "image_folder"
@@ -64,43 +66,98 @@ class ImageFolder(Reader):
         if any(roles.values()):
             raise DatasetError(f"an image folder has no columns to give the roles {listed(roles)} to: leave `roles` out")
         walk = Walk(root, outside).run()
-        tops = [folder for folder in walk.folders if "/" not in folder]
-        splits = bool(tops) and all(top.lower() in SPLITS for top in tops)
-        files = self._samples(walk, 2 if splits else 1)
+        shape = Shape.of([file for file in walk.files if not self._describes(file)], walk.folders)
+        files = self._samples(walk, shape)
         if not files:
             raise DatasetError(f"the folder {path_text(root)} has no images: no file in it or below it could be a sample")
-        layout = {"splits": splits, "skipped": walk.skipped}
-        return Dataset(Samples(_table(files, splits=splits)), path_text(root), self.name, layout, outside)
+        layout = {"splits": shape.splits, "wrapped": shape.wrapped, "doubts": [path_text(doubt) for doubt in shape.doubts], "skipped": walk.skipped}
+        return Dataset(Samples(_table(files, shape.wrapped, splits=shape.splits)), path_text(root), self.name, layout)
 
-    def _samples(self, walk: Walk, depth: int) -> list[str]:
-        """The path of each sample; files above `depth`, outside class folders, may be sidecars instead."""
+    def _describes(self, file: str) -> bool:
+        """Whether a file describes the data, by its name."""
+        stem, extension_ = posixpath.splitext(posixpath.basename(file).lower())
+        return extension_ in self.sidecars or (not extension_ and stem in PAPERS)
+
+    def _samples(self, walk: Walk, shape: Shape) -> list[str]:
+        """The path of each sample; files outside class folders, or in folders that hold nothing else, may be sidecars instead."""
         samples = []
         for file in walk.files:
             parts = file.split("/")
-            stem, extension_ = posixpath.splitext(parts[-1].lower())
-            if len(parts) <= depth and (extension_ in self.sidecars or (not extension_ and stem in PAPERS)):
+            outside = len(parts) <= shape.wrapped + shape.splits + 1 or parts[shape.wrapped] not in shape.tops
+            if outside and self._describes(file):
                 walk.skip(file, "describes the data and is no sample")
             else:
                 samples.append(path_text(file))
         return sorted(samples)
 
 
-def class_of(path: str, *, splits: bool) -> str | None:
-    """The class folder of a path, None for a file outside class folders."""
-    parts = path.split("/")[splits:]
+@dataclass(frozen=True)
+class Shape:
+    """How the folders of a dataset are to be read: so many around all, perhaps a level of splits, the folders at the top level."""
+
+    wrapped: int = 0
+    splits: bool = False
+    tops: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, files: list[str], folders: list[str]) -> Shape:
+        """The shape of these files, none of which only describes the data; `folders` may be empty ones."""
+        paths = [file.split("/") for file in files]
+        wrapped, doubts = 0, []
+        while (top := _around_all(paths, wrapped)) is not None:
+            wrapped += 1
+            doubts.append(f"all files are in the folder {top!r}: it is taken for a folder around the dataset, not for a class")
+        depth = wrapped + 1
+        tops = sorted({path[wrapped] for path in paths if len(path) > depth})
+        named = [top for top in tops if split_kind(top)]
+        training = any(split_kind(top) == "training" for top in named)
+        inner = any(len(path) > depth + 1 and path[wrapped] in named for path in paths)
+        splits = bool(named) and (len(named) == len(tops) or (training and inner and len(named) > 1))
+        odd = [top for top in tops if top not in named]
+        if splits and odd:
+            doubts.append(f"folders beside the splits: {listed(map(repr, odd), 5)}: taken for splits of no known use, nothing in them is changed")
+        if not splits and named:
+            doubts.append(f"{listed(map(repr, named), 5)} could be splits, but stand beside {listed(map(repr, odd), 5)}: all are taken for classes")
+        if not splits and (below := _splits_below(paths, wrapped)):
+            doubts.append(f"the class folders hold folders named like splits ({listed(map(repr, below), 5)}): no split is read; put them above the classes")
+        levels = {wrapped, wrapped + splits}
+        filled = {tuple(path[: level + 1]) for path in paths for level in levels if len(path) > level + 1}
+        empty = [folder for folder in folders if folder.count("/") in levels and tuple(folder.split("/")) not in filled]
+        if empty:
+            doubts.append(f"folders without a picture are no classes and no splits: {listed(map(repr, empty), 5)}")
+        return cls(wrapped, splits, tuple(tops), tuple(doubts))
+
+
+def _around_all(paths: list[list[str]], depth: int) -> str | None:
+    """The one folder at this depth that holds all files, if it is neither a split nor a class: it holds several folders, splits, or another such one."""
+    tops = {path[depth] if len(path) > depth + 1 else "" for path in paths}
+    if len(tops) != 1 or "" in tops or split_kind(top := next(iter(tops))):
+        return None
+    inner = {path[depth + 1] for path in paths if len(path) > depth + 2}
+    loose = any(len(path) == depth + 2 for path in paths)
+    around = len(inner) > 1 or any(map(split_kind, inner)) or (inner and _around_all(paths, depth + 1) is not None)
+    return top if around and not loose else None
+
+
+def _splits_below(paths: list[list[str]], depth: int) -> list[str]:
+    """The folders in class folders, if all have names of splits."""
+    inner = {path[depth + 1] for path in paths if len(path) > depth + 2}
+    return sorted(inner) if inner and all(map(split_kind, inner)) else []
+
+
+def class_of(path: str, above: int) -> str | None:
+    """The class folder of a path, so many folders below the root; None for a file outside class folders."""
+    parts = path.split("/")[above:]
     return parts[0] if len(parts) > 1 else None
 
 
-def _split_of(path: str) -> str | None:
-    return path.partition("/")[0] if "/" in path else None
-
-
-def _table(files: list[str], *, splits: bool) -> pa.Table:
+def _table(files: list[str], wrapped: int, *, splits: bool) -> pa.Table:
     """The columns of an image folder's samples; those for labels and splits only if there are any."""
     columns: dict[str, list[str] | list[str | None]] = {"id": files, "media": files}
-    labels = [class_of(file, splits=splits) for file in files]
+    labels = [class_of(file, wrapped + splits) for file in files]
     if any(label is not None for label in labels):
         columns["label"] = labels
     if splits:
-        columns["split"] = [_split_of(file) for file in files]
+        columns["split"] = [class_of(file, wrapped) for file in files]
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})

@@ -34,27 +34,29 @@ class ImageFolder(Writer):
 def places(dataset: Dataset) -> list[str | None]:
     """The path of each sample below the folder, None without media; those that keep their path choose first."""
     samples, splits = dataset.samples, bool(dataset.layout.get("splits"))
+    wrapped = int(dataset.layout.get("wrapped", 0))
     media, new = media_of(dataset), is_new(samples)
     labels, tops = _texts(dataset, "label"), _texts(dataset, "split")
     placed = [not made and path is not None and safe(path) == path for path, made in zip(media, new, strict=True)]
-    was = [class_of(path, splits=splits) if path and has else None for path, has in zip(media, placed, strict=True)]
+    was = [class_of(path, wrapped + splits) if path and has else None for path, has in zip(media, placed, strict=True)]
     stays = [has and old == label for has, old, label in zip(placed, was, labels, strict=True)]
     folders = folders_of((label for label in labels if label is not None), {name for name in was if name is not None})
+    around = next(("/".join(path.split("/")[:wrapped]) for path, has in zip(media, placed, strict=True) if path and has), "")
     taken = Places([MANIFEST])
     found = [taken.take(path) if stay and path else None for path, stay in zip(media, stays, strict=True)]
     for number, path in enumerate(media):
         if path is not None and not stays[number]:
             label, top = labels[number], tops[number]
-            rest = _rest(path, splits) if placed[number] else new_name(samples.ids[number], path)
-            parts = (folder_name(top) if splits and top else "", "" if label is None else folders[label], rest)
+            rest = _rest(path, wrapped + splits) if placed[number] else new_name(samples.ids[number], path)
+            parts = (around, folder_name(top) if splits and top else "", "" if label is None else folders[label], rest)
             found[number] = taken.take(posixpath.join(*parts))
     return found
 
 
-def _rest(path: str, splits: bool) -> str:
-    """A path without its split and class folders."""
+def _rest(path: str, above: int) -> str:
+    """A path without its class folder and so many above it."""
     parts = path.split("/")
-    return "/".join(parts[1 + splits :] or parts[-1:])
+    return "/".join(parts[1 + above :] or parts[-1:])
 
 
 def _texts(dataset: Dataset, column: str) -> list[str | None]:
