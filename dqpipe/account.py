@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dqpipe import __version__, card, comparing, diff, reading, report, spreadsheet, versions
@@ -28,7 +27,6 @@ from dqpipe.measure import version_of
 from dqpipe.model import Dataset, Decisions, Findings, Samples, as_numpy, label_text
 from dqpipe.plan import DOUBT
 from dqpipe.plugins import GROUP
-from dqpipe.report import tally
 from dqpipe.report.embedding import Embedding
 from dqpipe.stages import Section
 from dqpipe.store import digest_json
@@ -84,6 +82,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "lineage": lineage(run),
         "since": since(run),
         "diff": changes(run, described),
+        "unchanged": run.unchanged,
         "news": run.news,
         "of_new": run.of_new,
         "passed": all(gate["passed"] for gate in run.gates),
@@ -183,27 +182,7 @@ def changes(run: Run, described: Mapping[str, Any]) -> dict[str, Any] | None:
         found = diff.compare(diff.Side.of(last), diff.Side(run.raw.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
     except DatasetError as error:
         return {"before": run.parent, "why": str(error)}
-    return {"before": run.parent, "said": diff.summary(found.counts), **found.record(), **totals(last, run)}
-
-
-def totals(last: Version, run: Run) -> dict[str, Any]:
-    """What came and went since a version as a whole: classes {new, gone}, findings {code: samples [before, now]} that are not info. Raises DatasetError."""
-    before, now = (_classes(samples) for samples in (last.samples, run.raw.samples))
-    was, found = (_samples_by_code(findings) for findings in (last.findings, run.findings))
-    moved = {code: [was.get(code, 0), found.get(code, 0)] for code in sorted(was | found) if was.get(code, 0) != found.get(code, 0)}
-    return {"classes": {"new": sorted(now - before), "gone": sorted(before - now)}, "findings": moved}
-
-
-def _classes(samples: Samples) -> set[str]:
-    _, names, _ = tally.members(samples, "label")
-    return set(names.drop_null().unique().to_pylist())
-
-
-def _samples_by_code(findings: Findings) -> dict[str, int]:
-    """Samples with each code that is not info."""
-    table = findings.table.filter(pc.and_(pc.not_equal(findings.table.column("severity"), "info"), findings.table.column("id").is_valid()))
-    counts = table.group_by("code").aggregate([("id", "count_distinct")])
-    return dict(zip(counts["code"].to_pylist(), counts["id_count_distinct"].to_pylist(), strict=True))
+    return {"before": run.parent, "said": diff.summary(found.counts), **found.record()}
 
 
 def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:

@@ -27,7 +27,8 @@ LONG = 60
 def summary(record: Mapping[str, Any]) -> str:
     """A run in one line: passed or not, the numbers that matter, the gates."""
     told, judged, failed = record["account"], record["gates"], _failed(record)
-    parts = [
+    parts = ["unchanged"] if record["run"].get("unchanged") else []
+    parts += [
         _state(record), _many(told["samples"], "sample"), f"{told['marked']:,} flagged", f"{told['dropped']:,} dropped",
         f"{told['relabelled']:,} relabelled", f"{told['review']:,} for review",
     ]  # fmt: skip

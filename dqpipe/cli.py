@@ -137,6 +137,7 @@ def run(
     executor: Workers = "processes",
     shard_size: Annotated[int | None, typer.Option(min=1, help="Samples per shard.", show_default="chosen")] = None,
     rehash: Annotated[bool, typer.Option(help="Read every file again, also unchanged ones.")] = False,
+    if_changed: Annotated[bool, typer.Option("--if-changed", help="For cron: as with --force, and where nothing is new, write nothing.")] = False,
     out: Annotated[str | None, typer.Option("--out", help="Another output, a folder or a URL, than the config's.")] = None,
     changes: Changes = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Up to the decisions and the account; publish nothing, and say what would change.")] = False,
@@ -155,7 +156,8 @@ def run(
             ran = pipeline.what_if()
         else:
             with _progress(pipeline.registry):
-                ran = pipeline.drive(executor, flow=flow, shard_size=shard_size, force=force, rehash=rehash, writes=not dry_run)
+                options = {"shard_size": shard_size, "force": force or if_changed, "rehash": rehash, "if_changed": if_changed}
+                ran = pipeline.drive(executor, flow=flow, writes=not dry_run, **options)
         _conclude(ran, files, as_json=as_json, dry=dry_run or from_facts, summary=summary)
 
 
@@ -266,7 +268,7 @@ def _conclude(ran: Run, files: ci.Files, *, as_json: bool, dry: bool = False, su
     else:
         cli_account.tell(ran, as_json=as_json, dry=dry)
     ran.finish()
-    if ran.failures:
+    if ran.failures and ran.unchanged is None:
         raise typer.Exit(1)
 
 

@@ -19,12 +19,19 @@ SHOWN = 5
 
 def tell(ran: Run, *, as_json: bool, dry: bool) -> None:
     """The account, short: found, dropped, relabelled, added, why; where the report is, or what a dry run decides otherwise than what is published."""
-    from dqpipe.report import account
-
+    if ran.unchanged is not None and not as_json:
+        say(f"Nothing changed since version {ran.unchanged}, which stays published; nothing was written.")
+        return
     compared = _compared(ran) if dry else None
     if as_json:
         _tell_json(ran, compared, dry=dry)
         return
+    _say(ran, compared, dry=dry)
+
+
+def _say(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
+    from dqpipe.report import account
+
     for line in account(ran.record):
         say(line)
     if compared is not None:
@@ -52,7 +59,7 @@ def _compared(ran: Run) -> tuple[str, Diff] | None:
 
 def _tell_json(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
     record = {"summary": summary(ran.record), "account": ran.record["account"], "counts": ran.record.get("counts"), "gates": ran.gates,
-              "path": None if ran.published is None else str(ran.published), "version": ran.version}  # fmt: skip
+              "path": None if ran.published is None else str(ran.published), "version": ran.version, "unchanged": ran.unchanged}  # fmt: skip
     if dry:
         record["difference"] = None if compared is None else {"before": compared[0], **compared[1].record(None)}
     say_json(record)

@@ -45,6 +45,7 @@ from dqpipe.splits import marked as split_kinds_marked
 from dqpipe.stages import Reader
 from dqpipe.store import Store, digest, digest_json, drawn
 from dqpipe.survey import RELATE_THREADS, Survey
+from dqpipe.unchanged import unchanged
 from dqpipe.versions import Version
 
 log = logging.getLogger(__name__)
@@ -72,11 +73,14 @@ class Run:
 
     def __init__(
         self, config: Config, registry: Registry, executor: Executor, *, source: Any = None, shard_size: int | None = None,  # noqa: ANN401
-        force: bool = False, rehash: bool = False, writes: bool = True,
+        force: bool = False, rehash: bool = False, writes: bool = True, if_changed: bool = False,
     ) -> None:  # fmt: skip
         self.config, self.registry, self.executor = config, registry, executor
         self.source = config.source if source is None else source
         self._shard_size, self.force, self.rehash, self.writes = shard_size, force, rehash, writes
+        self.if_changed = if_changed
+        self.unchanged: str | None = None
+        """The published version, where it is what this run would publish, and only what changed was asked for."""
         self.id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f") + os.urandom(2).hex()
         self.started = time.time()
         self.store = Store(config.store)
@@ -131,7 +135,7 @@ class Run:
 
     def close(self) -> None:
         """Leave nothing half done behind: what was measured stays, what was half written goes."""
-        used = {"output": str(self.config.out), "finished": int(time.time()), **self.survey.used} if self.record else None
+        used = {"output": str(self.config.out), "finished": int(time.time()), **self.survey.used} if self.record and self.unchanged is None else None
         with suppress(OutputError):  # what ended the run is said instead
             self.store.end_run(self.id, used)
         if self.staging is not None:
@@ -172,7 +176,10 @@ class Run:
                     yield self._step(f"relate {planned.name} (curated)", partial(self._relate, self.curated, planned))
             yield self._step("summarise curated", lambda: self._summarise(self.curated, "curated"))
         yield self._step("gates", self._gates)
-        yield self._step("publish" if self.writes else "account", self._publish if self.writes else self._account)
+        if self.writes and self.if_changed and all(gate["passed"] for gate in self.gates):
+            self.unchanged = unchanged(self)
+        writes = self.writes and self.unchanged is None
+        yield self._step("publish" if writes else "account", self._publish if writes else self._account)
 
     def _step(self, name: str, call: Callable[[], None], *, maps: bool = False) -> Step:
         def timed() -> None:

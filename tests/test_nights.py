@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from dqpipe import config as configs
 from dqpipe import gates, news, plan
+from dqpipe.cli import main
 from dqpipe.engine import read
 from dqpipe.execution.local import Serial
 from dqpipe.pipeline import Pipeline
@@ -157,6 +159,29 @@ def test_what_init_writes_and_a_file_without_gates_are_one_list(home: Path, regi
     for one in (text, bare):
         config = configs.parse(one, registry, checks=False)
         assert [gate.text for gate in plan.make(config, registry, read(config, registry, str(home / "set"))).gates] == [gate for gate, _ in gates.DEFAULTS]
+
+
+def test_where_nothing_is_new_nothing_is_written(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def listed() -> dict[str, int]:
+        kept = [home / "out/version", home / "out/history.jsonl", *(home / "out/versions").rglob("*")]
+        return {str(path): path.stat().st_mtime_ns for path in kept if path.is_file()}
+
+    def cron(*more: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["dqpipe", "run", str(home / "pipeline.yaml"), "--executor", "serial", "--if-changed", *more])
+        with pytest.raises(SystemExit) as done:
+            main()
+        assert not done.value.code
+        return capsys.readouterr().out
+
+    cron()  # the folder has another path than when it was first published
+    before, version = listed(), (home / "out/version").read_text().strip()
+    assert cron() == f"Nothing changed since version {version}, which stays published; nothing was written.\n"
+    assert cron("--summary").startswith("dqpipe: unchanged · passed · 90 samples")
+    assert json.loads(cron("--json"))["unchanged"] == version
+    assert listed() == before
+    put(home / "set", range(PICTURES, PICTURES + 40))
+    assert "Nothing changed" not in cron()
+    assert (home / "out/version").read_text().strip() != version
 
 
 def test_no_gates_is_said(home: Path) -> None:

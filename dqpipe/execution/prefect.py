@@ -59,7 +59,6 @@ from dqpipe.execution.telling import (
     tag,
     tell,
 )  # fmt: skip
-from dqpipe.unchanged import unchanged
 
 
 class Options(BaseModel):
@@ -174,13 +173,12 @@ def _driven(run: Run, *, anyway: bool, yields: bool) -> tuple[State[FlowResult],
 def _steps(run: Run, *, anyway: bool) -> str | None:
     """Take the steps of a run, each as a task; the version that stays where nothing is new. Raises DqpipeError."""
     told = get_run_logger()
+    run.if_changed = run.if_changed or not anyway
     try:
         if isinstance(run.executor, PrefectTasks):
             run.executor.place = key_of(run.config.out)
         with run.executor if isinstance(run.executor, PrefectTasks) else nullcontext():
             for step in run.steps():
-                if step.name == "publish" and not anyway and all(gate["passed"] for gate in run.gates) and (same := unchanged(run)):
-                    return same
                 task_named(step.name, step.name, step.call, repeats=not step.maps)()
                 told.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
     except Exception:
@@ -189,7 +187,7 @@ def _steps(run: Run, *, anyway: bool) -> str | None:
         log.exception("the run is published and complete; what came after it failed")
     finally:
         run.close()
-    return None
+    return run.unchanged
 
 
 def _unsaid(line: logging.LogRecord) -> bool:
@@ -199,7 +197,7 @@ def _unsaid(line: logging.LogRecord) -> bool:
 
 def run_flow(
     pipeline: Pipeline, *, executor: Executor | str | None = None, shard_size: int | None = None,
-    force: bool = False, rehash: bool = False, writes: bool = True, logs: bool = False,
+    force: bool = False, rehash: bool = False, writes: bool = True, if_changed: bool = False, logs: bool = False,
 ) -> Run:  # fmt: skip
     """Run a pipeline as the flow `curate`, on the Prefect server that is set up, else on an embedded one; the Run when it is finished.
 
@@ -207,7 +205,7 @@ def run_flow(
     DqpipeError, but not for a failed gate: see `Run.gates` and `Run.finish`.
     """
     over = PrefectTasks(executor_named(executor) if isinstance(executor, str) else executor or local.Processes())
-    run = Run(pipeline.config, pipeline.registry, over, shard_size=shard_size, force=force, rehash=rehash, writes=writes)
+    run = Run(pipeline.config, pipeline.registry, over, shard_size=shard_size, force=force, rehash=rehash, writes=writes, if_changed=if_changed)
 
     name = run_name(dataset_name(pipeline.config.source)).replace("{", "(").replace("}", ")")
 

@@ -22,12 +22,12 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
-from dqpipe import reading, versions
+from dqpipe import gates, news, reading, versions
 from dqpipe.engine import Run
 from dqpipe.errors import listed
 from dqpipe.execution.artifacts import account_markdown, finding_rows, key_of, series_markdown, series_rows, slug, strips
 from dqpipe.printable import printable
-from dqpipe.report import account, sentences
+from dqpipe.report import account
 
 log = logging.getLogger(__name__)
 OUTCOMES = ("published", "unchanged", "checked", "waiting", "rejected", "gate-failed", "failed", "busy")
@@ -102,8 +102,7 @@ def tag(*words: str) -> None:
 
 def changed(run: Run) -> list[str]:
     """What is different from the version published before, in short phrases."""
-    diff = run.record["run"].get("diff") if run.record else None
-    return sentences.changes(diff) if diff else []
+    return [row["said"] for row in run.news]
 
 
 def counted(run: Run) -> str:
@@ -112,9 +111,9 @@ def counted(run: Run) -> str:
     text = f"{told['kept']} of {told['samples']} samples kept, {told['relabelled']} relabelled, {told['added']} added, {told['review']} to review"
     if run.failures:
         text += f", {len(run.failures)} measurements failed (see the account)"
-    if since := changed(run):
-        text += f"; since the last version: {', '.join(since)}"
-    if unjudged := [gate["gate"] for gate in run.gates if gate["passed"] and not gate.get("judged", True)]:
+    if since := news.brief(run.news, 6):
+        text += f"; since the last version: {since}"
+    if unjudged := [gate["gate"] for gate in run.gates if gates.state(gate) == "unjudged"]:
         text += f"; not judged: {listed(unjudged, 3)}"
     return text
 

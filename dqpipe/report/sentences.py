@@ -240,18 +240,6 @@ def _gates(record: Mapping[str, Any]) -> str:
     return "" if "failed" in states else sentence("; ".join(part for part in (told, open_, waits) if part))
 
 
-def changes(diff: Mapping[str, Any]) -> list[str]:
-    """What changed since the version before, in short phrases: samples new and gone, classes, findings; the largest first."""
-    if "counts" not in diff:
-        return [f"it cannot be compared ({diff.get('why', 'unknown')})"]
-    told = [f"{many(diff['counts'][kind], 'sample')} {kind}" for kind in ("new", "gone") if diff["counts"].get(kind)]
-    for kind, names in diff.get("classes", {}).items():
-        told += [f"{plural(len(names), 'class')} {some(names, 'class', 3)} {plural(len(names), 'is')} {kind}"] if names else []
-    moved = sorted(diff.get("findings", {}).items(), key=lambda item: (-abs(item[1][1] - item[1][0]), item[0]))
-    told += [f"{now - was:+,} {code}" for code, (was, now) in moved[:FEW]]
-    return told + ([f"{len(moved) - FEW:,} more {plural(len(moved) - FEW, 'finding')} changed"] if len(moved) > FEW else [])
-
-
 def steps(record: Mapping[str, Any]) -> list[str]:
     """What a person could do next."""
     numbers, told = record["account"], []

@@ -107,7 +107,7 @@ def test_a_failed_gate_fails_the_flow_run_after_the_report_was_written(registry:
 
 
 def test_runs_after_the_first_are_shown_and_say_what_changed(registry: Registry, images: Path, tmp_path: Path) -> None:
-    made = pipeline(registry, images, tmp_path / "out", "files, image_quality, duplicates, drift")
+    made = pipeline(registry, images, tmp_path / "out", "files, image_quality, duplicates, drift", "gates: []")
     flows.run_flow(made, executor=Serial())
     assert re.fullmatch(f"{tmp_path.name}/images \\d{{4}}-\\d\\d-\\d\\d \\d\\d:\\d\\d", last_run().name)
     for number in range(3):
@@ -119,9 +119,9 @@ def test_runs_after_the_first_are_shown_and_say_what_changed(registry: Registry,
     recorded = last_run()
     assert (recorded.state.name, "published" in recorded.tags) == ("Completed", True)
     assert f"published version {ran.version}: " in recorded.state.message
-    assert "class china is gone" in recorded.state.message
-    assert "class rose is new" in recorded.state.message
-    assert "+2 files.unreadable" in recorded.state.message
+    assert "class china gone (" in recorded.state.message
+    assert "class rose new (1 sample)" in recorded.state.message
+    assert any(row["said"].startswith("+2 files.unreadable") for row in ran.news)
     assert "not shown" not in recorded.state.message
     assert "share of files.unreadable" in artifacts(recorded, tmp_path / "out")["quality-chart"]
     again = flows.run_flow(made, executor=Serial(), force=True)
