@@ -8,6 +8,7 @@ The file is trusted like code: it can name modules to import.
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -376,6 +377,9 @@ class Builder:
         name = ".".join(str(part) for part in first["loc"]) or str(place[-1])
         if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
             return self.fail(f"unknown option {name!r}: {nearest(name, allowed)}", here)
+        if first["loc"][-1:] == ("[key]",) and first["type"] == "literal_error":
+            of, wrong, known = first["loc"][-3], str(first["input"]), re.findall("'([^']*)'", first["ctx"]["expected"])
+            return self.fail(f"{of}: there is no {wrong!r}: {nearest(wrong, known)}", here[:-1])
         given = "" if first["type"].startswith("missing") else f", not {first['input']!r}"[:200]
         return self.fail(f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}{given}", here)
 

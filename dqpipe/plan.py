@@ -117,7 +117,8 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     problems: list[str] = []
     for entry in (*config.stages, *config.augments, config.policy):
         problems += [f"{entry.where}: {text}" for text in missing_packages(entry.extension)]
-    stages = tuple(_planned(entry, number, config.stages, dataset, problems) for number, entry in enumerate(config.stages))
+    of_media = {cls.name for cls in registry.all(Stage) if cls.rendition is not None}
+    stages = tuple(_planned(entry, number, config.stages, dataset, problems, of_media) for number, entry in enumerate(config.stages))
     _clashes(stages, problems)
     for entry in config.augments:
         problems += [f"{entry.where}: {entry.name} needs media and labels; {what}" for what in _lacks(dataset)]
@@ -162,7 +163,7 @@ def _lacks(dataset: Dataset) -> list[str]:
     return lacks + ([] if "label" in dataset.samples else ["this dataset has no label column"])
 
 
-def _planned(entry: Entry, number: int, every: Sequence[Entry], dataset: Dataset, problems: list[str]) -> Planned:
+def _planned(entry: Entry, number: int, every: Sequence[Entry], dataset: Dataset, problems: list[str], of_media: Collection[str]) -> Planned:
     stage: Stage = entry.extension
     earlier = _given(every[:number], dataset)
     own = {f.name: not f.nullable for f in stage.gives if isinstance(f, Fact)}
@@ -176,7 +177,7 @@ def _planned(entry: Entry, number: int, every: Sequence[Entry], dataset: Dataset
         elif "." in need and not need.endswith("?"):
             facts.append(need)
             if need not in earlier:
-                problems.append(f"{entry.where}: {_missing_fact(entry, need, number, every, dataset)}")
+                problems.append(f"{entry.where}: {_missing_fact(entry, need, number, every, dataset, of_media)}")
         elif need.rstrip("?") in dataset.samples:
             columns.append(need.rstrip("?"))
         elif "." in need:
@@ -194,7 +195,7 @@ def _given(entries: Iterable[Entry], dataset: Dataset) -> dict[str, bool]:
     return media | {KEPT: True} | {f"{e.name}.{f.name}": not f.nullable for e in entries for f in e.extension.gives if isinstance(f, Fact)}
 
 
-def _missing_fact(entry: Entry, need: str, number: int, every: Sequence[Entry], dataset: Dataset) -> str:
+def _missing_fact(entry: Entry, need: str, number: int, every: Sequence[Entry], dataset: Dataset, of_media: Collection[str]) -> str:
     source = need.split(".", maxsplit=1)[0]
     after = [other for other in every[number + 1 :] if other.name == source]
     if after:
@@ -205,6 +206,8 @@ def _missing_fact(entry: Entry, need: str, number: int, every: Sequence[Entry], 
         return f"{entry.name} needs {need}, and this dataset has no media column"
     if source in {other.name for other in every[:number]}:
         return f"{entry.name} needs {need}: {nearest(need, _given(every[:number], dataset))}"
+    if source in of_media and not dataset.has_media:
+        return f"{entry.name} needs {need}, which {source} sees in media, and this dataset has none: point its option elsewhere, or leave it out"
     return f"{entry.name} needs {need}: add the stage {source} before it, or point its option elsewhere"
 
 

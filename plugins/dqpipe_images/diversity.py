@@ -11,6 +11,7 @@ from dqpipe import labels
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe_images.outliers import no_fact
 from dqpipe_images.regions import regions
 from dqpipe_images.vendi import vendi_score
 
@@ -66,6 +67,10 @@ class Diversity(Stage):
     def does(self, method: str) -> bool:
         """It relates only where there are vectors."""
         return (method != "relate" or self.vectors is not None) and Stage.does(self, method)
+
+    def objection(self, samples: Samples) -> str | None:
+        """Vectors that are no fact."""
+        return no_fact(self.vectors)
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Regions by k-means on unit vectors, and the distance to the nearest neighbour."""

@@ -57,6 +57,10 @@ class Outliers(Stage):
         """The vectors, the groups of copies, and the label where there is one."""
         return (self.vectors, *([self.groups] if self.groups else []), "label?")
 
+    def objection(self, samples: Samples) -> str | None:
+        """Vectors that are no fact."""
+        return no_fact(self.vectors)
+
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """Distances, and how unusual they are."""
         vectors, known = facts[self.vectors], labels.classes(samples)
@@ -126,3 +130,10 @@ class Outliers(Stage):
     def summarise(self, samples: Samples, facts: Facts) -> list[Any]:
         """The share of far samples."""
         return [figure("far", float(np.mean(self._far(facts))))] if len(samples) else []
+
+
+def no_fact(vectors: str | None) -> str | None:
+    """Why an option `vectors` cannot be meant, or None: it names a column of the samples."""
+    if vectors is None or "." in vectors:
+        return None
+    return f"`vectors: {vectors}` is no fact: give the full name of one that holds vectors, such as embeddings.vector"

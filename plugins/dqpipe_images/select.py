@@ -23,6 +23,7 @@ from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_images.coresets import METHODS, Order
+from dqpipe_images.outliers import no_fact
 from dqpipe_images.regions import regions
 from dqpipe_images.vendi import vendi_score
 
@@ -81,6 +82,10 @@ class Select(Stage):
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
         """The vectors, what is a copy, and the label and the split where there are any."""
         return (self.vectors, *([self.copies] if self.copies else []), "label?", "split?")
+
+    def objection(self, samples: Samples) -> str | None:
+        """Vectors that are no fact."""
+        return no_fact(self.vectors)
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """The order: first of what is there once, then of the copies."""

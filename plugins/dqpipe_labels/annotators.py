@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dqpipe.errors import StageError
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Gift, Pixels, Stage, extension, option
-from dqpipe_labels.columns import equal_rows, vectors_of
+from dqpipe_labels.columns import equal_rows, unfit, vectors_of
 from dqpipe_labels.votes import consensus, votes_of, whole
 
 if TYPE_CHECKING:
@@ -81,7 +82,13 @@ class Annotators(Stage):
         """A column that stands for the label, or one twice."""
         if len(set(self.columns)) < len(self.columns):
             return "an annotator's column is named twice"
-        return "the label itself is no annotator: give the annotators' own columns" if "label" in self.columns else None
+        if "label" in self.columns:
+            return "the label itself is no annotator: give the annotators' own columns"
+        try:
+            votes_of(self.name, self.columns, samples)
+        except StageError as error:
+            return f"{error.reason}. {error.advice}"
+        return unfit(self.vectors, samples)
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> dict[str, Any]:
         """What the annotators say together."""

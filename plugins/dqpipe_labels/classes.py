@@ -9,7 +9,7 @@ import numpy as np
 from dqpipe.errors import StageError
 from dqpipe.model import label_text
 
-ADVICE = "Leave label_noise out of the pipeline, or give it a column of classes as the label."
+ADVICE = "Leave {stage} out of the pipeline, or give it columns of classes."
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,8 @@ def classes_of(stage: str, labels: np.ndarray) -> Classes:
 def plain(stage: str, label: object) -> str | float | bool:
     """A label that names a class; StageError for one that measures something, or that is several."""
     if isinstance(label, float) and not label.is_integer():
-        raise StageError(stage, "relate", f"label_noise judges class labels, and here a label is the number {label}", ADVICE)
+        raise StageError(stage, "relate", f"it judges class labels, and here a label is the number {label}", ADVICE.format(stage=stage))
     if not isinstance(label, (str, int, float, bool)):
-        raise StageError(stage, "relate", f"label_noise judges one class label for each sample, and here a label is a {type(label).__name__}", ADVICE)
+        what = f"it judges one class label for each sample, and here a label is a {type(label).__name__}"
+        raise StageError(stage, "relate", what, ADVICE.format(stage=stage))
     return label

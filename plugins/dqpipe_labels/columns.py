@@ -5,12 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dqpipe.errors import StageError, listed
 from dqpipe.model import Facts, Samples
 
 CATEGORIES = 100
 """A text column with more different values than this is no category."""
+
+
+def unfit(source: str | Sequence[str] | None, samples: Samples) -> str | None:
+    """Why columns of the samples cannot be `vectors`, as a sentence, or None; whether a fact is there, the plan knows."""
+    if source is None or (isinstance(source, str) and "." in source):
+        return None
+    if isinstance(source, str):
+        return _unfit(source, samples) or f"`vectors: {source}` names a column of the samples: columns are given as a list, `vectors: [{source}]`"
+    found = [why for name in source if (why := _unfit(name, samples))]
+    return next(iter(found), None) if source else "`vectors: []` names no column"
+
+
+def _unfit(name: str, samples: Samples) -> str | None:
+    if name not in samples:
+        return f"{name!r} is a fact, and a list holds columns of the samples: give one fact that holds vectors, or columns"
+    column = samples.table.column(name)
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        return f"column {name!r} holds {column.type}: give columns of numbers or categories as `vectors`, one for each dimension of a list"
+    if pa.types.is_string(column.type) and (different := pc.count_distinct(column).as_py()) > CATEGORIES:
+        return f"column {name!r} holds {different:,} different texts: give columns of numbers or categories as `vectors`"
+    return None
 
 
 def vectors_of(stage: str, source: str | Sequence[str], samples: Samples, facts: Facts) -> np.ndarray:

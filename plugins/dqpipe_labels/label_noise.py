@@ -111,7 +111,8 @@ class LabelNoise(Stage):
 
     def grouping(self) -> str | None:
         """The fact that tells copies; none by default where the vectors are columns, since copies of pictures have no part in it."""
-        return None if isinstance(self.vectors, tuple) and self.groups == "duplicates.group" else self.groups
+        of_pictures = isinstance(self.vectors, str) and "." in self.vectors
+        return self.groups if of_pictures or self.groups != "duplicates.group" else None
 
     def kind(self, samples: Samples) -> str:
         """What the labels are."""
@@ -130,6 +131,8 @@ class LabelNoise(Stage):
         """Labels that are no classes, or none at all."""
         if not any(label is not None and label == label for label in samples["label"].tolist()):  # noqa: PLR0124 (NaN)
             return "no sample has a label"
+        if self.vectors is None and self.probabilities is None:
+            return "there is nothing to judge labels by: set `vectors` or `probabilities`"
         if self.kind(samples) == "objects":
             return "label_noise judges classes, tags and numbers, and here a label is a struct or a list of lists"
         try:

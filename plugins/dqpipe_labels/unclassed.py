@@ -9,7 +9,7 @@ import numpy as np
 
 from dqpipe.errors import StageError, listed
 from dqpipe.model import Facts, Samples, claim, figure, label_text
-from dqpipe_labels.columns import equal_rows, vectors_of
+from dqpipe_labels.columns import equal_rows, unfit, vectors_of
 from dqpipe_labels.folds import grouped_folds
 from dqpipe_labels.multilabel import Tags, judged_tags, learn_tags, own_tags, said, split, tags_of
 from dqpipe_labels.probabilities import ADVICE, as_floats, read_columns
@@ -30,7 +30,9 @@ NOTICEABLE = 0.5
 def objection(stage: LabelNoise, samples: Samples) -> str | None:
     """Why labels of this kind cannot be judged, or None."""
     kind = stage.kind(samples)
-    if "label" in (stage.vectors or ()):
+    if stage.probabilities is None and (why := unfit(stage.vectors, samples)):
+        return why
+    if not isinstance(stage.vectors, str) and "label" in (stage.vectors or ()):
         return "the label cannot be judged by itself: leave it out of `vectors`"
     if kind == "tags":
         tags_of(stage.name, samples["label"], stage.separator)

@@ -43,7 +43,7 @@ def votes_of(stage: str, columns: Sequence[str], samples: Samples) -> Votes:
 def whole(labels: np.ndarray) -> np.ndarray:
     """Labels [n] as objects, None for empty ones, whole numbers as such: a column with empty cells may hold 3 as 3.0."""
     found = np.empty(len(labels), dtype=object)
-    given = [None if label is None or label != label else label for label in labels.tolist()]  # noqa: PLR0124 (NaN)
+    given = [None if label is None or label != label or (isinstance(label, str) and not label.strip()) else label for label in labels.tolist()]  # noqa: PLR0124
     found[:] = [int(label) if isinstance(label, float) and label.is_integer() else label for label in given]
     return found
 
