@@ -136,7 +136,9 @@ def since(run: Run) -> dict[str, Any] | None:
     claims.sort(key=lambda row: (-(row["value"] or 0), row["code"], row["part"] or ""))
     new, before, now = len(found.new.samples), len(found.before.samples), len(found.now.samples)
     said = [row["detail"] for row in claims if row["detail"]]
-    return {"version": last.version, "new": new, "gone": before + new - now, "said": said}
+    stated = {row["figure"].rpartition(".")[2]: row["value"] for row in run.figures.table.to_pylist() if row["scope"] == "set" and row["of"] == "raw"}
+    pooled = {"pooled": int(stated["pooled"]), "nights": int(stated["nights"])} if stated.get("nights") and stated.get("pooled") else {}
+    return {"version": last.version, "new": new, "gone": before + new - now, "said": said, **pooled}
 
 
 def stage_use(run: Run) -> dict[str, dict[str, Any]]:
@@ -192,7 +194,7 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
     versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
     versions.write_shown(folder, run.raw.dataset)
-    comparing.write(run.raw, folder)
+    comparing.write(run.raw, folder, run.version, run.since)
     queue = relabel_queue(run.raw.samples, run.findings, run.decisions)
     spreadsheet.write(pa.Table.from_pandas(queue, preserve_index=False), folder / "relabel.csv")
     (folder / "card.md").write_text(card.card(run.record, run.curated.dataset), encoding="utf-8")

@@ -2,13 +2,15 @@
 
 out/versions/<id>/tables/snapshot.arrow           scalars of some samples; the schema's metadata has their keys
 out/versions/<id>/tables/vectors-<fact>.arrow     a vector fact of fewer of them
+out/versions/<id>/tables/recent.arrow             ids of samples that this version and the ones before it brought, the newest first
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,16 @@ import pyarrow as pa
 from dqpipe.errors import DatasetError
 from dqpipe.evidence import Evidence
 from dqpipe.model import Facts, Samples
-from dqpipe.since import Since, Snapshot, fresh
+from dqpipe.since import Batch, Since, Snapshot, fresh
 from dqpipe.store import drawn
 from dqpipe.versions import COLUMNS, Version, write_table
 
 log = logging.getLogger(__name__)
 MOST, MOST_VECTORS = 20_000, 2_000
 """Samples of which a snapshot keeps scalars, and vectors; drawn by their ids, the same ones every time."""
-NAME, VECTORS = "snapshot", "vectors-"
+MOST_OF_A_BATCH, MOST_RECENT = 100, 1_000
+"""Ids of new samples that a version remembers: of one batch, and of the last ones together."""
+NAME, VECTORS, RECENT = "snapshot", "vectors-", "recent"
 LEFT_OUT = {"media.error", "parent", "made_by", "media"}
 
 
@@ -37,6 +41,8 @@ class Before:
     version: str
     snapshot: Snapshot | None
     why: str = ""
+    recent: tuple[Batch, ...] = ()
+    """What the last versions brought, the newest first."""
 
 
 def before(version: Version | None) -> Before | None:
@@ -44,7 +50,7 @@ def before(version: Version | None) -> Before | None:
     if version is None:
         return None
     try:
-        return Before(version.id, _read(version))
+        return Before(version.id, _read(version), recent=_recent(version))
     except DatasetError as error:
         log.warning("nothing is compared with the last version: %s", error)
         return Before(version.id, None, str(error))
@@ -63,7 +69,12 @@ def since(evidence: Evidence, last: Before) -> Since:
     assert last.snapshot is not None
     everything = np.arange(len(evidence.samples))
     new = np.flatnonzero(fresh(evidence.samples, last.snapshot.samples))
-    return Since(last.version, last.snapshot, snapshot(evidence, everything), snapshot(evidence, new))
+    where = {sample: row for row, sample in enumerate(evidence.samples.ids)}
+
+    def look(ids: Sequence[str]) -> Snapshot:
+        return snapshot(evidence, np.array(sorted(where[sample] for sample in ids), dtype=np.int64))
+
+    return Since(last.version, last.snapshot, snapshot(evidence, everything), snapshot(evidence, new), last.recent, look)
 
 
 def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
@@ -77,31 +88,61 @@ def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
     measured = {name: evidence.scalars[name] for name in evidence.keys if name in evidence.scalars and name not in LEFT_OUT}
     measured = {name: column for name, column in measured.items() if _scalar(column.type)}
     columns = {name: column.take(pa.array(some)) for name, column in ({"id": samples.table.column("id")} | own | measured).items()}
-    vectors = {}
+    vectors, of = {}, {}
     for name in evidence.vectors():
         few = np.sort(order[evidence.has(name)[order]][:MOST_VECTORS])
         vectors[name] = Facts(pa.table({"": evidence.column(name, few)}))[""]
+        of[name] = samples.table.column("id").combine_chunks().take(pa.array(few))
     keys = {name: str(column.type) for name, column in own.items()} | evidence.keys
     kept = samples.select([name for name in COLUMNS if name in samples]).take(rows)
-    return Snapshot(kept, Facts(pa.table(columns)), vectors, keys)
+    return Snapshot(kept, Facts(pa.table(columns)), vectors, keys, of)
 
 
 def _scalar(kind: pa.DataType) -> bool:
     return pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def write(evidence: Evidence, folder: Path) -> None:
-    """Write the snapshot of a run into its version's folder. Raises OSError."""
+def write(evidence: Evidence, folder: Path, version: str, since: Since | None) -> None:
+    """Write the snapshot of a run, and what it and the last versions brought, into its version's folder. Raises OSError."""
+    recent = [] if since is None else [Batch(version, _few(since.new.samples.ids)), *since.recent]
+    rows = [{"version": batch.version, "id": sample} for batch in _lately(recent) for sample in batch.ids]
+    write_table(folder, RECENT, pa.Table.from_pylist(rows, pa.schema([("version", pa.string()), ("id", pa.string())])))
     kept = snapshot(evidence, np.arange(len(evidence.samples)))
     table = kept.facts.table.replace_schema_metadata({"keys": json.dumps(dict(kept.keys)), "vectors": json.dumps(sorted(kept.vectors))})
     write_table(folder, NAME, table)
     for name, matrix in kept.vectors.items():
-        write_table(folder, VECTORS + name, pa.table({"vector": pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])}))
+        column = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+        write_table(folder, VECTORS + name, pa.table({"vector": column, "id": kept.of[name]}))
 
 
 def _read(version: Version) -> Snapshot:
     """Raises DatasetError."""
     samples, table = Samples(version.samples.table), version.table(NAME)
     told: Mapping[str, Any] = {name.decode(): json.loads(text) for name, text in (table.schema.metadata or {}).items()}
-    vectors = {name: Facts(version.table(VECTORS + name))["vector"] for name in told.get("vectors", ())}
-    return Snapshot(samples, Facts(table), vectors, told.get("keys", {}))
+    tables = {name: version.table(VECTORS + name) for name in told.get("vectors", ())}
+    vectors = {name: Facts(of.select(["vector"]))["vector"] for name, of in tables.items()}
+    ids = {name: of.column("id").combine_chunks() for name, of in tables.items() if "id" in of.column_names}
+    return Snapshot(samples, Facts(table), vectors, told.get("keys", {}), ids)
+
+
+def _recent(version: Version) -> tuple[Batch, ...]:
+    """What the last versions brought; none where an earlier dqpipe wrote the version."""
+    found: dict[str, list[str]] = {}
+    with suppress(DatasetError):
+        for row in version.table(RECENT).to_pylist():
+            found.setdefault(row["version"], []).append(row["id"])
+    return tuple(Batch(name, tuple(ids)) for name, ids in found.items())
+
+
+def _few(ids: Iterable[str]) -> tuple[str, ...]:
+    """At most MOST_OF_A_BATCH of them, always the same ones."""
+    return tuple(sorted(sorted(ids, key=lambda sample: drawn(0, sample))[:MOST_OF_A_BATCH]))
+
+
+def _lately(batches: Sequence[Batch]) -> Iterator[Batch]:
+    """The newest batches, until there are MOST_RECENT samples in them."""
+    count = 0
+    for batch in batches:
+        if batch.ids and count < MOST_RECENT:
+            count += len(batch.ids)
+            yield batch

@@ -7,11 +7,12 @@ so much is enough to compare by, it does not grow with the dataset, and it stays
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dqpipe.model import Facts, Samples
 
@@ -29,6 +30,26 @@ class Snapshot:
     facts: Facts
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
+    of: Mapping[str, pa.Array] = field(default_factory=dict)
+    """The ids of the samples that each vector is of, where that is known."""
+
+    def without(self, ids: pa.Array) -> Snapshot:
+        """The same but for these samples; vectors of which nobody knows whose they are stay away."""
+        def others(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+            return np.asarray(pc.invert(pc.is_in(column, value_set=ids)).to_numpy(zero_copy_only=False))
+
+        samples = self.samples.take(others(self.samples.table.column("id").combine_chunks()))
+        facts = self.facts.take(others(self.facts.table.column("id").combine_chunks()))
+        vectors = {name: self.vectors[name][others(of)] for name, of in self.of.items()}
+        return Snapshot(samples, facts, vectors, self.keys, {name: of.filter(pa.array(others(of))) for name, of in self.of.items()})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a version brought that the one before it did not have: ids of its new samples, some of them where they are many."""
+
+    version: str
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +60,24 @@ class Since:
     before: Snapshot
     now: Snapshot
     new: Snapshot
+    recent: tuple[Batch, ...] = ()
+    """What the last versions brought, the newest first."""
+    look: Callable[[Sequence[str]], Snapshot] | None = None
+    """What is known of samples of the set as it is now, by their ids."""
+
+    def pooled(self, least: int) -> tuple[Since, tuple[Batch, ...]]:
+        """The same with so many batches of the last versions taken as new as it needs for `least` new samples; unchanged where they do not suffice."""
+        if not 0 < len(self.new.samples) < least or self.look is None:
+            return self, ()
+        own = set(self.new.samples.ids)
+        left = set(self.now.samples.ids) - own
+        taken: list[Batch] = []
+        for batch in self.recent:
+            taken.append(Batch(batch.version, tuple(sample for sample in batch.ids if sample in left)))
+            if len(own) + sum(len(one.ids) for one in taken) >= least:
+                more = [sample for one in taken for sample in one.ids]
+                return replace(self, before=self.before.without(pa.array(more, pa.string())), new=self.look([*own, *more])), tuple(taken)
+        return self, ()
 
     def comparable(self, name: str) -> bool:
         """Whether a fact was measured in the same way then and now."""
@@ -47,8 +86,6 @@ class Since:
 
 def fresh(now: Samples, before: Samples) -> np.ndarray:
     """[n] bool: samples that are new. One whose content was there under an id that is gone was renamed, and is not new."""
-    import pyarrow.compute as pc
-
     ids, contents = (now.table.column(name).combine_chunks() for name in ("id", "content"))
     old_ids, old_contents = (before.table.column(name).combine_chunks() for name in ("id", "content"))
     same = pc.fill_null(pc.equal(old_contents.take(pc.index_in(ids, value_set=old_ids)), contents), False)

@@ -186,6 +186,14 @@ def test_on_the_first_night_what_compares_passes_whatever_is_said_of_the_unjudge
     assert (judged["passed"], judged["judged"], judged["state"]) == (True, False, "first")
 
 
+def test_a_fact_that_cannot_be_compared_leaves_a_gate_on_any_unjudged() -> None:
+    rows = [figure("drift.effect", value, scope="fact", key=key) | {"of": "raw"} for key, value in (("x.a", 0.1), ("x.b", float("nan")))]
+    tables = Tables(TONIGHT.samples, FOUND, DECIDED, None, Figures(table_of(Figures.columns, rows)))
+    assert judge(parsed("any drift effect > 0.2"), tables, lambda: LAST)["state"] == "unjudged"
+    assert "not judged: x.b" in judge(parsed("any drift effect > 0.2"), tables, lambda: LAST)["said"]
+    assert judge(parsed("any drift effect > 0.05"), tables, lambda: LAST)["state"] == "failed"
+
+
 def test_a_p_value_is_fishers() -> None:
     from scipy.stats import fisher_exact
 

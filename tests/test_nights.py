@@ -188,3 +188,17 @@ def test_no_gates_is_said(home: Path) -> None:
     run = night(home, "gates=[]")
     assert run.gates == []
     assert "There are no gates: whatever comes out is published." in run.record["account"]["said"]
+
+
+def test_small_nights_are_compared_together(home: Path) -> None:
+    for count in (12, 24):
+        put(home / "set", range(PICTURES + count - 12, PICTURES + count))
+        run = night(home)
+        assert next(gate for gate in run.gates if "drift" in gate["gate"])["state"] == "unjudged"
+    for number in range(PICTURES + 24, PICTURES + 36):
+        cv2.imwrite(str(home / f"set/a/{number}.png"), np.random.default_rng(number).integers(0, 40, (64, 64, 3), dtype=np.uint8))
+    run = night(home, 'gates=["any drift p_adjusted < 0.01 and effect > 0.2"]')
+    assert run.gates[0]["state"] == "failed", run.gates[0]["said"]
+    assert run.record["run"]["since"] | {"said": [], "version": ""} == {"new": 12, "gone": 0, "pooled": 36, "nights": 2, "said": [], "version": ""}
+    assert any("12 new samples. Too few to be compared by themselves: 36 samples were compared together, with those of the 2 versions before." in said
+               for said in run.record["account"]["said"])  # fmt: skip

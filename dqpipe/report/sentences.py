@@ -102,6 +102,9 @@ def _since(record: Mapping[str, Any]) -> list[str]:
     new, gone, told = since["new"], since["gone"], [sentence(text) for text in since["said"]]
     lead = f"Since version {since['version']}: {many(new, 'new sample') if new else 'no new sample'}"
     lead += f", {many(gone, 'sample')} gone." if gone else "."
+    if since.get("pooled"):
+        lead += f" Too few to be compared by themselves: {since['pooled']:,} samples were compared together, with those of the "
+        lead += "version before." if since["nights"] == 1 else f"{since['nights']:,} versions before."
     rest = len(told) - FEW
     return [lead, *told[:FEW], *([f"{rest:,} more {plural(rest, 'difference')} stand in the report."] if rest > 0 else []), *_of_new(record)]
 

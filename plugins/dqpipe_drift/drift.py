@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Drift(Stage):
     """Compares new samples with the last published version: drift of every fact and of the embedding, new and vanished labels, copies of old samples."""
 
     name = "drift"
-    version = 2
+    version = 3
     default = True
     order = 900
     fallback: ClassVar[Mapping[str, Any]] = {"copies": None}
@@ -56,6 +57,8 @@ class Drift(Stage):
         Figure("effect", "how far the new samples are from the last version's, beyond what chance gives: 0 is alike, 1 no overlap"),
         Figure("whole", "how far the whole set is from the whole last version: the largest difference in the share of any range or group of values"),
         Figure("new", "number of samples that the last version did not have"),
+        Figure("pooled", "number of samples that were compared as new, where those of the versions before were taken along since there were too few"),
+        Figure("nights", "number of versions whose new samples were taken along"),
         Claim("shifted", "warning", "The new samples differ from those of the last version, by more than chance and by enough to matter."),
         Claim("new_label", "warning", "A class that the last version did not have."),
         Claim("vanished_label", "warning", "A class of the last version that is not there any more."),
@@ -65,7 +68,7 @@ class Drift(Stage):
 
     alpha: float = option(0.01, "claim a shift below this corrected p value", gt=0, lt=1)
     effect: float = option(0.2, "and from this effect on: 0 is alike, 1 no overlap", ge=0, le=1)
-    least: int = option(30, "new samples that there must be for anything to be tested", ge=5)
+    least: int = option(30, "new samples that there must be for anything to be tested; those of the last versions are taken along where there are fewer", ge=5)
     leave: tuple[str, ...] = option(
         ("duplicates.thumbnail",), "facts, columns of the samples, or globs of them that are not compared, such as a date that always moves on"
     )
@@ -79,10 +82,15 @@ class Drift(Stage):
 
     def compare(self, samples: Samples, facts: Facts, since: Since) -> tuple[list[Any], list[Any]]:
         """Every fact of the new samples beside that of the last version's."""
-        shifts = list(self._shifts(since))
+        wide, nights = since.pooled(self.least)
+        shifts = list(self._shifts(wide))
         tested = [(shift, shift.tested) for shift in shifts if shift.tested is not None]
         adjusted = two_samples.adjusted(np.array([found.p for _, found in tested]))
         rows = [figure("new", float(len(since.new.samples)))]
+        if nights:
+            rows += [figure("pooled", float(len(wide.new.samples))), figure("nights", float(len(nights)))]
+        apart = sorted(name for name in since.before.keys if name in since.now.keys and not since.comparable(name) and not self._left(name))
+        rows += [figure("effect", math.nan, scope="fact", key=name, detail="measured in another way than in the last version") for name in apart]
         rows += [figure("whole", shift.whole, scope="fact", key=shift.name) for shift in shifts if shift.whole is not None]
         claims = []
         for (shift, found), corrected in zip(tested, adjusted.tolist(), strict=True):
