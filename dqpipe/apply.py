@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -22,14 +22,19 @@ from dqpipe.reading import decode, one_thread, read_bytes
 from dqpipe.stages import Augment, Decide, Decoder, Recipe
 from dqpipe.store import digest, digest_json
 
-UNREADABLE = "media.unreadable"
+UNREADABLE, PRECISION = "media.unreadable", "audits.precision"
 
 
-def decide(policy: Decide, samples: Samples, findings: Findings, readable: np.ndarray, rulings: Rulings | None = None) -> Decisions:
-    """One decision for each sample: the policy's, unless people ruled; one that cannot be read and was kept is queued for review. Raises StageError."""
+def decide(
+    policy: Decide, samples: Samples, findings: Findings, readable: np.ndarray, rulings: Rulings | None = None, certified: Mapping[str, float] | None = None
+) -> Decisions:
+    """One decision for each sample: the policy's, unless people ruled; one that cannot be read and was kept is queued for review. Raises StageError.
+
+    `certified` is the lower end of the precision of each claim that was audited.
+    """
     rulings = rulings or Rulings()
     shown = samples.select([name for name in ("id", "label", "split", "group") if name in samples])
-    returned = policy.decide(shown, rulings.shown(samples, findings))
+    returned = policy.decide(shown, with_precision(rulings.shown(samples, findings), certified or {}))
     table = returned.table if isinstance(returned, Decisions) else table_of(Decisions.columns, returned)
     order = pc.index_in(samples.table.column("id"), value_set=table.column("id").combine_chunks())
     if order.null_count or table.num_rows != len(samples):
@@ -43,6 +48,12 @@ def decide(policy: Decide, samples: Samples, findings: Findings, readable: np.nd
         decisions["decision"][row], decisions["because"][row] = "review", [*(decisions["because"][row] or []), UNREADABLE]
         decisions["new_label"][row] = None
     return Decisions(pa.table({name: pa.array(decisions[name], kind) for name, kind in Decisions.columns.items()}))
+
+
+def with_precision(findings: Findings, certified: Mapping[str, float]) -> Findings:
+    """Findings with one more about the whole dataset for each claim that was audited: audits.precision, `part` the claim, `value` its precision."""
+    rows = [{"id": None, "part": code, "code": PRECISION, "severity": "info", "value": low} for code, low in sorted(certified.items())]
+    return Findings(pa.concat_tables([findings.table, table_of(Findings.columns, rows)])) if rows else findings
 
 
 def kept(dataset: Dataset, decisions: Decisions, *, hold: bool) -> Dataset:

@@ -318,10 +318,10 @@ class Run:
         if "media.ok" in self.raw.scalars:
             ok = np.array(self.raw.scalars["media.ok"].fill_null(False).to_pylist(), dtype=bool)
         self.rulings = overruling.match(self.raw.samples, said := verdicts.verdicts(self.config.out), self.findings)
-        with blamed(self.config.policy.name, "decide"):
-            self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok, self.rulings)
-
         self.certificates = audits.certificates(self.config.out, said, self.raw.samples, self.findings, self.plan.record()["stages"])
+        certified = {one.code: one.low for one in self.certificates if not one.why}
+        with blamed(self.config.policy.name, "decide"):
+            self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok, self.rulings, certified)
         stated = table_of(Figures.columns, audits.figures(self.certificates))
         self.figures = Figures(pa.concat_tables([self.figures.table, stated]))
 

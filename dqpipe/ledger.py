@@ -37,6 +37,7 @@ COLUMNS: Sequence[tuple[str, pa.DataType, str]] = (
     ("threshold", pa.float64(), "What the value was held against."),
     ("match", pa.string(), "The other sample that the claim speaks of: the keeper of a duplicate, the nearest neighbour."),
     ("suggestion", pa.string(), "The label that is likely right, as text."),
+    ("suggestion_confidence", pa.float64(), "The probability that the suggestion is right, 0 to 1; null: the stage cannot tell."),
     ("detail", pa.string(), "The claim in words, with what else is known."),
     ("stage", pa.string(), "The stage that claims it."),
     ("stage_version", pa.int64(), "The version of that stage."),

@@ -160,6 +160,7 @@ class Findings(Table):
         "threshold": pa.float64(),
         "match": pa.string(),
         "suggestion": pa.string(),
+        "suggestion_confidence": pa.float64(),
         "detail": pa.string(),
     }
     required: ClassVar[frozenset[str]] = frozenset({"code", "severity"})

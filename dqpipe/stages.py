@@ -274,7 +274,8 @@ class Decide(Extension):
     def decide(self, samples: Samples, findings: Findings) -> Decisions | pd.DataFrame:
         """One row per sample: id, decision (keep, drop, relabel, review), new_label, because (the codes).
 
-        `samples` has id, and label, split and group where the dataset has them; `findings` carry full codes.
+        `samples` has id, and label, split and group where the dataset has them; `findings` carry full codes. For each claim that people audited there
+        is one more, about the whole dataset: audits.precision, `part` the claim's code, `value` the lower end of its precision.
         """
         raise NotImplementedError
 

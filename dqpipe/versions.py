@@ -102,8 +102,10 @@ class Version:
 
     @cached_property
     def findings(self) -> Findings:
-        """Everything that was claimed."""
-        return Findings(self.table("findings"))
+        """Everything that was claimed; columns that came later are null in what an earlier dqpipe wrote."""
+        found = self.table("findings")
+        columns = {name: found.column(name) if name in found.column_names else pa.nulls(len(found), kind) for name, kind in Findings.columns.items()}
+        return Findings(pa.table(columns))
 
     @cached_property
     def decisions(self) -> Decisions:

@@ -134,7 +134,8 @@ def _gravest(severities: Mapping[str, int]) -> str:
 def _decided(joined: tally.Joined, new_label: pa.Array) -> dict[str, Any]:
     n = np.bincount(joined.decision, minlength=4).tolist()
     counts = dict(zip(DECISIONS, n, strict=True))
-    return {"counts": counts, "because": tally.reasons(joined), "marks": tally.marks(joined), "relabels": examples.relabels(joined, new_label)}
+    return {"counts": counts, "because": tally.reasons(joined), "marks": tally.marks(joined), "relabels": examples.relabels(joined, new_label),
+            "suggested": examples.suggested(joined)}  # fmt: skip
 
 
 def _numbers(joined: tally.Joined, told: Mapping[str, Any], *, made: bool) -> dict[str, Any]:

@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 
 from dqpipe.model import DECISIONS, Facts, Findings, label_text
 from dqpipe.report.embedding import Embedding
-from dqpipe.report.tally import KEEP, RELABEL, ROWS, Joined, positions
+from dqpipe.report.tally import KEEP, RELABEL, REVIEW, ROWS, Joined, positions
 
 EXAMPLES = 12
 """The strongest findings shown of each code."""
+SURE = 0.9
+"""Chance of a suggestion's being right from which the account counts it among those that could be followed."""
 PEERS = 3
 """Sound samples of a class shown beside a label that is doubted."""
 CLASSES_WITH_PEERS = 60
@@ -72,7 +74,7 @@ def _told(joined: Joined, rows: np.ndarray, new_label: pa.Array, facts: Facts) -
     split, new = texts(joined, "split", at), _picked(new_label, at)
     error = _picked(facts.table.column("media.error"), at) if "media.error" in facts else [None] * len(at)
     because, cells = _picked(joined.because, at), differing(joined, at, match)
-    keys = ("id", "part", "severity", "confidence", "value", "threshold", "match", "suggestion", "detail")
+    keys = ("id", "part", "severity", "confidence", "value", "threshold", "match", "suggestion", "suggestion_confidence", "detail")
     return [
         {key: row.get(key) for key in keys}
         | {"label": label[i], "split": split[i], "match_label": match_label[i], "unreadable": error[i] or None}
@@ -173,6 +175,25 @@ def relabels(joined: Joined, new_label: pa.Array) -> dict[str, Any]:
     """How many samples went from which label to which."""
     rows = np.flatnonzero(joined.decision == RELABEL)
     return _pairs(pa.array(texts(joined, "label", rows), pa.string()), new_label.take(pa.array(rows)), rows)
+
+
+def suggested(joined: Joined) -> dict[str, Any]:
+    """How many of the samples under review could get the suggested label with a chance of at least SURE that it is right, and what is expected of it.
+
+    `expected` is the mean chance of these, `relabelled` that of the labels that were changed; null where there are none or nobody can tell.
+    """
+    chance = np.full(len(joined.samples), np.nan)
+    if "suggestion_confidence" in joined.findings:
+        told = joined.findings["suggestion_confidence"].astype(np.float64)
+        rows = np.flatnonzero((joined.at >= 0) & np.isfinite(told))
+        np.fmax.at(chance, joined.at[rows], told[rows])
+    able = chance[(joined.decision == REVIEW) & joined.samples.training()]
+    able = able[np.nan_to_num(able) >= SURE]
+    changed = chance[(joined.decision == RELABEL) & np.isfinite(chance)]
+    return {
+        "at_least": SURE, "samples": len(able), "expected": float(able.mean()) if len(able) else None,
+        "relabelled": float(changed.mean()) if len(changed) else None,
+    }  # fmt: skip
 
 
 def _pairs(given: pa.Array, other: pa.Array | pa.ChunkedArray, at: np.ndarray) -> dict[str, Any]:

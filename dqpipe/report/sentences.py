@@ -72,7 +72,7 @@ def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
     decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), *_audits(record), _marks(record)]
-    sentences = [_read(record), *_since(record), _found(record), *decided, _added(record)]
+    sentences = [_read(record), *_unjudged(record), *_since(record), _found(record), *decided, _added(record)]
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
 
@@ -90,6 +90,12 @@ def _read(record: Mapping[str, Any]) -> str:
     bare = next((row["before"] for row in record["classes"]["rows"] if row["name"] is None), 0)
     without = f" {many(bare, 'sample')} {plural(bare, 'has')} no label." if bare and classes else ""
     return f"{many(n, 'sample')}{classes}{splits} {plural(n, 'was')} read; {carry} a warning or an error.{without}"
+
+
+def _unjudged(record: Mapping[str, Any]) -> list[str]:
+    """What stages say that they could not judge of the whole set: their claims named `unjudged`."""
+    rows = [(code, row) for code, rows in sorted(record["examples"].items()) for row in rows if code.endswith(".unjudged") and row["id"] is None]
+    return [f"{code.rpartition('.')[0]}: {str(row['detail'] or '').rstrip('.')}." for code, row in rows[:FEW]]
 
 
 def _since(record: Mapping[str, Any]) -> list[str]:
@@ -148,12 +154,25 @@ def _dropped(record: Mapping[str, Any]) -> str:
 
 
 def _relabelled(record: Mapping[str, Any]) -> str:
-    n = record["account"]["relabelled"]
+    n, told = record["account"]["relabelled"], record["decisions"]["suggested"]
     pairs = record["decisions"]["relabels"]["pairs"]
     if not n:
-        return ""
+        return _could_be_relabelled(told)
     most = f", most often from {named(pairs[0]['from'])} to {pairs[0]['to']} ({pairs[0]['samples']:,})" if pairs and n > 1 and pairs[0]["samples"] > 1 else ""
-    return f"{many(n, 'sample')} {plural(n, 'was')} relabelled{_because(record, 'relabel')}{most}."
+    right = "" if told["relabelled"] is None else f" {_percent(told['relabelled'])} of the new labels that a stage suggested are expected to be right."
+    return f"{many(n, 'sample')} {plural(n, 'was')} relabelled{_because(record, 'relabel')}{most}.{right}"
+
+
+def _could_be_relabelled(told: Mapping[str, Any]) -> str:
+    n = told["samples"]
+    if not n:
+        return ""
+    change = f"policy: {{relabel: {{at_least: {told['at_least']}}}}} would change {n:,} of those under review"
+    return f"No label was changed; {change}, {_percent(told['expected'])} of them are expected to be right then."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _review(record: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from dqpipe import labels
 from dqpipe.model import Decisions, Findings, Samples, label_text
 from dqpipe.stages import Decide, extension, option
-from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Rule, judge, table
+from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Relabelling, Rule, judge, table
 
 UNSETTLED = "policy.unsettled"
 """A relabelling became a review: there is no suggestion other than the present label, or there are several."""
@@ -29,6 +29,8 @@ EVALUATION = "policy.evaluation"
 """A drop or a relabelling became a review: the sample is not for training."""
 CEILING = "policy.ceiling"
 """A drop became a review: more of the class, or of all, would have been dropped than `max_drop` allows."""
+RELABELS = "policy.relabel_ceiling"
+"""A relabelling became a review: more of the class, or of all, would have got another label than `relabel: {max_share}` allows."""
 BUDGET = "policy.budget"
 """A surplus sample is kept: of those that were chosen before it, some are dropped for other reasons."""
 LAST_COPY = "policy.last_copy"
@@ -40,12 +42,19 @@ class Policy(Decide):
     """Which claim leads to which decision, with a ceiling on what is dropped."""
 
     name = "policy"
-    version = 1
+    version = 2
 
     rules: dict[str, Any] = option(
         help="code (or a glob such as image_quality.*) to keep, drop, relabel or review, or to {decision, at_least: confidence, "
         "otherwise: review, severity: warning, instead_of: [codes]}; the first that fits counts, and the built-in ones come last",
         factory=dict,
+    )
+    relabel: dict[str, float] | None = option(
+        None,
+        "when a label that is likely wrong is changed to the suggested one; null: never, a person looks at it. {at_least: 0.9}: the chance that the "
+        "suggestion is right, as the stage estimates it; {certified: 0.95}: only once an audit (dqpipe review OUT --audit CODE) has found at least "
+        "this precision of the claim on this dataset; max_share (0.2): the largest share of the training samples of any class, and of all, that "
+        "gets another label, the rest is reviewed",
     )
     max_drop: float = option(
         0.2,
@@ -63,7 +72,11 @@ class Policy(Decide):
 
     def check(self) -> None:
         """Raise ConfigError for a rule that cannot be meant."""
-        table(self.rules)
+        table(self.rules, self.relabelling())
+
+    def relabelling(self) -> Relabelling | None:
+        """When labels are changed, None: never, unless a rule says so. Raises ConfigError."""
+        return None if self.relabel is None else Relabelling.of(self.relabel)
 
     def codes(self) -> list[str]:
         """The codes and globs that the user's rules speak of, so that misspelt ones can be refused."""
@@ -72,7 +85,8 @@ class Policy(Decide):
 
     def decide(self, samples: Samples, findings: Findings) -> Decisions:
         """One row per sample; findings about the whole dataset decide nothing."""
-        claims = judge(samples, findings, table(self.rules))
+        relabelling = self.relabelling()
+        claims = judge(samples, findings, table(self.rules, relabelling))
         asked = claims.put_off()
         marks = {}
         marks[UNSETTLED] = unsettled(samples, claims)
@@ -81,8 +95,11 @@ class Policy(Decide):
         marks[EVALUATION] = ~touchable & (claims.strongest() > REVIEW)
         claims.weaken(marks[EVALUATION], [RELABEL, DROP], to=REVIEW)
         free = claims.rows((claims.wish == DROP) & claims.of(self.uncounted))
-        marks[CEILING] = above_ceiling(claims, classes(samples), touchable & ~free, self.max_drop)
+        of = classes(samples)
+        marks[CEILING] = above_ceiling(claims, DROP, claims.weight, of, touchable & ~free, self.max_drop)
         claims.weaken(marks[CEILING], [DROP], to=REVIEW)
+        marks[RELABELS] = above_ceiling(claims, RELABEL, claims.chance, of, touchable, (relabelling or Relabelling()).max_share)
+        claims.weaken(marks[RELABELS], [RELABEL], to=REVIEW)
         marks[BUDGET] = spared(claims, touchable, held=self.hold)
         marks[EVALUATION] |= claims.rows(claims.queued & ~touchable[claims.row])
         out = claims.queued & touchable[claims.row] & ~marks[BUDGET][claims.row]
@@ -112,16 +129,16 @@ def classes(samples: Samples) -> np.ndarray:
     return np.where(known.codes < 0, len(known.names), known.codes)
 
 
-def above_ceiling(claims: Claims, of: np.ndarray, counted: np.ndarray, share: float) -> np.ndarray:
-    """[n] bool: samples that more certain drops leave no room for, in their class (`of`) or in all.
+def above_ceiling(claims: Claims, wish: int, strength: np.ndarray, of: np.ndarray, counted: np.ndarray, share: float) -> np.ndarray:
+    """[n] bool: samples whose strongest wish is this one, and that more certain ones leave no room for, in their class (`of`) or in all.
 
-    The strongest claim of a sample counts: by severity, then confidence, then id. `counted` are the samples that make up
-    a class: for training, and not dropped anyway.
+    The strongest claim of a sample counts (`strength` [claims]), then the id. `counted` are the samples that make up a class: for training, and not
+    dropped anyway.
     """
     weight = np.full(claims.samples, -1.0)
-    drops = claims.wish == DROP
-    np.maximum.at(weight, claims.row[drops], claims.weight[drops])
-    ordered = np.flatnonzero((weight >= 0) & counted)
+    asks = claims.wish == wish
+    np.maximum.at(weight, claims.row[asks], np.nan_to_num(strength[asks]))
+    ordered = np.flatnonzero((weight >= 0) & counted & (claims.strongest() == wish))
     ordered = ordered[np.argsort(-weight[ordered], kind="stable")]
     above = np.zeros(claims.samples, dtype=bool)
     for group in (of, np.zeros_like(of)):

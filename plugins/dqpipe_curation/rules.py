@@ -14,7 +14,7 @@ user's in their order, then `RULES`, then `ANY`. A rule judges claims from its `
     duplicate_rows.…                 as duplicates.…, any
     image_quality.low_information    drop       0.9               review; and the label is not changed
     image_quality.*                  review     any               and the label is not changed: too little can be seen
-    label_noise.likely_wrong         relabel    0.9               review
+    *.likely_wrong                   review     any               with `relabel`: relabel where the suggestion is sure enough
     <stage>.surplus                  drop       any               also as an info; the last in its order, and only so many that the budget is met
     <stage>.redundant                drop       any               also as an info
     any other warning or error       review     any
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.errors import ConfigError, nearest
+from dqpipe.errors import ConfigError, listed, nearest
 from dqpipe.model import DECISIONS, SEVERITIES, Findings, Samples
 
 RULES: Mapping[str, object] = {
@@ -45,7 +45,6 @@ RULES: Mapping[str, object] = {
     "duplicate_rows.exact": "drop",
     "image_quality.low_information": {"decision": "drop", "at_least": 0.9, "instead_of": ["label_noise.likely_wrong"]},
     "image_quality.*": {"decision": "review", "instead_of": ["label_noise.likely_wrong"]},
-    "label_noise.likely_wrong": {"decision": "relabel", "at_least": 0.9},
     "*.surplus": {"decision": "drop", "severity": "info", "budget": True},
     "*.redundant": {"decision": "drop", "severity": "info"},
 }
@@ -55,22 +54,58 @@ ANY: Mapping[str, object] = {"*": "review"}
 WISHES = ("keep", "review", "relabel", "drop")
 """Decisions from weak to strong: of several wishes for one sample the strongest counts."""
 KEEP, REVIEW, RELABEL, DROP = range(4)
-_FIELDS = ("decision", "at_least", "otherwise", "severity", "instead_of", "budget")
+_FIELDS = ("decision", "at_least", "suggestion_at_least", "certified", "otherwise", "severity", "instead_of", "budget")
+WRONG_LABEL = "*.likely_wrong"
+"""The claims that `relabel` is about."""
+CERTIFIED = "audits.precision"
+"""A finding about the whole dataset that the policy is shown: the lower end (`value`) of the certified precision of the claim in `part`."""
+
+
+@dataclass(frozen=True)
+class Relabelling:
+    """When labels are changed: by a floor on the chance that the suggestion is right, with or without an audit of the claim.
+
+    `certified` is the least precision (the lower end of its interval) that an audit on this dataset must have found of the claim; `max_share` the
+    largest share of a class that gets another label.
+    """
+
+    at_least: float = 0.9
+    certified: float = 0.0
+    max_share: float = 0.2
+
+    @classmethod
+    def of(cls, given: object) -> Relabelling:
+        """From its form in the config, a mapping. Raises ConfigError."""
+        names = tuple(vars(cls()))
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"relabel is a mapping of {listed(names)}, not {given!r}")
+        for name, value in given.items():
+            if name not in names:
+                raise ConfigError(f"relabel has an unknown field {name!r}: {nearest(str(name), names)}")
+            if not _is_share(value):
+                raise ConfigError(f"relabel: {name} is a number from 0 to 1, not {value!r}")
+        return cls(**{name: float(value) for name, value in given.items()})
+
+    def rules(self) -> Mapping[str, object]:
+        """The rule that it stands for."""
+        return {WRONG_LABEL: {"decision": "relabel", "suggestion_at_least": self.at_least, "certified": self.certified}}
 
 
 @dataclass(frozen=True)
 class Rule:
     """What the claims of some codes lead to.
 
-    `at_least` is the confidence below which, or without which, `otherwise` takes the place of `decision`; `severity` is
-    the least severity that is judged; `instead_of` are codes whose wishes for the same sample this claim takes away. With
-    `budget` the claims of a code are a queue: each one's value is its place, its threshold the number of samples wanted, and
-    those first in the queue are spared where fewer than that are left otherwise.
+    `at_least` is the confidence below which, or without which, `otherwise` takes the place of `decision`; so are `suggestion_at_least`, the
+    chance that the suggestion is right, and `certified`, the precision that an audit found at least. `severity` is the least severity that is
+    judged; `instead_of` are codes whose wishes for the same sample this claim takes away. With `budget` the claims of a code are a queue: each
+    one's value is its place, its threshold the number of samples wanted, and those first in the queue are spared where fewer than that are left.
     """
 
     code: str
     decision: str
     at_least: float = 0.0
+    suggestion_at_least: float = 0.0
+    certified: float = 0.0
     otherwise: str = "review"
     severity: str = "warning"
     instead_of: tuple[str, ...] = ()
@@ -88,24 +123,56 @@ class Rule:
         for name, allowed in (("decision", DECISIONS), ("otherwise", DECISIONS), ("severity", SEVERITIES)):
             if name in fields and fields[name] not in allowed:
                 raise ConfigError(f"the rule for {code}: {name} {fields[name]!r} is unknown: {nearest(str(fields[name]), allowed)}")
-        least, over = fields.get("at_least", 0.0), fields.get("instead_of", ())
-        if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
-            raise ConfigError(f"the rule for {code}: at_least is a confidence from 0 to 1, not {least!r}")
+        over = fields.get("instead_of", ())
+        floors = {name: fields[name] for name in ("at_least", "suggestion_at_least", "certified") if name in fields}
+        for name, least in floors.items():
+            if not _is_share(least):
+                raise ConfigError(f"the rule for {code}: {name} is a number from 0 to 1, not {least!r}")
         if isinstance(over, str) or not isinstance(over, Sequence) or not all(isinstance(item, str) for item in over):
             raise ConfigError(f"the rule for {code}: instead_of is a list of codes, not {over!r}")
         if not isinstance(fields.get("budget", False), bool):
             raise ConfigError(f"the rule for {code}: budget is true or false, not {fields['budget']!r}")
-        return cls(code, **{**fields, "at_least": float(least), "instead_of": tuple(over)})
+        return cls(code, **{**fields, **{name: float(least) for name, least in floors.items()}, "instead_of": tuple(over)})
 
-    def wishes(self, confidence: np.ndarray) -> np.ndarray:
-        """What claims of this confidence (NaN: unknown) lead to, as positions in WISHES."""
-        sure = np.nan_to_num(confidence, nan=-1.0) >= self.at_least if self.at_least else np.ones(len(confidence), dtype=bool)
+    def wishes(self, confidence: np.ndarray, chance: np.ndarray, precision: float) -> np.ndarray:
+        """What claims of this confidence, and this chance that the suggestion is right (NaN: unknown), lead to, as positions in WISHES.
+
+        `precision` is what an audit of the claim found at least, 0 without one.
+        """
+        sure = np.full(len(confidence), precision >= self.certified)
+        for numbers, least in ((confidence, self.at_least), (chance, self.suggestion_at_least)):
+            if least:
+                sure &= np.nan_to_num(numbers, nan=-1.0) >= least
         return np.where(sure, WISHES.index(self.decision), WISHES.index(self.otherwise))
 
 
-def table(own: Mapping[str, object]) -> list[Rule]:
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def table(own: Mapping[str, object], relabelling: Relabelling | None = None) -> list[Rule]:
     """The rules in the order in which they are asked: the user's own, the built-in ones, the one for any other code."""
-    return [Rule.of(str(code), given) for code, given in (*own.items(), *RULES.items(), *ANY.items())]
+    more = relabelling.rules() if relabelling else {}
+    return [Rule.of(str(code), given) for code, given in (*own.items(), *more.items(), *RULES.items(), *ANY.items())]
+
+
+def precisions(findings: Findings) -> dict[str, float]:
+    """The certified precision (its lower end) of each claim that was audited."""
+    some = findings["code"] == CERTIFIED
+    return {str(part): float(low) for part, low in zip(findings["part"][some], findings["value"][some], strict=True)}
+
+
+def chances(findings: Findings, confidence: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """The chance that each suggestion is right [f], NaN where it is unknown.
+
+    As the stage tells it; or by the certified precision of the claim ([f], 0 without one): that the label is wrong, which the audit told, times the
+    chance that the suggestion is right if it is.
+    """
+    if "suggestion_confidence" not in findings:
+        return np.full(len(findings), np.nan)
+    told = findings["suggestion_confidence"].astype(np.float64)
+    if_wrong = np.clip(told / np.maximum(confidence, 1e-9), 0, 1)
+    return np.fmax(told, np.where(precision > 0, precision * if_wrong, np.nan))
 
 
 def any_of(code: str, patterns: Sequence[str]) -> bool:
@@ -117,8 +184,8 @@ def any_of(code: str, patterns: Sequence[str]) -> bool:
 class Claims:
     """The judged claims about single samples, as arrays with one entry per claim, in no order that matters.
 
-    `row` and `match` are rows of the samples (match is -1 where the claim names no other sample), `code` a position in
-    `names`, `wish` one in WISHES, `weight` orders claims from weak to strong. `queued` are those under a rule with a budget:
+    `row` and `match` are rows of the samples (match is -1 where the claim names no other sample), `code` a position in `names`, `wish` one in
+    WISHES, `weight` orders claims from weak to strong, `chance` is that of a right suggestion. `queued` are those under a rule with a budget:
     `place` is where they stand in the queue, `wanted` how many samples the budget has room for.
     """
 
@@ -128,6 +195,7 @@ class Claims:
     names: np.ndarray
     wish: np.ndarray
     weight: np.ndarray
+    chance: np.ndarray
     suggestion: np.ndarray
     queued: np.ndarray
     place: np.ndarray
@@ -170,10 +238,13 @@ def judge(samples: Samples, findings: Findings, rules: Sequence[Rule]) -> Claims
     by_code = [next(rule for rule in rules if any_of(name, [rule.code])) for name in names]
     severity = pd.Index(SEVERITIES).get_indexer(findings["severity"])
     confidence = findings["confidence"].astype(np.float64)
+    precision = precisions(findings)
+    known = np.array([precision.get(str(name), 0.0) for name in names])[code]
+    chance = chances(findings, confidence, known)
     wish = np.zeros(len(code), dtype=np.int64)
     for number, rule in enumerate(by_code):
         here = np.flatnonzero((code == number) & (severity >= SEVERITIES.index(rule.severity)))
-        wish[here] = rule.wishes(confidence[here])
+        wish[here] = rule.wishes(confidence[here], chance[here], precision.get(str(names[number]), 0.0))
     claims = Claims(
         row=index.get_indexer(findings["id"]),
         match=index.get_indexer(findings["match"]),
@@ -181,6 +252,7 @@ def judge(samples: Samples, findings: Findings, rules: Sequence[Rule]) -> Claims
         names=names,
         wish=wish,
         weight=severity * 2 + np.nan_to_num(confidence),
+        chance=chance,
         suggestion=findings["suggestion"],
         queued=np.array([rule.budget for rule in by_code], dtype=bool)[code],
         place=findings["value"].astype(np.float64),

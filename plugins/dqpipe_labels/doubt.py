@@ -8,6 +8,9 @@ Labels that were confused because things look alike leave hardly a trace: to the
 one who labelled saw just what the models see, there is none). So there are several accounts: the softer the models' probabilities are taken to be,
 the fewer labels are wrong, and wrong labels by look are expected more or less. Those are kept under which the given labels are about as likely
 as under the best, and what is said lies between the likeliest of these and the next one beyond them.
+
+Where the labels are about as likely if none is wrong and the classes merely overlap, most doubt is taken back: what cannot be told from overlap is
+not claimed.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ POOLS = (0.5, 0.3, 0.7, 0.15, 0.85)
 """Shares of the first opinion in the pool that are tried; the first one unless another is better for certain."""
 TURNS = 16
 """Rounds of expectation-maximisation for each temperature."""
+OVERLAPS = (3.0, 2.5, 2.0, 1.7, 1.4, 1.2, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
+"""Temperatures of the account in which no label is wrong: whatever fits best."""
+HALF_SHOWN, SHOWN = 1.0, 0.5
+"""Standard errors by which noise must explain the labels better than overlap for half the doubt to stand, and how many more take it from a half to 84 %."""
 STEEPNESS = 1.5
 """How much oftener the sample that is hardest to tell is confused by look than the easiest, less one."""
 BLUR = 0.5
@@ -117,8 +124,27 @@ def doubt(opinions: Sequence[np.ndarray], given: np.ndarray) -> Doubt:
     here = np.arange(len(given))
     likely, last = max(fewer, key=likelihood), max(more, fewer[-1], key=lambda account: account.wrong)
     least, told, most = (seen.after(account) for account in (fewer[0], likely, last))
-    place = by_look(fewer[-1]) * len(given) / (len(given) + FEW)
-    return Doubt(softened(seen.logs, 1.0), told * (1 - place) + most * place, 1 - least[here, given], 1 - most[here, given])
+    gain = likely.likelihood - overlapping(some)
+    stands = shown(gain)
+    place = stands * by_look(fewer[-1]) * len(given) / (len(given) + FEW)
+    after = stands * (told * (1 - place) + most * place)
+    after[here, given] += 1 - stands
+    low = 1 - least[here, given] if certain(gain) else np.zeros(len(given))
+    return Doubt(softened(seen.logs, 1.0), after, low, 1 - most[here, given])
+
+
+def overlapping(seen: Seen) -> np.ndarray:
+    """Log p(given | sample) [n] if no label is wrong, and classes overlap as much as the labels say."""
+    here = np.arange(len(seen.given))
+    return max((np.log(softened(seen.logs, temperature)[here, seen.given] + 1e-12) for temperature in OVERLAPS), key=np.sum)
+
+
+def shown(gain: np.ndarray) -> float:
+    """How far noise, not overlap, is shown by its gain [n] in log-likelihood, from 0 to 1."""
+    from scipy.stats import norm
+
+    error = float(gain.std()) / np.sqrt(min(len(gain), ENOUGH))
+    return float(norm.cdf((float(gain.mean()) / max(error, 1e-12) - HALF_SHOWN) / SHOWN))
 
 
 def likelihood(account: Account) -> float:
@@ -227,4 +253,4 @@ def by_look(account: Account) -> float:
     confused by look have softened the models, and the likeliest account has too few of them.
     """
     share = min(account.by_look / max(account.wrong, 1e-9), 1.0)
-    return share**2 / (share**2 + (1 - share) ** 2) if account.by_pairs else share**0.5
+    return share**2 / (share**2 + (1 - share) ** 2) if account.by_pairs else share

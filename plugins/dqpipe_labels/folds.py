@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """The fold of each sample, int [n] in 0 … count - 1, and its inner fold, int [n]: the parts that a fold's model is learned in from the other folds."""
+
+    outer: np.ndarray
+    inner: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, groups: np.ndarray, classes: np.ndarray, count: int, seed: int) -> Folds:
+        """Both from one deal, so that each fold has about as much of each inner one."""
+        inner = 2 if count % 2 else 3
+        dealt = grouped_folds(groups, classes, count * inner, seed)
+        return cls(dealt % count, dealt % inner, count)
 
 
 def grouped_folds(groups: np.ndarray, classes: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -11,13 +11,14 @@ import numpy as np
 
 from dqpipe import labels
 from dqpipe.errors import StageError
+from dqpipe.intervals import clopper_pearson
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_labels import unclassed
 from dqpipe_labels.classes import Classes, classes_of
 from dqpipe_labels.columns import vectors_of
 from dqpipe_labels.doubt import Doubt, doubt
-from dqpipe_labels.folds import grouped_folds, groups_per_class
+from dqpipe_labels.folds import Folds, groups_per_class
 from dqpipe_labels.nearest import nearness
 from dqpipe_labels.probabilities import read_probabilities
 from dqpipe_labels.probes import LARGE, informed, kernel_features, learn, log_features
@@ -25,6 +26,7 @@ from dqpipe_labels.probes import LARGE, informed, kernel_features, learn, log_fe
 if TYPE_CHECKING:
     import pandas as pd
 
+OBJECTS = "label_noise judges classes, tags and numbers, and here a label is a struct or a list of lists"
 LOWEST = 0.3
 """Confidence below which nothing is claimed unless the user says so."""
 
@@ -48,7 +50,7 @@ class LabelNoise(Stage):
     """
 
     name = "label_noise"
-    version = 3
+    version = 4
     default = True
     libraries = ("cleanlab", "scikit-learn", "numpy")
     gives = (
@@ -56,12 +58,15 @@ class LabelNoise(Stage):
         Fact("confidence_low", "float64", "the same if as few labels are wrong as these labels allow", "relate", nullable=True),
         Fact("confidence_high", "float64", "the same if as many labels are wrong as these labels allow", "relate", nullable=True),
         Fact("suggested", "string", "the most probable other label", "relate", nullable=True),
-        Fact("sureness", "float64", "probability of the suggested label", "relate", nullable=True),
+        Fact("sureness", "float64", "probability that the suggested label is right", "relate", nullable=True),
+        Fact("foretold", "string", "the likeliest class by models that did not see the label, also where nothing is judged", "relate", nullable=True),
         Fact("self_confidence", "float64", "probability of the given label's class by a model that did not see the label", "relate", nullable=True),
         Fact("margin", "float64", "cleanlab's score of the label, from 0 (wrong for sure) to 1: of a class its normalised margin", "relate", nullable=True),
         Fact("confident_learning", "bool", "whether cleanlab's confident learning takes the label for wrong", "relate", nullable=True),
         Fact("deviation", "float64", "of a number: how far it is from the suggested one, in usual errors of such samples", "relate", nullable=True),
         Claim("likely_wrong", "warning", "The label is likely wrong; another one fits better."),
+        Claim("unjudged", "info", "Labels are not judged: what they would be judged by does not tell the classes apart well enough."),
+        Figure("told_apart", "share of the labels that models which did not see them foretell, and what it would be by chance"),
         Figure("wrong", "estimated share of wrong labels, of the set and of each class; high is the share that differs from the models' choice"),
         Figure(
             "confusion", 'estimated number of samples with another true label, key "given→suggested"; of tags "tag→" if it is wrong, "→tag" if it is missing'
@@ -134,7 +139,7 @@ class LabelNoise(Stage):
         if self.vectors is None and self.probabilities is None:
             return "there is nothing to judge labels by: set `vectors` or `probabilities`"
         if self.kind(samples) == "objects":
-            return "label_noise judges classes, tags and numbers, and here a label is a struct or a list of lists"
+            return OBJECTS
         try:
             if self.kind(samples) == "class":
                 classes_of(self.name, samples["label"])
@@ -146,17 +151,19 @@ class LabelNoise(Stage):
         """Each label judged by models that saw neither it nor its copies."""
         if self.vectors is None and self.probabilities is None:
             raise StageError(self.name, "relate", "there is nothing to judge labels by", "Set `vectors` or `probabilities`.")
-        if (kind := self.kind(samples)) not in ("class", "none"):
+        if (kind := self.kind(samples)) == "objects":
+            raise StageError(self.name, "relate", OBJECTS, "Leave label_noise out of the pipeline, or give it a column of classes as the label.")
+        if kind not in ("class", "none"):
             return blank(len(samples)) | dict(unclassed.judge(self, kind, samples, facts))
         classes, groups = classes_of(self.name, samples["label"]), unclassed.groups_of(self, samples, facts)
         rows, given, names = self.judged(classes, groups)
         if len(names) < 2:  # noqa: PLR2004 (one class cannot be confused)
-            return verdict(len(samples), rows[:0], None, given[:0], ())
+            return blank(len(samples))
         opinions = self.opinions(samples, facts, classes, rows, given, groups[rows])
         found = doubt(opinions, given)
-        if not informed(found.probabilities, 1 - found.after[np.arange(len(given)), given], given):
-            return verdict(len(samples), rows[:0], None, given[:0], ())
-        return verdict(len(samples), rows, found, given, names)
+        if informed(found.probabilities, 1 - found.after[np.arange(len(given)), given], given, groups[rows]):
+            return verdict(len(samples), rows, found, given, names)
+        return blank(len(samples)) | foretold(len(samples), rows, found.probabilities, names)
 
     def judged(self, classes: Classes, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """The rows of classes with enough different things, their classes among these [k], and the names of these."""
@@ -171,15 +178,14 @@ class LabelNoise(Stage):
         count = int(given.max()) + 1
         repeats = self.repeats or (2 if len(rows) <= LARGE else 1)
         seeds = range(self.seed * repeats, (self.seed + 1) * repeats)
-        folds = [grouped_folds(groups, given, self.folds, seed) for seed in seeds]
+        folds = [Folds.of(groups, given, self.folds, seed) for seed in seeds]
         if self.probabilities is not None:
             own = log_features(read_probabilities(self.name, self.probabilities, samples, classes.names)[rows])
             return [geometric_mean([learn(own.copy(), given, fold, count) for fold in folds])]
         vectors = vectors_of(self.name, self.vectors or (), samples, facts)
         source = vectors if len(rows) == len(samples) else vectors[rows]
         by_kernel = geometric_mean([learn(kernel_features(source, seed), given, fold, count) for seed, fold in zip(seeds, folds, strict=True)])
-        near = nearness(source, given, groups, count, self.seed)
-        return [by_kernel, geometric_mean([learn(near.copy(), given, fold, count) for fold in folds])]
+        return [by_kernel, geometric_mean([learn(nearness(source, given, groups, fold.outer, count, self.seed), given, fold, count) for fold in folds])]
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Labels whose confidence of being wrong is at least the threshold."""
@@ -195,8 +201,19 @@ class LabelNoise(Stage):
         detail = [f"given {label_text(plain(old))}, looks like {new}" for old, new in zip(labels, suggested, strict=True)]
         if self.kind(samples) == "tags":
             detail = unclassed.details(self, labels, suggested)
-        columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": limit}
-        return [claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns)]
+        columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": limit, "suggestion_confidence": facts["sureness"][rows]}
+        return [claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns), *self.unjudged(samples, facts)]
+
+    def unjudged(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
+        """That no label is judged, since classes are not told apart, with what was foretold and what would be by chance."""
+        rows = np.flatnonzero([name is not None for name in facts["foretold"]])
+        if not len(rows) or np.isfinite(facts["confidence"]).any():
+            return []
+        hits, chance = agreement(label_texts(samples["label"][rows]), facts["foretold"][rows])
+        source = "probabilities do" if self.probabilities is not None else "vectors do"
+        told = f"{100 * hits:.0f} % of {len(rows):,} labels are foretold by models that did not see them, {100 * chance:.0f} % would be by chance"
+        said = f"the {source} not tell these classes apart well enough to judge labels: {told}"
+        return [claim("unjudged", [None], value=hits, threshold=chance, detail=said)]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """The share of wrong labels, of the set and by class, and who is taken for whom."""
@@ -204,11 +221,11 @@ class LabelNoise(Stage):
             return unclassed.figures_of_numbers(samples, facts)
         confidence = facts["confidence"]
         rows = np.flatnonzero(~np.isnan(confidence))
-        figures = [figure("not_judged", len(samples) - len(rows))]
+        figures = [figure("not_judged", len(samples) - len(rows)), *told_apart(samples, facts)]
         if not len(rows):
             return figures
         wrong, differs = confidence[rows], facts["margin"][rows] < 0.5  # noqa: PLR2004 (another class is more probable)
-        labels = np.array([label_text(plain(label)) for label in samples["label"][rows]], dtype=object)
+        labels = label_texts(samples["label"][rows])
         least, most = (np.where(np.isnan(facts[name][rows]), wrong, facts[name][rows]) for name in ("confidence_low", "confidence_high"))
         figures.append(share(wrong, least, most, differs))
         if self.kind(samples) == "tags":
@@ -233,24 +250,52 @@ def blank(count: int) -> dict[str, Any]:
     """The facts of samples that are not judged."""
     numbers = ("confidence", "confidence_low", "confidence_high", "sureness", "self_confidence", "margin", "deviation")
     facts: dict[str, Any] = {name: np.full(count, np.nan) for name in numbers}
-    return facts | {name: np.full(count, None, dtype=object) for name in ("suggested", "confident_learning")}
+    return facts | {name: np.full(count, None, dtype=object) for name in ("suggested", "foretold", "confident_learning")}
 
 
-def verdict(count: int, rows: np.ndarray, found: Doubt | None, given: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+def verdict(count: int, rows: np.ndarray, found: Doubt, given: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
     """The facts of `count` samples, of which `rows` were judged."""
-    facts = blank(count)
-    if found is not None:
-        here = np.arange(len(rows))
-        others = found.after.copy()
-        others[here, given] = -1
-        best = others.argmax(axis=1)
-        facts["confidence"][rows] = wrong = 1 - found.after[here, given]
-        facts["confidence_low"][rows], facts["confidence_high"][rows] = np.minimum(found.least, wrong), np.maximum(found.most, wrong)
-        facts["sureness"][rows] = found.after[here, best]
-        facts["self_confidence"][rows] = found.probabilities[here, given]
-        facts["suggested"][rows] = np.array(names, dtype=object)[best]
-        facts["margin"][rows], facts["confident_learning"][rows] = confident_learning(given, found.probabilities)
+    facts = blank(count) | foretold(count, rows, found.probabilities, names)
+    here = np.arange(len(rows))
+    others = found.after.copy()
+    others[here, given] = -1
+    best = others.argmax(axis=1)
+    facts["confidence"][rows] = wrong = 1 - found.after[here, given]
+    facts["confidence_low"][rows], facts["confidence_high"][rows] = np.minimum(found.least, wrong), np.maximum(found.most, wrong)
+    facts["sureness"][rows] = found.after[here, best]
+    facts["self_confidence"][rows] = found.probabilities[here, given]
+    facts["suggested"][rows] = np.array(names, dtype=object)[best]
+    facts["margin"][rows], facts["confident_learning"][rows] = confident_learning(given, found.probabilities)
     return facts
+
+
+def foretold(count: int, rows: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The fact of that name, of `count` samples, from the probabilities [n, c] of those in `rows`."""
+    told = np.full(count, None, dtype=object)
+    told[rows] = np.array(names, dtype=object)[probabilities.argmax(axis=1)]
+    return {"foretold": told}
+
+
+def label_texts(labels: np.ndarray) -> np.ndarray:
+    """Labels [n] as texts."""
+    return np.array([label_text(plain(label)) for label in labels], dtype=object)
+
+
+def agreement(labels: np.ndarray, told: np.ndarray) -> tuple[float, float]:
+    """The share of label texts [n] that equal what was foretold [n], and the share that would by chance."""
+    names, codes = np.unique(np.concatenate([labels, told]).astype(str), return_inverse=True)
+    given, said = (np.bincount(part, minlength=len(names)) / len(labels) for part in np.split(codes, 2))
+    return float((labels == told).mean()), float(given @ said)
+
+
+def told_apart(samples: Samples, facts: Facts) -> list[dict[str, Any]]:
+    """How well the classes are told apart, with an interval of 95 %."""
+    rows = np.flatnonzero([name is not None for name in facts["foretold"]])
+    if not len(rows):
+        return []
+    hits, chance = agreement(label_texts(samples["label"][rows]), facts["foretold"][rows])
+    low, high = clopper_pearson(round(hits * len(rows)), len(rows))
+    return [figure("told_apart", hits, low=low, high=high, detail=f"{100 * chance:.0f} % by chance")]
 
 
 def balanced(confidence: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """Out-of-fold class probabilities from vectors, by a classifier that learns at the same time how labels were confused.
 
-    vectors ──▶ kernel features (Nyström) ──▶ softmax regression, one per fold, all at once ──▶ p(true class | sample)
+    vectors ──▶ kernel features (Nyström) ──▶ for each fold, on the others alone: softmax regressions ──▶ p(true class | sample)
                                                     ▲                                              │
                                                     └──── p(true | given, sample) ◀── confusion ◀──┘
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dqpipe_labels.confusion import estimated_confusion, expected_counts, posterior, starting_confusion
+from dqpipe_labels.folds import Folds
 
 LANDMARKS, PER_LANDMARK = 1000, 8
 """At most so many kernel features, and at least so many samples for each: more of them fit small sets too closely."""
@@ -25,12 +26,14 @@ WARM, FIRST, REST = 15, 40, 40
 """Iterations on the labels as given, with the first estimate of the confusion, and with the later one."""
 LARGE, COARSE, REST_OF_LARGE = 20_000, 4, 25
 """Beyond so many samples the first iterations see one in COARSE, and the last ones, on all, are fewer: much the same is found."""
-UPDATES = 3
-"""How often the confusion is estimated anew for each step of the classifier."""
 SHARPENED = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
 """Temperatures tried on the classifier's log probabilities; the first is none."""
 CERTAIN = 2.0
 """Standard errors by which one model must foretell the labels better than a simpler one to be believed."""
+CHANCE = 1e-3
+"""Probability with which vectors that tell nothing may pass for ones that tell the classes apart."""
+MOST_WRONG = 0.9
+"""Share of the labels that are wrong at most where vectors tell classes apart, in proportion to that of random labels."""
 PENALTY = 0.1
 """Precision of the weights' Gaussian prior, in samples."""
 
@@ -44,15 +47,23 @@ class NoiseModel:
     likelihood: np.ndarray
 
 
-def informed(probabilities: np.ndarray, wrong: np.ndarray, given: np.ndarray) -> bool:
-    """Whether probabilities [n, c] foretell the labels int [n] better than the sizes of the classes do, for certain.
+def informed(probabilities: np.ndarray, wrong: np.ndarray, given: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether probabilities [n, c] foretell the labels int [n] better than the sizes of the classes do, beyond chance; copies (`groups` [n] str) count once.
 
     With an even confusion at the expected rate of wrong labels (their probabilities [n]), since that of each pair of classes has learned from the
     very labels that it would foretell.
     """
-    sizes = np.bincount(given) / len(given)
-    even = starting_confusion(len(sizes), float(wrong.mean()))
-    return surely(likelihoods(probabilities, even, given) - np.log(sizes)[given])
+    from scipy.stats import t
+
+    sizes = np.bincount(given, minlength=probabilities.shape[1]) / len(given)
+    most = MOST_WRONG * (1 - 1 / len(sizes))  # beyond it a label would speak against its own class
+    even = starting_confusion(len(sizes), min(float(wrong.mean()), most))
+    gain = likelihoods(probabilities, even, given) - np.log(sizes[given])
+    thing = np.unique(groups.astype(str), return_inverse=True)[1]
+    gains = np.bincount(thing, gain) / np.bincount(thing)
+    if len(gains) < 2:  # noqa: PLR2004 (no spread to be seen)
+        return False
+    return float(gains.mean()) > float(t.isf(CHANCE, len(gains) - 1)) * float(gains.std(ddof=1)) / math.sqrt(len(gains))
 
 
 def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
@@ -129,29 +140,48 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return logits
 
 
-def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: int) -> np.ndarray:
-    """p(true class | sample), out of fold [n, c], of samples with these features [n, m] (used up), given labels int [n] and folds int [n].
+def learn(features: np.ndarray, given: np.ndarray, folds: Folds, classes: int) -> np.ndarray:
+    """p(true class | sample), out of fold [n, c], of samples with these features [n, m], or [folds, n, m] for those of each fold (used up), and labels int [n].
 
-    Expectation-maximisation on p(given | sample) = Σ p(given | true) p(true | sample), with noise that depends on the
-    class (Bekker & Goldberger 2016; Natarajan et al. 2013), one softmax regression for each fold, trained on the others. What a model says of a
-    sample is never learned from its own label or from its copies', so that the confusion is not fitted to memorised labels.
+    Each fold is judged by a model that saw none of its labels at any step (`learn_fold`). How the features are turned is learned without labels.
     """
-    folds = int(fold.max()) + 1
-    penalty = conditioned(features)[:, None]
-    weights: np.ndarray = np.zeros((features.shape[1], folds * classes), dtype=np.float32)
+    found = np.empty((len(given), classes))
+    alike = features.ndim == 2  # noqa: PLR2004 (the same for each fold)
+    penalty = conditioned(features)[:, None] if alike else None
+    for number in range(folds.count):
+        own = features if alike else features[number]
+        flat = penalty if penalty is not None else conditioned(own)[:, None]
+        weights = learn_fold(own, np.flatnonzero(folds.outer != number), given, folds.inner, flat, classes)
+        held = np.flatnonzero(folds.outer == number)
+        for start in range(0, len(held), BLOCK):
+            rows = held[start : start + BLOCK]
+            found[rows] = softmax((own[rows] @ weights).astype(np.float64))
+    return sharpened(found, given).probabilities
+
+
+def learn_fold(features: np.ndarray, rows: np.ndarray, given: np.ndarray, inner: np.ndarray, penalty: np.ndarray, classes: int) -> np.ndarray:
+    """Weights [m, c] of a softmax regression that learns p(true class | sample) from these rows and from no others.
+
+    Expectation-maximisation on p(given | sample) = Σ p(given | true) p(true | sample), with noise that depends on the class (Bekker & Goldberger 2016;
+    Natarajan et al. 2013). What a row is held to be comes from a model that left its inner fold out, so that the confusion is not fitted to
+    memorised labels; that of all rows, which is returned, learns along.
+    """
+    large = len(rows) > LARGE
+    every, rows = rows, rows[:: COARSE if large else 1]
+    kept = training_shares(inner[rows])
+    models = len(kept)
+    weights: np.ndarray = np.zeros((features.shape[1], models * classes), dtype=np.float32)
     lead = weights
-    step, pace = 0.9 * (folds - 1) / folds, 1.0
+    step, pace = 0.9 * (models - 2) / (models - 1), 1.0
     confusion = np.eye(classes)
-    rows = slice(None, None, COARSE if len(fold) > LARGE else 1)
-    some = np.ascontiguousarray(features[rows]), given[rows], fold[rows]
-    for turn in range(WARM + FIRST + (REST if len(fold) <= LARGE else REST_OF_LARGE)):
+    for turn in range(WARM + FIRST + (REST_OF_LARGE if large else REST)):
         if turn == WARM:
             confusion = starting_confusion(classes)
-        if turn == WARM + FIRST:
-            some = features, given, fold
-        gradient, chances = climb(some[0], lead, some[1], some[2], confusion)
-        for _ in range(UPDATES if turn >= WARM else 0):
-            counts = expected_counts(posterior(chances, confusion, some[1]), some[1])
+        if turn == WARM + FIRST and large:
+            rows, kept = every, training_shares(inner[every])
+        gradient, chances = climb(features, rows, lead, given, inner, kept, confusion)
+        if turn >= WARM:
+            counts = expected_counts(posterior(chances, confusion, given[rows]), given[rows])
             confusion = estimated_confusion(counts, first=turn < WARM + FIRST)
         gradient -= penalty * lead
         ahead = lead + step * gradient
@@ -160,24 +190,50 @@ def learn(features: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: in
         later = (1 + math.sqrt(1 + 4 * pace * pace)) / 2
         lead = ahead + min((pace - 1) / later, 0.9) * (ahead - weights)
         weights, pace = ahead, later
-    return sharpened(judged(features, weights, fold, classes), confusion, given).probabilities
+    return weights[:, -classes:]
 
 
-def sharpened(probabilities: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> NoiseModel:
+def training_shares(inner: np.ndarray) -> np.ndarray:
+    """The weight of a row of each inner fold for each model, float32 [models, inner folds]: a model for each inner fold, without it, and one of all."""
+    sizes = np.bincount(inner)
+    taken = np.vstack([1 - np.eye(len(sizes)), np.ones(len(sizes))])
+    return (taken / np.maximum(taken @ sizes, 1)[:, None]).astype(np.float32)
+
+
+def climb(
+    features: np.ndarray, rows: np.ndarray, weights: np.ndarray, given: np.ndarray, inner: np.ndarray, kept: np.ndarray, confusion: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient of each model's mean log-likelihood [m, models * c], and p(true class | row) [r, c] by the models that left the rows' inner folds out."""
+    classes = weights.shape[1] // len(kept)
+    gradient = np.zeros_like(weights)
+    chances = np.empty((len(rows), classes))
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        some, own = features[block], inner[block]
+        chance = softmax((some @ weights).reshape(-1, len(kept), classes))
+        chances[start : start + BLOCK] = told = chance[np.arange(len(own)), own]
+        target = posterior(told, confusion, given[block])
+        np.subtract(target[:, None, :].astype(np.float32), chance, out=chance)
+        chance *= kept.T[own][:, :, None]
+        gradient += some.T @ chance.reshape(-1, weights.shape[1])
+    return gradient, chances
+
+
+def sharpened(probabilities: np.ndarray, given: np.ndarray) -> NoiseModel:
     """The model at the temperature, never above 1, under which the given labels are most likely.
 
     A penalised classifier of few samples is less sure than it could be (Guo et al. 2017 calibrate the same way). Where the gain is
     within the standard error the classifier is left as it is: overlapping classes would else pass for wrong labels.
     """
     logs = np.log(np.maximum(probabilities, 1e-12))
-    models = [tempered(logs / temperature, confusion, given) for temperature in SHARPENED]
+    models = [tempered(logs / temperature, given) for temperature in SHARPENED]
     best = max(models, key=lambda model: float(model.likelihood.sum()))
     return best if surely(best.likelihood - models[0].likelihood) else models[0]
 
 
-def tempered(logits: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> NoiseModel:
+def tempered(logits: np.ndarray, given: np.ndarray) -> NoiseModel:
     """The noise model with these logits [n, c] and the confusion that fits to them."""
-    chances = softmax(logits)
+    chances, confusion = softmax(logits), starting_confusion(logits.shape[1])
     for _ in range(10):
         confusion = estimated_confusion(expected_counts(posterior(chances, confusion, given), given), first=False)
     return NoiseModel(chances, confusion, likelihoods(chances, confusion, given))
@@ -191,33 +247,3 @@ def likelihoods(probabilities: np.ndarray, confusion: np.ndarray, given: np.ndar
 def surely(gain: np.ndarray) -> bool:
     """Whether a gain [n] in log-likelihood is more than chance."""
     return float(gain.mean()) > CERTAIN * float(gain.std()) / math.sqrt(len(gain))
-
-
-def climb(features: np.ndarray, weights: np.ndarray, given: np.ndarray, fold: np.ndarray, confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient of the mean log-likelihood of each fold's model [m, folds * c], and p(true class | sample) [n, c] out of fold."""
-    folds = int(fold.max()) + 1
-    classes = weights.shape[1] // folds
-    share = 1 / (len(fold) - np.bincount(fold, minlength=folds))
-    gradient = np.zeros_like(weights)
-    chances = np.empty((len(fold), classes))
-    kept = np.where(np.eye(folds, dtype=bool), 0, share[None]).astype(np.float32)
-    for start in range(0, len(fold), BLOCK):
-        rows = slice(start, start + BLOCK)
-        labels, own = given[rows], fold[rows]
-        chance = softmax((features[rows] @ weights).reshape(-1, folds, classes))
-        chances[rows] = chance[np.arange(len(own)), own]
-        target = posterior(chances[rows], confusion, labels)
-        np.subtract(target[:, None, :].astype(np.float32), chance, out=chance)
-        chance *= kept[own][:, :, None]
-        gradient += features[rows].T @ chance.reshape(-1, folds * classes)
-    return gradient, chances
-
-
-def judged(features: np.ndarray, weights: np.ndarray, fold: np.ndarray, classes: int) -> np.ndarray:
-    """Each sample's class probabilities by the model of its own fold, float64 [n, c]."""
-    found = np.empty((len(fold), classes))
-    for start in range(0, len(fold), BLOCK):
-        rows = slice(start, start + BLOCK)
-        chance = (features[rows] @ weights).reshape(-1, weights.shape[1] // classes, classes)
-        found[rows] = softmax(chance[np.arange(len(chance)), fold[rows]].astype(np.float64))
-    return found

@@ -283,6 +283,7 @@ def test_a_run_over_lists_puts_sets_right_as_lists(tmp_path: Path) -> None:
     pq.write_table(pa.table({**pixels, "label": labels}), tmp_path / "tags.parquet")
     stages = [{"label_noise": {"vectors": list(pixels)}}]
     config = {"dataset": {"path": str(tmp_path / "tags.parquet")}, "stages": stages, "outputs": {"path": str(tmp_path / "out")}}
+    config["policy"] = {"relabel": {"at_least": 0.8, "max_share": 1.0}}
     result = piped(config).run()
     changed = result.decisions[result.decisions["decision"] == "relabel"]
     assert len(changed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,9 +33,13 @@ class Judged:
             given["embeddings.vector"] = fact_array(vectors, "vector[float32]")
         related = stage.at("relate").relate(samples, Facts(pa.table(given)), None)  # type: ignore[arg-type]
         self.facts = Facts(pa.table({fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}))
-        self.claims = stage.detect(samples, self.facts)[0]
+        self.found = stage.detect(samples, self.facts)
+        self.claims = self.found[0]
         self.figures = stage.summarise(samples, self.facts)
         self.claimed = {int(name) for name in self.claims["id"]}
+
+    def claims_of(self, code: str) -> pd.DataFrame:
+        return next((frame for frame in self.found if (frame["code"] == code).any()), self.claims[:0])
 
     def figure(self, name: str, key: str | None = None) -> dict[str, Any]:
         return next(row for row in self.figures if row["figure"] == name and row["key"] == key)
@@ -178,6 +183,43 @@ def test_what_cannot_be_judged_is_not_claimed(labels: list[Any], vectors: np.nda
     assert Judged(labels, vectors).claimed == set()
 
 
+@pytest.mark.parametrize(
+    ("classes", "things", "copies", "features"),
+    [(10, 600, 1, 16), (2, 300, 1, 4), (3, 60, 1, 8), (10, 200, 3, 64), (30, 150, 1, 64), (60, 240, 1, 16)],
+)
+def test_labels_of_pure_noise_are_foretold_as_often_as_by_chance_and_none_is_claimed(classes: int, things: int, copies: int, features: int) -> None:
+    hits, expected, spread = 0.0, 0.0, 0.0
+    for seed in range(2):
+        rng = np.random.default_rng([seed, classes, things])
+        given = rng.permutation(np.arange(things) % classes)
+        of = np.repeat(np.arange(things), copies)
+        vectors = rng.normal(size=(things, features))[of] + 0.01 * rng.normal(size=(things * copies, features))
+        judged = Judged([f"c{label}" for label in given[of]], vectors.astype(np.float32), groups=[f"g{thing:04d}" for thing in of])
+        assert judged.claimed == set()
+        told = judged.figure("told_apart")
+        chance = judged.claims_of("unjudged")["threshold"].iloc[0]
+        hits, expected, spread = hits + told["value"] * things, expected + chance * things, spread + things * chance * (1 - chance)
+    assert abs(hits - expected) <= 3 * spread**0.5
+
+
+def test_what_cannot_be_told_apart_is_said_of_the_whole_set() -> None:
+    rng = np.random.default_rng(2)
+    said = Judged([f"c{label}" for label in rng.integers(0, 10, 200)], rng.normal(size=(200, 16)).astype(np.float32)).claims_of("unjudged").iloc[0]
+    assert said["id"] is None
+    assert "the vectors do not tell these classes apart well enough to judge labels: " in said["detail"]
+    assert "of 200 labels are foretold by models that did not see them" in said["detail"]
+    assert not len(found(0).claims_of("unjudged"))
+    assert found(0).figure("told_apart")["value"] > 0.85
+
+
+def test_random_classes_that_share_a_copy_are_not_claimed() -> None:
+    rng = np.random.default_rng(0)
+    vectors = np.vstack([rng.normal(size=(180, 32)), np.repeat(rng.normal(size=(1, 32)), 60, axis=0)]).astype(np.float32)
+    labels = [f"c{row % 60:02d}" for row in range(180)] + [f"c{row:02d}" for row in range(60)]
+    groups = [f"{row:04d}" for row in range(180)] + ["the copy"] * 60
+    assert Judged(labels, vectors, groups).claimed == set()
+
+
 def test_one_class_is_not_judged() -> None:
     assert Judged(["a"] * 20, NOISE[:20]).figure("not_judged")["value"] == 20
 
@@ -256,10 +298,11 @@ def test_large_classes_are_represented_by_some_of_theirs() -> None:
     rng = np.random.default_rng(0)
     given = np.repeat([0, 1], [9000, 300])
     vectors = rng.normal(size=(9300, 4)) + 3 * np.eye(2, 4)[given]
-    shown, ends = references(given, 2, 0)
+    fold = np.arange(9300) % 3
+    shown, ends = references(given, fold, 2, 0)
     assert len(shown) < 5000
-    assert np.diff(ends).tolist()[1] == 300
-    near = nearness(vectors.astype(np.float32), given, np.arange(9300).astype(str), 2)
+    assert np.diff(ends[1]).tolist() == [100, 100, 100]
+    near = nearness(vectors.astype(np.float32), given, np.arange(9300).astype(str), fold, 2)[0]
     assert ((near[:, 1] > near[:, 0]) == given).mean() > 0.9
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from dqpipe_curation import rules
-from dqpipe_curation.policy import BUDGET, CEILING, EVALUATION, LAST_COPY, UNSETTLED, Policy
+from dqpipe_curation.policy import BUDGET, CEILING, EVALUATION, LAST_COPY, RELABELS, UNSETTLED, Policy
 
 from dqpipe.errors import ConfigError
 from dqpipe.model import Findings, Samples, claim, table_of
@@ -38,7 +38,7 @@ def decide(of: Samples, *claims: pd.DataFrame, **options: Any) -> dict[str, tupl
         ("duplicates.leak", 0.95, "drop"),
         ("duplicates.leak", 0.7, "review"),
         ("duplicates.label_conflict", 1.0, "review"),
-        ("label_noise.likely_wrong", 0.95, "relabel"),
+        ("label_noise.likely_wrong", 1.0, "review"),
         ("label_noise.likely_wrong", 0.6, "review"),
         ("image_quality.blurry", 1.0, "review"),
         ("image_quality.low_information", 0.95, "drop"),
@@ -75,7 +75,7 @@ def test_drop_goes_before_relabel_before_review() -> None:
         claim("files.unreadable", ["s00"], severity="error"),
     ]
     expected = {"s00": ("drop", ["files.unreadable"]), "s01": ("relabel", ["label_noise.likely_wrong"])}
-    assert decide(samples(2, label=["a", "a"]), *said) == expected
+    assert decide(samples(2, label=["a", "a"]), *said, rules={"label_noise.likely_wrong": "relabel"}, relabel={"max_share": 1.0}) == expected
 
 
 def test_what_cannot_be_seen_well_gets_no_other_label() -> None:
@@ -84,7 +84,7 @@ def test_what_cannot_be_seen_well_gets_no_other_label() -> None:
         claim("image_quality.odd_size", ["s01"], severity="info"),
         claim("label_noise.likely_wrong", ["s00", "s01"], confidence=1.0, suggestion="b", **WARNING),
     ]
-    expected = {"s00": ("review", ["image_quality.blurry"]), "s01": ("relabel", ["label_noise.likely_wrong"])}
+    expected = {"s00": ("review", ["image_quality.blurry"]), "s01": ("review", ["label_noise.likely_wrong"])}
     assert decide(samples(2, label=["a", "a"]), *said) == expected
 
 
@@ -120,7 +120,7 @@ def test_relabel_takes_the_one_suggestion_and_reviews_where_there_is_not_one() -
         noise("label_noise.likely_wrong", "s03", "a"),
     ]
     of = samples(4, label=["a"] * 4)
-    policy = Policy(rules={"second.likely_wrong": "relabel"})
+    policy = Policy(rules={"*.likely_wrong": "relabel"}, relabel={"max_share": 1.0})
     frame = policy.decide(of, Findings(table_of(Findings.columns, said))).frame()
     assert frame["decision"].tolist() == ["relabel", "review", "review", "review"]
     assert frame["new_label"].fillna("").tolist() == ["b", "", "", ""]
@@ -259,3 +259,61 @@ def test_the_documented_table_holds_every_built_in_rule() -> None:
     documented = {words[0].replace("<stage>", "*"): words[1] for words in told}
     built_in = {rule.code: rule.decision for rule in rules.table({}) if not rule.code.startswith("duplicate_rows.") and rule.code != "*"}
     assert {code: documented[code] for code in built_in} == built_in
+
+
+def wrong(names: list[str], confidence: float, *, chance: float | list[float] | None, code: str = "label_noise.likely_wrong") -> pd.DataFrame:
+    return claim(code, names, confidence=confidence, suggestion="b", suggestion_confidence=chance, **WARNING)
+
+
+def certified(low: float, code: str = "label_noise.likely_wrong") -> pd.DataFrame:
+    return claim(rules.CERTIFIED, [None], part=code, value=low, severity="info")
+
+
+def test_no_label_is_changed_by_default_however_sure_a_claim_is() -> None:
+    found = decide(samples(2, label=["a", "a"]), wrong(["s00"], 1.0, chance=1.0), certified(1.0))
+    assert found == {"s00": ("review", ["label_noise.likely_wrong"])}
+
+
+def test_a_label_is_changed_where_the_suggestion_is_likely_right_not_where_the_given_one_is_likely_wrong() -> None:
+    said = [wrong(["s00"], 0.99, chance=0.92), wrong(["s01"], 0.99, chance=0.6), wrong(["s02"], 0.99, chance=None)]
+    found = decide(samples(3, label=["a"] * 3), *said, relabel={"at_least": 0.9, "max_share": 1.0})
+    assert [found[name][0] for name in ("s00", "s01", "s02")] == ["relabel", "review", "review"]
+
+
+def test_the_share_of_a_class_that_is_relabelled_has_a_ceiling_and_the_surest_come_first() -> None:
+    of = samples(20, label=["a"] * 10 + ["c"] * 10)
+    said = wrong([f"s{n:02d}" for n in (0, 1, 2, 10)], 0.99, chance=[0.91, 0.99, 0.95, 0.9])
+    above = ("review", ["label_noise.likely_wrong", RELABELS])
+    changed = ("relabel", ["label_noise.likely_wrong"])
+    assert decide(of, said, relabel={"max_share": 0.2}) == {"s00": above, "s01": changed, "s02": changed, "s10": changed}
+    by_rule = decide(of, said, rules={"label_noise.likely_wrong": "relabel"})
+    assert by_rule["s00"] == above, "the ceiling holds for relabelling by a rule of the user's own, too"
+
+
+def test_a_certified_precision_is_asked_for_and_then_counts_for_the_suggestion() -> None:
+    of, said = samples(4, label=["a"] * 4), [wrong(["s00"], 0.5, chance=0.49), wrong(["s01"], 0.5, chance=0.3)]
+    relabel = {"certified": 0.95, "at_least": 0.9, "max_share": 1.0}
+    review = ("review", ["label_noise.likely_wrong"])
+    assert decide(of, *said, relabel=relabel) == {"s00": review, "s01": review}
+    assert decide(of, *said, certified(0.94), relabel=relabel) == {"s00": review, "s01": review}
+    assert decide(of, *said, certified(1.0, code="other.likely_wrong"), relabel=relabel) == {"s00": review, "s01": review}
+    assert decide(of, *said, certified(0.96), relabel=relabel) == {"s00": ("relabel", ["label_noise.likely_wrong"]), "s01": review}
+
+
+def test_the_users_own_rule_goes_before_relabel() -> None:
+    own = {"label_noise.likely_wrong": "keep"}
+    assert decide(samples(2, label=["a", "a"]), wrong(["s00"], 1.0, chance=1.0), rules=own, relabel={"at_least": 0.5}) == {}
+
+
+@pytest.mark.parametrize(
+    ("relabel", "says"),
+    [
+        ({"at_leat": 0.9}, "unknown field 'at_leat'.*at_least"),
+        ({"at_least": 90}, "at_least is a number from 0 to 1"),
+        ({"certified": True}, "certified"),
+        (0.9, "mapping"),
+    ],
+)
+def test_a_relabelling_that_cannot_be_meant_is_refused(relabel: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Policy(relabel=relabel).check()
