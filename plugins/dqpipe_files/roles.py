@@ -236,17 +236,23 @@ def infer(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     trimmed = pc.utf8_trim_whitespace(text)
     values = pc.if_else(pc.is_in(trimmed, NO_VALUES), pa.scalar(None, pa.string()), trimmed)
-    if values.null_count == len(values) or _any(values, r"^-?\d{19,}$"):
+    if values.null_count == len(values):
         return text
-    if _all(values, r"^-?(0|[1-9]\d{0,17})$"):
-        return values.cast(pa.int64())
-    if _any(values, r"^\d+[eE]\d+$") and not _any(values, r"\.|[eE][+-]"):
+    kind = _type_of(values)
+    try:
+        return text if kind is None else values.cast(kind)
+    except pa.ArrowInvalid:  # whole numbers of 19 digits, some of them beyond 64 bits
         return text
-    if _all(values, r"^-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^-?inf$"):
-        return values.cast(pa.float64())
-    if _all(values, r"^(true|false|True|False|TRUE|FALSE)$"):
-        return values.cast(pa.bool_())
-    return text
+
+
+def _type_of(values: pa.ChunkedArray) -> pa.DataType | None:
+    """What cells that are not empty can be and nothing else, None if that is text."""
+    if _all(values, r"^-?(0|[1-9]\d{0,18})$"):
+        return pa.int64()
+    codes = _any(values, r"^-?\d{19,}$") or (_any(values, r"^\d+[eE]\d+$") and not _any(values, r"\.|[eE][+-]"))
+    if not codes and _all(values, r"^-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^-?inf$"):
+        return pa.float64()
+    return pa.bool_() if _all(values, r"^(true|false|True|False|TRUE|FALSE)$") else None
 
 
 def _any(values: pa.ChunkedArray, pattern: str) -> bool:
