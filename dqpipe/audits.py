@@ -16,6 +16,8 @@ Missed. Among the sound ones, the upper end of the one-sided interval of 95 % fo
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,6 +37,7 @@ from dqpipe.places import Place
 from dqpipe.store import digest, digest_json
 from dqpipe.verdicts import Verdict, most
 
+log = logging.getLogger(__name__)
 FILE = "audits.jsonl"
 SKETCH = 512
 """Samples of a claim that are remembered to tell how alike the claims of another run are (min-hash, Broder 1997)."""
@@ -78,12 +81,14 @@ class Audit:
 
 def audits(out: str | Path | Place) -> list[Audit]:
     """The draws of an output, the oldest first."""
-    found = []
+    import pydantic
+
+    found, kind = [], pydantic.TypeAdapter(Audit)
     for row in lines.rows(out, FILE):
         try:
-            found.append(Audit(**{**row, "sketch": tuple(row["sketch"]), "items": tuple(Item(**item) for item in row["items"])}))
-        except (TypeError, KeyError):
-            continue
+            found.append(kind.validate_json(json.dumps(row), strict=True))
+        except (ValueError, RecursionError):
+            log.warning("%s: a line that is no draw is left out", FILE)
     return found
 
 

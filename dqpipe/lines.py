@@ -46,7 +46,7 @@ def rows(out: str | Path | Place, name: str) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(_bytes(where, name).split(b"\n")):
         try:
             row = json.loads(line) if line.strip() else None
-        except ValueError:
+        except (ValueError, RecursionError):
             log.warning("%s of %s, line %d is broken and left out", name, shown(where.url), number + 1)
             continue
         if isinstance(row, dict):

@@ -144,7 +144,7 @@ def label_for(text: str | None, kind: pa.DataType) -> object:
     try:
         label = label_from_text(text, kind)
         pa.array([label], kind.value_type if pa.types.is_dictionary(kind) else kind)
-    except (TypeError, pa.ArrowException) as error:
+    except (TypeError, OverflowError, RecursionError, pa.ArrowException) as error:
         raise ValueError(str(error)) from None
     if pa.types.is_integer(kind) and not isinstance(label, int):
         raise ValueError(f"{text} is no whole number")

@@ -225,7 +225,7 @@ class Settling:
         try:
             label = label_from_text(text or "", self.seen.type)
             pa.array([label], self.seen.type if not pa.types.is_null(self.seen.type) else None)
-        except (ValueError, TypeError, RecursionError, pa.ArrowException):
+        except (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowException):
             raise _Wrong(f"name the label {(text or '')[:80]!r}, which cannot be a label of this set") from None
         if self.seen.kind == TAGS and not (isinstance(label, list) and all(isinstance(tag, str) for tag in label)):
             raise _Wrong("name a label that is no list of tags")

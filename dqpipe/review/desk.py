@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,16 @@ from dqpipe.overruling import as_given, label_for
 from dqpipe.review import worth
 from dqpipe.review.heard import Heard
 from dqpipe.review.sight import Sight
-from dqpipe.verdicts import Verdict, agreement, last_words
+from dqpipe.review.waiting import Waiting
+from dqpipe.verdicts import Verdict
 
 AHEAD = 4
 """Samples that a page is handed at a time: the present one, and what it loads meanwhile."""
 LEASE = 600.0
 """Seconds for which they are nobody else's."""
 MOST_LABELS = 5000
+MOST_QUEUES = 64
+"""Reviewers whose second opinions are counted at a time."""
 PREPARED = 64
 """Samples whose neighbours are looked for at once."""
 SAID = ("keep", "drop", "relabel", "skip")
@@ -43,7 +45,9 @@ class Desk:
         self.out, self.sight, self.which, self.code = out, sight, which, code
         self.heard = Heard(out)
         self.lock = threading.RLock()
-        self._known: tuple[int, str, set[int]] = (-1, "", set())
+        self.words: dict[int, dict[str, dict[tuple[object, ...], Verdict]]] = {}
+        """Row → reviewer → the verdicts of this queue, the oldest first."""
+        self.queues: dict[str, Waiting] = {}
         self.told: dict[int, dict[str, Any]] = {}
         self.leases: dict[int, tuple[str, float]] = {}
         version = sight.version
@@ -57,6 +61,7 @@ class Desk:
         self.order = self._queue()
         self.findings = self._findings(self.order)
         self.decisions = self._decisions(self.order)
+        self.heard.tell(self._changed)
 
     def _rows_of(self, ids: Iterable[str]) -> list[int]:
         return [self.sight.row[sample] for sample in ids if sample in self.sight.row]
@@ -88,35 +93,54 @@ class Desk:
         """The next samples for a page, the present one first (`first`, if it is shown again); what it was handed stays its own."""
         with self.lock:
             self.heard.refresh()
-            looked, now = self._looked(reviewer), time.monotonic()
+            waiting, now = self._waiting(reviewer), time.monotonic()
 
-            def waiting() -> Iterator[int]:
-                return (row for row in self.order if row not in looked and row != first)
+            def free(row: int) -> bool:
+                return row != first and ((lease := self.leases.get(row)) is None or lease[0] == session or lease[1] < now)
 
-            free = (row for row in waiting() if (lease := self.leases.get(row)) is None or lease[0] == session or lease[1] < now)
-            rows = list(islice(chain([] if first is None else [first], free), AHEAD)) or list(islice(waiting(), 1))  # better a second look than none
+            again = [] if first is None else [first]
+            rows = [*again, *waiting.first(AHEAD - len(again), free)] or waiting.first(1, lambda row: row != first)  # better a second look than none
             self.leases |= dict.fromkeys(rows, (session, now + LEASE))
             if not all(row in self.told for row in rows):
-                self.sight.prepare(list(islice(waiting(), PREPARED)))
+                self.sight.prepare(waiting.first(PREPARED, lambda row: row != first))
             return [self.item(row, reviewer) for row in rows]
 
-    def _looked(self, reviewer: str) -> set[int]:
-        """The rows of the queue that need no look of this reviewer."""
-        if self._known[:2] != (self.heard.read, reviewer):
-            self._known = (self.heard.read, reviewer, self._rows_looked(reviewer))
-        return self._known[2]
+    def _waiting(self, reviewer: str) -> Waiting:
+        """The rows that wait for a look of this reviewer."""
+        whose = reviewer if self.which == "second" else ""
+        if whose not in self.queues:
+            while len(self.queues) >= MOST_QUEUES:
+                self.queues.pop(next(iter(self.queues)))
+            self.queues[whose] = Waiting(self.order, lambda row: self._waits(row, whose))
+        return self.queues[whose]
 
-    def _rows_looked(self, reviewer: str) -> set[int]:
-        said: dict[int, dict[str, object]] = defaultdict(dict)
-        for verdict in self.heard.all():
-            row = self._at(verdict) if self._counts(verdict) else None
-            if row is not None:
-                said[row][verdict.reviewer] = self._said_of(verdict)
+    def _waits(self, row: int, reviewer: str) -> bool:
+        """Whether a row needs a look of this reviewer."""
+        said = self.words.get(row, {})
         if self.which == "open":
-            return {row for row in said if row in self.decisions}
+            return not said
         if self.which == "second":
-            return {row for row in self.order if row not in said or reviewer in said[row]}
-        return {row for row in self.order if len({one for one in said[row].values() if one is not None}) < 2}  # noqa: PLR2004 (two things were said)
+            return bool(said) and reviewer not in said
+        last = (self._said_of(next(reversed(words.values()))) for words in said.values())
+        return len({one for one in last if one is not None}) > 1
+
+    def _changed(self, goes: Verdict | None, comes: Verdict | None) -> None:
+        """Let a verdict count that came, and one that went count no more."""
+        for verdict in (goes, comes):
+            row = self._at(verdict) if verdict is not None and self._counts(verdict) else None
+            if verdict is None or row is None:
+                continue
+            words = self.words.setdefault(row, {}).setdefault(verdict.reviewer, {})
+            if verdict is comes:
+                words[verdict.key] = verdict
+            elif comes is None or comes.key != verdict.key:
+                words.pop(verdict.key, None)
+            if not words:
+                del self.words[row][verdict.reviewer]
+            if not self.words[row]:
+                del self.words[row]
+            for reviewer, queue in self.queues.items():
+                queue.put(row, waits=self._waits(row, reviewer))
 
     def _counts(self, verdict: Verdict) -> bool:
         """Whether a verdict is one of this queue."""
@@ -135,11 +159,7 @@ class Desk:
     def progress(self, reviewer: str) -> dict[str, Any]:
         """How far everybody is, and how far people agree."""
         with self.lock:
-            looked = self._looked(reviewer)
-            left = len(self.order) - len(looked)
-            said = self.heard.all()
-        mine = sum(v.reviewer == reviewer and v.audit is None for v in said)
-        agreed = agreement(said) if len({v.reviewer for v in said}) > 1 else []
+            left, mine, agreed = len(self._waiting(reviewer)), self.heard.count(reviewer, None), self.heard.agreement()
         return {"left": left, "total": len(self.order), "done": len(self.order) - left, "mine": mine, "agreement": agreed}
 
     # one sample ------------------------------------------------------------------------------------------------------
@@ -187,7 +207,8 @@ class Desk:
         """What others said of it: only where that is the question."""
         if self.which != "disagreed":
             return []
-        words = [v for v in last_words(self.heard.all()) if self._at(v) == row]
+        every = (next((v for v in reversed(words.values()) if v.verdict != "skip"), None) for words in self.words.get(row, {}).values())
+        words = sorted((v for v in every if v is not None), key=lambda v: v.time)
         return [{"reviewer": v.reviewer, "verdict": v.verdict, "label": label_text(v.label), "time": v.time, "mine": v.reviewer == reviewer} for v in words]
 
     def labels(self) -> list[str]:

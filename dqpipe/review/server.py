@@ -11,12 +11,13 @@ import hmac
 import secrets
 import socket
 import threading
+import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from dqpipe.errors import DatasetError, MediaError, OutputError
+from dqpipe.errors import DatasetError, DqpipeError, MediaError, OutputError
 from dqpipe.review.desk import Desk
 from dqpipe.review.sight import SIDES
 
@@ -38,8 +39,48 @@ HEADERS = {
 def oversized(headers: Mapping[str, str]) -> str | None:
     """Why what is sent cannot be a verdict, None if it may be one."""
     length, kind = headers.get("content-length", ""), headers.get("content-type", "")
-    fine = length.isdecimal() and int(length) <= LARGEST and kind.startswith("application/json")
+    fine = length.isascii() and length.isdecimal() and int(length[:12]) <= LARGEST and kind.startswith("application/json")
     return None if fine else "what is sent is no verdict"
+
+
+class Bounded:
+    """An application whose requests are read whole before it sees them: no more of any than LARGEST, whatever their headers say of their size."""
+
+    def __init__(self, app: Any) -> None:  # noqa: ANN401 (ASGI)
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 (ASGI)
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        names = [name.lower() for name, _ in scope["headers"]]
+        if b"transfer-encoding" in names or names.count(b"content-length") > 1:
+            await _refused(send, 400, "the size of what is sent is to be said once, by Content-Length")
+            return
+        whole, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            whole += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(whole) > LARGEST:
+                await _refused(send, 413, "what is sent is no verdict: it is too large")
+                return
+        read = iter([{"type": "http.request", "body": bytes(whole), "more_body": False}])
+
+        async def again() -> Any:  # noqa: ANN401 (ASGI)
+            return next(read, None) or await receive()
+
+        await self.app(scope, again, send)
+
+
+async def _refused(send: Any, status: int, why: str) -> None:  # noqa: ANN401 (ASGI)
+    """Answer, and end the connection: what is left of the request is not read."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in {**HEADERS, "Content-Type": "text/plain", "Connection": "close"}.items()]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": f"{why}\n".encode()})
 
 
 def refusal(headers: dict[str, str], token: str, given: str, names: frozenset[str] = NAMES) -> str | None:
@@ -92,26 +133,50 @@ class Pages:
         return {"version": version.id, "out": self.desk.out.name, "labels": self.desk.labels(), "reviewer": self.reviewer}
 
     def next(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The next samples."""
-        return self._told(asked)
+        """The next samples. Raises Unfit."""
+        return self._told(*self._page(asked))
 
     def verdict(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The next samples, after a verdict that is on disk. Raises DatasetError, OutputError."""
-        label, row = asked.get("label"), asked.get("row")
-        self.desk.say(row if isinstance(row, int) else -1, str(asked.get("verdict")), self._name(asked), label if isinstance(label, str) else None)
-        return self._told(asked)
+        """The next samples, after a verdict that is on disk. Raises Unfit, DatasetError, OutputError."""
+        label, row, said, page = asked.get("label"), asked.get("row"), _text(asked, "verdict", 20), self._page(asked)
+        if not isinstance(row, int) or isinstance(row, bool):
+            raise Unfit("row is the number of a sample")
+        if label is not None and not isinstance(label, str):
+            raise Unfit("label is a text, or null")
+        self.desk.say(row, said, page[1], label if label is None else _text(asked, "label", LARGEST))
+        return self._told(*page)
 
     def undo(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The last verdict taken back, its sample again. Raises OutputError."""
-        row = self.desk.undo(self._name(asked))
-        return self._told(asked, row) | {"undone": row is not None}
+        """The last verdict taken back, its sample again. Raises Unfit, OutputError."""
+        session, name = self._page(asked)
+        row = self.desk.undo(name)
+        return self._told(session, name, row) | {"undone": row is not None}
 
-    def _told(self, asked: dict[str, Any], first: int | None = None) -> dict[str, Any]:
-        name = self._name(asked)
-        return {"items": self.desk.next(str(asked.get("session"))[:64], name, first), "progress": self.desk.progress(name)}
+    def _told(self, session: str, name: str, first: int | None = None) -> dict[str, Any]:
+        return {"items": self.desk.next(session, name, first), "progress": self.desk.progress(name)}
 
-    def _name(self, asked: dict[str, Any]) -> str:
-        return str(asked.get("reviewer") or self.reviewer).strip()[:100]
+    def _page(self, asked: dict[str, Any]) -> tuple[str, str]:
+        """Which page asks, and for whom."""
+        return _text(asked, "session", 64), (_text(asked, "reviewer", 100) if asked.get("reviewer") else self.reviewer).strip()
+
+
+class Unfit(DqpipeError):  # noqa: N818 (it is what is asked that is unfit)
+    """A request that asks for nothing that can be answered."""
+
+
+def _text(asked: dict[str, Any], name: str, letters: int) -> str:
+    """A text of a request. Raises Unfit where it is none, too long, or holds what no file and no page can show."""
+    value = asked.get(name)
+    if not isinstance(value, str):
+        raise Unfit(f"{name} is a text")
+    if len(value) > letters:
+        raise Unfit(f"{name} has more than {letters:,} letters")
+    if any(unicodedata.category(char) in ("Cs", "Cc") for char in value if not char.isprintable()):
+        raise Unfit(f"{name} holds a control character, or half of a letter")
+    return value
+
+
+STATUS: Mapping[type[DqpipeError], int] = {Unfit: 422, DatasetError: 400, OutputError: 507}
 
 
 def application(desk: Desk, token: str, names: frozenset[str] = NAMES, reviewer: str = "") -> Any:  # noqa: ANN401 (FastAPI)
@@ -136,10 +201,11 @@ def application(desk: Desk, token: str, names: frozenset[str] = NAMES, reviewer:
         return response
 
     async def failed(_: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, status_code=400 if isinstance(error, DatasetError) else 507)
+        return JSONResponse({"error": str(error)}, status_code=next(status for kind, status in STATUS.items() if isinstance(error, kind)))
 
     app.middleware("http")(guarded)
-    for kind in (DatasetError, OutputError):
+    app.add_middleware(Bounded)
+    for kind in STATUS:
         app.add_exception_handler(kind, failed)
     return app
 

@@ -64,9 +64,9 @@ def test_strangers_are_refused(out: Path) -> None:
         assert status(headers={**fine, "origin": "http://evil.example"}) == 403
         assert status(headers={**fine, "origin": "null"}) == 403
         assert status(headers={**fine, "sec-fetch-site": "cross-site"}) == 403
-        assert status("/verdict", method="POST", json={}) == 400
+        assert status("/verdict", method="POST", json={}) == 422
         assert status("/verdict", method="POST", content=b"{}") == 403
-        assert status("/verdict", method="POST", content=b" " * 100_000, headers={**fine, "content-type": "application/json"}) == 403
+        assert status("/verdict", method="POST", content=b" " * 100_000, headers={**fine, "content-type": "application/json"}) == 413
         assert status("/next", method="GET") == 405
     assert not (out / "verdicts.jsonl").exists()
 
