@@ -78,10 +78,12 @@ def marked(table: pa.Table, kind: Kind | None = None) -> pa.Table:
 
 
 def filled(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
-    """A column as plain values (no categories) with null for what says nothing: NaN, text that is empty or blank."""
+    """A column as plain values (no categories, no lists of a fixed size) with null for what says nothing: NaN, text that is empty or blank."""
     values = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
+    if pa.types.is_fixed_size_list(values.type):
+        values = values.cast(pa.list_(values.type.value_type))
     if pa.types.is_floating(values.type):
         empty = pc.is_nan(values)
     elif _is_text(values.type):

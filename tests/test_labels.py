@@ -40,6 +40,7 @@ DAY = dt.date(2020, 1, 1)
         (pa.array([decimal.Decimal("1.50")] * 9), "number", ()),
         (pa.array([DAY, dt.date(2020, 1, 2)]), "number", ()),
         (pa.array([["a"], [], None]), "tags", ()),
+        (pa.array([["a", "b"], None], pa.list_(pa.string(), 2)), "tags", ()),
         (pa.array([{"box": 1}]), "objects", ()),
         (pa.array([[{"box": 1}], []]), "objects", ()),
         (pa.array([None, None]), "none", ()),

@@ -237,7 +237,8 @@ class ParquetFile:
             else:
                 first = next(file.iter_batches(batch_size=max(rows, 1)), None)
                 table = pa.Table.from_batches([] if first is None else [first], file.schema_arrow)
-        return _named(self.path, table.column_names, table.columns).replace_schema_metadata(table.schema.metadata)
+        columns = [_without_views(column) for column in table.columns]
+        return _named(self.path, table.column_names, columns).replace_schema_metadata(table.schema.metadata)
 
     def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
         """Write these rows in the file's own order and types, with the changed values, then the extra rows.
@@ -257,6 +258,12 @@ class ParquetFile:
             kept = column.take(pa.array(rows, pa.int64()))
             columns[name] = joined(kept, [row.get(name) for row in extra])
         pq.write_table(pa.table(columns).replace_schema_metadata(table.schema.metadata), target)
+
+
+def _without_views(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text and bytes in the types that Arrow can take rows of."""
+    kinds = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return column.cast(kinds[column.type]) if column.type in kinds else column
 
 
 TableFile = CsvFile | JsonlFile | ParquetFile

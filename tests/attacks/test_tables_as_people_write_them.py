@@ -92,6 +92,13 @@ def test_nothing_is_rounded_on_the_way_to_pandas(tmp_path: Path, kind: str) -> N
     assert exact_frame(pa.table({"u": pa.array([1, None], pa.uint8())})).dtypes.astype(str).tolist() == ["UInt8"]
 
 
+def test_parquet_of_any_text_type_comes_back(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"t": pa.array(["a", None], pa.string_view()), "b": pa.array([b"x", b"y"], pa.binary_view())}), tmp_path / "t.parquet")
+    file = find(str(tmp_path / "t.parquet"))
+    file.rewrite(str(tmp_path / "out.parquet"), [1], {}, [])
+    assert pq.read_table(tmp_path / "out.parquet").to_pylist() == [{"t": None, "b": b"y"}]
+
+
 @pytest.mark.parametrize(("header", "cell"), [("file_name", "a.png"), ("Image", "a.png "), ("image_path ", " a.png"), ("Image-Path", "a.png")])
 def test_a_manifest_is_one_whatever_the_spelling_of_its_column(tmp_path: Path, header: str, cell: str) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
