@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__, ci, cli_account, cli_handover, cli_ledger, cli_review, cli_store, cli_versions, logs, terminal
-from dqpipe.errors import ConfigError, DqpipeError, listed, nearest
+from dqpipe import __version__, ci, cli_account, cli_handover, cli_ledger, cli_review, cli_store, cli_versions, logs, streams, terminal
+from dqpipe.errors import ConfigError, DqpipeError, OutputError, listed, nearest
 from dqpipe.printable import printable, readable
 from dqpipe.terminal import complain, logged_as_json, say, say_json
 
@@ -52,7 +51,21 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only so many samples, fo
 
 def main() -> None:
     """Run the command line; every error dqpipe knows ends with one message and its exit code, never a traceback."""
+    streams.prepare()
     terminal.prepare()
+    try:
+        _command()
+    except SystemExit as done:
+        try:
+            streams.finish()
+        except OutputError as error:
+            complain(f"error: {error}")
+            sys.exit(done.code or error.exit_code)
+        raise
+
+
+def _command() -> None:
+    """Run the command that was asked for. Raises SystemExit, always."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is half done is cleared away, as after Ctrl-C
     try:
         code = app(prog_name="dqpipe", standalone_mode=False)
@@ -66,9 +79,6 @@ def main() -> None:
         sys.exit(_interrupted())
     except typer.Exit as done:
         sys.exit(done.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         show = getattr(error, "show", None)  # click's usage errors, of whichever click typer brings
         if show is not None:
@@ -151,7 +161,9 @@ def run(
     """Run a pipeline: measure, find, decide, curate, report."""
     files = ci.Files(badge, junit)
     with files.told():
-        pipeline = _pipeline(config, without, limit, out, changes, checks=not from_facts)
+        pipeline = _pipeline(config, without, limit, out, changes)
+        if not from_facts:
+            _refuse(pipeline, force=force or dry_run)
         if from_facts:
             ran = pipeline.what_if()
         else:
@@ -177,6 +189,7 @@ def check(
     files = ci.Files(badge, junit)
     with files.told():
         pipeline = _pipeline(config, without, limit, None, changes)
+        _refuse(pipeline, force=True)
         with _progress(pipeline.registry):
             ran = pipeline.drive(executor, writes=False)
         _conclude(ran, files, as_json=as_json, summary=summary)
@@ -244,7 +257,7 @@ def _registry(without: list[str] | None) -> Registry:
     return registry
 
 
-def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str | None, changes: list[str] | None, *, checks: bool = True) -> Pipeline:
+def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str | None, changes: list[str] | None) -> Pipeline:
     from dataclasses import replace
 
     from dqpipe import config as configs
@@ -252,12 +265,23 @@ def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str
     from dqpipe.places import is_url
 
     registry = _registry(without)
-    config = configs.load(path, registry, changes or (), checks=checks)
+    config = configs.load(path, registry, changes or (), checks=False)
     if limit is not None:
         config = replace(config, limit=limit)
     if out is not None:
         config = replace(config, outputs=config.outputs.model_copy(update={"path": out if is_url(out) else str(Path(out).absolute())}))
     return Pipeline(config, registry)
+
+
+def _refuse(pipeline: Pipeline, *, force: bool) -> None:
+    """What can be refused is, the cheap before the dear: an output that holds something, then options whose check loads large libraries."""
+    from dqpipe import publish
+
+    config = pipeline.config
+    if not force:
+        publish.refuse(config.out, force=False, source=config.source)
+    for entry in (*config.stages, *config.augments):
+        entry.check()
 
 
 def _conclude(ran: Run, files: ci.Files, *, as_json: bool, dry: bool = False, summary: bool = False) -> None:
@@ -284,17 +308,18 @@ def _progress(registry: Registry) -> Iterator[None]:
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal.console(err=True), transient=True) as bars:
-        bar = bars.add_task("reading", total=None)
+        bar = bars.add_task("read", total=None)
 
         class Watcher:
             @hookimpl
             def dqpipe_shard_finished(self, shard: Mapping[str, Any]) -> None:
-                done = bars.tasks[0].completed + shard["samples"] if bars.tasks[0].total == shard["total"] else shard["samples"]
-                bars.update(bar, description="measuring", total=shard["total"], completed=done)
+                bars.update(bar, total=shard["total"], advance=shard["samples"])
 
             @hookimpl
-            def dqpipe_stage_finished(self, stage: Mapping[str, Any]) -> None:
-                bars.update(bar, description=printable(f"after {stage['name']}"), total=None, completed=0)
+            def dqpipe_stage_started(self, stage: Mapping[str, Any]) -> None:
+                nonlocal bar
+                bars.remove_task(bar)
+                bar = bars.add_task(printable(stage["name"]), total=None)  # of unknown length: it pulses
 
         registry.watch("progress bars", Watcher())
         yield

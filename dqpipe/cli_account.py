@@ -37,7 +37,7 @@ def _say(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
     if compared is not None:
         say()
         say(f"Beside the published version {compared[0]}:")
-        for line in told(compared[1], SHOWN):
+        for line in told(compared[1], SHOWN, more="--json"):
             say(line)
     if dry:
         say()

@@ -68,8 +68,8 @@ def rollback(
     say_json({"published": now, "was": was}) if as_json else say(f"published is {now} (was {was})")
 
 
-def told(found: Diff, most: int) -> list[str]:
-    """A diff in lines: the counts, what changed in the plan, and some samples of each kind."""
+def told(found: Diff, most: int, more: str = "--most, --json") -> list[str]:
+    """A diff in lines: the counts, what changed in the plan, and some samples of each kind; `more` are the options that tell all."""
     from dqpipe.diff import KINDS, MEANINGS, summary
 
     lines = [summary(found.counts)]
@@ -78,7 +78,7 @@ def told(found: Diff, most: int) -> list[str]:
         rows = [row for row in found.rows if kind in row["kinds"]]
         lines += ["", f"{MEANINGS[kind]}: {len(rows):,}"] if rows else []
         lines += [f"  {_sample(row, kind)}" for row in rows[:most]]
-        lines += [f"  and {len(rows) - most:,} more (--most, --json)"] if len(rows) > most else []
+        lines += [f"  and {len(rows) - most:,} more ({more})"] if len(rows) > most else []
     return lines
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -199,11 +200,25 @@ class Source:
 def load(path: str | Path, registry: Registry, changes: Sequence[str] = (), *, checks: bool = True) -> Config:
     """The Config of a file, with options changed (see `dqpipe.changes`); checks: as of `parse`. Raises ConfigError."""
     file = Path(path)
+    _refuse_data(file, registry)
     try:
         text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError("cannot be read: there is no such file; `dqpipe init DATA` writes one for a folder of images or a table", str(file)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", str(file)) from None
     return parse(text, registry, name=str(file), base=file.absolute().parent, changes=changes, checks=checks)
+
+
+def _refuse_data(file: Path, registry: Registry) -> None:
+    """Raise ConfigError where the data themselves are given in the place of the pipeline for them."""
+    if file.suffix.lower() in {".yaml", ".yml"} and not file.is_dir():
+        return
+    if (file / "pipeline.yaml").is_file():
+        raise ConfigError(f"this is a folder: name the file in it, {shlex.quote(str(file / 'pipeline.yaml'))}", str(file))
+    if file.is_dir() or any(cls().suits(str(file)) > 0 for cls in registry.all(Reader)):
+        what = "a folder" if file.is_dir() else "data"
+        raise ConfigError(f"this is {what}, not a pipeline: `dqpipe init {shlex.quote(str(file))}` writes the pipeline.yaml to run", str(file))
 
 
 def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | None = None, changes: Sequence[str] = (), *, checks: bool = True) -> Config:

@@ -36,7 +36,7 @@ from dqpipe.execution.executor import Executor
 from dqpipe.locks import Lock
 from dqpipe.media_files import Inside
 from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples, Table, claim, media_path, path_text, table_of
-from dqpipe.places import Place
+from dqpipe.places import Place, is_url
 from dqpipe.plan import Plan, Planned
 from dqpipe.plugins import Registry
 from dqpipe.since import Since
@@ -185,6 +185,7 @@ class Run:
         def timed() -> None:
             began, cpu, workers = time.perf_counter(), usage.cpu_seconds(), self._workers()
             before = sum(self.measured.values())
+            self.registry.notify("dqpipe_stage_started", stage={"name": name})
             with logs.at(run=self.id, stage=name):
                 call()
                 seconds = time.perf_counter() - began
@@ -456,10 +457,10 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
         scores = [(cls().suits(source), cls.name) for cls in registry.all(Reader)]
         best = max(scores, default=(0, ""))
         if best[0] <= 0:
-            if isinstance(source, (str, Path)) and not Path(source).exists():
+            if isinstance(source, (str, Path)) and not is_url(source) and not Path(source).exists():
                 raise DatasetError(f"{source} does not exist")
-            known = ", ".join(registry.names(Reader))
-            raise DatasetError(f"no reader knows what to do with {str(source)[:200]!r}: name one in dataset.reader ({known})")
+            known = "; ".join(f"{cls.name}: {cls.knows or cls.summary()}" for cls in sorted(registry.all(Reader), key=lambda cls: cls.name))
+            raise DatasetError(f"nothing that is installed reads {str(source)[:200]!r}. What can be read: {known}")
         reader = registry.get(Reader, best[1])()
     dataset = replace(reader.read_outside(source, config.roles), outside=True) if config.outside else reader.read(source, config.roles)
     _refuse_outside(dataset)

@@ -35,6 +35,11 @@ def dqpipe_shard_finished(shard: Mapping[str, Any]) -> None:
 
 
 @hookspec
+def dqpipe_stage_started(stage: Mapping[str, Any]) -> None:
+    """A step starts: its name."""
+
+
+@hookspec
 def dqpipe_stage_finished(stage: Mapping[str, Any]) -> None:
     """A step finished: its name, seconds, counts."""
 

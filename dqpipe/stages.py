@@ -320,6 +320,9 @@ class Reader(Extension):
 
     __slots__ = ()
 
+    knows: ClassVar[str] = ""
+    """What it reads, in a few words, for whoever has something else."""
+
     def suits(self, source: object) -> int:
         """How well this reader suits a source: 0 not at all; the highest wins when the config names none."""
         raise NotImplementedError

@@ -30,6 +30,7 @@ class DataFrame(Reader):
 
     name = "dataframe"
     version = 1
+    knows = "a pandas DataFrame, from Python"
 
     root: str = option("", "folder that relative image paths start from, and below which they lie; if empty the current one, and they may lie anywhere")
 

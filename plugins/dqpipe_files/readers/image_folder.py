@@ -41,13 +41,14 @@ class ImageFolder(Reader):
 
     name = "image_folder"
     version = 1
+    knows = "a folder of images, also at a URL"
 
     sidecars: tuple[str, ...] = option(SIDECARS, "extensions of files outside class folders that are no samples")
 
     def suits(self, source: object) -> int:
         """Any folder, also at a URL."""
         if isinstance(source, str) and is_url(source):
-            return 0 if kind_of(source) else 50
+            return 0 if kind_of(source) or posixpath.splitext(source.lower())[1] in SIDECARS else 50
         return 50 if isinstance(source, (str, os.PathLike)) and Path(source).expanduser().is_dir() else 0
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401

@@ -25,6 +25,7 @@ class Manifest(Reader):
 
     name = "manifest"
     version = 1
+    knows = "a table with a column of image paths: .csv or .tsv, .jsonl or .ndjson (these also with .gz behind), .parquet or .pq"
 
     root: str = option("", "folder that relative image paths start from; the table's own if empty, from which it may be relative")
     encoding: str = option("utf-8", "how the text of a CSV or JSON lines file is encoded")

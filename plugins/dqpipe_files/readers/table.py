@@ -23,6 +23,7 @@ class Table(Reader):
 
     name = "table"
     version = 1
+    knows = "a table without images, in the same kinds of files"
 
     encoding: str = option("utf-8", "how the text of a CSV or JSON lines file is encoded")
     delimiter: str = option("", "what stands between the cells of a CSV file; found in its first line if empty", max_length=1)
