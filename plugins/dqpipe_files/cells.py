@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.errors import DatasetError, listed
-from dqpipe.model import path_text
+from dqpipe.model import label_text, path_text
+from dqpipe_files.tabular import is_hollow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,8 @@ def array_of(values: pd.Series, name: str) -> pa.Array:
     try:
         dense = values.sparse.to_dense() if str(values.dtype).startswith("Sparse") else values
         array = pa.array(dense if cells is None else cells, from_pandas=True)
+        if is_hollow(array.type):
+            return pa.array([label_text(value) for value in array.to_pylist()], pa.string())
         return _text(values) if isinstance(_inner(array.type), pa.BaseExtensionType) else array
     except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError) as error:
         raise DatasetError(f"column {name!r} of the DataFrame {_why(name, kinds, str(values.dtype), error)}") from None

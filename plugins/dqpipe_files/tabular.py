@@ -354,9 +354,17 @@ def _array(values: list[Any]) -> pa.Array:
     """Values of JSON as one Arrow type, as text if they have several; NaN, which stands for no value, is null."""
     values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
     try:
-        return pa.array(values)
+        array = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([label_text(value) for value in values], pa.string())
+    return pa.array([label_text(value) for value in values], pa.string()) if is_hollow(array.type) else array
+
+
+def is_hollow(kind: pa.DataType) -> bool:
+    """Whether a type has a struct without fields in it (of `{}`), which Parquet cannot hold."""
+    if pa.types.is_struct(kind) and not kind.num_fields:
+        return True
+    return any(is_hollow(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def _named(path: str, names: Sequence[str], arrays: Sequence[Any]) -> pa.Table:

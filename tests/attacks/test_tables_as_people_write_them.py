@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import io
+import json
 import pathlib
 import uuid
 from collections.abc import Callable
@@ -90,6 +91,13 @@ def test_nothing_is_rounded_on_the_way_to_pandas(tmp_path: Path, kind: str) -> N
     assert shown["i"][0] == 2**60 + 1
     assert shown["i"].isna().tolist() == shown["b"].isna().tolist() == shown["t"].isna().tolist() == shown["label"].isna().tolist() == [False, True]
     assert exact_frame(pa.table({"u": pa.array([1, None], pa.uint8())})).dtypes.astype(str).tolist() == ["UInt8"]
+
+
+@pytest.mark.parametrize("value", [{}, [{}], {"a": {}}])
+def test_what_has_no_fields_is_text(tmp_path: Path, value: Any) -> None:
+    text = json.dumps(value)
+    assert cells(DataFrame().read(pd.DataFrame({"x": pd.Series([value], dtype=object)}), {}), "x") == [text]
+    assert cells(read(tmp_path, f'{{"x": {text}}}\n', "t.jsonl"), "x") == [text]
 
 
 def test_parquet_of_any_text_type_comes_back(tmp_path: Path) -> None:
