@@ -1,6 +1,13 @@
-"""Exact intervals for shares that were counted in a sample."""
+"""Exact intervals for shares that were counted in a sample, and an exact test of shares against each other."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+RISK = 0.01
+"""The probability that `more_than_others` names any group at all where chance alone is at work."""
+TIMES, APART = 1.5, 0.02
+"""How many times the share of all others a group's share must be, and how far above it, to matter."""
 
 
 def clopper_pearson(hits: int, looked: int, level: float = 0.95) -> tuple[float, float]:
@@ -21,3 +28,18 @@ def at_most(hits: int, looked: int, risk: float = 0.05) -> float:
     from scipy.special import betaincinv
 
     return float(betaincinv(hits + 1, looked - hits, 1 - risk)) if hits < looked else 1.0
+
+
+def more_than_others(hits: Sequence[int], counts: Sequence[int]) -> list[bool]:
+    """Which groups were hit more than chance explains (Fisher's exact test, Holm's correction for the number of groups), and by enough to matter."""
+    from scipy.stats import hypergeom
+
+    every, total = sum(hits), sum(counts)
+    p = [float(hypergeom.sf(hit - 1, total, every, count)) for hit, count in zip(hits, counts, strict=True)]
+    sure = [False] * len(p)
+    for rank, at in enumerate(sorted(range(len(p)), key=lambda at: p[at])):
+        if p[at] * (len(p) - rank) >= RISK:
+            break
+        share, rest = hits[at] / counts[at], (every - hits[at]) / max(total - counts[at], 1)
+        sure[at] = share >= TIMES * rest and share - rest >= APART
+    return sure

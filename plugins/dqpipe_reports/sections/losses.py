@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dqpipe.intervals import more_than_others
 from dqpipe.stages import Section, extension
 from dqpipe_reports.charts import chart, margin, named
 from dqpipe_reports.page import plural, render, share
@@ -35,17 +36,18 @@ class Losses(Section):
 
 
 def lost(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Per row its drop rate with a 99 % interval (Wilson 1927) and whether it is above that of the others, those surely highest first."""
+    """Per row its drop rate with a 99 % interval (Wilson 1927) and whether it is above that of the others beyond chance, those surely highest first."""
     rows = [row for row in [*table["rows"], *([table["others"] | {"name": "all others"}] if table["others"] else [])] if row["before"]]
     before, dropped = sum(row["before"] for row in rows), sum(row["dropped"] for row in rows)
+    surely = more_than_others([row["dropped"] for row in rows], [row["before"] for row in rows])
     found = []
-    for row in rows:
+    for row, more in zip(rows, surely, strict=True):
         low, high = wilson(row["dropped"], row["before"])
         rest = (dropped - row["dropped"]) / max(before - row["before"], 1)
         rate = row["dropped"] / row["before"]
         found.append({"name": row["name"], "before": row["before"], "dropped": row["dropped"], "rate": rate, "low": low, "high": high, "rest": rest,
-                      "more": low > rest, "overall": dropped / before})  # fmt: skip
-    return sorted(found, key=lambda row: (-row["low"], -row["rate"], str(row["name"])))
+                      "more": more, "overall": dropped / before})  # fmt: skip
+    return sorted(found, key=lambda row: (not row["more"], -row["low"], -row["rate"], str(row["name"])))
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
