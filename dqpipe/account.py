@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, card, comparing, diff, reading, report, spreadsheet, versions
+from dqpipe import __version__, card, comparing, diff, reading, report, spreadsheet, unseen, versions
 from dqpipe import apply as applying
 from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.ledger import ledger
@@ -83,6 +83,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "since": since(run),
         "diff": changes(run, described),
         "unchanged": run.unchanged,
+        "unseen": unseen.unseen(run.plan, run.registry, run.raw, run.raw.dataset.layout.get("skipped", {})),
         "news": run.news,
         "of_new": run.of_new,
         "passed": all(gate["passed"] for gate in run.gates),

@@ -7,19 +7,26 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from dqpipe import config as configs
 from dqpipe import gates, news, plan
 from dqpipe.cli import main
 from dqpipe.engine import read
+from dqpipe.evidence import Evidence
 from dqpipe.execution.local import Serial
+from dqpipe.model import Dataset, Facts, Samples
 from dqpipe.pipeline import Pipeline
 from dqpipe.plugins import Registry
 from dqpipe.propose import pipeline_yaml
+from dqpipe.stages import Fact
+from dqpipe.unseen import _unjudged
 
 STAGES = "stages: [files, image_quality, duplicates, drift]"
 PICTURES = 90
@@ -202,3 +209,25 @@ def test_small_nights_are_compared_together(home: Path) -> None:
     assert run.record["run"]["since"] | {"said": [], "version": ""} == {"new": 12, "gone": 0, "pooled": 36, "nights": 2, "said": [], "version": ""}
     assert any("12 new samples. Too few to be compared by themselves: 36 samples were compared together, with those of the 2 versions before." in said
                for said in run.record["account"]["said"])  # fmt: skip
+
+
+def test_what_was_not_looked_at_is_said_first(home: Path, registry: Registry) -> None:
+    text = f"dataset: {{path: {home / 'set'}}}\nstages: [files, image_quality]\noutputs: {{path: {home / 'none'}}}\n"
+    made = Pipeline.from_text(text, registry=registry).check(Serial())
+    told = {row["what"]: row["why"] for row in made.record["run"]["unseen"]}
+    assert told["duplicates"] == "not run, the pipeline does not hold it"
+    assert told["label_noise"] == "not run, it needs duplicates.group and embeddings.vector, which no stage of this pipeline gives"
+    assert made.account[0].startswith("Not looked at: diversity (not run, ")
+    table = pd.DataFrame({"text": ["a b", "c d", "e f"] * 9, "label": ["x", "y", "z"] * 9})
+    said = Pipeline.from_text("stages: [drift: {copies: null}]\noutputs: {path: out}\n", registry=registry).check(Serial(), source=table)
+    assert {"what": "column text", "why": "no stage reads it by itself"} in said.record["run"]["unseen"]
+    assert "none carries a warning or an error that drift looks for." in said.account[1]
+
+
+def test_a_class_that_nobody_judged_is_named() -> None:
+    samples = Samples(pa.table({"id": list("abcd"), "label": ["x", "x", "y", "y"]}))
+    evidence = Evidence(Dataset(samples))
+    evidence.add_known(Facts(pa.table({"id": ["a"], "s.sure": [0.5]})))
+    stage = SimpleNamespace(name="s", stage=SimpleNamespace(gives=(Fact("sure", "float", "how sure"),)))
+    told = list(_unjudged(SimpleNamespace(stages=[stage]), evidence))
+    assert told == [("s: 3 of 4 samples; all of class y", "the stage says nothing of them")]

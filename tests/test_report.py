@@ -160,7 +160,7 @@ def test_failures_and_failed_gates_stand_on_top() -> None:
 def test_any_kind_of_label_can_be_told(samples: dict[str, Any], expected: str) -> None:
     told = made(samples, [], {}, facts=Facts(pa.table({"q.x": np.zeros(len(samples["id"]))})))
     bare = " 1 sample has no label." if samples.get("label") == ["x", None] else ""
-    assert told["account"]["said"][0] == f"{expected}; none carries a warning or an error.{bare}"
+    assert told["account"]["said"][0] == f"{expected}; none carries a warning or an error that duplicates and label_noise look for.{bare}"
 
 
 def test_a_multi_label_relabelling_moves_between_its_classes() -> None:

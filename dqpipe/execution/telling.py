@@ -113,6 +113,8 @@ def counted(run: Run) -> str:
         text += f", {len(run.failures)} measurements failed (see the account)"
     if since := news.brief(run.news, 6):
         text += f"; since the last version: {since}"
+    if rows := run.record["run"].get("unseen"):
+        text += f"; not looked at: {listed([row['what'] for row in rows], 3)}"
     if unjudged := [gate["gate"] for gate in run.gates if gates.state(gate) == "unjudged"]:
         text += f"; not judged: {listed(unjudged, 3)}"
     return text

@@ -72,8 +72,20 @@ def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
     decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), *_audits(record), _marks(record)]
+<<<<<<< HEAD
     sentences = [_read(record), *_unjudged(record), *_since(record), _found(record), *decided, _added(record)]
+=======
+    sentences = [not_looked_at(record), _read(record), *_since(record), _found(record), *decided, _added(record)]
+>>>>>>> 01e565f (Each account says first what was not looked at, and why; no warning is said of what was examined)
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
+
+
+def not_looked_at(record: Mapping[str, Any], shown: int = FEW) -> str:
+    """What the run did not look at, and why; empty where that is nothing, or not known."""
+    rows = record["run"].get("unseen") or ()
+    rest = len(rows) - shown
+    told = [f"{row['what']} ({row['why']})" for row in rows[:shown]]
+    return f"Not looked at: {'; '.join([*told, *([f'{rest:,} more in run.json'] if rest > 0 else [])])}." if rows else ""
 
 
 def sentence(text: str) -> str:
@@ -87,9 +99,11 @@ def _read(record: Mapping[str, Any]) -> str:
     classes = f" in {many(numbers['classes'], 'class')}" if numbers["classes"] else ""
     splits = f" and {many(numbers['splits'], 'split')}" if numbers["splits"] > 1 and classes else ""
     carry = f"{marked:,} {plural(marked, 'carries')}" if marked else "none carries"
+    by = [stage["name"] for stage in record["run"].get("stages", ()) if any(claim["severity"] != "info" for claim in stage.get("claims", {}).values())]
+    of = "" if marked or not by else f" that {some(by, 'stage')} {'looks' if len(by) == 1 else 'look'} for"
     bare = next((row["before"] for row in record["classes"]["rows"] if row["name"] is None), 0)
     without = f" {many(bare, 'sample')} {plural(bare, 'has')} no label." if bare and classes else ""
-    return f"{many(n, 'sample')}{classes}{splits} {plural(n, 'was')} read; {carry} a warning or an error.{without}"
+    return f"{many(n, 'sample')}{classes}{splits} {plural(n, 'was')} read; {carry} a warning or an error{of}.{without}"
 
 
 def _unjudged(record: Mapping[str, Any]) -> list[str]:

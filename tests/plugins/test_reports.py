@@ -236,7 +236,7 @@ def test_an_empty_result_has_a_page(tmp_path: Path) -> None:
         run={},
     )
     text = written(tmp_path, nothing).text
-    assert "1 sample was read; none carries a warning or an error." in text
+    assert "1 sample was read; none carries a warning or an error" in text
     assert "Nothing was found." in text
 
 

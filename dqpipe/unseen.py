@@ -1,0 +1,101 @@
+"""What a run did not look at, and why: stages that are left out, samples and classes that a stage did not judge, columns that nobody reads, files left out.
+
+Said first thing in every account: "no warning" is worth as much as what was looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from dqpipe import labels
+from dqpipe.errors import listed
+from dqpipe.evidence import Evidence
+from dqpipe.model import Dataset
+from dqpipe.plan import KEPT, Plan, missing_packages
+from dqpipe.plugins import Registry
+from dqpipe.stages import Fact, Stage
+
+OURS = {"id", "content", "label", "split", "group", "media", "parent", "made_by"}
+FEW = 5
+
+
+def unseen(plan: Plan, registry: Registry, evidence: Evidence, skipped: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Each as {"what", "why"}."""
+    found = [*_stages(plan, registry, evidence.dataset), *_unjudged(plan, evidence), *_columns(plan, evidence.dataset)]
+    if skipped:
+        kinds = listed([f"{name}: {count}" for name, count in sorted(skipped.items())], FEW)
+        found.append((f"files beside the samples ({kinds})", "they are of no kind that is read"))
+    return [{"what": what, "why": why} for what, why in found]
+
+
+def _stages(plan: Plan, registry: Registry, dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """The stages that a default pipeline may hold for such data, and this one does not."""
+    here = {type(planned.stage) for planned in plan.stages}
+    given = {KEPT} | {f"{planned.name}.{fact.name}" for planned in plan.stages for fact in planned.own()}
+    for cls in registry.all(Stage):
+        if cls in here or not cls.default or getattr(cls, "media", dataset.has_media) not in (None, dataset.has_media):
+            continue
+        if not dataset.has_media and (cls.rendition is not None or any(str(need).startswith("media") for need in _needs(cls))):
+            continue
+        yield cls.name, f"not run, {_why(cls, given, dataset)}"
+
+
+def _needs(cls: type[Stage]) -> tuple[str, ...]:
+    """What a stage needs in any case; one that computes it from its options says so only when it is made."""
+    return cls.needs if isinstance(cls.needs, tuple) else ()
+
+
+def _why(cls: type[Stage], given: set[str], dataset: Dataset) -> str:
+    propose = getattr(cls, "proposal", None)
+    options = propose(dataset.samples) if propose else {}
+    if propose and not options:
+        return "there is nothing that it could work on"
+    stage = cls(**options)
+    if missing := missing_packages(stage):
+        return missing[0]
+    facts = sorted({need for need in stage.needs if "." in need and not need.endswith("?")} - given)
+    made = {need for need in facts if not need.startswith("media.")}
+    columns = [need for need in stage.needs if "." not in need and need.isidentifier() and need not in dataset.samples]
+    if columns:
+        return f"the data has no {listed(columns, FEW)}"
+    if made:
+        return f"it needs {' and '.join(sorted(made))}, which no stage of this pipeline gives"
+    return stage.objection(dataset.samples) or "the pipeline does not hold it"
+
+
+def _unjudged(plan: Plan, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Samples that could be read and have none of what a stage says of each sample; classes of which that is so of all are named."""
+    every = np.ones(len(evidence.samples), dtype=bool)
+    readable = pc.fill_null(evidence.scalars["media.ok"], False).to_numpy(zero_copy_only=False) if "media.ok" in evidence.scalars else every
+    for planned in plan.stages:
+        facts = [f"{planned.name}.{g.name}" for g in planned.stage.gives if isinstance(g, Fact) and not g.nullable]
+        known = [evidence.has(name) for name in facts if evidence.knows(name)]
+        if not known:
+            continue
+        lacks = readable & ~np.logical_or.reduce(known)
+        if lacks.any():
+            gone = _whole(evidence, lacks, readable)
+            classes = f"; all of class {listed(gone, FEW)}" if gone else ""
+            yield f"{planned.name}: {int(lacks.sum()):,} of {len(lacks):,} samples{classes}", "the stage says nothing of them"
+
+
+def _whole(evidence: Evidence, lacks: np.ndarray, readable: np.ndarray) -> list[str]:
+    """The classes of which no readable sample was judged."""
+    if labels.kind_in(evidence.samples) not in ("class", "tags"):
+        return []
+    rows, names = labels.members(evidence.samples)[:2]
+    told = list(zip(rows.tolist(), names.to_pylist(), strict=True))
+    judged = {name for row, name in told if readable[row] and not lacks[row]}
+    return sorted({str(name) for row, name in told if name is not None and lacks[row] and name not in judged})
+
+
+def _columns(plan: Plan, dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """The user's columns that no stage asks for by name."""
+    asked = {need.rstrip("?") for planned in plan.stages for need in planned.stage.needs}
+    own = [name for name in dataset.samples.names if name not in OURS and name not in asked]
+    if own:
+        yield f"column{'s' if len(own) > 1 else ''} {listed(own, FEW)}", "no stage reads it by itself" if len(own) == 1 else "no stage reads them by themselves"
