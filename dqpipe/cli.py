@@ -163,7 +163,7 @@ def run(
     with files.told():
         pipeline = _pipeline(config, without, limit, out, changes)
         if not from_facts:
-            _refuse(pipeline, force=force or dry_run)
+            _refuse(pipeline, force=force or dry_run or if_changed)
         if from_facts:
             ran = pipeline.what_if()
         else:

@@ -72,11 +72,7 @@ def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
     decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), *_audits(record), _marks(record)]
-<<<<<<< HEAD
-    sentences = [_read(record), *_unjudged(record), *_since(record), _found(record), *decided, _added(record)]
-=======
-    sentences = [not_looked_at(record), _read(record), *_since(record), _found(record), *decided, _added(record)]
->>>>>>> 01e565f (Each account says first what was not looked at, and why; no warning is said of what was examined)
+    sentences = [not_looked_at(record), *_unjudged(record), _read(record), *_since(record), _found(record), *decided, _added(record)]
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
 
