@@ -98,6 +98,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "stage_use": stage_use(run),
         "measured": run.measured,
         "rereads": run.survey.rereads,
+        "idle_rules": list(getattr(run.config.policy.extension, "idle", lambda _: [])(run.findings)),
         "verdicts": run.rulings.record,
         "audits": [asdict(one) | {"said": one.said} for one in run.certificates],
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],

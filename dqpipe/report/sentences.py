@@ -71,7 +71,7 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
 def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
-    decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), *_audits(record), _marks(record)]
+    decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), *_audits(record), _marks(record), _idle(record)]
     sentences = [not_looked_at(record), *_unjudged(record), _read(record), *_since(record), _found(record), *decided, _added(record)]
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
@@ -226,6 +226,12 @@ def _marks(record: Mapping[str, Any]) -> str:
     marks = record["decisions"]["marks"]
     told = joined(f"{code} on {many(n, 'sample')}" for code, n in marks.items())
     return f"The policy softened what the claims asked for: {told}." if marks else ""
+
+
+def _idle(record: Mapping[str, Any]) -> str:
+    """The rules of the policy that judged nothing."""
+    rules = record["run"].get("idle_rules") or ()
+    return f"{many(len(rules), 'rule')} of the policy judged nothing: {some(rules, 'rule')}." if rules else ""
 
 
 def _added(record: Mapping[str, Any]) -> str:

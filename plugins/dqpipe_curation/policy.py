@@ -21,7 +21,7 @@ import pyarrow as pa
 from dqpipe import labels
 from dqpipe.model import Decisions, Findings, Samples, label_text
 from dqpipe.stages import Decide, extension, option
-from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Relabelling, Rule, judge, table
+from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Relabelling, Rule, idle, judge, table
 
 UNSETTLED = "policy.unsettled"
 """A relabelling became a review: there is no suggestion other than the present label, or there are several."""
@@ -42,7 +42,7 @@ class Policy(Decide):
     """Which claim leads to which decision, with a ceiling on what is dropped."""
 
     name = "policy"
-    version = 2
+    version = 3
 
     rules: dict[str, Any] = option(
         help="code (or a glob such as image_quality.*) to keep, drop, relabel or review, or to {decision, at_least: confidence, "
@@ -82,6 +82,10 @@ class Policy(Decide):
         """The codes and globs that the user's rules speak of, so that misspelt ones can be refused."""
         own = [Rule.of(str(code), given) for code, given in self.rules.items()]
         return sorted({code for rule in own for code in (rule.code, *rule.instead_of)})
+
+    def idle(self, findings: Findings) -> list[str]:
+        """The user's rules that judged nothing, and why."""
+        return idle(findings, self.rules)
 
     def decide(self, samples: Samples, findings: Findings) -> Decisions:
         """One row per sample; findings about the whole dataset decide nothing."""

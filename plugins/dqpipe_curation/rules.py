@@ -153,7 +153,31 @@ def _is_share(value: object) -> bool:
 def table(own: Mapping[str, object], relabelling: Relabelling | None = None) -> list[Rule]:
     """The rules in the order in which they are asked: the user's own, the built-in ones, the one for any other code."""
     more = relabelling.rules() if relabelling else {}
-    return [Rule.of(str(code), given) for code, given in (*own.items(), *more.items(), *RULES.items(), *ANY.items())]
+    every = [(str(code), _explicit(str(code), given)) for code, given in own.items()]
+    return [Rule.of(str(code), given) for code, given in (*every, *more.items(), *RULES.items(), *ANY.items())]
+
+
+def _explicit(code: str, given: object) -> object:
+    """A user's rule: one that names its code, not a glob, judges claims of every severity; what is a queue stays one."""
+    fields = {"decision": given} if isinstance(given, str) else given
+    if any(mark in code for mark in "*?[") or not isinstance(fields, Mapping):
+        return given
+    usual = next((rule for known, rule in RULES.items() if fnmatch.fnmatchcase(code, known)), None)
+    budget = {"budget": True} if isinstance(usual, Mapping) and usual.get("budget") else {}
+    return {"severity": "info", **budget, **fields}
+
+
+def idle(findings: Findings, own: Mapping[str, object]) -> list[str]:
+    """What is to be said of the user's rules that judged no finding: which, and why."""
+    rules, told = table(own), []
+    seen = findings.table.select(["code", "severity", "id"]).group_by(["code", "severity"]).aggregate([("id", "count")]).to_pylist()
+    for number, rule in enumerate(rules[: len(own)]):
+        fits = [row for row in seen if row["id_count"] and any_of(row["code"], [rule.code])]
+        first = [row for row in fits if not any(any_of(row["code"], [before.code]) for before in rules[:number])]
+        if not any(SEVERITIES.index(row["severity"]) >= SEVERITIES.index(rule.severity) for row in first):
+            why = "nothing was found of it" if not fits else "an earlier rule judges all of it" if not first else "only milder claims were found"
+            told.append(f"{rule.code} ({why})")
+    return told
 
 
 def precisions(findings: Findings) -> dict[str, float]:

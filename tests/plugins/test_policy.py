@@ -317,3 +317,15 @@ def test_the_users_own_rule_goes_before_relabel() -> None:
 def test_a_relabelling_that_cannot_be_meant_is_refused(relabel: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Policy(relabel=relabel).check()
+
+
+def test_a_rule_that_names_its_code_counts_whatever_the_severity_and_idle_rules_are_said() -> None:
+    samples = Samples(pa.table({"id": ["a", "b"], "content": ["1", "2"]}))
+    found = [claim("image_quality.greyscale", ["a"], severity="info"), claim("image_quality.dark", ["b"], severity="warning")]
+    findings = Findings(table_of(Findings.columns, pd.concat(found)))
+    assert Policy(rules={"image_quality.greyscale": "drop"}, max_drop=1).decide(samples, findings)["decision"].tolist() == ["drop", "review"]
+    assert Policy(rules={"image_quality.*": "drop"}, max_drop=1).decide(samples, findings)["decision"].tolist() == ["keep", "drop"]
+    rules = {"image_quality.dark": "keep", "image_quality.dar*": "drop", "image_quality.g*": "drop", "duplicates.near": "keep"}
+    told = Policy(rules=rules).idle(findings)
+    assert told == ["image_quality.dar* (an earlier rule judges all of it)", "image_quality.g* (only milder claims were found)",
+                    "duplicates.near (nothing was found of it)"]  # fmt: skip
