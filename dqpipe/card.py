@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import yaml
 
 from dqpipe import gates, labels
+from dqpipe.counted import many
 from dqpipe.model import Dataset, Samples, label_text
 from dqpipe.printable import printable
 
@@ -144,7 +145,7 @@ def _counted(samples: Samples) -> dict[str, int]:
 def _splits(samples: Samples) -> list[str]:
     counted = ", ".join(f"{text(split)} ({count:,})" for split, count in _counted(samples).items())
     new = len(samples) - samples.table.column("parent").null_count if "parent" in samples else 0
-    return [f"{len(samples):,} samples, of them {new:,} made by augmentation; splits: {counted}.", ""]
+    return [f"{many(len(samples), 'sample')}, of them {new:,} made by augmentation; splits: {counted}.", ""]
 
 
 def _classes(record: Mapping[str, Any]) -> list[str]:
@@ -167,7 +168,7 @@ def _made(record: Mapping[str, Any]) -> list[str]:
     lines.append(f"- stages: {text(', '.join(stages))}")
     if lineage := run.get("lineage"):
         given = lineage["input"]
-        lines.append(f"- input: {given['samples']:,} samples, content {text(given['content'])}; plan {text(lineage['plan'])}")
+        lines.append(f"- input: {many(given['samples'], 'sample')}, content {text(given['content'])}; plan {text(lineage['plan'])}")
         lines.append(f"- after version: {text(lineage['parent'] or 'none')}")
     lines += [f"- since then: {text(row['said'])}" for row in (run.get("news") or ())[:CHANGES]]
     return [*lines, "- the same input, plan and versions make the same set; `ledger.parquet` says for each sample what was claimed and decided, and why"]

@@ -17,6 +17,7 @@ from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 from dqpipe import gates, news
+from dqpipe.counted import many
 from dqpipe.errors import DqpipeError, OutputError
 from dqpipe.printable import printable, readable
 
@@ -29,11 +30,11 @@ def summary(record: Mapping[str, Any]) -> str:
     told, judged, failed = record["account"], record["gates"], _failed(record)
     parts = ["unchanged"] if record["run"].get("unchanged") else []
     parts += [
-        _state(record), _many(told["samples"], "sample"), f"{told['marked']:,} flagged", f"{told['dropped']:,} dropped",
+        _state(record), many(told["samples"], "sample"), f"{told['marked']:,} flagged", f"{told['dropped']:,} dropped",
         f"{told['relabelled']:,} relabelled", f"{told['review']:,} for review",
     ]  # fmt: skip
     states = [gates.state(gate) for gate in judged]
-    parts += [f"{states.count('passed')} of {_many(len(judged), 'gate')} passed"] if judged else ["no gates"]
+    parts += [f"{states.count('passed')} of {many(len(judged), 'gate')} passed"] if judged else ["no gates"]
     parts += [f"{states.count(state)} {word}" for state, word in (("unjudged", "unjudged"), ("first", "without a version to compare with")) if state in states]
     changed = news.brief(record["run"].get("news") or ())
     parts += [f"since the last version: {changed}"] if changed else []
@@ -51,7 +52,7 @@ def badge(record: Mapping[str, Any]) -> dict[str, Any]:
     elif record["failures"]["total"]:
         message, color = "some samples could not be measured", "orange"
     elif unjudged := sum(gates.state(gate) == "unjudged" for gate in record["gates"]):
-        message, color = f"{_many(unjudged, 'gate')} unjudged, {message}", "yellow"
+        message, color = f"{many(unjudged, 'gate')} unjudged, {message}", "yellow"
     message = printable(message)
     message = message if len(message) <= LONG else message[: LONG - 1] + "…"
     return {"schemaVersion": 1, "label": "data quality", "message": message, "color": color, "isError": bool(failed)}
@@ -62,7 +63,7 @@ def junit(record: Mapping[str, Any]) -> bytes:
     suite = _suite(record["run"].get("seconds") or 0)
     _case(suite, "dqpipe", "run", None, None)
     for row in record["failures"]["rows"]:
-        _case(suite, "dqpipe.stages", row["stage"], "error", f"{_many(row['samples'], 'sample')}: {row['reason']}")
+        _case(suite, "dqpipe.stages", row["stage"], "error", f"{many(row['samples'], 'sample')}: {row['reason']}")
     for gate in record["gates"]:
         kind = "failure" if not gate["passed"] else None if gates.state(gate) == "passed" else "skipped"
         _case(suite, "dqpipe.gates", gate["gate"], kind, gate["said"])
@@ -113,10 +114,6 @@ class Files:
             spare.unlink(missing_ok=True)
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
         self.written.append(path)
-
-
-def _many(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _failed(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

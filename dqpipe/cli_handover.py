@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from dqpipe.counted import many
 from dqpipe.errors import ConfigError, OutputError
 from dqpipe.terminal import say, say_json
 
@@ -56,7 +57,7 @@ def handover(
         return
     written = module.write(found, Options(media_prefix, media_root))
     write(folder, written.files)
-    say(f"{len(found.items):,} samples of version {found.version} → {folder}: {', '.join(written.files)}")
+    say(f"{many(len(found.items), 'sample')} of version {found.version} → {folder}: {', '.join(written.files)}")
     for line in [*(f"{n:,} {why} and are left out" for why, n in written.left_out.items()), *written.next]:
         say(line)
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import typer
 
+from dqpipe.counted import many
 from dqpipe.errors import OutputError
 from dqpipe.terminal import say, say_csv, say_json, say_pieces
 
@@ -47,7 +48,7 @@ def ledger(
     version = version_of(out)
     question = asking.Question(*(tuple(values or ()) for values in (codes, classes, splits, groups, decisions, severities)))
     table = asking.rows(version, question)
-    told = f"{asking.samples(table):,} samples, {table.num_rows:,} rows of the ledger of version {version.id}"
+    told = f"{many(asking.samples(table), 'sample')}, {many(table.num_rows, 'row')} of the ledger of version {version.id}"
     if csv is not None:
         _export(table, csv)
         say(f"{told}: {csv}", err=True)

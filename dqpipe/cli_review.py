@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dqpipe.counted import many
 from dqpipe.errors import ConfigError, DatasetError
 from dqpipe.terminal import say
 
@@ -127,7 +128,7 @@ def serve(desk: Desk, reviewer: str, host: str, port: int, *, browse: bool) -> N
         raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
     serving.start()
     try:
-        say(f"{desk.progress(reviewer)['left']:,} samples to look at; the page (Ctrl-C ends it):")
+        say(f"{many(desk.progress(reviewer)['left'], 'sample')} to look at; the page (Ctrl-C ends it):")
         say(serving.url)
         sys.stdout.flush()
         if browse:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dqpipe.counted import many, plural
 from dqpipe.errors import ConfigError
 from dqpipe.terminal import say, say_json, say_table
 
@@ -100,7 +101,7 @@ def verify(
         for name in wrong:
             say(f"broken: {name}")
         done = " and removed: the next run makes it again" if repair and wrong else "; --repair removes it" if wrong else ""
-        say(f"{len(wrong)} file(s) of {store.place.url} are broken{done}" if wrong else f"{store.place.url} is sound")
+        say(f"{many(len(wrong), 'file')} of {store.place.url} {plural(len(wrong), 'is')} broken{done}" if wrong else f"{store.place.url} is sound")
     if wrong:
         raise typer.Exit(1)
 

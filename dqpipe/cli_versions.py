@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dqpipe.counted import many
 from dqpipe.terminal import say, say_json
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def list_versions(out: Output = "out", as_json: AsJson = False) -> None:
         say_json(rows)
         return
     for row in rows:
-        counts = "" if row["curated"] is None else f"{row['samples']:,} samples, {row['curated']:,} curated"
+        counts = "" if row["curated"] is None else f"{many(row['samples'], 'sample')}, {row['curated']:,} curated"
         say(f"{row['version']}  {row['state']:<11}  {row['time'] or '':<25}  {counts}".rstrip())
     if not rows:
         say("no version yet")

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.counted import many, plural
 from dqpipe.model import Decisions, Samples, label_text
 from dqpipe.versions import Version
 
@@ -116,10 +117,19 @@ def compare(before: Side, after: Side) -> Diff:
 
 def summary(counts: Mapping[str, int]) -> str:
     """The counts in a sentence: what changed in the curated set, and in the input."""
-    told = [f"{counts[kind]:,} {MEANINGS[kind]}" for kind in KINDS if counts[kind]]
-    told += [f"{counts[name]:,} {what}" for name, what in (("added", "new samples were made"), ("removed", "made samples are gone")) if counts[name]]
-    read = f"{counts['new']:,} samples are new in the input and {counts['gone']:,} are gone from it"
+    told = [f"{counts[kind]:,} {meaning(kind, counts[kind])}" for kind in KINDS if counts[kind]]
+    made = (("added", "new sample", "was", "made"), ("removed", "made sample", "is", "gone"))
+    told += [f"{many(n, noun)} {plural(n, verb)} {what}" for name, noun, verb, what in made if (n := counts[name])]
+    new, gone = counts["new"], counts["gone"]
+    read = f"{many(new, 'sample')} {plural(new, 'is')} new in the input and {gone:,} {plural(gone, 'is')} gone from it"
     return f"{', '.join(told) or 'no sample changed'}; {read}."
+
+
+def meaning(kind: str, number: int) -> str:
+    """What so many samples of a kind did or are."""
+    verb, _, rest = MEANINGS[kind].partition(" ")
+    singular = {"have": "has", "are": "is"}.get(verb, verb)
+    return f"{singular if number == 1 else verb} {rest}"
 
 
 def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dqpipe import markup
-from dqpipe.errors import DatasetError, MediaError, nearest
+from dqpipe.errors import DatasetError, MediaError, listed, nearest
 from dqpipe.model import label_text
 from dqpipe.printable import printable
 from dqpipe.thumbnails import data_url, shrunk
@@ -68,12 +68,15 @@ class ReportPage:
         return f"<p>report: <code>{escape(str(self.path or 'none, a check writes none'))}</code></p>"
 
 
-def strongest(code: str, n: int, tables: Mapping[str, pd.DataFrame], pixels: Pixels | None) -> Gallery:
+def strongest(code: str, n: int, tables: Mapping[str, pd.DataFrame], pixels: Pixels | None, claims: Sequence[str] = ()) -> Gallery:
     """The n strongest findings of a code: by confidence, then by distance from the threshold, then by id. Raises DatasetError."""
     findings = tables["findings"]
     found = findings[findings["code"] == code]
     if found.empty:
-        raise DatasetError(f"nothing was found of {code!r}: {nearest(code, findings['code'].unique())}")
+        known = sorted(findings["code"].unique())
+        if code in claims:
+            raise DatasetError(f"nothing was found of {code!r}; there are findings of: {listed(known) or 'nothing'}")
+        raise DatasetError(f"no stage of this run claims {code!r}: {nearest(code, [*known, *claims])}")
     distance = (found["value"] - found["threshold"]).abs().fillna(0)
     ranked = found.assign(_far=distance).sort_values(["confidence", "_far", "id"], ascending=[False, False, True], na_position="last", kind="stable")
     rows = ranked.drop(columns="_far").head(n).reset_index(drop=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dqpipe.counted import many
 from dqpipe.gates import Subject
 from dqpipe.judging import Tables, chance
-from dqpipe.report.sentences import many
 
 POINTS = 1.0
 """Percentage points from which a share that changed is news."""

@@ -69,7 +69,8 @@ class Result:
 
     def show(self, code: str, n: int = 12) -> Gallery:
         """The n strongest findings of a claim, as a gallery in a notebook. Raises DatasetError where nothing was found of it."""
-        return strongest(code, n, {"samples": self.samples, "findings": self.findings, "decisions": self.decisions}, self.pixels)
+        claims = [row["code"] for stage in self.record["counts"]["stages"] for row in stage["codes"]]
+        return strongest(code, n, {"samples": self.samples, "findings": self.findings, "decisions": self.decisions}, self.pixels, claims)
 
     def _repr_html_(self) -> str:
         told = self.record["account"]

@@ -13,6 +13,7 @@ import yaml
 
 from dqpipe import gates, plan
 from dqpipe.config import Config, Entry, OutputsSection
+from dqpipe.counted import many
 from dqpipe.engine import read
 from dqpipe.model import Dataset
 from dqpipe.places import is_url
@@ -49,7 +50,7 @@ def pipeline_yaml(
 def _head(source: Any, dataset: Dataset, roles: Mapping[str, str]) -> list[str]:  # noqa: ANN401
     path = str(source if is_url(source) else Path(source).absolute()) if isinstance(source, (str, Path)) else None
     known = [name for name in ("label", "split", "group") if name in dataset.samples]
-    lines = [f"# {len(dataset):,} samples{' with media' if dataset.has_media else ''}; columns: {', '.join(known) or 'no label'}", "dataset:"]
+    lines = [f"# {many(len(dataset), 'sample')}{' with media' if dataset.has_media else ''}; columns: {', '.join(known) or 'no label'}", "dataset:"]
     lines += [f"  path: {_scalar(path)}"] if path else []
     if roles:
         lines.append(f"  roles: {json.dumps(dict(roles), ensure_ascii=False)}")

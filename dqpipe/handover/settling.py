@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dqpipe.counted import many
 from dqpipe.errors import ConfigError, DatasetError, listed
 from dqpipe.handover.incoming import Answer
 from dqpipe.handover.queue import CLASSES, NUMBERS, OTHER, TAGS, Seen, below
@@ -53,7 +54,7 @@ class Taken:
         """What happened, for a person."""
         counts = Counter(verdict.verdict for verdict in self.new)
         kinds = ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind])
-        told = [f"{len(self.new):,} {'verdict' if len(self.new) == 1 else 'verdicts'} added" + (f" ({kinds})" if kinds else "")]
+        told = [f"{many(len(self.new), 'verdict')} added" + (f" ({kinds})" if kinds else "")]
         rest = ((self.known, "known already"), (self.older, "older than what the reviewer said since"), (self.unanswered, "without an answer"))
         return [*told, *(f"{n:,} {what}" for n, what in rest if n), *self.complaints()]
 
@@ -73,7 +74,7 @@ def take(
     taken = Settling(Seen(version), verdicts(place(out)), reviewer, new_labels=new_labels).settle(answers)
     if taken.wrong and not partly:
         told = "\n  ".join(taken.complaints())
-        raise DatasetError(f"{taken.wrong:,} of {len(answers):,} answers cannot be taken over, so none was (--partly takes the others):\n  {told}")
+        raise DatasetError(f"{taken.wrong:,} of {many(len(answers), 'answer')} cannot be taken over, so none was (--partly takes the others):\n  {told}")
     if not dry:
         add_all(out, taken.new)
     return taken

@@ -6,25 +6,12 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dqpipe.counted import many, plural
 from dqpipe.gates import state
 
 FEW, LONG = 5, 100
 UNLIKELY = 0.001
 """The p value below which more of the new samples carry a finding than chance explains."""
-PLURALS = {
-    "class": "classes", "is": "are", "was": "were", "carries": "carry",
-    "has": "have", "compares": "compare", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
-}  # fmt: skip
-
-
-def many(number: int, word: str) -> str:
-    """A number with its word, in the singular or the plural: 1 class, 1,204 samples."""
-    return f"{number:,} {plural(number, word)}"
-
-
-def plural(number: int, word: str) -> str:
-    """A word in the number that goes with `number`."""
-    return word if number == 1 else PLURALS.get(word, word + "s")
 
 
 def joined(parts: Iterable[str]) -> str:

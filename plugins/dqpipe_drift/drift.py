@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe import labels
+from dqpipe.counted import many
 from dqpipe.model import Facts, Samples, claim, figure, label_text
-from dqpipe.report.sentences import many, some
+from dqpipe.report.sentences import some
 from dqpipe.since import Since
 from dqpipe.stages import Claim, Figure, Stage, extension, option
 from dqpipe_drift import two_samples

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dqpipe.counted import plural
 from dqpipe.report.sentences import joined, named
 
 SHOWN = 3
@@ -19,14 +20,14 @@ def of_numbers(name: str, old: np.ndarray, new: np.ndarray, count: int) -> str:
     empty = [float(np.isnan(values).mean()) if len(values) else 0.0 for values in (new, old)]
     shown = [values[~np.isnan(values)] for values in (new, old)]
     if not all(map(len, shown)):
-        return f"in the {count:,} new samples {name} is missing more or less often than before ({empty[0]:.0%} instead of {empty[1]:.0%}"
+        return f"in the {_new(count)} {name} is missing more or less often than before ({empty[0]:.0%} instead of {empty[1]:.0%}"
     (low, here, high), (old_low, there, old_high) = (np.quantile(values, [0.25, 0.5, 0.75]).tolist() for values in shown)
     missing = f"; missing in {empty[0]:.0%} instead of {empty[1]:.0%}" if abs(empty[0] - empty[1]) > NEARLY else ""
     if abs(here - there) > 0.25 * min(high - low, old_high - old_low) and f"{here:.3g}" != f"{there:.3g}":
         word = "lower" if here < there else "higher"
-        return f"in the {count:,} new samples {name} is {word} than before (median {here:.3g} instead of {there:.3g}{missing}"
+        return f"in the {_new(count)} {name} is {word} than before (median {here:.3g} instead of {there:.3g}{missing}"
     between = f"half of them lie between {low:.3g} and {high:.3g} instead of {old_low:.3g} and {old_high:.3g}"
-    return f"in the {count:,} new samples {name} is spread differently than before ({between}{missing}"
+    return f"in the {_new(count)} {name} is spread differently than before ({between}{missing}"
 
 
 def of_categories(name: str, names: Sequence[str | None], old: np.ndarray, new: np.ndarray) -> str:
@@ -34,9 +35,14 @@ def of_categories(name: str, names: Sequence[str | None], old: np.ndarray, new: 
     here, there = new / max(new.sum(), 1), old / max(old.sum(), 1)
     most = np.argsort(-np.abs(here - there), kind="stable")[:SHOWN]
     told = [f"{here[at]:.0%} {named(names[at]) if name == 'label' else names[at]} instead of {there[at]:.0%}" for at in most if here[at] != there[at]]
-    return f"in the {int(new.sum()):,} new samples {name} is mixed differently than before ({joined(told) or 'no difference'}"
+    return f"in the {_new(int(new.sum()))} {name} is mixed differently than before ({joined(told) or 'no difference'}"
 
 
 def of_vectors(name: str, count: int, effect: float) -> str:
     """How well new samples can be told from old ones by their vectors."""
-    return f"the {count:,} new samples lie elsewhere in {name} than the old ones (a new one is told from an old one {50 + 50 * effect:.0f} times in 100"
+    lies = f"the {_new(count)} {plural(count, 'lies')} elsewhere in {name}"
+    return f"{lies} than the old ones (a new one is told from an old one {50 + 50 * effect:.0f} times in 100"
+
+
+def _new(count: int) -> str:
+    return "new sample" if count == 1 else f"{count:,} new samples"

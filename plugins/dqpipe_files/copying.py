@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from dqpipe.counted import many
 from dqpipe.errors import ChangedError, MediaError, OutputError, OutsideError, listed
 from dqpipe.media_files import Inside, Within, opened, refuse_url
 from dqpipe.model import media_path, path_text
@@ -119,7 +120,7 @@ def _bytes_needed(sources: Sequence[str], folder: Path, root: str, *, link: bool
             continue
         needed += 0 if link and found.st_dev == device else found.st_size
     if gone:
-        raise OutputError(f"{len(gone)} file(s) of the dataset cannot be found any more: {listed(gone, 5)}")
+        raise OutputError(f"{many(len(gone), 'file')} of the dataset cannot be found any more: {listed(gone, 5)}")
     return needed
 
 

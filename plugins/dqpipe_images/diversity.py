@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dqpipe import labels
+from dqpipe.counted import many
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.neighbours import Index, unit
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
@@ -90,7 +91,7 @@ class Diversity(Stage):
         sizes = np.bincount(known.codes[known.codes >= 0], minlength=len(known.names))
         limit = self.rare * float(np.median(sizes)) if len(sizes) else 0.0
         rare = np.flatnonzero(sizes < limit)
-        said = [f"{sizes[at]:,} samples; the median class has {np.median(sizes):,.0f}" for at in rare]
+        said = [f"{many(int(sizes[at]), 'sample')}; the median class has {np.median(sizes):,.0f}" for at in rare]
         parts = [known.names[at] for at in rare]
         return claim("rare_class", [None] * len(rare), part=parts, value=sizes[rare].astype(float), threshold=limit, confidence=1.0, detail=said)
 

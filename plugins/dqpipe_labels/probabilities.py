@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dqpipe.counted import many, plural
 from dqpipe.errors import StageError, listed
 from dqpipe.model import Samples, as_numpy
 
@@ -19,7 +20,7 @@ def read_probabilities(stage: str, source: str | Sequence[str], samples: Samples
     found = read_columns(stage, source, samples, classes)
     if not np.isfinite(found).all() or (found < 0).any() or (found.sum(axis=1) <= 0).any():
         bad = samples.ids[~np.isfinite(found).all(axis=1) | (found < 0).any(axis=1) | ~(found.sum(axis=1) > 0)]
-        raise StageError(stage, "relate", f"{len(bad)} samples have empty or negative probabilities: {listed(bad, 5)}", ADVICE)
+        raise StageError(stage, "relate", f"{many(len(bad), 'sample')} {plural(len(bad), 'has')} empty or negative probabilities: {listed(bad, 5)}", ADVICE)
     return found / found.sum(axis=1, keepdims=True)
 
 
@@ -78,7 +79,7 @@ def from_table(stage: str, path: str, samples: Samples, classes: Sequence[str]) 
     place = {str(name): row for row, name in enumerate(table.column("id").to_pylist())}
     missing = [name for name in samples.ids if name not in place]
     if missing:
-        raise StageError(stage, "relate", f"{path} lacks {len(missing)} samples: {listed(missing, 5)}", ADVICE)
+        raise StageError(stage, "relate", f"{path} lacks {many(len(missing), 'sample')}: {listed(missing, 5)}", ADVICE)
     rows = np.array([place[name] for name in samples.ids], dtype=np.int64)
     columns = {name: as_numpy(table.column(name))[rows] for name in table.column_names if name != "id"}
     return by_class(stage, columns, classes)

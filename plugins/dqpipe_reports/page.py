@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.report.sentences import many, plural, sentence
+from dqpipe.counted import many, plural
+from dqpipe.report.sentences import sentence
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -1,0 +1,18 @@
+"""Numbers with their words: nouns and verbs agree with how many there are."""
+
+from __future__ import annotations
+
+PLURALS = {
+    "class": "classes", "is": "are", "was": "were", "carries": "carry",
+    "has": "have", "compares": "compare", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
+}  # fmt: skip
+
+
+def many(number: int, word: str) -> str:
+    """A number with its word, in the singular or the plural: 1 class, 1,204 samples."""
+    return f"{number:,} {plural(number, word)}"
+
+
+def plural(number: int, word: str) -> str:
+    """A word in the number that goes with `number`."""
+    return word if number == 1 else PLURALS.get(word, word + "s")
