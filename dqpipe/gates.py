@@ -10,6 +10,7 @@ r"""Gates: conditions on the account that fail a run, parsed, never evaluated. A
     counted   = a code ("label_noise.likely_wrong"; "files.*" for several) | "any finding" | a decision | a count | figure
     decision  = "dropped" | "relabelled" | "review" | "kept"                     also drop, relabel, reviewed, keep
     count     = "samples" | "curated" | "added" | "marked" | "held" | "unreadable" | "classes" | "classes_after" | "splits" | "whole"
+              | "errors"                                     findings about the whole dataset: of severity error, whole counts warnings too
               | "replaced" | "switched"                      samples that hold other bytes (or values), or stand under another label, than in the last version
     where     = "in any" scope | "in" scope name                                 scope = "class" | "split" | "group"
     measure   = "p" | "p_adjusted" | "effect" of the new samples | "whole": how far the whole set is from the whole last version
@@ -57,8 +58,8 @@ COMPARED = ("replaced", "switched")
 """Counts of samples beside the last version."""
 SHARES = ("curated", "added", "marked", "held", "unreadable", *COMPARED)
 """Counts of samples, which have a share and stand in classes."""
-NUMBERS = ("classes", "classes_after", "splits", "whole")
-"""Counts of other things: whole is the number of findings about the whole dataset."""
+NUMBERS = ("classes", "classes_after", "splits", "whole", "errors")
+"""Counts of other things: whole is the number of findings about the whole dataset, errors that of the errors among them."""
 COUNTS = ("samples", *SHARES, *NUMBERS)
 CERTIFIED = ("precision", "precision_low", "missed")
 MEASURES = ("p", "p_adjusted", "effect", "whole")
@@ -67,6 +68,7 @@ ANY = "any finding"
 OPERATORS = (">", ">=", "<", "<=")
 DEFAULTS = (
     ("curated samples < 1", "nothing would be left"),
+    ("errors >= 1", "an error about the whole dataset: an expectation of severity error is not met, say"),
     ("curated samples in any class < 1 and samples in any class > 10", "cleaning emptied a class"),
     ("change of unreadable > 5%", "files that cannot be read: percentage points more than in the last version"),
     ("unreadable in new > 10% and > 2", "the same among the samples that are new since the last version"),

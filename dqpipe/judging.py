@@ -24,12 +24,15 @@ import pyarrow.compute as pc
 from dqpipe.errors import DatasetError, listed, nearest
 from dqpipe.gates import ANY, CERTIFIED, COMPARED, DECISIONS, NUMBERS, Condition, Gate, Subject
 from dqpipe.model import DECISIONS as DECIDED
-from dqpipe.model import Decisions, Figures, Findings, Samples, label_text
+from dqpipe.model import SEVERITIES, Decisions, Figures, Findings, Samples, label_text
 from dqpipe.report import tally
+from dqpipe.report.sentences import many
 from dqpipe.since import fresh
 
 P_SHOWN = 0.001
 """Smaller p values are told as such."""
+OF_ALL = {"whole": "finding", "errors": "error"}
+"""Counts of findings about the whole dataset, and what they count."""
 FEW = 3
 """Names of classes that a sentence lists."""
 Key = str | None
@@ -138,10 +141,15 @@ class Tables:
         marks = {"marked": joined.marked, "held": joined.held}
         return self.samples, marks[subject.name]() if subject.name in marks else every
 
+    def about_all(self, name: str) -> list[str]:
+        """The findings about the whole dataset in words: errors, or (whole) warnings too."""
+        least = SEVERITIES.index("error" if name == "errors" else "warning")
+        rows = np.flatnonzero((self.joined.at < 0) & (self.joined.severity >= least))
+        told = self._parts[0].table.select(["code", "detail"]).take(rows).to_pylist()
+        return [f"{row['code']} ({row['detail']})" if row["detail"] else row["code"] for row in told]
+
     def number(self, name: str) -> int:
         """A count that is not of samples."""
-        if name == "whole":
-            return int((self.joined.severity[self.joined.at < 0] > 0).sum())
         samples, column = (self.joined.curated if name == "classes_after" else self.samples), "split" if name == "splits" else "label"
         values = tally.members(samples, column).values
         return int(pc.count_distinct(values).as_py())
@@ -349,6 +357,10 @@ def _values(subject: Subject, tables: Tables, before: Tables | None, *, percent:
     """The values of a subject as they stand, by class."""
     if subject.kind == "figure":
         return _figure(subject, tables, percent=percent)
+    if subject.name in OF_ALL:
+        found = tables.about_all(subject.name)
+        what = f": {listed(found, FEW)}" if found else ""
+        return {None: Reading(float(len(found)), f"{many(len(found), OF_ALL[subject.name])} about the whole dataset{what}")}
     if subject.name in NUMBERS:
         number = tables.number(subject.name)
         return {None: Reading(float(number), f"{subject.name} is {number:,}")}

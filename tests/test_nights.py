@@ -231,3 +231,14 @@ def test_a_class_that_nobody_judged_is_named() -> None:
     stage = SimpleNamespace(name="s", stage=SimpleNamespace(gives=(Fact("sure", "float", "how sure"),)))
     told = list(_unjudged(SimpleNamespace(stages=[stage]), evidence))
     assert told == [("s: 3 of 4 samples; all of class y", "the stage says nothing of them")]
+def test_an_expectation_of_severity_error_that_is_not_met_fails_the_default_gates(tmp_path: Path, registry: Registry) -> None:
+    rows = "".join(f"{number},{'' if number < 3 else 'north'}\n" for number in range(30))
+    (tmp_path / "rows.csv").write_text(f"fare,zone\n{rows}")
+    for severity, failed in (("critical", ["errors >= 1"]), ("warning", [])):
+        expected = f"{{expectation: values_to_not_be_null, column: zone, severity: {severity}}}"
+        (tmp_path / "pipeline.yaml").write_text(f"dataset: {{path: rows.csv}}\nstages: [{{expectations: {{expectations: [{expected}]}}}}]\noutputs: {{path: out}}\n")
+        judged = Pipeline.from_yaml(tmp_path / "pipeline.yaml").drive(Serial(), force=True).gates
+        assert [gate["gate"] for gate in judged if gate["state"] == "failed"] == failed
+    said = "1 error about the whole dataset: expectations.unmet (3 of 30 rows fail: zone: values to not be null); it must not be >= 1"
+    (tmp_path / "pipeline.yaml").write_text((tmp_path / "pipeline.yaml").read_text().replace("warning", "error"))
+    assert said in [gate["said"] for gate in Pipeline.from_yaml(tmp_path / "pipeline.yaml").drive(Serial(), force=True).gates]
