@@ -235,8 +235,8 @@ def test_an_expectation_of_severity_error_that_is_not_met_fails_the_default_gate
     rows = "".join(f"{number},{'' if number < 3 else 'north'}\n" for number in range(30))
     (tmp_path / "rows.csv").write_text(f"fare,zone\n{rows}")
     for severity, failed in (("critical", ["errors >= 1"]), ("warning", [])):
-        expected = f"{{expectation: values_to_not_be_null, column: zone, severity: {severity}}}"
-        (tmp_path / "pipeline.yaml").write_text(f"dataset: {{path: rows.csv}}\nstages: [{{expectations: {{expectations: [{expected}]}}}}]\noutputs: {{path: out}}\n")
+        expected = f"expectations: [{{expectation: values_to_not_be_null, column: zone, severity: {severity}}}]"
+        (tmp_path / "pipeline.yaml").write_text(f"dataset: {{path: rows.csv}}\nstages: [{{expectations: {{{expected}}}}}]\noutputs: {{path: out}}\n")
         judged = Pipeline.from_yaml(tmp_path / "pipeline.yaml").drive(Serial(), force=True).gates
         assert [gate["gate"] for gate in judged if gate["state"] == "failed"] == failed
     said = "1 error about the whole dataset: expectations.unmet (3 of 30 rows fail: zone: values to not be null); it must not be >= 1"
