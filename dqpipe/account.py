@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, card, comparing, diff, reading, report, spreadsheet, unseen, versions
+from dqpipe import __version__, card, comparing, diff, publish, reading, report, spreadsheet, unseen, versions
 from dqpipe import apply as applying
 from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.ledger import ledger
@@ -87,6 +87,8 @@ def run_record(run: Run) -> dict[str, Any]:
         "news": run.news,
         "of_new": run.of_new,
         "passed": all(gate["passed"] for gate in run.gates),
+        "asks": list(run.asks) if run.waits else [],
+        "in_the_way": publish.in_the_way(run.place) if run.place is not None and run.config.outputs.links else [],
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - run.started, 3),
@@ -182,8 +184,8 @@ def changes(run: Run, described: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     now = {**described, "seed": run.config.seed, "dqpipe": __version__, "versions": library_versions()}
     try:
-        last = Version.open(run.config.out, run.parent)
-        found = diff.compare(diff.Side.of(last), diff.Side(run.raw.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
+        before = diff.Side.of(Version.open(run.config.out, run.parent))
+        found = diff.compare(before, diff.Side(run.raw.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
     except DatasetError as error:
         return {"before": run.parent, "why": str(error)}
     return {"before": run.parent, "said": diff.summary(found.counts), **found.record()}
@@ -239,6 +241,7 @@ def history_row(run: Run, *, published: bool) -> dict[str, Any]:
         "drift": drift,
         "gates": [{name: gate[name] for name in ("gate", "state", "passed", "said")} for gate in run.gates],
         "of_new": {row["code"]: {"samples": row["samples"], "of": row["of"]} for row in run.of_new},
+        **({"waiting": True} if run.waits else {}),
         "seconds": round(time.time() - run.started, 3),
     }  # fmt: skip
     return dict(report.plain(row))

@@ -121,7 +121,7 @@ def _failed(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _state(record: Mapping[str, Any]) -> str:
-    return "FAILED" if _failed(record) else "INCOMPLETE" if record["failures"]["total"] else "passed"
+    return "FAILED" if _failed(record) else "WAITS FOR APPROVAL" if record["run"].get("asks") else "INCOMPLETE" if record["failures"]["total"] else "passed"
 
 
 def _suite(seconds: float) -> ET.Element:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="dqpipe", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="From raw data to a curated, explained, leak-free training set.",
-    epilog="Exit codes: 0 fine · 1 a gate failed, or some samples could not be measured · 2 the config, the data or the output is wrong · "
-    "3 a stage failed · 130 interrupted · 143 told to end (SIGTERM).",
+    epilog="Exit codes: 0 fine · 1 a gate failed, a version waits for approval, or some samples could not be measured · "
+    "2 the config, the data or the output is wrong · 3 a stage failed · 130 interrupted · 143 told to end (SIGTERM).",
 )  # fmt: skip
 app.add_typer(cli_store.app, name="store")
 app.add_typer(cli_versions.commands)

@@ -1,4 +1,4 @@
-"""The commands about versions: versions, diff, rollback."""
+"""The commands about versions: versions, diff, rollback, approve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_versions(out: Output = "out", as_json: AsJson = False) -> None:
         return
     for row in rows:
         counts = "" if row["curated"] is None else f"{many(row['samples'], 'sample')}, {row['curated']:,} curated"
-        say(f"{row['version']}  {row['state']:<11}  {row['time'] or '':<25}  {counts}".rstrip())
+        say(f"{row['version']}  {row['state']:<12}  {row['time'] or '':<25}  {counts}".rstrip())
     if not rows:
         say("no version yet")
 
@@ -67,6 +67,25 @@ def rollback(
 
     was, now = roll_back(out, version)
     say_json({"published": now, "was": was}) if as_json else say(f"published is {now} (was {was})")
+
+
+@commands.command()
+def approve(
+    out: Output,
+    version: Annotated[str, typer.Argument(help="The version that waits, as `dqpipe versions` lists it.")],
+    refuse: Annotated[bool, typer.Option("--reject", help="Never publish it instead.")] = False,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who says so, for the history.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Publish a version that waits for a person (`approve:` in the pipeline.yaml), or reject it."""
+    from dqpipe import rollback as answers
+
+    if refuse:
+        rejected = answers.reject(out, version, by=by)
+        say_json({"rejected": rejected}) if as_json else say(f"rejected is {rejected}: it is not published")
+        return
+    was, now = answers.approve(out, version, by=by)
+    say_json({"published": now, "was": was}) if as_json else say(f"published is {now} (was {was or 'none'})")
 
 
 def told(found: Diff, most: int, more: str = "--most, --json") -> list[str]:

@@ -28,7 +28,7 @@ from dqpipe.stages import KINDS, Augment, Decide, Extension, Reader, Report, Sta
 
 Place = tuple[str | int, ...]
 LARGEST_SEED = 2**32 - 1
-SECTIONS = ("dataset", "stages", "policy", "gates", "fail_on", "unjudged", "outputs", "seed")
+SECTIONS = ("dataset", "stages", "policy", "gates", "fail_on", "unjudged", "approve", "outputs", "seed")
 UNJUDGED = ("pass", "fail")
 
 
@@ -66,6 +66,7 @@ class OutputsSection(pydantic.BaseModel, extra="forbid"):
     files: Literal["copy", "hardlink", "manifest"] = pydantic.Field(default="copy", description="how kept media are written")
     reports: list[str] = pydantic.Field(default_factory=lambda: ["html", "json"], description="reports beside the curated set")
     store: str | None = pydantic.Field(default=None, description="where measured facts are kept, a folder or a URL; default: store/ in the output")
+    links: bool = pydantic.Field(default=True, description="whether curated, report.html and ledger.parquet in the output are links to the published version's")
     keep_versions: int = pydantic.Field(default=2, ge=1, description="how many published versions stay")
 
 
@@ -86,6 +87,8 @@ class Config:
     """Each gate's text, and where it stands; the default ones stand at `gates.BY_DEFAULT`."""
     unjudged: str = "pass"
     """What a gate does that compares with the last version and cannot: pass or fail."""
+    approve: tuple[tuple[str, str], ...] = ()
+    """Likewise the conditions under which a person is asked before a version is published."""
     outputs: OutputsSection = field(default_factory=OutputsSection)
     reports: tuple[Report, ...] = ()
     seed: int = 0
@@ -120,6 +123,7 @@ class Config:
             "policy": {self.policy.name: options_record(self.policy.extension)},
             "gates": [text for text, _ in self.gates],
             "unjudged": self.unjudged,
+            "approve": [text for text, _ in self.approve],
             "outputs": self.outputs.model_dump(),
             "seed": self.seed,
         }
@@ -252,6 +256,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         outside=dataset.outside == "allow",
         gates=build.gates(values),
         unjudged=build.unjudged(values),
+        approve=build.conditions("approve", values.get("approve"), "ask a person before a version is published"),
         outputs=outputs,
         reports=tuple(build.one(Report, item, ("outputs", "reports", i)).extension for i, item in enumerate(outputs.reports)),
         seed=build.checked_seed(),
@@ -323,12 +328,16 @@ class Builder:
         if name not in sections:
             return tuple((text, BY_DEFAULT) for text, _ in DEFAULTS)
         values = sections[name]
-        if values is None:
-            return ()
         if name == "fail_on" and isinstance(values, str):
             return ((values, self.source.where((name,))),)
+        return self.conditions(name, values, "fail the run")
+
+    def conditions(self, name: str, values: Any, do: str) -> tuple[tuple[str, str], ...]:  # noqa: ANN401
+        """The conditions of a section, each with its place; none where it is left away."""
+        if values is None:
+            return ()
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self.fail(f'{name} is a list of conditions that fail the run, such as "label_noise.likely_wrong > 5%"', (name,))
+            raise self.fail(f'{name} is a list of conditions that {do}, such as "label_noise.likely_wrong > 5%"', (name,))
         return tuple((value, self.source.where((name, i))) for i, value in enumerate(values))
 
     def unjudged(self, sections: Mapping[str, Any]) -> str:

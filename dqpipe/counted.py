@@ -4,7 +4,7 @@ from __future__ import annotations
 
 PLURALS = {
     "class": "classes", "is": "are", "was": "were", "carries": "carry",
-    "has": "have", "compares": "compare", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
+    "has": "have", "stays": "stay", "compares": "compare", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -30,7 +31,7 @@ from dqpipe import account, audits, comparing, judging, labels, limits, logs, ne
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
-from dqpipe.errors import ChangedError, DatasetError, GateError, OutputError, StageError, blamed
+from dqpipe.errors import ApprovalError, ChangedError, DatasetError, GateError, OutputError, StageError, blamed
 from dqpipe.evidence import Evidence
 from dqpipe.execution.executor import Executor
 from dqpipe.locks import Lock
@@ -99,6 +100,8 @@ class Run:
         self.rulings = overruling.Rulings()
         self.certificates: list[audits.Certificate] = []
         self.gates: list[dict[str, Any]] = []
+        self.asks: list[str] = []
+        """What a person is asked before the version is published."""
         self.record: dict[str, Any] = {}
         self.published: str | Path | None = None
         self.staging: Path | None = None
@@ -128,10 +131,23 @@ class Run:
         return self
 
     def finish(self) -> None:
-        """Raise GateError if a gate failed."""
+        """Raise GateError if a gate failed, ApprovalError if the version waits for a person."""
         failed = [gate["said"] for gate in self.gates if not gate["passed"]]
         if failed:
             raise GateError("; ".join(failed))
+        if self.waits:
+            what = f"dqpipe approve {shlex.quote(str(self.config.out))} {self.version}"
+            raise ApprovalError(f"version {self.version} waits for approval ({'; '.join(self.asks)}): look at its report, then {what}, or {what} --reject")
+
+    @property
+    def waits(self) -> bool:
+        """Whether the version waits for a person: it passed its gates, and there is something to ask."""
+        return self.writes and bool(self.asks) and self.passed
+
+    @property
+    def passed(self) -> bool:
+        """Whether no gate failed."""
+        return all(gate["passed"] for gate in self.gates)
 
     def close(self) -> None:
         """Leave nothing half done behind: what was measured stays, what was half written goes."""
@@ -145,7 +161,7 @@ class Run:
                 self.lock.free()
         error = sys.exc_info()[1]
         self.registry.notify("dqpipe_run_finished", run=self._told() | {
-            "version": self.version, "published": self.published is not None and all(gate["passed"] for gate in self.gates),
+            "version": self.version, "published": self.published is not None and self.passed and not self.waits, "asks": tuple(self.asks),
             "path": None if self.published is None else str(self.published), "account": self.record.get("account"), "gates": tuple(self.gates),
             "error": None if error is None else f"{type(error).__name__}: {error}",
         })  # fmt: skip
@@ -361,6 +377,8 @@ class Run:
             if self.compared is not None:
                 self.news, self.of_new = news.news(self.tables, self.compared), news.of_new(self.tables, self.compared)
         self.gates = [judging.judge(gate, self.tables, lambda: self.compared, unjudged=self.config.unjudged) for gate in self.plan.gates]
+        asked = [judging.judge(gate, self.tables, lambda: self.compared, unjudged="fail") for gate in self.plan.asks]
+        self.asks = [gate["said"].replace("; it must not be ", ", which is ", 1) for gate in asked if not gate["passed"]]
 
     @cached_property
     def compared(self) -> judging.Tables | None:
@@ -419,22 +437,21 @@ class Run:
         assert self.staging is not None
         assert self.place is not None
         assert self.lock is not None
-        passed = all(gate["passed"] for gate in self.gates)
         self.version = f"{self.id[:22]}-{applying.version_content(self.curated.samples, self.decisions)}"
-        self.parent = versions.published(self.place)
+        self.parent, published = versions.published(self.place), self.passed and not self.waits
         try:
-            if passed and self.plan.writer is not None:
+            if self.passed and self.plan.writer is not None:
                 (self.staging / "curated").mkdir()
                 with blamed(self.plan.writer.name, "write"):
                     self.plan.writer.write(self.curated.dataset, self.staging / "curated", self.config.outputs.files)
                 if changed := self.survey.changed(self._of_the_source()):
                     raise ChangedError(changed)
             self._account()
-            row = account.history_row(self, published=passed)
+            row = account.history_row(self, published=published)
             account.write(self, self.staging, row)
             self.lock.check()
             publish.bring(self.place, self.staging, self.version)
-            if passed:
+            if published:
                 publish.switch(self.place, self.version)
             else:
                 publish.show(self.place, self.version)

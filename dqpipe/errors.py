@@ -112,6 +112,10 @@ class GateError(DqpipeError):
     exit_code = 1
 
 
+class ApprovalError(GateError):
+    """The version is whole and waits until somebody approves it; the report was written before."""
+
+
 class MediaError(DqpipeError):
     """One file that cannot be decoded; the message is the reason a person reads."""
 

@@ -60,6 +60,8 @@ class Plan:
 
     config: Config
     stages: tuple[Planned, ...]
+    asks: tuple[gates.Gate, ...]
+    """The conditions under which a person is asked before a version is published."""
     gates: tuple[gates.Gate, ...]
     decoders: tuple[Decoder, ...]
     writer: Writer | None
@@ -132,12 +134,13 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     parsed = tuple(gates.parse(text, where, *known) for text, where in config.gates if where != gates.BY_DEFAULT)
     if any(where == gates.BY_DEFAULT for _, where in config.gates):
         parsed = (*_suiting(*known[:3], dataset), *parsed)
+    asks = tuple(gates.parse(text, where, *known) for text, where in config.approve)
     problems += _unknown_codes(config, [*claims, "media.unreadable"])
     if problems:
         raise PlanError("\n".join(problems))
     origin = {name: plugin for (_, name), plugin in registry.origin.items()}
     writer = registry.get(Writer, dataset.format)() if dataset.format else None
-    plan = Plan(config, stages, parsed, tuple(cls() for cls in registry.all(Decoder)), writer, origin)
+    plan = Plan(config, stages, asks, parsed, tuple(cls() for cls in registry.all(Decoder)), writer, origin)
     objections = registry.objections(plan.record())
     if objections:
         raise PlanError("\n".join(objections))

@@ -20,10 +20,10 @@ import uuid
 from pathlib import Path
 
 from dqpipe import audits, verdicts
-from dqpipe.errors import OutputError
+from dqpipe.errors import DatasetError, OutputError
 from dqpipe.logs import harmless
 from dqpipe.places import Place, is_url, named, place, shown, synced
-from dqpipe.versions import HISTORY, POINTER, Version, entries, journal, published, remember, versions
+from dqpipe.versions import HISTORY, POINTER, Version, entries, history, journal, published, remember, versions, waiting
 
 log = logging.getLogger(__name__)
 LINKS = ("curated", "report.html", "ledger.parquet")
@@ -73,6 +73,8 @@ def sweep(out: Place) -> None:
     version = published(out)
     if version is None or version not in versions(out):
         return
+    if any(row.get("version") == version and row.get("waiting") and not row.get("published") for row in history(out)):
+        remember(out, {"approved": version, "from": None, "by": "", "time": None})  # it was switched to, and its approval not yet written
     if all(row.get("version") != version for row in journal(out)):
         row = Version(out, version).record.get("history")
         if row:
@@ -139,26 +141,54 @@ def switch(out: Place, version: str) -> None:
 
 def show(out: Place, version: str) -> None:
     """Link the report of a version that is not published."""
-    if out.local is not None:
+    if out.local is not None and _linked(out, version):
         _link(out.local, "report.html", version)
 
 
 def _links(out: Place, version: str) -> None:
-    if out.local is not None:
-        for name in LINKS:
+    if out.local is None:
+        return
+    for name in LINKS:
+        if _linked(out, version):
             _link(out.local, name, version)
+        elif _ours(out.local / name):
+            (out.local / name).unlink()
+
+
+def _linked(out: Place, version: str) -> bool:
+    """Whether a version was made with `outputs.links`, as all were before there was a choice."""
+    try:
+        outputs = Version(out, version).record.get("config", {}).get("outputs", {})
+    except DatasetError:
+        return True
+    return bool(outputs.get("links", True))
+
+
+def _ours(where: Path) -> bool:
+    """Whether this is a link into versions/, as dqpipe makes them."""
+    return where.is_symlink() and where.readlink().parts[:1] == ("versions",)
+
+
+def _taken(where: Path) -> bool:
+    """Whether something else is where a link would be."""
+    return (where.exists() or where.is_symlink()) and not _ours(where)
+
+
+def in_the_way(out: Place) -> list[str]:
+    """The names that would be links, and are something else (`dvc add` puts files in their place): they stay as they are."""
+    return [] if out.local is None else [name for name in LINKS if _taken(out.local / name)]
 
 
 def prune(out: Place, keep: int) -> None:
     """Forget all but the newest `keep` versions that were published, and as many that failed their gates.
 
-    The published version stays, and so does the one that was rolled back to last.
+    The published version stays, and so do the one that was rolled back to last, and the one that waits for a person.
     """
     rows = journal(out)
-    failed = {row["version"] for row in rows if row.get("published") is False}
+    failed = {row["version"] for row in history(out) if row.get("published") is False}
     back = [row["rolled_back"] for row in rows if "rolled_back" in row]
     stand = versions(out)
-    stays = {published(out), *back[-1:]}
+    stays = {published(out), waiting(out), *back[-1:]}
     for some in ([v for v in stand if v not in failed], [v for v in stand if v in failed]):
         for old in some[:-keep]:
             if old not in stays:
@@ -175,9 +205,10 @@ def _forget(out: Place, version: str) -> None:
 
 
 def _link(out: Path, name: str, version: str) -> None:
-    """A relative link out/name → versions/<version>/name, switched in one step; a real file in its place is left."""
+    """A relative link out/name → versions/<version>/name, switched in one step; what is in its place and not of dqpipe is left."""
     where = out / name
-    if where.exists() and not where.is_symlink():
+    if _taken(where):
+        log.warning("%s is no link of dqpipe: it stays as it is, and does not show version %s", where, version)
         return
     spare = out / f".{name}.{uuid.uuid4().hex[:8]}"
     try:

@@ -1,8 +1,9 @@
-"""An older version published again, and the list of what there is."""
+"""An older version published again, one that waits published or not, and the list of what there is."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from dqpipe import publish
 from dqpipe.errors import DatasetError, OutputError, listed
 from dqpipe.locks import Lock
+from dqpipe.logs import harmless
 from dqpipe.places import Place, place, shown
-from dqpipe.versions import Version, history, published, remember, versions
+from dqpipe.versions import Version, history, journal, published, remember, versions, waiting
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +21,56 @@ log = logging.getLogger(__name__)
 def listing(out: str | Path) -> list[dict[str, Any]]:
     """The versions of an output, the newest first: version, state, time, samples, curated. Raises OutputError."""
     where = place(out)
-    now, rows = published(where), {row.get("version"): row for row in history(where)}
+    now, waits, rows = published(where), waiting(where), {row.get("version"): row for row in history(where)}
     told = []
     for version in reversed(versions(where)):
         row = rows.get(version, {})
-        state = "published" if version == now else "gate failed" if row.get("published") is False else ""
+        state = "published" if version == now else "waiting" if version == waits else "" if row.get("published", True) else _unpublished(row)
         curated = None if "kept" not in row else row["kept"] + row["added"]
         told.append({"version": version, "state": state, "time": row.get("time"), "samples": row.get("samples"), "curated": curated})
     return told
+
+
+def _unpublished(row: Mapping[str, Any]) -> str:
+    return "not approved" if row.get("waiting") else "gate failed"
+
+
+def approve(out: str | Path, version: str, *, by: str = "") -> tuple[str | None, str]:
+    """Publish the version that waits for a person; (the one that was published, the one that is now).
+
+    Raises DatasetError: it does not wait (a newer one took its place, or it was answered for), or is not whole; OutputError: a run is on
+    the output, or it cannot be written.
+    """
+    where = place(out)
+    with Lock(where, "an approval"):
+        chosen, was = _waiting(where, version), published(where)
+        if reason := unfit(chosen, asked=True):
+            raise DatasetError(f"version {chosen.id} cannot be published: {reason}")
+        publish.switch(where, chosen.id)
+        with harmless(f"the approval is not written to the history of {shown(where.url)}, the next run makes up for it"):
+            remember(where, {"approved": chosen.id, "from": was, "by": by, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    log.info("approved %s, published before was %s", chosen.id, was)
+    return was, chosen.id
+
+
+def reject(out: str | Path, version: str, *, by: str = "") -> str:
+    """Never publish the version that waits for a person; its report stays for a while. Raises as `approve` does."""
+    where = place(out)
+    with Lock(where, "a rejection"):
+        chosen = _waiting(where, version)
+        remember(where, {"rejected": chosen.id, "by": by, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+    return chosen.id
+
+
+def _waiting(where: Place, version: str) -> Version:
+    """The version, which must be the one that waits. Raises DatasetError."""
+    chosen, waits = Version.open(where, version), waiting(where)
+    if chosen.id == waits:
+        return chosen
+    if chosen.id == published(where):
+        raise DatasetError(f"version {chosen.id} is the published one already")
+    now = f"{waits} does" if waits else "none does"
+    raise DatasetError(f"version {chosen.id} of {shown(where.url)} does not wait for approval: {now}")
 
 
 def roll_back(out: str | Path, version: str = "previous") -> tuple[str, str]:
@@ -53,14 +97,16 @@ def roll_back(out: str | Path, version: str = "previous") -> tuple[str, str]:
     return was, chosen.id
 
 
-def unfit(version: Version) -> str:
-    """Why a version cannot be published again, or an empty text: it never passed its gates, or files are missing."""
+def unfit(version: Version, *, asked: bool = False) -> str:
+    """Why a version cannot be published, or an empty text: it never passed its gates, nobody was `asked` about it, or files are missing."""
     try:
         record = version.record
     except DatasetError as error:
         return str(error)
     if not record.get("passed", False):
         return "it did not pass its gates"
+    if record.get("asks") and not asked and not any(row.get("approved") == version.id for row in journal(version.place)):
+        return "nobody approved it"
     try:
         files, size = held(version.place, version.id)
     except (OSError, OutputError) as error:

@@ -34,6 +34,7 @@ def schema(registry: Registry) -> dict[str, Any]:
             "gates": {"type": "array", "items": {"type": "string"}, "description": "conditions that fail the run; left away: the default ones, []: none"},
             "fail_on": {"type": ["string", "array"], "items": {"type": "string"}, "description": "another name for gates; one condition, or a list"},
             "unjudged": {"enum": list(UNJUDGED), "default": UNJUDGED[0], "description": "what a gate does that compares with the last version and cannot"},
+            "approve": {"type": "array", "items": {"type": "string"}, "description": "conditions under which a person is asked before publishing"},
             "outputs": OutputsSection.model_json_schema(),
             "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED, "default": 0},
         },

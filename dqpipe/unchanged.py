@@ -1,4 +1,4 @@
-"""Whether a run would publish what is published already: for runs that come every night, whatever happened during the day."""
+"""Whether a run would make the version that is published already, or waits: for runs that come every night, whatever happened during the day."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ SAME = ("dqpipe", "seed", "config", "stages", "versions", "failures", "skipped",
 
 
 def unchanged(run: Run) -> str | None:
-    """The published version if the run, as far as its gates, has the same samples, the same decisions and the same plan; else None."""
+    """The published version, or the one that waits, if the run, as far as its gates, has the same samples, decisions and plan; else None."""
+    waits = versions.waiting(run.config.out)
+    return _same(run, "published") or (_same(run, waits) if waits else None)
+
+
+def _same(run: Run, version: str) -> str | None:
     try:
-        last = versions.Version.open(run.config.out)
+        last = versions.Version.open(run.config.out, version)
         kept = run.raw.samples.select([name for name in versions.COLUMNS if name in run.raw.samples])
         same = _plan(account.run_record(run)) == _plan(last.record) and kept.table.equals(last.samples.table)
         return last.id if same and run.decisions.table.equals(last.decisions.table) else None

@@ -200,13 +200,27 @@ def history(out: str | Path | Place) -> list[dict[str, Any]]:
     """One record for each finished run, the oldest first; also for runs whose gates failed and versions that were removed.
 
     run, version, published, time, samples, kept, dropped, relabelled, review, added, findings {code: {samples, share}},
-    figures {name: value} of the whole raw set, drift {fact: {p, effect}}, gates [{gate, passed, said}], seconds.
+    figures {name: value} of the whole raw set, drift {fact: {p, effect}}, gates [{gate, passed, said}], seconds; waiting, where it
+    passed its gates and a person was asked (published, once approved).
     """
-    return [row for row in journal(out) if "run" in row]
+    rows = journal(out)
+    approved = {row["approved"] for row in rows if "approved" in row}
+    return [row | {"published": True} if row.get("version") in approved else row for row in rows if "run" in row]
+
+
+def waiting(out: str | Path | Place) -> str | None:
+    """The version that waits for a person: whole, asked about, and neither answered for nor followed by one that passed its gates."""
+    found: str | None = None
+    for row in journal(out):
+        if "run" in row and (row.get("waiting") or row.get("published")):
+            found = row.get("version") if row.get("waiting") else None
+        elif found is not None and found in (row.get("approved"), row.get("rejected")):
+            found = None
+    return found if found is not None and found in versions(out) and found != published(out) else None
 
 
 def journal(out: str | Path | Place) -> list[dict[str, Any]]:
-    """Every line of the history: runs, and {"rolled_back", "from", "time"}. A line that a crash cut short is left out."""
+    """Every line of the history: runs, and {"rolled_back", "approved" or "rejected", "from", "by", "time"}. A line that a crash cut short is left out."""
     return list(lines.rows(out, HISTORY))
 
 

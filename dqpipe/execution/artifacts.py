@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from dqpipe.gates import state
 from dqpipe.printable import printable
 
 RUNS = 60
@@ -59,7 +60,7 @@ def account_markdown(
             (row["code"], row["severity"], row["samples"], row["drop"], row["relabel"], row["review"]) for row in found
         ])]  # fmt: skip
     if record["gates"]:
-        lines += ["", *table(("gate", "", "what it saw"), [(gate["gate"], _judged(gate), gate["said"]) for gate in record["gates"]])]
+        lines += ["", *table(("gate", "", "what it saw"), [(gate["gate"], state(gate), gate["said"]) for gate in record["gates"]])]
     classes = [row for row in record["classes"]["rows"] if row["name"] is not None][:CLASSES]
     if classes:
         lines += ["", *table(("class", "samples", "curated"), [(row["name"], row["before"], row["after"]) for row in classes])]
@@ -68,10 +69,6 @@ def account_markdown(
     if advice:
         lines += ["", "Next:", "", *(f"- {escaped(line)}" for line in advice)]
     return "\n".join(lines)
-
-
-def _judged(gate: Mapping[str, Any]) -> str:
-    return "failed" if not gate["passed"] else "passed" if gate.get("judged", True) else "not judged"
 
 
 def finding_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -30,6 +30,9 @@ from prefect import flow, get_client, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
 from prefect.logging.configuration import setup_logging
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -37,9 +40,9 @@ from prefect.states import Cancelled, Completed, Failed, State
 from pydantic import BaseModel, ConfigDict, Field
 
 from dqpipe import config as configs
-from dqpipe import logs, plugins
+from dqpipe import logs, plugins, rollback, versions
 from dqpipe.engine import Run
-from dqpipe.errors import BusyError, DqpipeError, GateError
+from dqpipe.errors import ApprovalError, BusyError, DqpipeError, GateError
 from dqpipe.execution import local
 from dqpipe.execution.artifacts import key_of
 from dqpipe.execution.embedded import Embedded, embedded, wait_until_ready
@@ -52,6 +55,7 @@ from dqpipe.execution.telling import (
     counted,
     dataset_name,
     each,
+    emit,
     missed_text,
     report_of,
     result_of,
@@ -70,12 +74,25 @@ class Options(BaseModel):
     executor: str = Field(default="processes", title="Executor", description=f"Who does the work: {NAMES}.")
     rehash: bool = Field(default=False, title="Read every file again", description="Also files whose size and time did not change.")
     gates: list[str] = Field(default=[], title="Further gates", description='Beside those of the pipeline.yaml, such as "dropped in any class > 10%".')
+    approval_hours: float = Field(default=12, ge=0, title="Wait for approval", description="So many hours, where `approve:` asks a person; then the run ends.")
     changes: list[str] = Field(default=[], title="Other values", description="Than the pipeline.yaml's, as NAME.OPTION=VALUE: dataset.path=/data/tonight.")
+
+
+class Approval(RunInput):  # type: ignore[misc]
+    """What a person is asked before a version is published."""
+
+    publish: bool = Field(title="Publish this version", description="Else it is rejected.")
+    by: str = Field(default="", title="Who says so", description="For the history of the output.")
+
 
 if TYPE_CHECKING:
     from dqpipe.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
+LOOKS = 5
+"""Seconds between two looks at whether somebody answered."""
+_embedded: set[str] = set()
+"""The URLs of embedded servers: on their pages nobody can be asked."""
 
 
 def name_of_run() -> str:
@@ -132,16 +149,19 @@ def run_pipeline(pipeline: str, options: Options, *, force: bool = False, anyway
     except DqpipeError as error:
         each(("the tags", lambda: tag("dqpipe", "failed")))
         return Failed(message=str(error), data=error)
-    return drive(run, anyway=anyway, yields=yields)
+    return drive(run, anyway=anyway, yields=yields, hours=options.approval_hours)
 
 
-def drive(run: Run, *, anyway: bool = True, yields: bool = False) -> State[FlowResult]:
+def drive(run: Run, *, anyway: bool = True, yields: bool = False, hours: float = 0) -> State[FlowResult]:
     """Inside a flow: a task for each step of a run, then artifacts and an event; message and tags say what came of it and what to do.
 
-    Completed with a FlowResult (tagged published; unchanged, where not `anyway` and nothing is new; checked), or Failed with the error
-    (gate-failed, failed). With `yields` it is Cancelled (busy) where another run has the output.
+    Completed with a FlowResult (tagged published; unchanged, where not `anyway` and nothing is new; waiting or rejected, where a person
+    is asked, for up to so many hours; checked), or Failed with the error (gate-failed, failed). With `yields` it is Cancelled (busy)
+    where another run has the output.
     """
     state, outcome = _driven(run, anyway=anyway, yields=yields)
+    if outcome == "waiting" and hours > 0 and PREFECT_API_URL.value() not in _embedded:
+        state, outcome = _asked(run, state, hours)
     each(("the tags", lambda: tag("dqpipe", dataset_name(run.source), outcome)))
     return state
 
@@ -157,17 +177,51 @@ def _driven(run: Run, *, anyway: bool, yields: bool) -> tuple[State[FlowResult],
         return busy, "busy"
     except DqpipeError as error:
         return Failed(message=str(error), data=error), "failed"
-    if same:
-        return Completed(message=f"nothing changed since version {same}, which stays published", data=result_of(run, "unchanged", same)), "unchanged"
+    return _unchanged(run, same) if same else _ended(run)
+
+
+def _unchanged(run: Run, same: str) -> tuple[State[FlowResult], str]:
+    stays = "stays published" if same == versions.published(run.config.out) else "waits for approval"
+    return Completed(message=f"nothing changed since version {same}, which {stays}", data=result_of(run, "unchanged", same)), "unchanged"
+
+
+def _ended(run: Run) -> tuple[State[FlowResult], str]:
+    """What is told of a run that took all its steps, and how it ends."""
     missed = missed_text(tell(run))
     try:
         run.finish()
+    except ApprovalError as error:
+        return Completed(message=f"{error}; {counted(run)}; report: {report_of(run)}{missed}", data=result_of(run, "waiting", run.version)), "waiting"
     except GateError as error:
         return Failed(message=f"{error}. {advice(run)}{missed}", data=error), "gate-failed"
     if run.published is None:
         return Completed(message=counted(run) + missed, data=result_of(run, "checked", None)), "checked"
-    message = f"published version {run.version}: {counted(run)}; report: {report_of(run)}{missed}"
-    return Completed(message=message, data=result_of(run, "published", run.version)), "published"
+    return _published(run, missed), "published"
+
+
+def _published(run: Run, more: str) -> State[FlowResult]:
+    message = f"published version {run.version}: {counted(run)}; report: {report_of(run)}{more}"
+    return Completed(message=message, data=result_of(run, "published", run.version))
+
+
+def _asked(run: Run, waiting: State[FlowResult], hours: float) -> tuple[State[FlowResult], str]:
+    """Pause this flow run until a person answers, here or by `dqpipe approve`; the state, and which of OUTCOMES."""
+    each(("the tags", lambda: tag("dqpipe", dataset_name(run.source), "waiting")))
+    asked = Approval.with_initial_data(description=f"{waiting.message}\n\nReport: {report_of(run)}")
+    try:
+        answer = pause_flow_run(wait_for_input=asked, timeout=max(1, round(hours * 3600)), poll_interval=LOOKS)
+    except FlowPauseTimeout:
+        return waiting, "waiting"
+    out, by = run.config.out, answer.by
+    try:
+        if not answer.publish:
+            return Completed(message=f"rejected version {rollback.reject(out, run.version, by=by)}", data=result_of(run, "rejected", run.version)), "rejected"
+        if versions.published(out) != run.version:
+            rollback.approve(out, run.version, by=by)
+    except DqpipeError as error:
+        return Failed(message=str(error), data=error), "failed"
+    each(("the event", lambda: emit(run, "dqpipe.dataset.published")))
+    return _published(run, f"; approved by {by or 'somebody'}"), "published"
 
 
 def _steps(run: Run, *, anyway: bool) -> str | None:
@@ -257,13 +311,23 @@ def _server(*, logs: bool) -> Iterator[None]:
         standing_server("this run")
         yield
         return
-    with embedded() as server, _environment(_settings(server, logs=logs)), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with embedded() as server, _known(server), _environment(_settings(server, logs=logs)), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         setup_logging()
         wait_until_ready(server)
         yield
         last = threading.Thread(target=EventsWorker.drain_all)  # in a running event loop it would be a coroutine
         last.start()
         last.join()  # what it still has to tell would find nobody at exit
+
+
+@contextmanager
+def _known(server: Embedded) -> Iterator[None]:
+    """While it is there, the server is known as an embedded one."""
+    _embedded.add(server.url)
+    try:
+        yield
+    finally:
+        _embedded.discard(server.url)
 
 
 def _settings(server: Embedded, *, logs: bool) -> dict[str, str]:

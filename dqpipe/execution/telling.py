@@ -22,10 +22,11 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
-from dqpipe import gates, news, reading, versions
+from dqpipe import news, reading, versions
 from dqpipe.engine import Run
 from dqpipe.errors import listed
 from dqpipe.execution.artifacts import account_markdown, finding_rows, key_of, series_markdown, series_rows, slug, strips
+from dqpipe.gates import state
 from dqpipe.printable import printable
 from dqpipe.report import account
 
@@ -33,13 +34,15 @@ log = logging.getLogger(__name__)
 OUTCOMES = ("published", "unchanged", "checked", "waiting", "rejected", "gate-failed", "failed", "busy")
 """Tags that say what came of a flow run; it has one of them when it has ended."""
 COUNTS = ("samples", "kept", "dropped", "relabelled", "review", "added")
+NEWS = 5
+"""Changes that a message tells."""
 LONGEST = 80
 """Letters of a dataset's name."""
 
 
 @dataclass(frozen=True)
 class FlowResult:
-    """What the flows return: what came of the run (one of OUTCOMES), the version, counts, what changed, and paths or URLs.
+    """What the flows return: what came of the run (one of OUTCOMES), the version, counts, samples with each finding, what changed, paths or URLs.
 
     `version` is the one that the run made, or that it left published where nothing changed; None for a check.
     """
@@ -47,6 +50,7 @@ class FlowResult:
     outcome: str
     version: str | None
     counts: Mapping[str, int] = field(default_factory=dict)
+    findings: Mapping[str, int] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     gates: tuple[Mapping[str, Any], ...] = ()
     out: str | None = None
@@ -57,12 +61,12 @@ class FlowResult:
 
 def result_of(run: Run, outcome: str, version: str | None) -> FlowResult:
     """What a run came to, as a flow returns it."""
-    out = str(run.config.out)
-    where = None if version is None else f"{out}/versions/{version}"
-    paths: dict[str, str | None] = dict.fromkeys(("curated", "report", "ledger"))
-    if where is not None:
-        paths = {"curated": f"{where}/curated", "report": f"{where}/report.html", "ledger": f"{where}/ledger.parquet"}
-    return FlowResult(outcome, version, counts(run, version), tuple(changed(run)), tuple(run.gates), out, **paths)
+    where = None if version is None else f"{run.config.out}/versions/{version}"
+    found = {code["code"]: code["samples"] for stage in run.record["counts"]["stages"] for code in stage["codes"]} if run.record else {}
+    return FlowResult(
+        outcome, version, counts(run, version), found, tuple(changed(run)), tuple(run.gates), out=str(run.config.out) if run.writes else None,
+        curated=where and f"{where}/curated", report=report_of(run) or (where and f"{where}/report.html"), ledger=where and f"{where}/ledger.parquet",
+    )  # fmt: skip
 
 
 def counts(run: Run, version: str | None) -> dict[str, int]:
@@ -111,11 +115,11 @@ def counted(run: Run) -> str:
     text = f"{told['kept']} of {told['samples']} samples kept, {told['relabelled']} relabelled, {told['added']} added, {told['review']} to review"
     if run.failures:
         text += f", {len(run.failures)} measurements failed (see the account)"
-    if since := news.brief(run.news, 6):
+    if since := news.brief(run.news, NEWS):
         text += f"; since the last version: {since}"
     if rows := run.record["run"].get("unseen"):
         text += f"; not looked at: {listed([row['what'] for row in rows], 3)}"
-    if unjudged := [gate["gate"] for gate in run.gates if gates.state(gate) == "unjudged"]:
+    if unjudged := [gate["gate"] for gate in run.gates if state(gate) == "unjudged"]:
         text += f"; not judged: {listed(unjudged, 3)}"
     return text
 
@@ -195,12 +199,16 @@ def _examples(run: Run) -> None:
 
 def _event(run: Run) -> None:
     """For automations: on the output, related to the dataset, the version, and this flow run."""
-    failed = [gate for gate in run.gates if not gate["passed"]]
-    if not failed and run.published is None:
+    if run.passed and run.published is None:
         return  # a check
-    out, source = str(run.config.out), str(run.source)
+    emit(run, "dqpipe.gate.failed" if not run.passed else "dqpipe.dataset.waiting" if run.waits else "dqpipe.dataset.published")
+
+
+def emit(run: Run, name: str) -> None:
+    """An event on the output of a run, with what automations may want to say of it."""
+    failed, out, source = [gate for gate in run.gates if not gate["passed"]], str(run.config.out), str(run.source)
     emit_event(
-        "dqpipe.gate.failed" if failed else "dqpipe.dataset.published",
+        name,
         resource={"prefect.resource.id": f"dqpipe.output.{key_of(out)}", "prefect.resource.name": out},
         related=[
             {"prefect.resource.id": f"dqpipe.version.{run.version}", "prefect.resource.role": "version", "prefect.resource.name": run.version},
@@ -208,6 +216,6 @@ def _event(run: Run) -> None:
         ],
         payload={
             "version": run.version, "out": out, "source": source[:200], "report": report_of(run), "said": account(run.record), "changed": changed(run),
-            "gates": [gate["said"] for gate in failed], "counts": {name: run.record["account"][name] for name in COUNTS},
+            "gates": [gate["said"] for gate in failed], "asks": list(run.asks), "counts": {name: run.record["account"][name] for name in COUNTS},
         },
     )  # fmt: skip

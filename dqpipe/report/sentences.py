@@ -50,6 +50,13 @@ def alerts(record: Mapping[str, Any]) -> list[str]:
     told += [f"Gate failed: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in failed]
     unjudged = [gate for gate in record["gates"] if gate["passed"] and state(gate) == "unjudged"]
     told += [f"Gate not judged: {gate['gate']}. {sentence(gate.get('said', ''))}".strip() for gate in unjudged]
+    if asks := record["run"].get("asks"):
+        out, version = shlex.quote(str(record["run"].get("out"))), record["run"].get("version")
+        told.append(f"Nothing is published until a person agrees: {sentence('; '.join(asks))} dqpipe approve {out} {version}")
+    if real := record["run"].get("in_the_way"):
+        n = len(real)
+        lead = f"{joined(real)} in the output {plural(n, 'is')} no {plural(n, 'link')} of dqpipe and {plural(n, 'stays')} as before"
+        told.append(f"{lead}, whatever is published: read versions/, or move {'it' if n == 1 else 'them'} away.")
     if failed and record["run"].get("out", True):  # nothing is written by a check
         told.append("No curated set was published because of this; report, ledger and run.json were written.")
     return told

@@ -15,19 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow, get_client
+from prefect import flow, get_client, task
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from dqpipe import plugins, publish, versions
 from dqpipe.engine import Run
-from dqpipe.errors import ConfigError, DqpipeError, OutputError, StageError
+from dqpipe.errors import ConfigError, DqpipeError, GateError, OutputError, StageError
 from dqpipe.execution import prefect as flows
 from dqpipe.execution import tasks, telling
 from dqpipe.execution.artifacts import key_of
 from dqpipe.execution.local import Processes, Serial
+from dqpipe.execution.prefect import FlowResult, Options, curate, validate
+from dqpipe.locks import Lock
 from dqpipe.pipeline import Pipeline
+from dqpipe.places import place
 from dqpipe.plugins import Registry
 from tests.execution import trying
 from tests.test_engine import assert_same
@@ -189,6 +192,55 @@ def test_a_wrong_config_fails_the_deployed_flow_with_its_line(tmp_path: Path) ->
 def test_a_server_that_does_not_answer_is_named(registry: Registry, images: Path, tmp_path: Path) -> None:
     with flows.temporary_settings({"PREFECT_API_URL": "http://127.0.0.1:9/api"}), pytest.raises(DqpipeError, match=r"http://127.0.0.1:9/api does not answer"):
         flows.run_flow(pipeline(registry, images, tmp_path / "out", "files"))
+
+
+def test_parts_are_called_from_a_flow_of_ones_own(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("dataset: {path: images}\nstages: [files, image_quality]\noutputs: {reports: [json]}\n")
+
+    @task
+    def without_the_first(checked: FlowResult) -> str:
+        assert (checked.outcome, checked.version, checked.counts["samples"], checked.findings["files.unreadable"]) == ("checked", None, 64, 2)
+        shutil.copytree(images, tmp_path / "clean", ignore=shutil.ignore_patterns("00.png"))
+        return str(tmp_path / "clean")
+
+    @flow
+    def ours(pipeline: str) -> FlowResult:
+        clean = without_the_first(validate(pipeline, Options(executor="serial")))
+        return curate(pipeline, Options(executor="serial", changes=[f"dataset.path={clean}"]))
+
+    made = ours(str(tmp_path / "pipeline.yaml"))
+    out = tmp_path / "out"
+    assert (made.outcome, made.version, made.out) == ("published", versions.published(out), str(out))
+    assert 0 < made.counts["kept"] <= made.counts["samples"] < 64
+    assert Path(made.curated, "manifest.parquet").exists()
+    assert Path(made.ledger).exists()
+    assert made.report == f"{out}/versions/{made.version}"
+    with pytest.raises(GateError, match=r"files\.unreadable"):
+        flow(lambda: validate(str(tmp_path / "pipeline.yaml"), Options(executor="serial", gates=["files.unreadable > 0%"])), name="strict")()
+
+
+def test_a_version_that_waits_ends_the_run_as_completed_where_nobody_can_be_asked(registry: Registry, images: Path, tmp_path: Path) -> None:
+    made = pipeline(registry, images, tmp_path / "out", "files", 'approve: ["samples >= 0"]\n')
+    ran = flows.run_flow(made, executor=Serial())
+    recorded = last_run()
+    assert (recorded.state.name, "waiting" in recorded.tags, versions.published(tmp_path / "out")) == ("Completed", True, None)
+    assert f"version {ran.version} waits for approval (samples is 64, which is >= 0)" in recorded.state.message
+    assert f"dqpipe approve {tmp_path / 'out'} {ran.version}" in recorded.state.message
+
+
+def test_an_output_that_another_run_has_cancels_a_nightly_run_and_fails_another(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("dataset: {path: images}\nstages: [files]\n")
+    (tmp_path / "out").mkdir()
+
+    @flow
+    def night(yields: bool) -> Any:
+        return flows.run_pipeline(str(tmp_path / "pipeline.yaml"), Options(executor="serial"), yields=yields)
+
+    with Lock(place(tmp_path / "out"), "another run"):
+        states = [night(yields, return_state=True) for yields in (True, False)]
+    assert [state.name for state in states] == ["Cancelled", "Failed"]
+    assert all("is in use by another run" in state.message for state in states)
+    assert "busy" in last_run().tags
 
 
 def test_in_a_running_event_loop_a_flow_publishes_and_raises_as_without(registry: Registry, images: Path, tmp_path: Path) -> None:

@@ -208,3 +208,23 @@ def test_without_a_worker_the_flow_serves_itself_on_a_schedule(site: Site) -> No
     published = site.until(served, "published")
     assert (published["auto_scheduled"], published["work_pool_name"]) == (True, None)
     assert f"published version {versions.published(site.folder / 'out-served')}: " in published["state"]["message"]
+
+
+def test_a_person_is_asked_on_prefects_page_and_the_version_is_published_then(site: Site) -> None:
+    asking = site.dataset("asking")
+    with asking.open("a") as file:
+        file.write('approve: ["samples >= 0"]\n')
+    site.start("asking", "-c", f"from dqpipe.execution.prefect import curate; curate({str(asking)!r})")
+
+    def asked(*kinds: str) -> dict[str, Any] | None:
+        runs = site.ask("flow_runs/filter", flow_runs={"tags": {"all_": ["asking/images"]}, "state": {"type": {"any_": list(kinds)}}})
+        return runs[0] if runs else None
+
+    paused = eventually(lambda: asked("PAUSED"), site.logs)
+    out = site.folder / "out-asking"
+    version = versions.waiting(out)
+    assert (versions.published(out), "waiting" in paused["tags"]) == (None, True)
+    site.ask(f"flow_runs/{paused['id']}/resume", run_input={"publish": True, "by": "ann"})
+    ended = eventually(lambda: asked("COMPLETED", "FAILED", "CRASHED"), site.logs)
+    assert (ended["state"]["name"], "published" in ended["tags"], versions.published(out)) == ("Completed", True, version)
+    assert "approved by ann" in ended["state"]["message"]
