@@ -57,6 +57,7 @@ class Watches:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.told: dict[str, Any] = {}
 
     @dqpipe.hookimpl
     def dqpipe_run_started(self, run: Mapping[str, Any]) -> None:
@@ -69,6 +70,7 @@ class Watches:
     @dqpipe.hookimpl
     def dqpipe_run_finished(self, run: Mapping[str, Any]) -> None:
         self.seen.append(f"finished with {run['error']}")
+        self.told = dict(run)
 
 
 def pipeline(images: Path, registry: plugins.Registry, stages: str) -> Pipeline:
@@ -101,6 +103,14 @@ def test_an_observer_sees_runs_changes_nothing_and_may_fail(images: Path, caplog
     assert len(result.samples) == 64
     assert watches.seen == ["started with 64", "finished with None"]
     assert "observer dqpipe_shard_finished of plugin watches raised" in caplog.text
+
+
+def test_an_observer_of_a_finished_run_is_told_where_it_came_from_where_it_went_and_of_its_gates(images: Path) -> None:
+    watches = Watches()
+    result = pipeline(images, plugins.load(extra={"watches": watches}), "[files]\ngates: ['samples < 3']").run("serial")
+    told = watches.told
+    assert (told["source"], told["out"], told["path"]) == (str(images), str(images.parent / "out"), str(result.path))
+    assert (told["published"], [gate["gate"] for gate in told["gates"]], told["asks"]) == (True, ["samples < 3"], ())
 
 
 def test_one_registry_serves_several_runs_and_a_stage_from_a_script(images: Path) -> None:

@@ -26,8 +26,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.futures import as_completed
 from prefect.settings import PREFECT_API_URL
-from prefect.states import State
+from prefect.states import Cancelled, State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.transactions import Transaction
 
 from dqpipe.errors import ConfigError, StageError
 from dqpipe.execution import local, workers
@@ -84,11 +85,11 @@ class PrefectTasks:
             return
         progress = Progress(names, self.place)
         with self._at(len(items)) as (runner, here):
-            act = function if here is None else partial(here.call, function)
+            act = function if here is None else partial(_unless_ended, here, function)
 
             def attempt(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
                 tasks = {number: task_named(progress.kind, names[number], partial(act, items[number])) for number in numbers}
-                with _once(self.over):
+                with _once(self.over), _on_their_own():
                     futures = {runner.submit(one, {}): number for number, one in tasks.items()}
                 try:
                     for future in as_completed(list(futures)):
@@ -137,6 +138,24 @@ class Here:
     def send_away(self) -> None:
         """Begin nothing more."""
         self.stopped = True
+
+
+def _unless_ended(here: Crew | Here, function: Callable[[Any], Any], item: Any) -> Any:  # noqa: ANN401
+    """`function(item)`, or the state of a task that the end of its run cut short."""
+    try:
+        return here.call(function, item)
+    except CancelledError:
+        return Cancelled(message="the run was ended before this was done")
+
+
+@contextmanager
+def _on_their_own() -> Iterator[None]:
+    """Tasks that begin inside belong to no other's transaction: what they did stands, and is shown so, when the step they are part of is ended."""
+    token = Transaction.__var__.set(None)
+    try:
+        yield
+    finally:
+        Transaction.__var__.reset(token)
 
 
 def started(cluster: Cluster) -> TaskRunner[Any]:

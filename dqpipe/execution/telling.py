@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 OUTCOMES = ("published", "unchanged", "checked", "waiting", "rejected", "gate-failed", "failed", "busy")
 """Tags that say what came of a flow run; it has one of them when it has ended."""
 COUNTS = ("samples", "kept", "dropped", "relabelled", "review", "added")
-NEWS = 5
+NEWS = 10
 """Changes that a message tells."""
 LONGEST = 80
 """Letters of a dataset's name."""

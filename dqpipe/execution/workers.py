@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -30,6 +31,7 @@ WATCH = 1.0
 """Seconds between two looks at whether a worker still lives, should its pipe not tell."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that are 1 in every worker, as workers would crowd each other."""
+ENDED_BY = {signal.SIGKILL: "it was killed, by the system if memory ran out", signal.SIGTERM: "it was told to end", signal.SIGINT: "it was interrupted"}
 _LOCK = threading.Lock()
 _idle: list[Worker] = []
 _since = [0.0]
@@ -109,8 +111,7 @@ class Worker:
         code = self.process.exitcode
         if code is None or code >= 0:
             return f"exit code {code}"
-        by = "it was killed, by the system if memory ran out" if -code == signal.SIGKILL else "a fault in a library"
-        return f"{signal.Signals(-code).name}: {by}"
+        return f"{signal.Signals(-code).name}: {ENDED_BY.get(-code, 'a fault in a library')}"
 
     def kill(self) -> None:
         """End it now."""
@@ -126,10 +127,10 @@ class Crew:
     sent_away: bool = False
 
     def take(self) -> Worker:
-        """A worker that waits for work, or a new one. Raises WorkerDied where they were all sent away."""
+        """A worker that waits for work, or a new one. Raises CancelledError where they were all sent away."""
         with _LOCK:
             if self.sent_away:
-                raise WorkerDied("the run was ended")
+                raise CancelledError("the run was ended")
             while _idle:
                 worker = _idle.pop()
                 if worker.process.is_alive():
@@ -152,16 +153,27 @@ class Crew:
                     _watching[0].start()
 
     def call(self, function: Callable[[Any], Any], item: Any) -> Any:  # noqa: ANN401
-        """`function(item)` in a worker. Raises what it raises, or WorkerDied."""
+        """`function(item)` in a worker. Raises what it raises; WorkerDied; CancelledError where the run was ended, and its worker with it."""
         worker = self.take()
         try:
             worker.send(function, item)
             return worker.receive()
+        except WorkerDied:
+            if self._ended(worker.process.exitcode):
+                raise CancelledError("the run was ended") from None
+            raise
         finally:
             self.give_back(worker)
 
+    def _ended(self, code: int | None) -> bool:
+        """Whether a worker died because the run was ended; one told to end hears of it with its driver, which may take a moment longer."""
+        until = time.monotonic() + (WATCH if code in (-signal.SIGTERM, -signal.SIGINT) else 0)
+        while not self.sent_away and time.monotonic() < until:
+            time.sleep(WATCH / 20)
+        return self.sent_away
+
     def send_away(self) -> None:
-        """End those that are at work; who waits for them gets WorkerDied."""
+        """End those that are at work; who waits for them gets CancelledError."""
         with _LOCK:
             self.sent_away = True
             for worker in self.busy:

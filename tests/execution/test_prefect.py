@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,35 @@ def test_read_errors_are_tried_again_and_others_are_not(tmp_path: Path) -> None:
         mapped(tasks.PrefectTasks(Processes(1)), trying.unsteady, [(str(tmp_path / "c"), 3)])
     with pytest.raises(ValueError, match=r"[78] is wrong"):
         mapped(tasks.PrefectTasks(Processes(2)), trying.wrong, [7, 8])
+
+
+def test_after_a_cancel_what_was_done_is_completed_and_the_rest_is_cancelled(tmp_path: Path) -> None:
+    class Cancel(BaseException):
+        pass
+
+    @flow
+    def ended() -> None:
+        def measure() -> None:
+            items = [0.0, 60.0, 60.0]
+            with closing(tasks.PrefectTasks(Processes(3)).map(time.sleep, items, [f"measure {n}/3" for n in range(3)])) as results:
+                next(results)
+                raise Cancel
+
+        tasks.task_named("measure", "measure", measure, repeats=False)()
+
+    with pytest.raises(Cancel):
+        ended()
+    states: dict[str, str] = {}
+    for _ in range(100):
+        with get_client(sync_client=True) as client:
+            ran = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[last_run().id])))
+        states = {task.name: task.state.name for task in ran}
+        if len(states) == 4 and all(task.state.is_final() for task in ran):
+            break
+        time.sleep(0.1)
+    assert {name: state for name, state in states.items() if name != "measure"} == {
+        "measure 0/3": "Completed", "measure 1/3": "Cancelled", "measure 2/3": "Cancelled",
+    }  # fmt: skip
 
 
 def test_other_task_runners_do_the_work_where_they_put_it(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ class Site:
 
     def ask(self, what: str, **body: Any) -> Any:
         for _ in range(20):  # a busy server's SQLite is locked for moments
-            answer = httpx.post(f"{self.api}/{what}", json=body, timeout=30)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            answer = httpx.post(f"{self.api}/{what}", json=body, timeout=90)
+            if not answer.is_server_error:
                 break
             time.sleep(0.5)
         return answer.raise_for_status().json()
@@ -126,13 +126,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     plan = made.folder / "flows" / "prefect.yaml"
     asked = yaml.safe_load(plan.read_text())
     assert asked["deployments"][1]["schedules"] == [{"cron": "0 2 * * *", "timezone": "UTC"}]
-    asked["deployments"][1]["schedules"] = [{"interval": 6}]  # nobody waits for two in the morning
+    asked["deployments"][1]["schedules"] = [{"interval": 15}]  # nobody waits for two in the morning
     plan.write_text(yaml.safe_dump(asked))
     made.dataset("sample_data")
     with made.started:
         made.start("server", *commands()[0])
         eventually(lambda: _healthy(made.api), made.logs)
-        made.start("served", "flows/nightly.py", str(made.dataset("served")), "--every", "20")
+        made.start("served", "flows/nightly.py", str(made.dataset("served")), "--every", "60")
         yield made
 
 
@@ -166,6 +166,7 @@ def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_failed_gate(site: Site, told: tuple[str, list[dict[str, Any]]]) -> None:
     _, pool, worker, deploy, look = commands()
     site.do(*pool)
+    httpx.patch(f"{site.api}/work_pools/dqpipe", json={"concurrency_limit": 1}, timeout=60).raise_for_status()  # a small machine
     site.start("worker", *worker)
     site.do(*deploy)
     out = site.folder / "out-sample_data"
