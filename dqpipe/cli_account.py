@@ -19,8 +19,11 @@ SHOWN = 5
 
 def tell(ran: Run, *, as_json: bool, dry: bool) -> None:
     """The account, short: found, dropped, relabelled, added, why; where the report is, or what a dry run decides otherwise than what is published."""
+    from dqpipe.versions import published
+
     if ran.unchanged is not None and not as_json:
-        say(f"Nothing changed since version {ran.unchanged}, which stays published; nothing was written.")
+        stays = "stays published" if ran.unchanged == published(ran.config.out) else "waits for approval"
+        say(f"Nothing changed since version {ran.unchanged}, which {stays}; nothing was written.")
         return
     compared = _compared(ran) if dry else None
     if as_json:

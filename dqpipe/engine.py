@@ -142,7 +142,7 @@ class Run:
     @property
     def waits(self) -> bool:
         """Whether the version waits for a person: it passed its gates, and there is something to ask."""
-        return self.writes and bool(self.asks) and self.passed
+        return self.writes and self.unchanged is None and bool(self.asks) and self.passed
 
     @property
     def passed(self) -> bool:
@@ -192,7 +192,7 @@ class Run:
                     yield self._step(f"relate {planned.name} (curated)", partial(self._relate, self.curated, planned))
             yield self._step("summarise curated", lambda: self._summarise(self.curated, "curated"))
         yield self._step("gates", self._gates)
-        if self.writes and self.if_changed and all(gate["passed"] for gate in self.gates):
+        if self.writes and self.if_changed and self.passed:
             self.unchanged = unchanged(self)
         writes = self.writes and self.unchanged is None
         yield self._step("publish" if writes else "account", self._publish if writes else self._account)

@@ -98,6 +98,16 @@ def test_the_version_that_waits_is_not_pruned_and_a_failed_run_does_not_take_its
     assert first.version != second.version
 
 
+def test_a_run_that_would_make_the_version_that_waits_makes_none(registry: Registry, images: Path, out: Path) -> None:
+    run(registry, images, out)
+    spoil(images, 1)
+    second = run(registry, images, out)
+    made = Pipeline(second.config, registry)
+    again = made.drive("serial", force=True, if_changed=True)
+    assert (again.unchanged, versions.waiting(out), len(versions.versions(out))) == (second.version, second.version, 2)
+    again.finish()
+
+
 def test_a_rejected_version_is_never_published(registry: Registry, images: Path, out: Path) -> None:
     first = run(registry, images, out)
     spoil(images, 1)
