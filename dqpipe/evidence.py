@@ -38,15 +38,17 @@ class Evidence:
         table = store.read_facts(key, self.samples.table.column("content").to_pylist(), [f.name for f in MEDIA])
         ok = table.column("ok").to_pylist() if table is not None else [None] * len(self.samples)
         why = table.column("error").to_pylist() if table is not None else [None] * len(self.samples)
+        lacks = table.column("missing").to_pylist() if table is not None else [None] * len(self.samples)
         media = self.samples["media"]
         for row, sample in enumerate(self.samples.ids):
             if media[row] is None:
-                ok[row], why[row] = False, "no file is named"
+                ok[row], why[row], lacks[row] = False, "no file is named", None
             elif sample in errors:
-                ok[row], why[row] = False, errors[sample]
+                ok[row], why[row], lacks[row] = False, errors[sample], None
         self.keys["media.ok"] = key
         self._keep("media.ok", pa.array(ok, pa.bool_()))
         self._keep("media.error", pa.array(why, pa.string()))
+        self._keep("media.missing", pa.array(lacks, pa.float64()))
 
     def add_kept(self, before: Samples | None) -> None:
         """Which samples the last published version kept, as they are now; `before` are those that it kept, with their content."""

@@ -119,7 +119,7 @@ class _Rows:
 
 def media_key(decoders: Sequence[Decoder]) -> str:
     """The key under which is kept whether a file can be decoded."""
-    return digest_json(["media", [identity(d, d.options()) for d in decoders]])
+    return digest_json(["media", ["ok", "error", "missing"], [identity(d, d.options()) for d in decoders]])
 
 
 def task_of(
@@ -229,6 +229,8 @@ class _Work:
         self.measured = dict.fromkeys(self.rows, 0)
         self.media: dict[str, str | None] = {}
         self.media_written = 0
+        self.missing: dict[str, float] = {}
+        """Content → share of it that is missing, of files that end early."""
         self.contents: list[tuple[str, str | None, str | None]] = []
         self.failed: dict[tuple[str, str], str] = {}
         """(task, key) → why it could not be measured."""
@@ -332,6 +334,8 @@ class _Work:
                 self.tried.decode(data)
             picture = decode(self.job.decoders, data, "picture")
             self.media.setdefault(content, None)
+            if picture.header.missing:
+                self.missing[content] = picture.header.missing
         except SlowError as error:
             self.slow[content] = str(error)
             return None
@@ -418,7 +422,9 @@ class _Work:
         self.media_written = len(self.media)
         if contents:
             errors = [self.media[c] for c in contents]
-            facts = pa.table({"ok": pa.array([e is None for e in errors]), "error": pa.array(errors, pa.string())})
+            missing = [self.missing.get(c, 0.0) if e is None else None for c, e in zip(contents, errors, strict=True)]
+            columns = pa.array([e is None for e in errors]), pa.array(errors, pa.string()), pa.array(missing, pa.float64())
+            facts = pa.table(dict(zip(("ok", "error", "missing"), columns, strict=True)))
             self.job.store.write_facts(self.job.media_key, contents, facts, {})
 
     def finish(self, count: int) -> Measured:

@@ -29,6 +29,8 @@ class Header:
     size: int = 0
     quality: int | None = None
     """Of a JPEG, 1 to 100 on the scale of the usual encoders, by the steps to which it rounds light."""
+    missing: float = 0.0
+    """Share of the picture, 0 to 1, that a file which ends early lacks."""
 
     @property
     def grey(self) -> bool:

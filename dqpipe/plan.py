@@ -19,8 +19,9 @@ from dqpipe.stages import EVERY, Claim, Decoder, Extension, Fact, Figure, Stage,
 MEDIA = (
     Fact("ok", "bool", "whether the file could be decoded"),
     Fact("error", "string", "why it could not", nullable=True),
+    Fact("missing", "float64", "share of it that a file which ends early lacks, 0 to 1", nullable=True),
 )
-"""The facts that the engine itself gives for every sample with media, as "media.ok" and "media.error"."""
+"""The facts that the engine itself gives for every sample with media, as "media.ok", "media.error" and "media.missing"."""
 DOUBT = "dataset.doubt"
 """The code of what a person would ask about how the dataset was read: about the whole of it, and told first."""
 LOST = "measure.failed"

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 from dqpipe import remote
 from dqpipe.errors import MediaError, SlowError
+from dqpipe.library_state import as_they_come
 from dqpipe.limits import TimedOut, within
 from dqpipe.media import Picture, Rendition
 from dqpipe.media_files import Inside, Within, made_up, opened, refuse_url
@@ -147,25 +149,64 @@ def keep_memory() -> None:
             set_option(option, size)
 
 
+class _Threads:
+    """How many threads numpy, OpenCV and torch have, of the whole process: the user's numbers come back when the last block ends."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.asked: list[int] = []
+        """By the blocks that are open now, in order."""
+        self.users: tuple[int, int | None] = (0, None)
+        self.pools: Any = None
+
+    def enter(self, count: int) -> None:
+        """Set them."""
+        import cv2
+
+        with self.lock:
+            torch = sys.modules.get("torch")
+            if not self.asked:
+                self.users = cv2.getNumThreads(), None
+            if torch and self.users[1] is None:  # it may be loaded meanwhile
+                self.users = self.users[0], torch.get_num_threads()
+            self.asked.append(count)
+            self._set(count)
+
+    def leave(self, count: int) -> None:
+        """Set what the blocks that are still open asked for, or what the user had."""
+        with self.lock:
+            self.asked.reverse()
+            self.asked.remove(count)
+            self.asked.reverse()
+            self._set(self.asked[-1] if self.asked else None)
+
+    def _set(self, count: int | None) -> None:
+        import cv2
+        from threadpoolctl import threadpool_limits
+
+        cv2.setNumThreads(self.users[0] if count is None else count)
+        torch, of_torch = sys.modules.get("torch"), self.users[1] if count is None else count
+        if torch and of_torch is not None:
+            torch.set_num_threads(of_torch)
+        if self.pools is not None and self.pools[0] != count:
+            self.pools[1].restore_original_limits()
+            self.pools = None
+        if count is not None and self.pools is None:
+            self.pools = count, threadpool_limits(count)
+
+
+_THREADS = _Threads()
+
+
 @contextmanager
 def one_thread(count: int = 1) -> Any:  # noqa: ANN401
-    """A fixed number of threads in numpy, OpenCV and torch: the same bits, and workers that do not crowd each other."""
-    import cv2
-    from threadpoolctl import threadpool_limits
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(count)
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else 0
-    if torch:
-        torch.set_num_threads(count)
+    """A fixed number of threads, and libraries as they come: the same bits whatever the user set, and workers that do not crowd each other."""
+    _THREADS.enter(count)
     try:
-        with threadpool_limits(count):
+        with as_they_come():
             yield
     finally:
-        cv2.setNumThreads(before)
-        if torch:
-            torch.set_num_threads(threads)
+        _THREADS.leave(count)
 
 
 def stat_contents(dataset: Dataset, index: Mapping[str, tuple[int, str, str]]) -> tuple[list[str | None], dict[str, Entry]]:

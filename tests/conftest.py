@@ -11,10 +11,12 @@ import pytest
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-from dqpipe import plugins
+from dqpipe import library_state, plugins
 from dqpipe.plugins import Registry
 from dqpipe.testing import small_images
 from tests import browser as browsers
+
+library_state.WARNINGS_END_IT = True
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -1,4 +1,4 @@
-"""Claims the files that cannot be read or lie elsewhere, and counts the samples."""
+"""Claims the files that cannot be read, lack their end or lie elsewhere, and counts the samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from dqpipe import labels
 from dqpipe.errors import OUTSIDE
 from dqpipe.model import Facts, Samples, claim, figure
-from dqpipe.stages import Claim, Figure, Stage, extension
+from dqpipe.stages import Claim, Figure, Stage, extension, option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,26 +21,35 @@ Key = str | None
 
 @extension
 class Files(Stage):
-    """Claims every file that cannot be read as an image, with the reason, and counts samples per class and split."""
+    """Claims every file that cannot be read, or lacks its end, with the reason, and counts samples per class and split."""
 
     name = "files"
-    version = 2
+    version = 3
     default = True
-    needs = ("media.ok", "media.error", "label?", "split?")
+    needs = ("media.ok", "media.error", "media.missing", "label?", "split?")
     gives = (
         Claim("unreadable", "error", "the file is missing, broken, or not what its name says: nothing can be learned from it"),
         Claim("outside", "error", "a link or a path leads to a file outside the dataset's folder: `dataset: {outside: allow}` takes such files"),
+        Claim("truncated", "warning", "the file ends early: a small part of what it shows is missing"),
         Figure("samples", "number of samples"),
         Figure("unreadable", "share of the samples whose file cannot be read, 0 to 1"),
     )
 
+    truncated: float = option(0.0, "claim a file that lacks more than this share of what it shows, 0 to 1", ge=0, le=1)
+
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
-        """One claim per file that could not be read, or was not since it lies elsewhere; the detail is the reason."""
+        """One claim per file that could not be read, lacks its end, or was not read since it lies elsewhere; the detail is the reason."""
         reasons = ["" if ok else reason or "the file cannot be read" for ok, reason in zip(facts["media.ok"], facts["media.error"], strict=True)]
         outside = np.array([reason.startswith(OUTSIDE) for reason in reasons], dtype=bool)
         broken = np.array([bool(reason) for reason in reasons], dtype=bool)
         found = [("unreadable", broken & ~outside), *([("outside", outside)] if outside.any() else [])]
-        return [claim(code, samples.ids[rows], confidence=1.0, detail=[reasons[row] for row in np.flatnonzero(rows)]) for code, rows in found]
+        missing = facts["media.missing"].astype(np.float64)
+        cut = missing > self.truncated
+        told = [f"the file ends early: {share:.2%} of what it shows is missing" for share in missing[cut]]
+        return [
+            *(claim(code, samples.ids[rows], confidence=1.0, detail=[reasons[row] for row in np.flatnonzero(rows)]) for code, rows in found),
+            claim("truncated", samples.ids[cut], value=missing[cut], threshold=self.truncated, confidence=1.0, detail=told),
+        ]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """How many samples, and which share of them is unreadable: over all, per class and per split."""

@@ -10,13 +10,9 @@ process's stderr.
 
 from __future__ import annotations
 
-import importlib
-import logging
-import threading
-import warnings
-from contextlib import contextmanager, nullcontext, suppress
+import re
+from contextlib import nullcontext, suppress
 from dataclasses import replace
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,30 +20,19 @@ import numpy as np
 from dqpipe.errors import MediaError
 from dqpipe.media import SHORTER_SIDE, Header, Picture
 from dqpipe.stages import Decoder, extension, option
-from dqpipe_images import jpeg
-from dqpipe_images.damage import check_chunks, check_scans, check_strips, essential, libtiff_complaints, pages, reason, strict
-from dqpipe_images.signatures import HEAD, explain, image_format
+from dqpipe_images import jpeg, memory, partial, pillow, scans
+from dqpipe_images.damage import check_chunks, check_scans, check_strips, ends_early, essential, libtiff_complaints, pages, reason, strict
+from dqpipe_images.levels import eight_bits
+from dqpipe_images.memory import TooMuchError
+from dqpipe_images.signatures import HEAD, META, coding, explain, image_format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from PIL.ImageFile import ImageFile
 
     from dqpipe.media import Rendition
 
-# The classes behind `Image.open`, named so that no other plugin of Pillow (one of them runs Ghostscript) can be reached,
-# and so that the limit on pixels is ours.
-CLASSES = {
-    "JPEG": "JpegImagePlugin.JpegImageFile",
-    "PNG": "PngImagePlugin.PngImageFile",
-    "GIF": "GifImagePlugin.GifImageFile",
-    "BMP": "BmpImagePlugin.BmpImageFile",
-    "TIFF": "TiffImagePlugin.TiffImageFile",
-    "WEBP": "WebPImagePlugin.WebPImageFile",
-    "AVIF": "AvifImagePlugin.AvifImageFile",
-    "JPEG2000": "Jpeg2KImagePlugin.Jpeg2KImageFile",
-    "PPM": "PpmImagePlugin.PpmImageFile",
-}
 TURNS = {  # EXIF orientation → the method of PIL.Image.Transpose that undoes it
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -62,11 +47,12 @@ ORIENTATION = 0x0112  # the EXIF tag
 EXTENDED_HEADER = 30  # bytes of a WebP file up to the end of its size
 ORIENTED = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")  # without one of these a PNG is not turned
 OPAQUE = (255, 255)  # the smallest and the largest alpha
-RANGES = (255, 4095, 65535)  # the largest values of 8, 12 and 16 bits
 BAND = 4_000_000  # pixels that are converted at once
-
-_SILENCE = threading.Lock()
-_TIFF_LOG = logging.getLogger("PIL.TiffImagePlugin")
+NO_DATA = 42113  # the tag of a TIFF in which GDAL writes the value that stands for no data
+HEADER = {  # of a PNM, by how many numbers it has: width, height, and the largest value unless it is 1
+    count: re.compile(rb"(P[1-6])((?:(?:[ \t\r\n\v\f]|#[^\r\n]*[\r\n])++[0-9]++){%d})(?=[ \t\r\n\v\f])" % count) for count in (2, 3)
+}
+COMMENT = re.compile(rb"#[^\r\n]*")
 
 
 @extension
@@ -74,10 +60,12 @@ class ImageDecoder(Decoder):
     """Decode JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000 and PNM images, turned as EXIF says, alpha blended on white."""
 
     name = "image"
-    version = 2
+    version = 3
     libraries = ("pillow", "simplejpeg")
 
     max_pixels: int = option(178_000_000, "refuse a file that claims more pixels than this, before decoding it", at="measure", ge=1)
+    memory: int = option(2048, "refuse a file that needs more MiB than this to be decoded and measured, before decoding it", at="measure", ge=1)
+    missing: float = option(0.05, "read a file that ends early if at most this share of its picture is missing, 0 to 1", at="measure", ge=0, le=1)
 
     def suits(self, head: bytes) -> bool:
         """Whether the first bytes are those of an image; names of files do not matter."""
@@ -86,25 +74,52 @@ class ImageDecoder(Decoder):
     def decode(self, data: bytes, rendition: Rendition) -> Header | Picture:
         """The Header, or the Picture: of an animation the first frame. Raises MediaError for whatever else the bytes are."""
         kind = image_format(data[:HEAD])
-        if kind is None:
+        if kind is None or (kind == "AVIF" and coding(data[:META]) != kind):
             raise MediaError(explain(data))
         try:
             return self._decode(kind, data, rendition)
-        except MediaError:
+        except TooMuchError:
             raise
         except Exception as error:  # noqa: BLE001 (on damaged files Pillow raises whatever its parsers stumble over)
             refused = error
-        if kind == "PNG":
-            with suppress(Exception):
-                return self._without_extras(data, rendition)
-        raise MediaError(reason(refused, kind, data))
+        with suppress(Exception):
+            found = self._cut(kind, data, rendition) or (self._without_extras(data, rendition) if kind == "PNG" else None)
+            if found is not None:
+                return found
+        raise refused if isinstance(refused, MediaError) else MediaError(reason(refused, kind, data))
 
     def _without_extras(self, data: bytes, rendition: Rendition) -> Header | Picture:
         """A PNG by what makes its pixels: Pillow refuses it for a fault in what stands beside them, as no viewer does."""
-        found = self._decode("PNG", essential(data), rendition)
-        if isinstance(found, Header):
-            return replace(found, size=len(data))
-        return replace(found, header=replace(found.header, size=len(data)))
+        return _of_size(self._decode("PNG", essential(data), rendition), len(data))
+
+    def _cut(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture | None:
+        """A file that ends early, if little of its picture is missing."""
+        if kind == "JPEG":
+            seen = jpeg.glance(data, hollow=True)
+            reduction = 1 if seen is None or rendition == "full" else _reduction(Header("JPEG", seen.width, seen.height, seen.mode))
+            found = None if seen is None else partial.of_jpeg(data, seen, reduction)
+            if seen is None or found is None or found[1] > self.missing:
+                return None
+            header = self._header_of(seen, data, found[1])
+            return header if rendition == "header" else Picture(header, _turned(found[0], header.orientation), reduction)
+        if kind == "PNG":
+            whole = partial.of_png(data)
+        elif kind in {"BMP", "PPM"}:
+            with pillow.as_it_comes():
+                whole = partial.of_rows(pillow.opened(kind, _plain(kind, data)), _plain(kind, data))
+        else:
+            return None
+        if whole is None or whole[1] > self.missing:
+            return None
+        return _of_size(self._decode(kind, whole[0], rendition), len(data), whole[1])
+
+    def _header_of(self, seen: jpeg.Glance, data: bytes, missing: float = 0.0) -> Header:
+        turn = 1
+        if seen.tagged:
+            with pillow.as_it_comes():
+                turn = _orientation("JPEG", pillow.opened("JPEG", data), data)
+        width, height = (seen.height, seen.width) if turn in QUARTER_TURNS else (seen.width, seen.height)
+        return Header("JPEG", width, height, seen.mode, turn, size=len(data), quality=seen.quality, missing=missing)
 
     def _jpeg(self, data: bytes, rendition: Rendition) -> Header | Picture | None:
         """The usual sound JPEG; None for one that Pillow has to look at."""
@@ -113,78 +128,95 @@ class ImageDecoder(Decoder):
             return None
         self._refuse_bomb((seen.width, seen.height))
         check_scans(data, seen.width * seen.height)
-        turn = 1
-        if seen.tagged:
-            with _quiet():
-                turn = _orientation("JPEG", _open("JPEG", data), data)
-        width, height = (seen.height, seen.width) if turn in QUARTER_TURNS else (seen.width, seen.height)
-        header = Header("JPEG", width, height, seen.mode, turn, size=len(data), quality=seen.quality)
+        frame = _all_scans(data) if seen.several else None
+        header = self._header_of(seen, data)
         if rendition == "header":
             return header
         reduction = _reduction(header) if rendition == "picture" else 1
+        memory.refuse(memory.of_jpeg(seen.width, seen.height, len(data), reduction, frame), self.memory)
         pixels = jpeg.pixels(data, seen, reduction)
-        return None if pixels is None else Picture(header, _turned(pixels, turn), reduction)
+        return None if pixels is None else Picture(header, _turned(pixels, header.orientation), reduction)
 
     def _decode(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture:
         usual = self._jpeg(data, rendition) if kind == "JPEG" else None
         if usual is not None:
             return usual
-        self._refuse_bomb(_canvas(kind, data))
+        canvas = _canvas(kind, data)
+        self._refuse_bomb(canvas)
+        memory.refuse(memory.BUFFERS["WEBP"] * canvas[0] * canvas[1], self.memory)
         if kind == "PNG":
             check_chunks(data)
-        with _quiet():
-            image = _open(kind, strict(data) if kind == "JPEG" else data)
-            self._refuse_bomb(image.size)
-            if kind == "JPEG":
-                check_scans(data, image.width * image.height)
-            header = _header(kind, image, data)
+        with pillow.as_it_comes():
+            return self._by_pillow(kind, data, rendition)
+
+    def _by_pillow(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture:
+        image = pillow.opened(kind, strict(data) if kind == "JPEG" else _plain(kind, data))
+        self._refuse_bomb(image.size)
+        frame = scans.frame(data, all_scans=False) if kind == "JPEG" else None
+        if kind == "JPEG":
+            check_scans(data, image.width * image.height)
+            frame = _all_scans(data) if frame is None or frame.several else None
+        header = _header(kind, image, data)
         if rendition == "header":
             return header
         reduction = _reduction(header) if rendition == "picture" and kind == "JPEG" else 1
+        size = image.width, image.height, len(data)
+        memory.refuse(memory.of_jpeg(*size, reduction, frame) if kind == "JPEG" else memory.of_image(kind, image, len(data)), self.memory)
+        if frame is not None and jpeg.fault(data, frame):
+            raise MediaError("damaged JPEG: a part of its pixels is missing" if frame.ended else ends_early(kind, data))
         if reduction > 1:
             image.draft(None, (image.width // reduction, image.height // reduction))
         if kind == "TIFF":
             check_strips(image, data)
-            with _quiet(), libtiff_complaints() if image.tile and image.tile[0][0] == "libtiff" else nullcontext():
+            with libtiff_complaints() if image.tile and image.tile[0][0] == "libtiff" else nullcontext():
                 image.load()
         else:
             image.load()
-        pixels, native = _pixels(image, 1 if kind == "TIFF" else header.orientation)
+        pixels, native = _pixels(image, 1 if kind == "TIFF" else header.orientation, _no_data(image) if kind == "TIFF" else None)
         return Picture(header, pixels, reduction, native)
 
     def _refuse_bomb(self, size: tuple[int, int]) -> None:
         width, height = size
         if width * height > self.max_pixels:
             limit = f"{self.max_pixels / 1e6:g} million"
-            raise MediaError(f"claims {width:,} × {height:,} pixels, above the limit of {limit} (option max_pixels)")  # noqa: RUF001 (a times sign)
+            raise TooMuchError(f"claims {width:,} × {height:,} pixels, above the limit of {limit} (option max_pixels)")  # noqa: RUF001 (a times sign)
+
+
+def _all_scans(data: bytes) -> scans.Frame | None:
+    """The frame of a JPEG of several scans. Raises MediaError if scans are missing that the picture is made of."""
+    frame = scans.frame(data)
+    if frame is not None and not frame.whole():
+        raise MediaError("damaged JPEG: a part of its pixels is missing" if frame.ended else ends_early("JPEG", data))
+    return frame
+
+
+def _of_size(found: Header | Picture, size: int, missing: float = 0.0) -> Header | Picture:
+    """What was decoded of other bytes than those of the file, with the file's size."""
+    if isinstance(found, Header):
+        return replace(found, size=size, missing=missing)
+    return replace(found, header=replace(found.header, size=size, missing=missing))
+
+
+def _plain(kind: str, data: bytes) -> bytes:
+    """A PNM without the comments in its header, which Pillow reads letter by letter. Raises MediaError if it is none."""
+    if kind != "PPM":
+        return data
+    values = 2 if data[1:2] in b"14" else 3
+    place = HEADER[values].match(data)
+    if place is None:
+        raise MediaError("damaged PPM: its header makes no sense")
+    return place[1] + b" " + b" ".join(COMMENT.sub(b"", place[2]).split()) + data[place.end() :]
+
+
+def _no_data(image: ImageFile) -> float | None:
+    """The value that stands for no data, as GDAL writes it."""
+    try:
+        return float(str(image.tag_v2.get(NO_DATA, "")).strip(" \0"))  # type: ignore[attr-defined]
+    except ValueError:
+        return None
 
 
 # ── headers ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what Pillow warns of and logs: what matters of it is an error here. Python's filters belong to all threads."""
-    with _SILENCE, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        spoken = _TIFF_LOG.disabled
-        _TIFF_LOG.disabled = True
-        try:
-            yield
-        finally:
-            _TIFF_LOG.disabled = spoken
-
-
-def _open(kind: str, data: bytes) -> ImageFile:
-    if data.startswith(b"MM\0+"):
-        raise MediaError("a BigTIFF with its highest bytes first, which Pillow cannot read: write it anew, or as a plain TIFF")
-    module, name = CLASSES[kind].split(".")
-    try:
-        cls = getattr(importlib.import_module(f"PIL.{module}"), name)
-    except ImportError:
-        raise MediaError(f"{kind} images cannot be read by this version of Pillow: pip install -U pillow") from None
-    image: ImageFile = cls(BytesIO(data), "")
-    return image
 
 
 def _header(kind: str, image: ImageFile, data: bytes) -> Header:
@@ -239,7 +271,7 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-def _pixels(image: Any, orientation: int) -> tuple[np.ndarray, np.ndarray | None]:  # noqa: ANN401 (PIL's Image)
+def _pixels(image: Any, orientation: int, no_data: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:  # noqa: ANN401 (PIL's Image)
     """uint8 [h, w, 3], and the values as stored where these have lost some of them; both read-only, stages share them."""
     from PIL import Image
 
@@ -248,7 +280,7 @@ def _pixels(image: Any, orientation: int) -> tuple[np.ndarray, np.ndarray | None
     native = None
     if image.mode == "F" or image.mode.startswith("I"):
         native = np.asarray(image)
-        image = Image.fromarray(_eight_bits(native))
+        image = Image.fromarray(eight_bits(native, no_data))
     elif image.has_transparency_data:
         image = image if image.mode == "RGBA" else image.convert("RGBA")
         if image.getextrema()[3] != OPAQUE:
@@ -280,16 +312,3 @@ def _in_bands(image: Any, make: Callable[[Any], Any], channels: int) -> np.ndarr
         below = min(top + rows, image.height)
         made[top:below] = np.asarray(make(image.crop((0, top, image.width, below))))
     return made
-
-
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """uint8 of wider values [h, w]: the scale is that of the smallest range that holds them, 0–1 (floats), 8, 12 or 16 bits.
-
-    Values outside all of these are stretched from their smallest to their largest; values that are no numbers are black.
-    """
-    finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
-    ranges = (1, *RANGES) if values.dtype.kind == "f" else RANGES
-    if low >= 0 and high <= ranges[-1]:
-        low, high = 0.0, float(next(top for top in ranges if high <= top))
-    return np.round((finite - np.float32(low)) * np.float32(255 / (high - low) if high > low else 0)).astype(np.uint8)

@@ -14,12 +14,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
+from dqpipe_images.scans import PROGRESSIVE, START_OF_FRAME, START_OF_SCAN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
 
-MARKER, START_OF_SCAN, TABLES, TAGS = 0xFF, 0xDA, 0xDB, 0xE1
+    from dqpipe_images.scans import Frame
+
+MARKER, TABLES, TAGS, END = 0xFF, 0xDB, 0xE1, b"\xff\xd9"
 MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB"}  # the colour spaces of libjpeg, by Pillow's names of what it makes of them
 HOLLOW = 1000  # pixels for a byte: what promises more than this is opened by Pillow, which stops where the data end
 # The table for light of the JPEG standard (ITU-T T.81, K.1), in any order: the IJG's quality scales it.
@@ -30,31 +34,58 @@ LIGHT_TABLE: tuple[int, ...] = (
 
 
 class Glance(NamedTuple):
-    """What the markers before the pixels say: size as stored, Pillow's mode, whether there is EXIF or XMP, and `quality`."""
+    """What the markers before the pixels say: size as stored, Pillow's mode, whether there is EXIF or XMP, several scans, `quality`."""
 
     width: int
     height: int
     mode: str
     tagged: bool
+    several: bool
     quality: int | None
 
 
-def glance(data: bytes) -> Glance | None:
-    """The Glance, or None where Pillow should look: four channels, a header with faults, far too few bytes for the size."""
+def glance(data: bytes, *, hollow: bool = False) -> Glance | None:
+    """The Glance, or None where Pillow should look: four channels, a header with faults, far too few bytes for the size (unless `hollow`)."""
     import simplejpeg
 
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    if space not in MODES or width * height > HOLLOW * len(data):
+    if space not in MODES or (width * height > HOLLOW * len(data) and not hollow):
         return None
-    tagged, coarseness = False, None
+    tagged, coarseness, components, progressive, scanned = False, None, 0, False, 0
     for marker, start, end in _segments(data):
         tagged |= marker == TAGS
         if marker == TABLES and coarseness is None:
             coarseness = _coarseness(data[start:end])
-    return Glance(width, height, MODES[space], tagged, None if coarseness is None else quality(coarseness))
+        elif marker in START_OF_FRAME:
+            components, progressive = data[start + 5], marker == PROGRESSIVE
+        elif marker == START_OF_SCAN:
+            scanned = data[start]
+    several = progressive or scanned < components
+    return Glance(width, height, MODES[space], tagged, several, None if coarseness is None else quality(coarseness))
+
+
+def fault(data: bytes, frame: Frame) -> bool:
+    """Whether a JPEG of several scans lacks entropy-coded data in one of them; Pillow fills what is missing in silence."""
+    import simplejpeg
+
+    ended = data if frame.ended else data + END
+    try:
+        simplejpeg.decode_jpeg(ended, "CMYK" if len(frame.sampling) == 4 else "rgb", min_factor=8, min_width=1, min_height=1)  # noqa: PLR2004 (channels)
+    except ValueError as error:
+        return "premature end" in str(error).lower()
+    return False
+
+
+def filled(data: bytes, seen: Glance, reduction: int) -> np.ndarray:
+    """The same as `pixels` of a file that ends early, mid-grey where its pixels are missing. Raises ValueError."""
+    import simplejpeg
+
+    least = {"min_width": -(-seen.width // reduction), "min_height": -(-seen.height // reduction), "min_factor": reduction}
+    found: np.ndarray = simplejpeg.decode_jpeg(data, "rgb", strict=False, **least)
+    return found
 
 
 def pixels(data: bytes, seen: Glance, reduction: int) -> np.ndarray | None:
@@ -75,17 +106,19 @@ def quality(coarseness: int) -> int:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment's content, up to the first scan."""
+    """Marker, start and end of each segment's content, up to the header of the first scan; an end is in the file."""
     position = 2
     while position + 4 <= len(data) and data[position] == MARKER:
         marker = data[position + 1]
-        if marker == START_OF_SCAN:
-            return
         if marker == MARKER:  # markers may be preceded by fill bytes
             position += 1
             continue
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if end >= len(data):
+            return
         yield marker, position + 4, end
+        if marker == START_OF_SCAN:
+            return
         position = end
 
 

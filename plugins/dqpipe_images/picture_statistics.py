@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dqpipe.media import Picture
 
 GRID = 8  # cells a side
+LONGEST = 8192  # pixels of a side whose cells are taken as they are: only of the longest strips more
 PERCENTILES = (1, 5, 50, 95, 99)
 LEVELS = 256
 COLOUR_ROWS, LIGHT_ROWS = 20, 40  # that are enough to tell colour, and light
@@ -108,6 +109,9 @@ def _corners(grey: np.ndarray) -> np.ndarray:
     import cv2
 
     height, width = grey.shape
+    if max(height, width) > LONGEST:  # of a line of pixels the next step would make a plane
+        height, width = min(height, LONGEST), min(width, LONGEST)
+        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
     if min(height, width) < GRID:
         height, width = max(height, GRID), max(width, GRID)
         grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_NEAREST)

@@ -20,7 +20,6 @@ IMAGES: tuple[tuple[bytes, str], ...] = (
 )
 CONTAINERS: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
     (8, (b"WEBP",), "WEBP"),
-    (4, (b"ftypavif", b"ftypavis"), "AVIF"),
 )
 OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF document"),
@@ -41,6 +40,10 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
 MARKUP: tuple[tuple[bytes, str], ...] = ((b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"), (b"<svg", "an SVG drawing"))
 TEXT = frozenset(string.printable.encode())
 HEAD = 64  # bytes that are enough to tell
+AVIF, HEIC = (b"avif", b"avis"), (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")  # brands (ISO/IEC 14496-12) of one coding
+SHARED = (b"mif1", b"msf1", b"miaf", b"mif2")  # brands of pictures in any coding: what is inside decides
+AV1 = (b"av01", b"av1C")  # a picture's type, and the box with its settings
+META = 1 << 16  # bytes in which these boxes stand
 
 
 def image_format(head: bytes) -> str | None:
@@ -51,9 +54,28 @@ def image_format(head: bytes) -> str | None:
     for offset, magics, name in CONTAINERS:
         if head.startswith(magics, offset):
             return name
+    if head[4:8] == b"ftyp" and coding(head) == "AVIF":
+        return "AVIF"
     if head[:1] == b"P" and head[1:2] in {b"1", b"2", b"3", b"4", b"5", b"6"} and head[2:3] in {b" ", b"\n", b"\t", b"\r"}:
         return "PPM"
     return None
+
+
+def coding(data: bytes) -> str | None:
+    """AVIF or HEIC, of a file that begins with a box of brands; None if it is neither, which is a video.
+
+    The brand of a coding tells, wherever it stands; where there are only shared ones, the boxes of the picture do, if they are
+    there: of the first bytes alone AVIF is said, so that the decoder looks at the rest.
+    """
+    size = int.from_bytes(data[:4], "big")
+    brands = [data[8:12], *(data[place : place + 4] for place in range(16, min(size, len(data)) - 3, 4))]
+    if any(brand in AVIF for brand in brands):
+        return "AVIF"
+    if any(brand in HEIC for brand in brands):
+        return "HEIC"
+    if not any(brand in SHARED for brand in brands):
+        return None
+    return "AVIF" if len(data) <= HEAD or any(mark in data[:META] for mark in AV1) else "HEIC"
 
 
 def explain(data: bytes) -> str:
@@ -70,8 +92,7 @@ def _kind(head: bytes) -> str:
         if head.startswith(magic):
             return name
     if head[4:8] == b"ftyp":
-        heic = head[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc"}
-        return "a HEIC photograph: convert it to JPEG or AVIF first" if heic else "a video (MP4 or QuickTime)"
+        return "a HEIC photograph: convert it to JPEG or AVIF first" if coding(head) == "HEIC" else "a video (MP4 or QuickTime)"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for magic, name in MARKUP:
         if magic in text[:256] and text.startswith(b"<"):
