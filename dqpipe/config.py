@@ -24,7 +24,7 @@ from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
 from dqpipe.gates import BY_DEFAULT, DEFAULTS
 from dqpipe.places import is_url
 from dqpipe.plugins import Registry
-from dqpipe.stages import KINDS, Augment, Decide, Extension, Reader, Report, Stage
+from dqpipe.stages import KINDS, Augment, Decide, Decoder, Extension, Reader, Report, Stage
 
 Place = tuple[str | int, ...]
 LARGEST_SEED = 2**32 - 1
@@ -54,6 +54,9 @@ class DatasetSection(pydantic.BaseModel, extra="forbid"):
         default_factory=dict, description="which of your columns plays which role"
     )
     limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(default=None, description="only so many samples, for a first look")
+    decoders: dict[str, dict[str, Any]] = pydantic.Field(
+        default_factory=dict, description="options of decoders by name, such as the memory that one file may take: {image: {memory: 4096}}"
+    )
     outside: Literal["refuse", "allow"] = pydantic.Field(
         default="refuse", description="whether media may lie outside the dataset's folder, where links and paths such as ../x.jpg lead to"
     )
@@ -79,6 +82,8 @@ class Config:
     source: Any = None
     reader: Reader | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
+    decoders: tuple[Decoder, ...] = ()
+    """Those with options; the others are as they come."""
     limit: int | None = None
     outside: bool = False
     """Whether media may lie outside the dataset's folder."""
@@ -116,6 +121,7 @@ class Config:
                 "path": str(self.source) if isinstance(self.source, (str, Path)) else type(self.source).__name__,
                 "reader": self.reader.name if self.reader else None,
                 "roles": dict(self.roles),
+                "decoders": {decoder.name: options_record(decoder) for decoder in self.decoders},
                 "limit": self.limit,
                 "outside": "allow" if self.outside else "refuse",
             },
@@ -252,6 +258,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         source=None if dataset.path is None else dataset.path if is_url(dataset.path) else str(placed(root, dataset.path)),
         reader=None if dataset.reader is None else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
         roles=dataset.roles,
+        decoders=tuple(build.one(Decoder, {name: options}, ("dataset", "decoders")).extension for name, options in dataset.decoders.items()),
         limit=dataset.limit,
         outside=dataset.outside == "allow",
         gates=build.gates(values),

@@ -141,7 +141,9 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
         raise PlanError("\n".join(problems))
     origin = {name: plugin for (_, name), plugin in registry.origin.items()}
     writer = registry.get(Writer, dataset.format)() if dataset.format else None
-    plan = Plan(config, stages, asks, parsed, tuple(cls() for cls in registry.all(Decoder)), writer, origin)
+    given = {decoder.name: decoder for decoder in config.decoders}
+    decoders = tuple(given.get(cls.name) or cls() for cls in registry.all(Decoder))
+    plan = Plan(config, stages, asks, parsed, decoders, writer, origin)
     objections = registry.objections(plan.record())
     if objections:
         raise PlanError("\n".join(objections))

@@ -24,7 +24,7 @@ from dqpipe_images import jpeg, memory, partial, pillow, scans
 from dqpipe_images.damage import check_chunks, check_scans, check_strips, ends_early, essential, libtiff_complaints, pages, reason, strict
 from dqpipe_images.levels import eight_bits
 from dqpipe_images.memory import TooMuchError
-from dqpipe_images.signatures import HEAD, META, coding, explain, image_format
+from dqpipe_images.signatures import AVIF, HEAD, META, coding, explain, image_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,14 +83,17 @@ class ImageDecoder(Decoder):
         except Exception as error:  # noqa: BLE001 (on damaged files Pillow raises whatever its parsers stumble over)
             refused = error
         with suppress(Exception):
-            found = self._cut(kind, data, rendition) or (self._without_extras(data, rendition) if kind == "PNG" else None)
+            found = self._cut(kind, data, rendition) or self._eased(kind, data, rendition)
             if found is not None:
                 return found
         raise refused if isinstance(refused, MediaError) else MediaError(reason(refused, kind, data))
 
-    def _without_extras(self, data: bytes, rendition: Rendition) -> Header | Picture:
-        """A PNG by what makes its pixels: Pillow refuses it for a fault in what stands beside them, as no viewer does."""
-        return _of_size(self._decode("PNG", essential(data), rendition), len(data))
+    def _eased(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture | None:
+        """A PNG by what makes its pixels, whatever stands beside them, and a still AVIF whatever its first brand, as viewers do."""
+        if kind == "PNG":
+            return _of_size(self._decode(kind, essential(data), rendition), len(data))
+        still = data[:8] + AVIF[0] + data[12:]
+        return self._decode(kind, still, rendition) if kind == "AVIF" and still != data else None
 
     def _cut(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture | None:
         """A file that ends early, if little of its picture is missing."""

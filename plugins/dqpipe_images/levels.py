@@ -85,5 +85,5 @@ def _sentinel(known: np.ndarray) -> float | None:
         low, high = float(rest.min()), float(rest.max())
         gap = low - float(extreme) if others is np.greater else float(extreme) - high
         if gap > max(high - low, 1e-9 * abs(float(extreme))):
-            return extreme  # type: ignore[no-any-return]
+            return extreme
     return None

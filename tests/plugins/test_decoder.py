@@ -125,7 +125,7 @@ def test_every_sound_part_of_a_damaged_jpeg_is_no_picture() -> None:
     for kept in range(4, len(data) - 2, 131):
         for ending in (b"", b"\xff\xd9"):
             with pytest.raises(MediaError):
-                DECODER.decode(data[:kept] + ending, "picture")
+                ImageDecoder(missing=0).decode(data[:kept] + ending, "picture")
 
 
 def test_a_jpeg_that_lacks_nothing_but_its_end_marker_is_read() -> None:

@@ -16,7 +16,7 @@ ERRORS = [None, "the file is empty (0 bytes)", None, "no image: text"]
 def given(**columns: Any) -> tuple[Samples, Facts]:
     """Four samples, two of them unreadable."""
     ids = pa.array(["a", "b", "c", "d"])
-    facts = {"media.ok": pa.array([error is None for error in ERRORS]), "media.error": pa.array(ERRORS)}
+    facts = {"media.ok": pa.array([error is None for error in ERRORS]), "media.error": pa.array(ERRORS), "media.missing": pa.nulls(4, pa.float64())}
     return Samples(pa.table({"id": ids, **columns})), Facts(pa.table(facts))
 
 
@@ -65,5 +65,5 @@ def test_every_kind_of_label_has_the_classes_it_has(labels: pa.Array, classes: d
 
 def test_nothing_is_claimed_where_all_is_read() -> None:
     samples = Samples(pa.table({"id": ["a"]}))
-    facts = Facts(pa.table({"media.ok": [True], "media.error": pa.array([None], pa.string())}))
-    assert [len(frame) for frame in Files().detect(samples, facts)] == [0]
+    facts = Facts(pa.table({"media.ok": [True], "media.error": pa.array([None], pa.string()), "media.missing": [0.0]}))
+    assert [len(frame) for frame in Files().detect(samples, facts)] == [0, 0]
