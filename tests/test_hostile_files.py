@@ -195,7 +195,7 @@ def test_a_folder_of_nothing_but_broken_files_is_no_reason_to_crash(tmp_path: Pa
     (tmp_path / "data").mkdir()
     for number in range(5):
         (tmp_path / "data" / f"{number}.jpg").write_bytes(bytes(number))
-    text = f"dataset: {{path: {tmp_path}/data}}\noutputs: {{path: {tmp_path}/out}}\nstages: [files, image_quality, duplicates, outliers]\ngates: []\n"
+    text = f"dataset: {{path: {tmp_path}/data}}\noutputs: {{path: {tmp_path}/out}}\nstages: [files, image_quality, duplicates]\ngates: []\n"
     result = Pipeline.from_text(text).run("serial")
     assert (len(result.curated), result.decisions["decision"].unique().tolist()) == (0, ["drop"])
 
