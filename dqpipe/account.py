@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import json
 import platform
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,12 +18,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__, card, comparing, diff, publish, reading, report, spreadsheet, unseen, versions
+from dqpipe import __version__, card, comparing, diff, ownership, publish, reading, report, spreadsheet, unseen, versions
 from dqpipe import apply as applying
 from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.ledger import ledger
 from dqpipe.measure import version_of
 from dqpipe.model import Dataset, Decisions, Findings, Samples, as_numpy, label_text
+from dqpipe.places import place
 from dqpipe.plan import DOUBT
 from dqpipe.plugins import GROUP
 from dqpipe.report.embedding import Embedding
@@ -209,13 +209,14 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     for one in run.config.reports:
         pixels = reading.Rereader(media, run.plan.decoders, run.survey.rereads, one.name) if media is not None else NoPixels()
         one.write(run.record, folder, sections, pixels)
-    shutil.rmtree(folder / "added", ignore_errors=True)
+    ownership.remove_tree(folder, "added")
+    versions.write_files(folder, run.owner)
     _write_json(folder / "run.json", {**run.record["run"], "history": row, "holds": holds(folder)})
 
 
 def holds(folder: Path) -> dict[str, int]:
     """How many files, and bytes, a version's folder holds beside its run.json: what is missing later shows."""
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and path != folder / "run.json"]
+    sizes = [entry.size for name, entry in place(folder).entries().items() if name != "run.json"]
     return {"count": len(sizes), "bytes": sum(sizes)}
 
 

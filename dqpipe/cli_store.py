@@ -108,23 +108,28 @@ def verify(
 
 def _store(where: str) -> tuple[Store, Config | None]:
     """The store that is meant. Raises ConfigError."""
-    from dqpipe.places import is_url, place
+    from dqpipe.places import is_url
     from dqpipe.store import Store
 
     if is_url(where):
-        place(where)
-        return Store(where.rstrip("/")), None
+        return _checked(Store(where.rstrip("/"))), None
     path = Path(where)
     if path.is_file():
         from dqpipe import config, plugins
 
         loaded = config.load(path, plugins.load())
-        return Store(loaded.store), loaded
-    if any((path / name).exists() for name in ("facts", "used", "index.arrow", "runs")):
-        return Store(path.absolute()), None
-    if (path / "store").is_dir():
-        return Store((path / "store").absolute()), None
-    raise ConfigError(f"{where} is no facts store, no pipeline.yaml and no output that holds a store")
+        return _checked(Store(loaded.store)), loaded
+    for folder in (path.absolute(), path.absolute() / "store"):
+        if Store(folder).ours:
+            return Store(folder), None
+    raise ConfigError(f"{where} is no facts store that dqpipe made, no pipeline.yaml and no output that holds a store")
+
+
+def _checked(store: Store) -> Store:
+    """The store, if it is one, or will be. Raises ConfigError."""
+    if store.place.listed() and not store.ours:
+        raise ConfigError(f"{store.place.url} is no facts store: it holds what dqpipe did not put there, and nothing of it is looked at or removed")
+    return store
 
 
 def _row(store: Store, one: Kept) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import account, audits, comparing, judging, labels, limits, logs, news, overruling, places, plan, publish, reading, usage, verdicts, versions
+from dqpipe import (
+    account,
+    audits,
+    comparing,
+    judging,
+    labels,
+    limits,
+    logs,
+    news,
+    overruling,
+    places,
+    plan,
+    publish,
+    reading,
+    upkeep,
+    usage,
+    verdicts,
+    versions,
+)  # fmt: skip
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
@@ -86,7 +103,10 @@ class Run:
         self.started = time.time()
         self.store = Store(config.store)
         self.place = places.place(config.out) if writes else None
+        self.owner = ""
+        """The id of the output that is written."""
         self.lock: Lock | None = None
+        self._using: Lock | None = None
         self.version = self.id
         self.parent: str | None = None
         self.before: comparing.Before | None = None
@@ -153,9 +173,12 @@ class Run:
         """Leave nothing half done behind: what was measured stays, what was half written goes."""
         used = {"output": str(self.config.out), "finished": int(time.time()), **self.survey.used} if self.record and self.unchanged is None else None
         with suppress(OutputError):  # what ended the run is said instead
-            self.store.end_run(self.id, used)
+            self.store.end_run(self.id, used, self._using)
+        if self.published is not None:
+            with suppress(OutputError, OSError):  # another run uses the store: the next one does it
+                upkeep.forget_relations(self.store, self.survey.used["relations"])
         if self.staging is not None:
-            shutil.rmtree(self.staging, ignore_errors=True)
+            publish.unstage(self.staging)
         if self.lock is not None:
             with logs.harmless(f"the lock of {self.config.out} could not be given back"):
                 self.lock.free()
@@ -235,13 +258,14 @@ class Run:
             self._enter(self.place)
         self.before = comparing.before(self.last) if self.plan.doing("compare") else None
         self.store.create()
-        self.store.begin_run(self.id)
+        self._using = self.store.begin_run(self.id)
         self.raw = Evidence(dataset)
         self.survey = Survey(self)
 
     def _enter(self, out: Place) -> None:
         """Take the output for this run alone. Raises OutputError: another run has it, or published while this one waited."""
         if self.lock is None:
+            self.owner = publish.claim(out)
             self.lock = Lock(out, f"run {self.id}")
             try:
                 self.lock.take()
@@ -249,7 +273,7 @@ class Run:
                 self.lock = None
                 raise
             publish.refuse(self.config.out, force=self.force, source=self.source)
-            publish.sweep(out)
+            publish.sweep(out, self.owner)
 
     def _measure(self, evidence: Evidence) -> None:
         wanted = self.plan.doing("measure")
@@ -346,7 +370,7 @@ class Run:
 
     def _apply(self) -> None:
         assert self.place is not None
-        self.staging = publish.stage(self.place, self.id)
+        self.staging = publish.stage(self.place, self.owner, self.id)
         folder = self.staging / "added"
         try:
             folder.mkdir()
@@ -461,8 +485,9 @@ class Run:
         self.published = where.local or where.url
         with logs.harmless(f"the history of {self.config.out} is not written, the next run makes up for it"):
             versions.remember(self.place, row)
+            publish.done(self.place)
         with logs.harmless(f"old versions of {self.config.out} are not removed"):
-            publish.prune(self.place, self.config.outputs.keep_versions)
+            publish.prune(self.place, self.owner, self.config.outputs.keep_versions)
 
 
 def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: ANN401

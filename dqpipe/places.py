@@ -14,6 +14,7 @@ import os
 import posixpath
 import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dqpipe import ownership
 from dqpipe.errors import OutputError
 
 URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
@@ -163,6 +165,8 @@ class Place:
                     os.link(spare, path)
                 except FileExistsError:
                     return False
+                except OSError:  # a file system without links
+                    return _create_plainly(path, data)
                 _settle(Path(path).parent)
                 return True
 
@@ -196,6 +200,17 @@ class Place:
             return {path[len(stem):]: entry_of(info) for path, info in found.items()
                     if path.startswith(folder) and not path.endswith("/")}  # fmt: skip
 
+    def listed(self, under: str = "") -> list[str]:
+        """The names of what lies directly in a folder of this place, hidden or not, sorted; none if there is no such folder. Raises OutputError."""
+        top = self.at(under)
+        with named("list", top):
+            try:
+                if self.local:
+                    return sorted(path.name for path in Path(top).iterdir())
+                return sorted({path.rstrip("/").rpartition("/")[2] for path in self.remote.ls(top, detail=False)} - {""})
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
     def exists(self, name: str) -> bool:
         """Whether a file (or, on a local disk, a folder) is there. Raises OutputError if nobody can tell."""
         path = self.at(name)
@@ -203,12 +218,12 @@ class Place:
             return Path(path).exists() if self.local else bool(self.remote.exists(path))
 
     def remove(self, *names: str) -> None:
-        """Remove files; those that are not there are no error."""
+        """Remove files, through no link below this place; those that are not there are no error."""
         paths = [self.at(name) for name in names]
         with named("remove", paths[0] if paths else self.url):
             if self.local:
-                for path in paths:
-                    Path(path).unlink(missing_ok=True)
+                for name in names:
+                    ownership.remove_file(self.local, name)
                 return
             many = self.url.partition("://")[0] in S3  # a thousand in one request; fsspec takes some names for patterns
             plain = [path for path in paths if many and not set("*?[") & set(path)]
@@ -218,28 +233,11 @@ class Place:
                 with contextlib.suppress(FileNotFoundError):
                     self.remote.rm_file(path)
 
-    def remove_tree(self, name: str) -> None:
-        """Remove all that is below a folder, and the folder."""
-        if not self.local:
-            self.remove(*self.names(name))
-            return
-        with named("remove", self.at(name)), contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.at(name))
-
-    def upload(self, folder: Path, name: str) -> None:
-        """Copy all files of a local folder below a name: into a folder's place at once on a local disk, file by file elsewhere."""
-        target = self.at(name)
-        if self.local:
-            with named("write", target):
-                spare = Path(target).with_name(f".{Path(target).name}.{uuid.uuid4().hex[:8]}")
-                try:
-                    shutil.copytree(folder, spare, symlinks=True)
-                    spare.replace(target)
-                finally:
-                    shutil.rmtree(spare, ignore_errors=True)
-            return
-        files = [name for name, _ in _walked(folder, folder)]
-        self.put({f"{name}/{file}" if name else file: folder / file for file in files})
+    def upload(self, folder: Path, name: str) -> list[str]:
+        """Copy all files of a local folder below a name, many at a time elsewhere; the names that they have now."""
+        files = {f"{name}/{file}" if name else file: folder / file for file, _ in _walked(folder, folder)}
+        self.put(files)
+        return sorted(files)
 
     def put(self, files: Mapping[str, Path]) -> None:
         """Copy local files to these names, many at a time elsewhere."""
@@ -292,11 +290,25 @@ def mirror(url: str) -> Path:
     for folder in (cache, spare):  # a worker may have no home
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK) and (not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()):
+            status = folder.lstat()
+            if os.access(folder, os.W_OK) and stat.S_ISDIR(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid()):
                 return folder / "mirrors" / name
         except (OSError, RuntimeError):
             continue
-    raise OutputError(f"no folder for copies of {shown(url)}: neither {cache} nor {spare} can be written")
+    raise OutputError(f"no folder for copies of {shown(url)}: neither {cache} nor {spare} is a folder of this user's own that can be written")
+
+
+def _create_plainly(path: str, data: bytes) -> bool:
+    """Make a file if nothing is there; after a crash it may be cut short."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return False
+    with open(handle, "wb") as file:  # noqa: PTH123 (open already)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return True
 
 
 def entry_of(info: Mapping[str, Any]) -> Entry:

@@ -81,7 +81,7 @@ def roll_back(out: str | Path, version: str = "previous") -> tuple[str, str]:
     """
     where = place(out)
     was = published(where)
-    if was is None:
+    if was is None or not publish.ours(where):
         raise DatasetError(f"{shown(where.url)} has no published version")
     with Lock(where, "a roll back"):
         chosen = Version.open(where, version)

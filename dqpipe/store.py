@@ -11,7 +11,8 @@
       runs/<id>/                     references that workers pass around; removed when the run ends
 
 Every file is written beside and renamed, named by what it is made from: writing one twice is harmless. All but the .json
-end with a checksum: what a crash or a bad disk broke is recognised, removed and made again.
+end with a checksum: what a crash or a bad disk broke is recognised, removed and made again. What is removed has a name that
+only a store gives, in a folder with a store's marker (see `dqpipe.ownership`); nothing else that lies there is touched.
 
 A store at a URL has a mirror on each machine: what is written goes there and here, what is read is fetched once. A stage
 key costs one listing each time that the store is looked at.
@@ -26,25 +27,27 @@ import logging
 import mmap
 import os
 import platform
-import shutil
 import time
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from dqpipe import ownership
 from dqpipe.errors import OutputError
+from dqpipe.locks import Holder, Lock
+from dqpipe.locks import said as told_of
 from dqpipe.model import media_path, path_text
-from dqpipe.places import Entry, Place, is_url, mirror, place
+from dqpipe.places import Entry, Place, is_url, mirror, named, place
 
 log = logging.getLogger(__name__)
-INDEX = "index.arrow"
+INDEX, KIND = "index.arrow", "store"
 CHECKSUM = 8
 """Bytes of the checksum (CRC-32 in hex) that ends a file."""
 RACY_NS = 2_000_000_000
@@ -52,6 +55,8 @@ RACY_NS = 2_000_000_000
 _encoded = json.JSONEncoder(sort_keys=True, ensure_ascii=True, default=str).encode
 KILLED_AFTER = 86_400
 """Seconds after which what is half written belongs to no run any more."""
+CLEANED_WITHIN = 600
+"""Seconds that a run waits for who cleans up in its store."""
 
 
 def digest(*parts: bytes | str) -> str:
@@ -126,11 +131,6 @@ def sound(path: Path) -> bool:
         return False
 
 
-def _broken(path: Path) -> None:
-    log.warning("%s is broken: what it held is made again", path)
-    path.unlink(missing_ok=True)
-
-
 _LISTED: dict[tuple[str, str], tuple[str, ...]] = {}
 """Mirror, stage key → the files that the store had when this process last looked."""
 
@@ -157,17 +157,29 @@ class Store:
         return place(self.where)
 
     def create(self) -> None:
-        """Make the folder, and see that it can be written. Raises OutputError."""
+        """Make the folder, and see that it is dqpipe's and can be written. Raises OutputError."""
         probe = f".probe-{uuid.uuid4().hex[:8]}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            self.claim()
             (self.root / probe).write_bytes(b"")
             (self.root / probe).unlink()
         except OSError as error:
             raise OutputError(f"the facts store {self.root} cannot be written: {error.strerror or error}") from None
         if self.home:
-            self.home.write(f"runs/{probe}", b"")
-            self.home.remove(f"runs/{probe}")
+            self.home.write(probe, b"")
+            self.home.remove(probe)
+
+    def claim(self) -> None:
+        """See that the store, and its mirror here, are dqpipe's, or empty and taken now. Raises OutputError: somebody else's."""
+        for where in (self.place, place(self.root)) if self.home else (self.place,):
+            if ownership.owner(where, KIND) is None:
+                ownership.take(where, KIND, where.listed(), partial(_adopted, where))
+
+    @property
+    def ours(self) -> bool:
+        """Whether dqpipe made this store, in this version or an earlier one. Raises OutputError."""
+        return ownership.owner(self.place, KIND) is not None or _of_an_earlier_version(self.place)
 
     # files, here and at home -----------------------------------------------------------------------------------------
 
@@ -183,7 +195,7 @@ class Store:
         if sound(path):
             return path
         if path.exists():
-            _broken(path)
+            self._broken(name)
         home = self.home
         if home is None:
             return None
@@ -199,9 +211,26 @@ class Store:
     def drop(self, name: str) -> None:
         """Remove what is broken, wherever it is."""
         if (self.root / name).exists():
-            _broken(self.root / name)
-        if self.home:
-            self.home.remove(name)
+            self._broken(name)
+        self.remove(name)
+
+    def _broken(self, name: str) -> None:
+        log.warning("%s is broken: what it held is made again", self.root / name)
+        self._remove_here(name)
+
+    def remove(self, *names: str) -> None:
+        """Remove files of the store, here and at home: those that a store gives such names to, if this is one. Raises OutputError."""
+        mine = [name for name in names if ownership.in_store(name)]
+        if self.home and mine and _marked(self.home):
+            self.home.remove(*mine)
+        self._remove_here(*mine)
+
+    def _remove_here(self, *names: str) -> None:
+        mine = [name for name in names if ownership.in_store(name)]
+        if mine and ownership.owner(place(self.root), KIND):
+            with named("remove files of", str(self.root)):
+                for name in mine:
+                    ownership.remove_file(self.root, name)
 
     # facts ---------------------------------------------------------------------------------------------------------
 
@@ -226,7 +255,7 @@ class Store:
     def parts(self, key: str) -> list[Path]:
         """The scalar files of a stage key on this machine, by name."""
         if self.home is None:
-            return sorted((self.root / "facts" / key).glob("[0-9a-f]*.arrow"))
+            return sorted(path for path in (self.root / "facts" / key).glob("*.arrow") if ownership.IN_STORE.fullmatch(f"facts/{key}/{path.name}"))
         if (str(self.root), key) not in _LISTED:
             self.refresh(key, vectors=False)
         return [self.root / name for name in sorted(_LISTED[str(self.root), key]) if name.endswith(".arrow")]
@@ -325,7 +354,7 @@ class Store:
     def index(self) -> dict[str, tuple[int, str, str]]:
         """Path → size, tag, content of the last scan (see `dqpipe.places.Entry`)."""
         if self.home:  # another machine may have written it
-            (self.root / INDEX).unlink(missing_ok=True)
+            self._remove_here(INDEX)
         path = self.find(INDEX)
         table = None if path is None else read_arrow(path)
         if table is None or "tag" not in table.column_names:
@@ -346,10 +375,19 @@ class Store:
 
     # runs ----------------------------------------------------------------------------------------------------------
 
-    def begin_run(self, run: str) -> None:
-        """Say that a run uses the store, and where to look whether it still does."""
-        told = {"host": platform.node(), "pid": os.getpid(), "began": int(time.time())}
+    def begin_run(self, run: str) -> Lock:
+        """Say that a run uses the store, until the lock is freed. Waits for who cleans up in it. Raises OutputError."""
+        told = {"host": platform.node(), "pid": os.getpid(), "began": int(time.time()), "locked": True}
         self.put(f"runs/{run}/run.json", json.dumps(told).encode())
+        lock = Lock(self.place.below(f"runs/{run}"), f"run {run}")
+        lock.take()
+        until = time.monotonic() + CLEANED_WITHIN
+        while cleaning := Lock(self.place, "a run").holder():
+            if time.monotonic() > until:
+                lock.free()
+                raise OutputError(f"the facts store {self.place.url} is being cleaned up by {told_of(cleaning)}: run again when that is done")
+            time.sleep(0.2)
+        return lock
 
     def write_reference(self, run: str, name: str, table: pa.Table) -> str:
         """A table for whoever works on this run; the name it is read by."""
@@ -373,26 +411,72 @@ class Store:
 
     def forget(self, name: str) -> None:
         """Remove a file, wherever it is."""
-        self.place.remove(name)
-        (self.root / name).unlink(missing_ok=True)
+        self.remove(name)
 
-    def end_run(self, run: str, used: Mapping[str, Any] | None = None) -> None:
-        """Remove the references of a run, and those of runs that died a day ago or more; keep what a finished one `used`."""
-        if used is not None:
-            self.put(f"used/{run}.json", json.dumps(used, sort_keys=True, default=str).encode("utf-8", "replace"))
-        shutil.rmtree(self.root / "runs" / run, ignore_errors=True)
-        if self.home is None:
-            for folder in (self.root / "runs").glob("*"):
-                if time.time() - folder.stat().st_mtime > KILLED_AFTER:
-                    shutil.rmtree(folder, ignore_errors=True)
-            return
-        entries = self.home.entries("runs")
+    def end_run(self, run: str, used: Mapping[str, Any] | None = None, lock: Lock | None = None) -> None:
+        """Free the lock of a run; remove its references, and those of runs that died a day ago or more; keep what a finished one `used`."""
+        try:
+            if used is not None:
+                self.put(f"used/{run}.json", json.dumps(used, sort_keys=True, default=str).encode("utf-8", "replace"))
+        finally:
+            if lock is not None:
+                lock.free()
+        entries = self.place.entries("runs")
+        changed: dict[str, int] = {}
+        for name, entry in entries.items():
+            one = name.split("/")[1]
+            changed[one] = max(changed.get(one, 0), entry.changed or 0)
         long_ago = (time.time() - KILLED_AFTER) * 1e9
-        dead = {name.split("/")[1] for name in entries} - {name.split("/")[1] for name, e in entries.items() if (e.changed or long_ago) > long_ago}
-        self.home.remove(*(name for name in entries if name.split("/")[1] in {run, *dead}))
-        for folder in (self.root / "runs").glob("*"):
-            if folder.name in dead:
-                shutil.rmtree(folder, ignore_errors=True)
+        over = {run, *(one for one, last in changed.items() if last < long_ago and self.holder(one) is None)}
+        here = {one: self.root / "runs" / one for one in over if (self.root / "runs" / one).is_dir()}
+        names = {*(name for name in entries if name.split("/")[1] in over), *(f"runs/{one}/{path.name}" for one in here for path in here[one].iterdir())}
+        self.remove(*sorted(names, key=lambda name: name.endswith("/run.json")))
+        for one in here:
+            if ownership.RUN.fullmatch(one):
+                ownership.remove_folder(self.root, f"runs/{one}")
+
+    def holder(self, run: str) -> Holder | None:
+        """Who holds the lock of a run that uses the store; None: nobody does."""
+        return Lock(self.place.below(f"runs/{run}"), "a run").holder() if ownership.RUN.fullmatch(run) else None
+
+
+def _of_an_earlier_version(where: Place) -> bool:
+    """Whether all that a folder without a marker holds is what an earlier dqpipe kept in a store, and some of it is proven by what it holds."""
+    top = [name for name in where.listed() if name not in ownership.SYSTEM]
+    folders = {"facts", "relations", "artifacts", "used", "runs"}
+    if not {name for name in top if not name.startswith(".")} <= {INDEX, *folders} or ownership.strangers(name for name in top if name.startswith(".")):
+        return False
+    names = where.names()
+    if not all(map(ownership.in_store, names)):
+        return False
+    if where.local is None:
+        return bool(names)
+    return any(_of_a_store(where.local / name) for name in names)
+
+
+def _of_a_store(path: Path) -> bool:
+    """Whether a file holds what a store writes under such a name."""
+    if path.suffix != ".json":
+        return sound(path)
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and any(wanted <= told.keys() for wanted in ({"host", "pid", "began"}, {"output", "finished", "facts"}, {"stage"}))
+
+
+def _adopted(where: Place) -> Mapping[str, Any] | None:
+    return {} if _of_an_earlier_version(where) else None
+
+
+@lru_cache(maxsize=64)
+def _marked_once(url: str, moment: int) -> bool:  # noqa: ARG001 (a new moment is a new answer)
+    return ownership.owner(place(url), KIND) is not None
+
+
+def _marked(home: Place) -> bool:
+    """Whether a store at a URL has its marker; asked for once in a minute."""
+    return _marked_once(home.url, int(time.monotonic()) // 60)
 
 
 def trusted(entry: tuple[int, str, str] | None, seen: Entry) -> str | None:

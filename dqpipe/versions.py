@@ -2,15 +2,17 @@
 
     out/version                      the id of the published version
     out/history.jsonl                one line for each finished run and each roll back; outlives versions that are removed
-    out/versions/<id>/run.json  ledger.parquet  facts.parquet  tables/{samples,curated,findings,decisions,figures}.arrow
+    out/versions/<id>/run.json  ledger.parquet  facts.parquet  tables/{samples,curated,findings,decisions,figures,files}.arrow
 
-`tables/` holds what went into the ledger exactly as it was: labels with their type, and every finding, decision and figure.
+A version counts once its run was finished: the history names it, or it is the published one or one before that. `tables/`
+holds what went into the ledger exactly as it was: labels with their type, and every finding, decision and figure.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,16 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dqpipe import lines
+from dqpipe import lines, ownership
 from dqpipe.errors import DatasetError, OutputError, nearest
 from dqpipe.model import Dataset, Decisions, Facts, Figures, Findings, Samples, Table
-from dqpipe.places import Place, named, place
+from dqpipe.places import Place, place
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 POINTER, HISTORY, TABLES = "version", "history.jsonl", "tables"
+FILES = f"{TABLES}/files.arrow"
 COLUMNS = ("id", "content", "label", "split", "group")
 """The columns of the raw samples that a version keeps."""
 SHOWN, MOST_SHOWN = "shown", 100
@@ -170,18 +173,6 @@ def write_table(folder: Path, name: str, table: pa.Table) -> None:
         writer.write_table(table)
 
 
-def entries(out: Place, under: str = "") -> list[str]:
-    """The names of what lies directly in a folder of an output, sorted; none if there is no such folder. Raises OSError, OutputError."""
-    if out.local is not None:
-        folder = out.local / under
-        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    with named("list", out.url):
-        try:
-            return sorted(path.rstrip("/").rpartition("/")[2] for path in out.remote.ls(out.at(under), detail=False))
-        except FileNotFoundError:
-            return []
-
-
 def published(out: str | Path | Place) -> str | None:
     """The id of the published version, or None."""
     try:
@@ -191,9 +182,45 @@ def published(out: str | Path | Place) -> str | None:
 
 
 def versions(out: str | Path | Place) -> list[str]:
-    """The ids of the versions that stand, the oldest first; also of runs whose gates failed. Raises OutputError."""
+    """The ids of the versions that stand, the oldest first; also of runs whose gates failed, not of runs that were killed. Raises OutputError."""
     where = place(out)
-    return [name for name in entries(where, "versions") if name[:1].isdigit() and where.exists(f"versions/{name}/run.json")]
+    stand, now = standing(where), published(where)
+    finished = {now, *(row.get("version") for row in journal(where))}
+    before = now
+    while before in stand and not finished >= set(stand):  # a history that somebody lost: each published version knows the one before
+        try:
+            before = Version(where, before).parent
+        except DatasetError:
+            break
+        if before in finished:
+            break
+        finished.add(before)
+    return [version for version in stand if version in finished]
+
+
+def standing(where: Place) -> list[str]:
+    """The ids of all versions that are there, whole or not known to be, the oldest first. Raises OutputError."""
+    return [name for name in where.listed("versions") if name[:1].isdigit() and where.exists(f"versions/{name}/run.json")]
+
+
+def write_files(folder: Path, owner: str) -> None:
+    """Write down which files a version's folder holds, itself and run.json among them, and whose output it is in. Raises OSError."""
+    inside = [f"{root[len(str(folder)) + 1 :]}/{name}".lstrip("/") for root, _, names in os.walk(folder) for name in names]
+    names = sorted({*map(os.fsencode, inside), FILES.encode(), b"run.json"})
+    write_table(folder, Path(FILES).stem, pa.table({"name": pa.array(names, pa.binary())}).replace_schema_metadata({"owner": owner}))
+
+
+def files_of(where: Place, version: str, owner: str) -> list[str]:
+    """The files of a version that dqpipe wrote into this output, as it wrote them down; none if nothing proves it. Raises OutputError."""
+    name = f"versions/{version}/{FILES}"
+    try:
+        data = where.read(name) if where.local is None else ownership.read_below(where.local, name)
+        table = pa.ipc.open_file(data).read_all()
+    except (OSError, pa.ArrowException):
+        return []
+    if (table.schema.metadata or {}).get(b"owner") != owner.encode() or table.column_names != ["name"]:
+        return []
+    return [os.fsdecode(one) for one in table.column("name").to_pylist()]
 
 
 def history(out: str | Path | Place) -> list[dict[str, Any]]:

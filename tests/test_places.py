@@ -34,8 +34,7 @@ def test_what_is_written_is_read_listed_replaced_and_removed(somewhere: Place) -
     assert somewhere.entries()["a.txt"] != tag
     somewhere.remove("a.txt", "was/never")
     assert not somewhere.exists("a.txt")
-    somewhere.remove_tree("deep")
-    somewhere.remove_tree("deep")
+    somewhere.remove(*somewhere.names("deep"))
     assert somewhere.names() == ["deeper.txt"]
 
 
@@ -69,7 +68,7 @@ def test_a_folder_is_uploaded_and_its_files_fetched(somewhere: Place, tmp_path: 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a//b", "a/../../b", "a/.", "nul\0"])
 def test_no_name_leads_out(somewhere: Place, name: str) -> None:
-    for verb in (somewhere.read, somewhere.remove, somewhere.remove_tree, somewhere.names, lambda n: somewhere.write(n, b"")):
+    for verb in (somewhere.read, somewhere.remove, somewhere.names, lambda n: somewhere.write(n, b"")):
         with pytest.raises(OutputError, match="no name of a file below"):
             verb(name)
 

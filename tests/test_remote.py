@@ -71,7 +71,7 @@ def test_a_store_on_s3_gives_what_a_local_one_gives_from_any_machine(
     first = run(registry, images, tmp_path / "first", Processes(2), store=store)
     same(local, first)
     kept = {name.split("/")[0] for name in place(store).names()}
-    assert kept == {"facts", "relations", "used", "index.arrow"}
+    assert kept == {".dqpipe.json", "facts", "relations", "used", "index.arrow"}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
     again = run(registry, images, tmp_path / "again", store=store)
     same(local, again)

@@ -94,11 +94,12 @@ def test_what_a_crash_after_the_pointer_left_undone_is_finished_by_the_next_run(
     first = run(registry, images, out)
     (out / "history.jsonl").unlink()
     (out / "curated").unlink()
-    (out / "versions" / ".killed" / "curated").mkdir(parents=True)
+    killed = out / "versions" / f".{first.id}.{first.owner}"
+    (killed / "curated").mkdir(parents=True)
     second = run(registry, images, out)
     assert [row["version"] for row in versions.history(out)] == [first.version, second.version]
     assert (out / "curated").resolve().parent.name == second.version
-    assert not (out / "versions" / ".killed").exists()
+    assert not killed.exists()
 
 
 def test_run_json_has_the_lineage(registry: Registry, images: Path, tmp_path: Path) -> None:

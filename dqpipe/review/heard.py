@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from dqpipe import verdicts
+from dqpipe import lines, verdicts
 from dqpipe.verdicts import Agreeing, Verdict
 
 log = logging.getLogger(__name__)
@@ -58,11 +57,11 @@ class Heard:
 
     def _take(self, line: bytes) -> None:
         try:
-            row = json.loads(line) if line.strip() else None
-        except (ValueError, RecursionError):
-            log.warning("%s: a line that cannot be read is left out", verdicts.FILE)
+            row = lines.parsed(line) if line.strip() else None
+        except ValueError as error:
+            log.warning("%s: a line is left out: %s", verdicts.FILE, error)
             return
-        if isinstance(row, dict):
+        if row is not None:
             self._changed(*verdicts.take(self.standing, row))
 
     def _changed(self, goes: Verdict | None, comes: Verdict | None) -> None:
