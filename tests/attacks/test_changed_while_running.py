@@ -35,7 +35,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def going(source: Any, out: Path, files: str = "copy", stages: str = "[files]", **options: Any) -> Run:
-    text = f"dataset: {{path: '{source}'}}\nstages: {stages}\noutputs: {{path: '{out}', files: {files}, reports: []}}\n"
+    text = f"dataset: {{path: '{source}'}}\nstages: {stages}\ngates: []\noutputs: {{path: '{out}', files: {files}, reports: []}}\n"
     made = Pipeline.from_text(text)
     return Run(made.config, made.registry, Serial(), **options)
 

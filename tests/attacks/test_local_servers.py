@@ -19,6 +19,8 @@ from dqpipe.execution.embedded import Embedded
 from dqpipe.execution.named import Cluster
 
 SECONDS = 2
+PATIENCE = 60
+"""Seconds until a busy server is held to be silent."""
 
 
 def test_the_embedded_server_answers_to_nobody_without_its_secret(prefect_server: str) -> None:
@@ -36,9 +38,9 @@ def test_the_embedded_server_answers_to_nobody_without_its_secret(prefect_server
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out"])
 def test_the_embedded_server_closes_a_socket_without_its_secret(prefect_server: str, path: str) -> None:
     async def told() -> None:
-        async with websockets.connect(f"{prefect_server.replace('http', 'ws', 1)}/{path}", subprotocols=["prefect"], open_timeout=SECONDS) as socket:
+        async with websockets.connect(f"{prefect_server.replace('http', 'ws', 1)}/{path}", subprotocols=["prefect"], open_timeout=PATIENCE) as socket:
             await socket.send('{"type": "auth", "token": "guessed"}')
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 while '"auth_success"' not in str(await socket.recv()):
                     pass
 

@@ -56,7 +56,7 @@ OUT = ["cat/absolute.png", "cat/first.png", "cat/nowhere.png", "cat/relative.png
 
 
 def run(source: Path, out: Path, more: str = "", files: str = "copy", section: str = "", **options: Any) -> dqpipe.Result:
-    text = f"dataset: {{path: '{source}'{section}}}\nstages: [files]\n{more}outputs: {{path: '{out}', files: {files}}}\n"
+    text = f"dataset: {{path: '{source}'{section}}}\nstages: [files]\n{more}gates: []\noutputs: {{path: '{out}', files: {files}}}\n"
     return Pipeline.from_text(text).run("serial", **options)
 
 

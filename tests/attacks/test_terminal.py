@@ -105,6 +105,7 @@ WALK = [
     *(("ledger", f"--{name}", f"{SAFE}x") for name in ("class", "code", "split", "group", "decision", "severity")), ("ledger", EVIL),
     ("versions",), ("versions", EVIL), ("versions", "--json"), ("diff",), ("diff", "--json"), ("diff", SAFE), ("diff", "--out", EVIL),
     ("rollback", "out", SAFE), ("rollback", EVIL), ("rollback", "out", "--json"),
+    ("approve", "out", SAFE), ("approve", "out", SAFE, "--reject", "--by", SAFE), ("approve", EVIL, SAFE, "--json"),
     ("handover", SAFE, "folder"), ("handover", "csv", "handed"), ("handover", "csv", "all", "--all"), ("handover", "csv", "x", "--code", SAFE),
     ("handover", "csv", "x", "--version", SAFE), ("takeover", SAFE), ("takeover", f"{SAFE}.csv"), ("takeover", "all/samples.csv", "--from", SAFE),
     ("takeover", "said.csv"), ("takeover", "said.csv", "--json", "--partly"), ("takeover", "wrong.csv"),
