@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import re._parser as re_parser  # type: ignore[import-not-found]
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,9 @@ _NOT_HERE = re.compile(r"expect_table_columns?_|expect_table_.*other_table|expec
 _COLUMNS = ("column", "column_A", "column_B")
 _CONDITION = ("row_condition", "condition_parser")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_REPEATS = (re_parser.MAX_REPEAT, re_parser.MIN_REPEAT)
+_MANY = 20
+"""Repetitions beyond which a limit is none."""
 OUR_CODES = ("unmet", "skipped", "failed")
 """Codes of the stage's own, which no expectation has."""
 
@@ -213,20 +217,72 @@ def _safe(value: object) -> None:
         for name, item in value.items():
             if name in _REFERENCES and not str(item).startswith("#"):
                 raise ConfigError(f"a JSON schema may not load {short(item)}: only references within it (#/…) are followed")
-            if name in ("regex", "regex_list"):
-                for pattern in item if isinstance(item, (list, tuple)) else (item,):
-                    _check_regex(pattern)
+            if name in ("regex", "regex_list", "pattern", "patternProperties"):
+                for pattern in (item,) if isinstance(item, str) or not isinstance(item, (list, tuple, Mapping)) else item:
+                    _check_regex(pattern, backtracks=name.startswith("pattern"))
             _safe(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
             _safe(item)
+    elif isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{short(value)!r} holds half of a character, which no text does") from None
 
 
-def _check_regex(pattern: object) -> None:
+def _check_regex(pattern: object, *, backtracks: bool) -> None:
+    """Refuse what is no regular expression, and one that may take for ever. Raises ConfigError.
+
+    Text is matched by RE2, in time that grows with the text alone. Python's own `re` serves JSON schemas (`backtracks`) and
+    patterns that RE2 has not (look-around, references back); there (a+)+ takes twice as long for each character.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not isinstance(pattern, str):
+        return
     try:
-        re.compile(pattern if isinstance(pattern, str) else "")
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(f"{short(pattern)} is no regular expression: {error}") from None
+        re.compile(pattern)
+        pattern.encode()
+        nested = _nested(re_parser.parse(pattern))
+    except (re.error, OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise ConfigError(f"{short(pattern)!r} is no regular expression: {error}") from None
+    if not nested:
+        return
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid:
+        backtracks = True
+    if backtracks:
+        raise ConfigError(
+            f"the regular expression {short(pattern)!r} repeats what repeats, which can take for ever: write it without, "
+            "as a+ and not (a+)+, or without look-around and references back"
+        )
+
+
+def _nested(parsed: Any) -> bool:  # noqa: ANN401 (what Python's parser of expressions gives)
+    """Whether an endless repetition holds only what repeats or may be left out: (a+)+, (a*b?)*; in (,[a-z]+)+ each turn has a comma."""
+    if not isinstance(parsed, (list, tuple, re_parser.SubPattern)):
+        return False
+    items = list(parsed)
+    if items and items[0] in _REPEATS:
+        low, high, body = items[1]
+        endless = high is re_parser.MAXREPEAT or high - low > _MANY
+        return (endless and _varies(body)) or _nested(body)
+    return any(_nested(item) for item in items)
+
+
+def _varies(body: Any) -> bool:  # noqa: ANN401
+    """Whether a sequence repeats something and has nothing that every turn takes once."""
+    flat: list[Any] = []
+    for op, value in body:
+        flat += [item for item in (value[-1] if op is re_parser.SUBPATTERN else [(op, value)]) if item[0] is not re_parser.AT]
+    if len(flat) == 1 and flat[0][0] in (re_parser.SUBPATTERN, re_parser.BRANCH):
+        inner = flat[0][1]
+        return _varies(inner[-1]) if flat[0][0] is re_parser.SUBPATTERN else any(_varies(way) for way in inner[1])
+    kinds = [op for op, _ in flat]
+    return any(op in _REPEATS for op in kinds) and all(op in (*_REPEATS, re_parser.BRANCH) for op in kinds)
 
 
 def short(value: object) -> str:

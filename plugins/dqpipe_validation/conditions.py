@@ -14,6 +14,7 @@ import ast
 import datetime as dt
 import operator
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -69,7 +70,7 @@ class Comparison:
         value = self.value
         if self.other is not None:
             value = frame[self.other]
-            empty |= value.isna().to_numpy(dtype=bool)
+            empty = empty | value.isna().to_numpy(dtype=bool)  # a new array: pandas lends its own to be read only
         met = COMPARISONS[self.symbol](column[~empty], value[~empty] if self.other is not None else value)
         whole = empty & (self.symbol == "!=")
         whole[~empty] = met.to_numpy(dtype=bool)
@@ -146,7 +147,8 @@ def parse(given: object) -> Condition | None:
         raise ConfigError(f"the row condition has {len(given):,} characters; the most is {LONGEST:,}")
     text = _PIECES.sub(lambda m: m[1] or (f"col({m[2]!r})" if m[2] is not None else {"&": " and ", "|": " or "}[m[3]]), given.strip())
     try:
-        tree = ast.parse(text, mode="eval")
+        with warnings.catch_warnings(action="ignore"):  # of escapes and comparisons that Python thinks odd
+            tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ConfigError(f"the row condition {_short(given)} cannot be read: write {_FORMS}") from None
     return _from_tree(tree.body, 0)
@@ -236,7 +238,7 @@ def _value(node: ast.expr) -> Any:  # noqa: ANN401
             return -inner if isinstance(node.op, ast.USub) else inner
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "date" and len(node.args) == 1 and not node.keywords:
         return _value(node.args[0])
-    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float, str)):
+    if isinstance(node, ast.Constant) and _plain(node.value):
         return node.value
     raise _refused(node)
 
@@ -248,7 +250,10 @@ def _values(node: ast.expr) -> list[Any]:
 
 
 def _plain(value: object) -> bool:
-    return isinstance(value, (bool, int, float, str, dt.date))
+    """Whether a value is one that a column can hold: a whole number of at most 64 bits, and a text that can be written."""
+    if isinstance(value, str):
+        return value.isascii() or not re.search("[\ud800-\udfff]", value)
+    return -(2**63) <= value < 2**64 if isinstance(value, int) else isinstance(value, (float, dt.date))
 
 
 def _deep(level: int) -> None:
@@ -257,7 +262,11 @@ def _deep(level: int) -> None:
 
 
 def _refused(node: ast.expr) -> ConfigError:
-    return ConfigError(f"a row condition may not hold {_short(ast.unparse(node))}: write {_FORMS}")
+    try:
+        held = _short(ast.unparse(node))
+    except (ValueError, RecursionError):  # a number of more digits than Python writes
+        held = "a number of so many digits"
+    return ConfigError(f"a row condition may not hold {held}: write {_FORMS}")
 
 
 def _short(value: object) -> str:

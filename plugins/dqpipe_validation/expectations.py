@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_DIGITS = 15
+"""Digits of a decimal number that a float64 always tells apart."""
+
+
 @extension
 class Expectations(Stage):
     """Expectations of Great Expectations over the samples and the facts, from a suite or named in the config."""
 
     name = "expectations"
-    version = 1
+    version = 2
     default = True
     requires = ("great_expectations",)
     order: ClassVar[int] = 900
@@ -137,12 +141,18 @@ def _types(table: Samples | Facts) -> dict[str, pa.DataType]:
 def _frame(samples: Samples, facts: Facts) -> pd.DataFrame:
     """Samples and facts side by side, rows numbered from 0: failing rows are told by these numbers.
 
-    Integers and booleans with empty values stay what they are, exact, and dates are times.
+    Integers and booleans with empty values stay what they are, exact, and dates are times. Decimal numbers that a float64
+    tells apart are such numbers: 0.10 is then what is written as the limit 0.1.
     """
     table = samples.table
     for name in facts.names:
         if name not in table.column_names:
             table = table.append_column(name, facts.table.column(name))
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):  # codes would have no order
+            table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
+        if pa.types.is_decimal(field.type) and field.type.precision <= _DIGITS:
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
     gaps = [field.type for field in table.schema if table.column(field.name).null_count]
     exact = {kind: _exact(kind) for kind in gaps if pa.types.is_integer(kind) or pa.types.is_boolean(kind)}
     return table.to_pandas(date_as_object=False, types_mapper=exact.get)
@@ -207,6 +217,8 @@ def _told(value: object) -> str:
     """A value as a short text."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "empty"
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return str(value)
     if _number(value):
         return f"{value:.6g}"
     return short(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dqpipe.errors import ConfigError, StageError, listed, nearest
-from dqpipe_validation.asked import Asked
+from dqpipe_validation.asked import Asked, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,14 +77,14 @@ def _with_rows(expected: Sequence[Asked], frame: pd.DataFrame) -> pd.DataFrame:
             try:
                 met[_ROWS.format(place)] = asked.condition.holds(frame)
             except (TypeError, ValueError) as error:
-                raise StageError("expectations", asked.code, str(error)[:500], f"check its row condition: {asked.condition.words}") from None
+                raise StageError("expectations", asked.code, str(error)[:500], f"check its row condition: {short(asked.condition.words)}") from None
     return frame.assign(**met) if met else frame
 
 
 def _outcome(asked: Asked, result: Any) -> Outcome:  # noqa: ANN401 (an ExpectationValidationResult)
     raised = _raised(result.exception_info)
     if raised:
-        raise StageError("expectations", asked.code, raised, f"check what {asked.type} is given: {dict(asked.kwargs)}")
+        raise StageError("expectations", asked.code, raised, f"check what it is given: {asked.words}")
     found = result.result
     rows = found.get("unexpected_index_list")
     return Outcome(

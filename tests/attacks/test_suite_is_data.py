@@ -98,3 +98,34 @@ def test_conditions_mean_what_they_mean_to_pandas(text: str) -> None:
     condition = parse(text)
     assert condition is not None
     assert np.flatnonzero(condition.holds(frame)).tolist() == frame.query(text, engine="python").index.tolist()
+
+
+@pytest.mark.parametrize("text", ["fare > 0x" + "f" * 8000, "fare > " + "9" * 4000, "fare in [1, " + "9" * 30 + "]"])
+def test_a_number_that_no_column_holds_is_refused_in_few_words(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse(text)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("values_to_match_regex", {"regex": "^(?=a)(a+)+$"}),
+        ("values_to_match_regex_list", {"regex_list": ["x", r"(a*b?)*(?!c)$"]}),
+        ("values_to_match_json_schema", {"json_schema": {"properties": {"a": {"pattern": "^(a+)+$"}}}}),
+        ("values_to_match_json_schema", {"json_schema": {"patternProperties": {"(.*)*x": {}}}}),
+    ],
+)
+def test_a_pattern_that_may_take_for_ever_is_refused(kind: str, given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="can take for ever"):
+        Expectations(expectations=[{"expectation": kind, "column": "label", **given}]).check()
+
+
+@pytest.mark.parametrize("pattern", [r"^(?=.{3,9}$)[a-z]+(\.[a-z]+)*$", "^(a+)+$", r"^([0-9]{5})(-[0-9]{4})?$", r"(\w)\1"])
+def test_patterns_of_linear_time_are_taken(pattern: str) -> None:
+    Expectations(expectations=[{"expectation": "values_to_match_regex", "column": "label", "regex": pattern}]).check()
+
+
+def test_half_a_character_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(ConfigError, match="half of a character"):
+        Expectations(expectations=[{"expectation": "values_to_be_in_set", "column": "label", "value_set": ["\ud800"]}]).check()

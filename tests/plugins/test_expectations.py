@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -353,3 +354,67 @@ def test_a_parameter_is_bound_or_refused() -> None:
     stage = Expectations(expectations=[open_limit], parameters={"least": 6})
     stage.check()
     assert claimed(stage, taxis()) == [("fare_between", "a"), ("fare_between", "c")]
+
+
+def kinds_of_columns() -> Samples:
+    """A column of each kind with an empty value."""
+    return Samples(
+        pa.table(
+            {
+                "id": ["a", "b", "c"],
+                "low": pa.array([1, 5, None]),
+                "high": pa.array([2, 4, 3]),
+                "big": pa.array([2**60 + 1, 2**60 + 2, None]),
+                "price": pa.array([Decimal("0.10"), Decimal("0.30"), None], pa.decimal128(10, 2)),
+                "clock": pa.array([dt.time(2), dt.time(3), None]),
+                "span": pa.array([dt.timedelta(hours=2), dt.timedelta(hours=3), None]),
+                "kind": pa.array([1, 2, None]).dictionary_encode(),
+                "words": pa.array([["x"], ["y"], None]),
+                "bytes": pa.array([b"\xff", b"y", None]),
+                "text": ["x", "y", None],
+            }
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "failing"),
+    [
+        ({"expectation": "values_to_be_null", "column": "high", "row_condition": "low < high"}, ["a"]),
+        ({"expectation": "values_to_be_null", "column": "high", "row_condition": "low != high"}, ["a", "b", "c"]),
+        ({"expectation": "values_to_be_between", "column": "price", "min_value": 0.1}, []),
+        ({"expectation": "values_to_be_in_set", "column": "price", "value_set": [0.1]}, ["b"]),
+        ({"expectation": "values_to_be_null", "column": "price", "row_condition": "price == 0.3"}, ["b"]),
+        ({"expectation": "values_to_be_in_set", "column": "clock", "value_set": ["02:00:00"]}, ["b"]),
+        ({"expectation": "values_to_be_null", "column": "clock", "row_condition": 'clock > "02:00"'}, ["b"]),
+        ({"expectation": "values_to_be_null", "column": "span", "row_condition": 'span > "2 hours"'}, ["b"]),
+        ({"expectation": "values_to_be_null", "column": "kind", "row_condition": "kind < 2"}, ["a"]),
+    ],
+)
+def test_values_of_every_kind_are_compared_as_what_they_are(expected: dict[str, Any], failing: list[str]) -> None:
+    samples, stage = kinds_of_columns(), Expectations(expectations=[expected])
+    assert stage.objection(samples) is None
+    assert [of for _, of in claimed(stage, samples)] == failing
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ({"expectation": "values_to_be_in_set", "column": "words", "value_set": ["x"]}, "compared with nothing"),
+        ({"expectation": "values_to_be_in_set", "column": "clock", "value_set": ["noon"]}, "no time of day"),
+        ({"expectation": "values_to_be_in_set", "column": "span", "value_set": ["2 hours"]}, "use a row condition"),
+        ({"expectation": "values_to_match_regex", "column": "bytes", "regex": "x"}, "a pattern is held against text"),
+        ({"expectation": "max_to_be_between", "column": "words", "max_value": 1}, "only numbers and times have limits"),
+        ({"expectation": "column_mean_to_be_between", "column": "text", "max_value": 1}, "calculates with numbers"),
+        ({"expectation": "values_to_be_between", "column": "big", "min_value": 2**60 + 2}, "would round"),
+        ({"expectation": "values_to_be_between", "column": "big", "max_value": 10**400}, "would round"),
+        ({"expectation": "values_to_be_null", "column": "text", "row_condition": "words == words"}, "which holds lists"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_while_planning(expected: dict[str, Any], said: str) -> None:
+    assert said in (Expectations(expectations=[expected]).objection(kinds_of_columns()) or "")
+
+
+def test_whole_numbers_are_told_exactly() -> None:
+    stage = Expectations(expectations=[{"expectation": "values_to_be_in_set", "column": "big", "value_set": [2**60 + 2]}])
+    assert stage.detect(kinds_of_columns(), NONE)[0]["detail"][0].startswith("big is 1152921504606846977; ")
