@@ -28,6 +28,7 @@ LEAST_STEP = 0.05  # of the range 0 to 1: what is closer than this to the median
 VERY_FAR = 6.0  # blur and noise: robust standard deviations, in octaves
 LEAST_SOFTER, LEAST_NOISE = 0.04, 0.014  # how much less sharpness is told at least, and how much noise
 TINY = 1e-6
+LIT, INKED, SPAN = 0.7, 0.5, 0.6  # a thousandth of the pixels lighter, or darker, than this; or as far from each other
 FAR, LEAST_OCTAVES = 3.0, 0.1  # sizes and shapes: robust standard deviations that are far, and the smallest, in octaves
 # The odds that a claim is right are (limit / value) to this power. On CIFAR-10 and tiles of photographs of which a seventh was
 # blurred, darkened, washed out or emptied, a logistic fit of log(limit / value) gave 17, 12, 4, 5 and 40: understated here.
@@ -50,13 +51,14 @@ FACTS = (
     Fact("quality", "float64", "quality that a JPEG was saved at, 1 to 100; empty for other formats", nullable=True),
     Fact("frames", "int64", "frames of an animation, or pages; only the first is looked at"),
     Fact("brightness", "float64", "mean grey, 0 black to 1 white"),
-    *(Fact(f"brightness_p{p}", "float64", f"{p} % of the pixels are this dark or darker, 0 black to 1 white") for p in PERCENTILES),
-    Fact("contrast", "float64", "brightness_p99 − brightness_p1, 0 to 1"),  # noqa: RUF001 (a minus sign)
+    *(Fact(f"brightness_p{p:g}".replace(".", "_"), "float64", f"{p:g} % of the pixels are this dark or darker, 0 black to 1 white") for p in PERCENTILES),
+    Fact("contrast", "float64", "brightness_p99 − brightness_p1, or the same of colour (of red − green, blue − green) where that is more, 0 to 1"),  # noqa: RUF001 (a minus sign)
     Fact("entropy", "float64", "Shannon entropy of the grey levels, 0 to 8 bits"),
     Fact("modal_share", "float64", "share of the pixels that have the most frequent grey level, 0 to 1"),
-    Fact("structure", "float64", "standard deviation of the mean grey of 8 by 8 cells, 0 to 0.5; about 0 if there is nothing but noise"),
-    Fact("sharpness", "float64", "share of the gradient's energy that a small blur takes away, 0 to 1; empty if next to uniform", nullable=True),
+    Fact("structure", "float64", "standard deviation of the means of 8 by 8 cells, or of a texture in them, 0 to 0.5; about 0 if there is only noise"),
+    Fact("sharpness", "float64", "share of the gradient's energy that a small blur takes away, in sharp parts, 0 to 1; empty if uniform", nullable=True),
     Fact("noise", "float64", "standard deviation of the noise, 0 to 1"),
+    Fact("border", "float64", "share of the picture that is a plain frame around it, 0 to 1: left out of all numbers of light, sharpness and colour"),
     Fact("saturation", "float64", "chroma by brightness, 0 grey to 1 pure colour"),
 )
 CLAIMS = (
@@ -83,7 +85,7 @@ class ImageQuality(Stage):
     """Measure size, light, contrast, sharpness and colour of each picture, and claim what is faulty or unusual for its class."""
 
     name = "image_quality"
-    version = 2
+    version = 3
     libraries = ("opencv-python-headless", "numpy")
     rendition = "picture"
     default = True
@@ -147,13 +149,19 @@ class ImageQuality(Stage):
             usual = peers.usual(values)[0]
             return np.where(np.isnan(usual), fixed, np.minimum(fixed, np.minimum(self.unusual * usual, usual - LEAST_STEP)))
 
+        # Lamps in the night and ink on a page are as bright and as dark as things are: nothing is wrong with the exposure.
+        lit, inked = facts["brightness_p99_9"] > LIT, facts["brightness_p0_1"] < INKED
+        spans = facts["brightness_p99_9"] - facts["brightness_p0_1"] > SPAN
         empty, bright, missing = facts["structure"], facts["brightness_p95"], 1 - facts["brightness_p5"]
         contrast, sharp = facts["contrast"], facts["sharpness"]
         yield "low_information", empty, np.full(len(empty), self.low_information), "nothing to see: its parts differ by {value:.2%} of the range"
         yield "blurry", sharp, self._blurry(sharp, peers), "its sharpness is {value:.2f} of 1 (limit {limit:.2f})"
-        yield "dark", bright, limits(bright, self.dark), "95 % of its pixels are darker than {value:.2f} (limit {limit:.2f})"
-        yield "light", missing, limits(missing, 1 - self.light), "95 % of its pixels are lighter than {value:.2f} (limit {limit:.2f})"
-        yield "low_contrast", contrast, limits(contrast, self.low_contrast), "its contrast is {value:.2f} of 1 (limit {limit:.2f})"
+        for code, values, fixed, sound, detail in (
+            ("dark", bright, self.dark, lit, "95 % of its pixels are darker than {value:.2f} (limit {limit:.2f})"),
+            ("light", missing, 1 - self.light, inked, "95 % of its pixels are lighter than {value:.2f} (limit {limit:.2f})"),
+            ("low_contrast", contrast, self.low_contrast, spans, "its contrast is {value:.2f} of 1 (limit {limit:.2f})"),
+        ):
+            yield code, np.where(sound, np.nan, values), limits(values, fixed), detail
 
     def _blurry(self, sharp: np.ndarray, peers: Peers) -> np.ndarray:
         """The sharpness [n] below which a picture is blurred: half the usual one, or more of it where the others differ little."""

@@ -15,17 +15,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dqpipe.media import SHORTER_SIDE as WORKING_SIDE  # the decoder keeps at least as much
+from dqpipe_images.borders import inside
 
 if TYPE_CHECKING:
     from dqpipe.media import Picture
 
 GRID = 8  # cells a side
 LONGEST = 8192  # pixels of a side whose cells are taken as they are: only of the longest strips more
-PERCENTILES = (1, 5, 50, 95, 99)
+PERCENTILES = (0.1, 1, 5, 50, 95, 99, 99.9)
+ZONES = 6  # parts a side whose sharpness is taken apart
+RANGE_TO_SIGMA = 1 / 4.65  # of a normal distribution, between its percentiles 1 and 99
+ZONED = 120  # pixels of the shorter side from which there are zones
+TEXTURE = 0.06  # of the range: what spreads more than this, and more than noise does, is a texture and not empty
 LEVELS = 256
 COLOUR_ROWS, LIGHT_ROWS = 20, 40  # that are enough to tell colour, and light
 DIRECTED = 0.1  # a direction with less than this share of the other's contrast tells nothing of sharpness
 SMOOTH, SLOPE = 0.1, 0.02  # what is smoother, and differs less from an even slope, is an empty sky or wall and not blurred
+STRONG, SHARP_ZONES, ZONE_SHARE, CRISP, EDGES = 0.5, 3, 0.7, 0.3, 0.5  # zones of this share of the usual energy count; so many are enough, for so much
 SHARP_ROWS, ROW_PAIRS = 60, 20  # that are enough to measure sharpness on, and noise
 SURE = 4.0  # grey levels of noise from which it is asked whether it is everywhere
 FLAT_SHARE = 0.1  # of the cells, those with the least noise, that tell how much is everywhere
@@ -36,22 +42,28 @@ FLAT_TO_SIGMA = 0.66  # mean of |a - b - c + d| in the flattest cells to the noi
 
 def statistics(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
     """All numbers [n] of some pictures; light, contrast, structure and noise in units of the range from black (0) to white (1)."""
-    counted, corners, energies, crossed, colours = [], [], [], [], []
+    counted, corners, energies, crossed, colours, borders = [], [], [], [], [], []
     for picture in pictures:  # one after the other: each stays in the processor's cache meanwhile
         grey = working_copy(picture)
+        within = inside(grey)
+        grey, pixels = within.of(grey), within.of(picture.pixels)
+        borders.append(within.border)
         counted.append(_histogram(_some(grey, LIGHT_ROWS)))
-        corners.append(_corners(picture.small))
+        corners.append(_corners(within.of(picture.small)))
         energies.append(_energies(grey))
         crossed.append(_crossed(grey))
-        colours.append(saturation(picture.pixels))
+        colours.append((saturation(pixels), _colour_range(pixels)))
     means = _cell_means(np.array(corners).reshape(-1, 3, GRID + 1, GRID + 1))
-    sharp = _sharpness(np.array(energies).reshape(-1, 2, 2))
+    sharp = _sharpness(np.array(energies).reshape(-1, 2, 2, ZONES, ZONES))
+    light, noise, (saturated, ranges) = _light(np.array(counted).reshape(-1, LEVELS)), _noise(crossed), np.array(colours).reshape(-1, 2).T
     return {
-        **_light(np.array(counted).reshape(-1, LEVELS)),
-        "structure": means.std(axis=(1, 2)),
+        **{name: values for name, values in light.items() if name != "spread"},
+        "contrast": np.maximum(light["contrast"], ranges),
+        "structure": np.max([means.std(axis=(1, 2)), _texture(light["spread"], 2 * noise), _texture(ranges * RANGE_TO_SIGMA, 4 * noise)], axis=0),
         "sharpness": np.where((sharp < SMOOTH) & (_bend(means) < SLOPE), np.nan, sharp),
-        "noise": _noise(crossed),
-        "saturation": np.array(colours, dtype=np.float64),
+        "noise": noise,
+        "saturation": saturated,
+        "border": np.array(borders, dtype=np.float64),
     }
 
 
@@ -88,14 +100,16 @@ def _histogram(values: np.ndarray) -> np.ndarray:
 
 
 def _light(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean, percentiles, their range, entropy in bits, and the share of the most frequent level, from histograms [n, LEVELS]."""
+    """Mean, percentiles, their range, standard deviation, entropy in bits, and the share of the most frequent level, from histograms [n, LEVELS]."""
     whole = counts.astype(np.int64)
     total = whole.sum(axis=1)
     cumulated = whole.cumsum(axis=1)
-    found = {f"brightness_p{p}": (cumulated * 100 < p * total[:, None]).sum(axis=1) / (LEVELS - 1) for p in PERCENTILES}
+    found = {f"brightness_p{p:g}".replace(".", "_"): (cumulated * 100 < p * total[:, None]).sum(axis=1) / (LEVELS - 1) for p in PERCENTILES}
     found["brightness"] = (whole * np.arange(LEVELS)).sum(axis=1) / total / (LEVELS - 1)
     found["contrast"] = found["brightness_p99"] - found["brightness_p1"]
     bits = (whole * np.log2(np.maximum(whole, 1))).sum(axis=1)
+    second = (whole * np.arange(LEVELS) ** 2).sum(axis=1) / total / (LEVELS - 1) ** 2
+    found["spread"] = np.sqrt(np.maximum(0.0, second - found["brightness"] ** 2))
     found["entropy"] = np.maximum(0.0, np.log2(total) - bits / total)
     found["modal_share"] = whole.max(axis=1, initial=0) / total
     return found
@@ -133,6 +147,12 @@ def _cell_means(corners: np.ndarray) -> np.ndarray:
     return np.diff(np.diff(sums, axis=1), axis=2) / areas / (LEVELS - 1)
 
 
+def _texture(spread: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """What is left [n] of a standard deviation without that of noise, 0 where it is little: cells of chequers, stripes, dots have one mean."""
+    left = np.sqrt(np.maximum(0.0, spread**2 - noise**2))
+    return np.where(left > TEXTURE, left, 0.0)
+
+
 def _bend(means: np.ndarray) -> np.ndarray:
     """Standard deviation [n] of what an even slope does not explain of cell means [n, GRID, GRID]."""
     across = np.arange(GRID) - (GRID - 1) / 2
@@ -145,27 +165,58 @@ def _bend(means: np.ndarray) -> np.ndarray:
 # ── sharpness ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _energies(grey: np.ndarray) -> list[float]:
-    """Squared differences of pixels one and two apart, along some rows and across them, summed and divided by the number of pixels."""
+def _energies(grey: np.ndarray) -> np.ndarray:
+    """float64 [2, 2, ZONES, ZONES], along some rows and some columns: squared differences of pixels one and two apart, summed in each zone.
+
+    Of a small picture all stand in the first one: its zones would have too few pixels to tell.
+    """
     import cv2
 
-    step = max(1, len(grey) // SHARP_ROWS)
-    rows = grey[::step]
-    along = [(rows[:, apart:], rows[:, :-apart]) for apart in (1, 2)]
-    across = [(after, rows[: len(after)]) for after in (grey[1::step], grey[2::step])]
-    return [cv2.norm(after, before, cv2.NORM_L2SQR) / rows.size if after.size else 0.0 for after, before in (*along, *across)]
+    found, zoned = np.zeros((2, 2, ZONES, ZONES)), min(grey.shape) >= ZONED
+    for direction, lines in enumerate((grey, cv2.transpose(grey))):
+        rows = _some(lines, SHARP_ROWS).astype(np.int16)
+        for number, apart in enumerate((1, 2)):
+            if rows.shape[1] > apart:
+                squared = (rows[:, apart:] - rows[:, :-apart]).astype(np.float32) ** 2
+                if zoned:
+                    found[direction, number] = _zones(squared) / rows.size
+                else:
+                    found[direction, number, 0, 0] = squared.sum() / rows.size
+    found[1] = found[1].transpose(0, 2, 1)
+    return found
+
+
+def _zones(values: np.ndarray) -> np.ndarray:
+    """Sums of [h, w] in ZONES by ZONES parts; where a side has fewer lines, parts that share them."""
+    rows, columns = (np.minimum(np.arange(ZONES) * side // ZONES, side - 1) for side in values.shape)
+    found: np.ndarray = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
+    return found
 
 
 def _sharpness(energies: np.ndarray) -> np.ndarray:
-    """Share [n] of the gradient's energy that the mean of two neighbours takes away, 0 to 1; NaN if uniform; from [n, 2, 2].
+    """Share [n] of the gradient's energy that the mean of two neighbours takes away, 0 to 1; NaN if uniform; from [n, 2, 2, ZONES, ZONES].
 
     With D(k) the sum of squared differences of pixels k apart, it is 1 - D(2) / 4 D(1) of the direction in which it is less, as
     in a motion blur: 0 for what is smooth, 1/2 for ideal edges, 3/4 for noise. A ratio, so that contrast and the amount of
     texture cancel; of squares, so that edges count and not the flat ground of a drawing or the faint noise of a sky. (With
     absolute differences, as Crete et al. have them in "The Blur Effect" (2007), drawings are as smooth as blurred pictures.)
+
+    Where some zones are sharp the picture is: what is out of focus around its subject, or lies in fog, takes nothing from it.
     """
-    near, far = energies[:, :, 0], energies[:, :, 1]
+    both = energies.sum(axis=(3, 4))
+    near, far = both[:, :, 0], both[:, :, 1]
     telling = (near > DIRECTED * near.max(axis=1, keepdims=True)) & (far > 0)
+    whole = _shares(near, far, telling)
+    zones = energies.reshape(len(energies), 2, 2, ZONES * ZONES)
+    near, far = zones[:, :, 0], zones[:, :, 1]
+    strong = near.sum(axis=1) > STRONG * near.sum(axis=1).mean(axis=1, keepdims=True)
+    local = _shares(near, far, telling[:, :, None] & (near > 0))
+    best = np.sort(np.where(strong & ~np.isnan(local), local, 0), axis=1)[:, -SHARP_ZONES]
+    return np.where(np.isnan(whole), whole, np.maximum(whole, np.where(best > CRISP, np.minimum(best, EDGES) * ZONE_SHARE, 0)))
+
+
+def _shares(near: np.ndarray, far: np.ndarray, telling: np.ndarray) -> np.ndarray:
+    """1 - D(2) / 4 D(1), the lesser of the directions (axis 1) that tell; NaN where none does."""
     share = np.where(telling, 1 - far / np.maximum(4 * near, 1e-12), np.inf).min(axis=1)
     return np.where(np.isfinite(share), np.maximum(share, 0), np.nan)
 
@@ -236,3 +287,11 @@ def saturation(pixels: np.ndarray) -> float:
     largest = cv2.sumElems(cv2.max(cv2.max(red, green), blue))[0]
     smallest = cv2.sumElems(cv2.min(cv2.min(red, green), blue))[0]
     return (largest - smallest) / largest if largest else 0.0
+
+
+def _colour_range(pixels: np.ndarray) -> float:
+    """Range, 0 to 1, of nearly all differences between two channels: the contrast of colours that are equally light."""
+    step = max(1, pixels.shape[1] // (2 * COLOUR_ROWS))
+    red, green, blue = np.moveaxis(np.ascontiguousarray(_some(pixels, LIGHT_ROWS)[:, ::step]).astype(np.int16), 2, 0).reshape(3, -1)
+    ends = [np.partition(values, (len(values) // 100, len(values) - 1 - len(values) // 100)) for values in (red - green, blue - green)]
+    return min(1.0, max(float(values[-1 - len(values) // 100] - values[len(values) // 100]) for values in ends) / (LEVELS - 1))

@@ -295,3 +295,65 @@ def test_figures_are_medians_of_the_set_and_of_each_class() -> None:
 
 def test_nothing_is_claimed_of_no_pictures() -> None:
     assert (claims([]), ImageQuality().summarise(*measured([]))) == ({}, [])
+
+
+def sound_kinds() -> dict[str, list[Image.Image]]:
+    """Pictures that are as they should be, and unlike photographs that fill their frame."""
+    rng = np.random.default_rng(3)
+    photographs = [Image.fromarray(one) for one in load_sample_images().images]
+    parts = [photographs[n % 2].crop((40 * n, 20 * n, 40 * n + 360, 20 * n + 202)) for n in range(5)]
+    found: dict[str, list[Image.Image]] = {name: [] for name in ("letterbox", "pillarbox", "mat", "flat", "chart", "texture", "page", "lamps", "focus")}
+    for number, part in enumerate(parts):
+        for name, size, place in (("letterbox", (360, 360), (0, 79)), ("pillarbox", (640, 202), (140, 0)), ("mat", (460, 302), (50, 50))):
+            frame = Image.new("RGB", size, "white" if name == "mat" else "black")
+            frame.paste(part, place)
+            found[name].append(frame)
+        flat, chart, page = (Image.new("RGB", size, "white") for size in ((128, 128), (400, 300), (400, 500)))
+        pens = [ImageDraw.Draw(image) for image in (flat, chart, page)]
+        for _ in range(4):
+            x, y, side = (int(v) for v in rng.integers((0, 0, 10), (90, 90, 50)))
+            colour = tuple(int(v) for v in rng.integers(0, 200, 3))
+            (pens[0].ellipse if rng.random() < 0.5 else pens[0].rectangle)([x, y, x + side, y + side], fill=colour)
+        pens[1].line([40, 10, 40, 260], fill=0, width=2)
+        pens[1].line([40, 260, 390, 260], fill=0, width=2)
+        pens[1].line([(40 + 10 * k, float(v)) for k, v in enumerate(130 + np.cumsum(rng.normal(0, 12, 35)).clip(-100, 100))], fill=(30, 90, 200), width=3)
+        for line in range(12):
+            pens[2].text((30, 30 + 18 * line), "lorem ipsum dolor sit amet", fill=(30, 30, 30))
+        y, x = np.mgrid[:256, :256]
+        marks = [(y // 16 + x // 16) % 2 == 0, (x // 16) % 2 == 0, (y // 8) % 2 == 0, (x // 4) % 2 == 0, (y // 4 + x // 4) % 2 == 0]
+        night = Image.fromarray(np.uint8(np.asarray(part) * 0.25))
+        for lamp in rng.integers(10, 190, (8, 2)).tolist():
+            ImageDraw.Draw(night).ellipse([lamp[0], lamp[1], lamp[0] + 6, lamp[1] + 6], fill=(250, 240, 200))
+        soft = part.filter(ImageFilter.GaussianBlur(6))
+        soft.paste(part.crop((90, 30, 270, 170)), (90, 30))
+        textured = Image.fromarray(np.where(marks[number][..., None], [230, 200, 60], [40, 40, 120]).astype(np.uint8))
+        for name, image in (("flat", flat), ("chart", chart), ("page", page), ("texture", textured), ("lamps", night), ("focus", soft)):
+            found[name].append(image)
+    return found
+
+
+def test_sound_pictures_of_other_kinds_are_no_faults_among_photographs() -> None:
+    photographs = [Image.fromarray(load_sample_images().images[0]).crop((x, 0, x + 240, 240)) for x in range(0, 400, 20)]
+    for name, images in sound_kinds().items():
+        found = claims([picture(image) for image in (*photographs, *images)])
+        assert {n: codes & LIGHT_AND_SHARPNESS for n, codes in found.items() if n >= len(photographs) and codes & LIGHT_AND_SHARPNESS} == {}, name
+
+
+def test_a_frame_is_measured_and_left_out_of_the_other_numbers() -> None:
+    part = Image.fromarray(load_sample_images().images[0]).crop((0, 0, 360, 200))
+    framed = Image.new("RGB", (360, 400))
+    framed.paste(part, (0, 100))
+    alone, found = (measured([picture(image)])[1] for image in (part, framed))
+    assert (alone["border"][0], found["border"][0]) == (0, pytest.approx(0.5, abs=0.01))
+    for name in ("brightness", "contrast", "saturation"):
+        assert found[name][0] == pytest.approx(alone[name][0], abs=0.03)
+    blurred = framed.filter(ImageFilter.GaussianBlur(4))
+    assert measured([picture(blurred)])[1]["sharpness"][0] < 0.15
+
+
+def test_contrast_is_of_colour_too() -> None:
+    pixels = np.full((64, 64, 3), (200, 50, 50), np.uint8)
+    pixels[:, 32:] = (50, 115, 50)  # as light as the other half
+    facts = measured([picture(pixels)])[1]
+    assert facts["brightness_p99"][0] - facts["brightness_p1"][0] < 0.05
+    assert facts["contrast"][0] > 0.7

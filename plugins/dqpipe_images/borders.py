@@ -1,0 +1,68 @@
+"""The plain frame around a picture: letterbox, pillarbox, mat, the margins of a page; measured, and left out of the other numbers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+PLAIN, SAME = 10, 12  # grey levels that a line of a frame spans at most, and that it differs from the outermost one
+LEAST, MOST = 0.015, 0.9  # of a side: what is thinner is none, and what leaves less than the rest is the picture itself
+
+
+class Inside(NamedTuple):
+    """The rows and columns within a frame, as shares of the picture, 0 to 1."""
+
+    top: float = 0.0
+    bottom: float = 1.0
+    left: float = 0.0
+    right: float = 1.0
+
+    @property
+    def border(self) -> float:
+        """The share of the picture that is frame."""
+        return 1 - (self.bottom - self.top) * (self.right - self.left)
+
+    def of(self, pixels: np.ndarray) -> np.ndarray:
+        """The part of an image [h, w, …] within."""
+        height, width = pixels.shape[:2]
+        rows = slice(int(np.ceil(self.top * height)), max(1, int(self.bottom * height)))
+        columns = slice(int(np.ceil(self.left * width)), max(1, int(self.right * width)))
+        return pixels[rows, columns]
+
+
+WHOLE = Inside()
+
+
+def inside(grey: np.ndarray) -> Inside:
+    """What is within the frame of uint8 [h, w]: plain lines of one colour on two opposite sides, or on all four."""
+    if min(grey.shape) < 3 or not (_plain(grey[0], grey[-1]) or _plain(grey[:, 0], grey[:, -1])):  # noqa: PLR2004 (lines)
+        return WHOLE
+    top, bottom = _lines(grey)
+    within = grey[top:bottom]
+    left, right = _lines(np.ascontiguousarray(within.T))
+    if (top, bottom) == (0, len(grey)) and (left, right) != (0, grey.shape[1]):  # only beside the picture: what is above it may be seen now
+        top, bottom = _lines(np.ascontiguousarray(grey[:, left:right]))
+    found = Inside(top / len(grey), bottom / len(grey), left / grey.shape[1], right / grey.shape[1])
+    return found if found.border <= MOST else WHOLE
+
+
+def _plain(first: np.ndarray, last: np.ndarray) -> bool:
+    return bool(np.ptp(first) <= PLAIN and np.ptp(last) <= PLAIN and abs(int(first[0]) - int(last[0])) <= SAME)
+
+
+def _lines(grey: np.ndarray) -> tuple[int, int]:
+    """The first row within the frame above and below, and the one after the last."""
+    import cv2
+
+    count = len(grey)
+    if not _plain(grey[0], grey[-1]):
+        return 0, count
+    low, high = (cv2.reduce(grey, 1, how).ravel().astype(np.int16) for how in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
+    frame = (high - low <= PLAIN) & (np.abs(low - int(low[0])) <= SAME)
+    other = np.flatnonzero(~frame)
+    if not len(other):
+        return 0, count
+    top, bottom = int(other[0]), int(other[-1]) + 1
+    thin = LEAST * count
+    return (top, bottom) if top >= thin and count - bottom >= thin else (0, count)
