@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.counted import many
 from dqpipe.errors import DatasetError, listed, nearest
 from dqpipe.gates import ANY, CERTIFIED, COMPARED, DECISIONS, NUMBERS, Condition, Gate, Subject
 from dqpipe.model import DECISIONS as DECIDED
 from dqpipe.model import SEVERITIES, Decisions, Figures, Findings, Samples, label_text
 from dqpipe.report import tally
-from dqpipe.report.sentences import many
 from dqpipe.since import fresh
 
 P_SHOWN = 0.001

@@ -60,7 +60,7 @@ def test_of_equal_files_the_one_that_was_published_stays(tmp_path: Path) -> None
     folder.mkdir()
     for name in ("b", "c", "d"):
         (folder / f"{name}.jpg").write_bytes(saved(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)))
-    text = f"dataset: {{path: {folder}}}\nstages: [duplicates]\noutputs: {{path: {tmp_path / 'out'}}}\n"
+    text = f"dataset: {{path: {folder}}}\nstages: [duplicates]\ngates: []\noutputs: {{path: {tmp_path / 'out'}}}\n"
     Pipeline.from_text(text).run("serial")
     for name in ("a", "z"):
         (folder / f"{name}.jpg").write_bytes((folder / "b.jpg").read_bytes())

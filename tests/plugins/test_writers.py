@@ -179,7 +179,7 @@ def test_the_space_is_checked_before_anything_is_written(tmp_path: Path, monkeyp
 def test_a_file_that_is_gone_is_named_before_anything_is_written(tmp_path: Path) -> None:
     data = image_folder(small_files(tmp_path / "raw", "cat/1.png", "cat/2.png"))
     (tmp_path / "raw/cat/2.png").unlink()
-    with pytest.raises(OutputError, match=r"1 file\(s\) .* cannot be found any more: .*cat/2\.png"):
+    with pytest.raises(OutputError, match=r"1 file of the dataset cannot be found any more: .*cat/2\.png"):
         WriteImageFolder().write(data, tmp_path / "out", "copy")
     assert list((tmp_path / "out").iterdir()) == []
 
