@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from dqpipe_curation.policy import Policy
+from dqpipe_curation.rules import precisions
 
 from dqpipe import audits, fitting, verdicts
 from dqpipe.audits import Audit
@@ -207,8 +209,10 @@ def run(registry: Registry, source: Path, out: Path, gate: str, contrast: float 
         return made
 
 
-def test_a_gate_asks_for_certified_precision_and_the_run_says_it(registry: Registry, images: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_a_gate_asks_for_certified_precision_and_the_run_says_it(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, told = tmp_path / "out", []
+    decide = Policy.decide
+    monkeypatch.setattr(Policy, "decide", lambda policy, samples, findings: told.append(precisions(findings)) or decide(policy, samples, findings))
     gate = f"precision of {CODE} < 80%"
     first = run(registry, images, out, gate)
     assert "nobody looked at these claims yet, or not since it changed" in first.gates[0]["said"]
@@ -221,6 +225,7 @@ def test_a_gate_asks_for_certified_precision_and_the_run_says_it(registry: Regis
         verdicts.add(out, verdict)
     second = run(registry, images, out, gate)
     assert second.gates[0]["passed"]
+    assert told == [{}, {CODE: 1.0}], "the policy is told what was certified"
     record = json.loads((Path(second.published) / "run.json").read_text())
     n = audit.claims
     assert [row["said"].partition(";")[0] for row in record["audits"]] == [f"precision of {CODE}: 1.00 [1.00, 1.00], {n} looked at"]

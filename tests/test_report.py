@@ -69,6 +69,33 @@ def test_the_account_says_what_was_found_done_and_why_and_what_to_do_next() -> N
     assert account(small()) == expected
 
 
+def suggested(decided: str) -> dict[str, Any]:
+    """Four claims with the chance that the suggestion is right, one of them in the test split; the first two are decided so."""
+    samples = {"id": list("abcd"), "label": ["cat"] * 4, "split": ["train", "train", "train", "test"]}
+    chances = [0.95, 0.93, 0.6, 0.99]
+    found = claim("label_noise.likely_wrong", list("abcd"), severity="warning", suggestion="dog", confidence=0.99, suggestion_confidence=chances)
+    doubt = ["label_noise.likely_wrong"]
+    new = "dog" if decided == "relabel" else None
+    return made(samples, [found], {i: (decided, new, doubt) if i in "ab" else ("review", None, doubt) for i in "abcd"})
+
+
+def test_the_account_says_how_many_labels_could_be_changed_and_how_many_of_them_right() -> None:
+    said = suggested("review")["account"]["said"]
+    expected = "policy: {relabel: {at_least: 0.9}} would change 2 of those under review, 94 % of them are expected to be right then."
+    assert f"No label was changed; {expected}" in said
+
+
+def test_the_account_says_how_many_changed_labels_are_expected_to_be_right() -> None:
+    (said,) = [one for one in suggested("relabel")["account"]["said"] if one.startswith("2 samples were relabelled")]
+    assert said.endswith("94 % of the new labels that a stage suggested are expected to be right.")
+
+
+def test_what_a_stage_cannot_judge_of_the_whole_set_is_said_first() -> None:
+    detail = "the vectors do not tell these classes apart well enough to judge labels: 10 % of 6 labels are foretold"
+    told = made({"id": ["a"], "label": ["x"]}, [claim("label_noise.unjudged", [None], severity="info", detail=detail)], {})
+    assert told["account"]["said"][0] == f"label_noise: {detail}."
+
+
 def test_classes_before_and_after_balance() -> None:
     rows = {row["name"]: row for row in small()["classes"]["rows"]}
     assert [(name, row["before"], row["dropped"], row["away"], row["into"], row["added"], row["after"]) for name, row in rows.items()] == [

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from dqpipe import versions
@@ -40,6 +41,19 @@ def test_a_version_gives_its_tables_back_exactly(registry: Registry, images: Pat
     for found, table in pairs:
         assert found.table.equals(table.table, check_metadata=False)
     assert version.record["version"] == ran.version
+
+
+def test_findings_of_an_earlier_dqpipe_lack_the_columns_that_came_later(registry: Registry, images: Path, tmp_path: Path) -> None:
+    ran = run(registry, images, tmp_path / "out")
+    path = Path(str(ran.published)) / "tables" / "findings.arrow"
+    with pa.OSFile(str(path), "rb") as file:
+        table = pa.ipc.open_file(file).read_all().drop_columns(["suggestion_confidence"])
+    path.unlink()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    found = Version.open(tmp_path / "out").findings
+    assert found.table.column("suggestion_confidence").null_count == len(found)
+    assert found.table.equals(ran.findings.table)
 
 
 def test_labels_keep_their_type(registry: Registry, tmp_path: Path) -> None:

@@ -30,8 +30,9 @@ TURNS = 16
 """Rounds of expectation-maximisation for each temperature."""
 OVERLAPS = (3.0, 2.5, 2.0, 1.7, 1.4, 1.2, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
 """Temperatures of the account in which no label is wrong: whatever fits best."""
-HALF_SHOWN, SHOWN = 1.0, 0.5
-"""Standard errors by which noise must explain the labels better than overlap for half the doubt to stand, and how many more take it from a half to 84 %."""
+HALF_SHOWN, SHOWN, SURELY_SHOWN = 0.8, 0.3, 4.0
+"""Standard errors by which noise must explain the labels better than overlap for half the doubt to stand, how many more take it from a half to 84 %,
+and how many rule out that no label is wrong."""
 STEEPNESS = 1.5
 """How much oftener the sample that is hardest to tell is confused by look than the easiest, less one."""
 BLUR = 0.5
@@ -115,6 +116,8 @@ class Seen:
 
 def doubt(opinions: Sequence[np.ndarray], given: np.ndarray) -> Doubt:
     """What one opinion, or two, out of fold [n, c], say of the given labels int [n]."""
+    from scipy.stats import norm
+
     step = max(1, len(given) // max(FITTED, PER_CLASS * opinions[0].shape[1]))
     logs = [np.log(np.maximum(opinion, 1e-9)) for opinion in opinions]
     seen = observed(pooled(logs, given, step), given)
@@ -124,12 +127,12 @@ def doubt(opinions: Sequence[np.ndarray], given: np.ndarray) -> Doubt:
     here = np.arange(len(given))
     likely, last = max(fewer, key=likelihood), max(more, fewer[-1], key=lambda account: account.wrong)
     least, told, most = (seen.after(account) for account in (fewer[0], likely, last))
-    gain = likely.likelihood - overlapping(some)
-    stands = shown(gain)
+    noise = standard_errors(likely.likelihood - overlapping(some))
+    stands = float(norm.cdf((noise - HALF_SHOWN) / SHOWN))
     place = stands * by_look(fewer[-1]) * len(given) / (len(given) + FEW)
     after = stands * (told * (1 - place) + most * place)
     after[here, given] += 1 - stands
-    low = 1 - least[here, given] if certain(gain) else np.zeros(len(given))
+    low = 1 - least[here, given] if noise > SURELY_SHOWN else np.zeros(len(given))
     return Doubt(softened(seen.logs, 1.0), after, low, 1 - most[here, given])
 
 
@@ -137,14 +140,6 @@ def overlapping(seen: Seen) -> np.ndarray:
     """Log p(given | sample) [n] if no label is wrong, and classes overlap as much as the labels say."""
     here = np.arange(len(seen.given))
     return max((np.log(softened(seen.logs, temperature)[here, seen.given] + 1e-12) for temperature in OVERLAPS), key=np.sum)
-
-
-def shown(gain: np.ndarray) -> float:
-    """How far noise, not overlap, is shown by its gain [n] in log-likelihood, from 0 to 1."""
-    from scipy.stats import norm
-
-    error = float(gain.std()) / np.sqrt(min(len(gain), ENOUGH))
-    return float(norm.cdf((float(gain.mean()) / max(error, 1e-12) - HALF_SHOWN) / SHOWN))
 
 
 def likelihood(account: Account) -> float:
@@ -193,8 +188,13 @@ def pooled(logs: Sequence[np.ndarray], given: np.ndarray, step: int) -> np.ndarr
 
 
 def certain(gain: np.ndarray) -> bool:
-    """Whether a gain [n] in log-likelihood is more than chance, with as many samples as are believed."""
-    return float(gain.mean()) > BELIEVED * float(gain.std()) / np.sqrt(min(len(gain), ENOUGH))
+    """Whether a gain [n] in log-likelihood is more than chance."""
+    return standard_errors(gain) > BELIEVED
+
+
+def standard_errors(gain: np.ndarray) -> float:
+    """By how many standard errors a gain [n] in log-likelihood is above 0, with as many samples as are believed."""
+    return float(gain.mean()) / max(float(gain.std()) / np.sqrt(min(len(gain), ENOUGH)), 1e-12)
 
 
 def every_account(seen: Seen, temperatures: Sequence[float] = TEMPERATURES, turns: int = TURNS, expected: float = 0.0) -> list[Account]:

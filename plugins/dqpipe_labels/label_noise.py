@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OBJECTS = "label_noise judges classes, tags and numbers, and here a label is a struct or a list of lists"
-LOWEST = 0.3
-"""Confidence below which nothing is claimed unless the user says so."""
-
 
 @extension
 class LabelNoise(Stage):
@@ -37,8 +34,9 @@ class LabelNoise(Stage):
 
     Class probabilities are made here, out of fold, by two classifiers (on the vectors, and on how near each class is) that
     learn the confusion of the labels along with the classes, as confident learning estimates it (Northcutt, Jiang & Chuang
-    2021); cleanlab's own verdict on these probabilities stands beside. Wrong labels that follow what things look like can't be told from hard
-    samples for certain: confidence lies between what the labels allow at least and at most. Or bring probabilities of your own model:
+    2021); cleanlab's own verdict on these probabilities stands beside. No model sees a label, or a copy's, of what it judges, at any step.
+    Wrong labels that follow what things look like can't be told from hard samples for certain: confidence lies between what the labels allow
+    at least and at most, and falls to nothing where classes that merely overlap explain the labels as well. Or bring probabilities of your own model:
 
         - label_noise: {probabilities: oof.parquet}             # a column `id` and one for each class
         - label_noise: {probabilities: [p_cat, p_dog, p_frog]}  # columns of the samples
@@ -50,7 +48,7 @@ class LabelNoise(Stage):
     """
 
     name = "label_noise"
-    version = 4
+    version = 5
     default = True
     libraries = ("cleanlab", "scikit-learn", "numpy")
     gives = (
@@ -75,12 +73,7 @@ class LabelNoise(Stage):
         Figure("not_judged", "number of samples that could not be judged: no label, too few of their class, or vectors that do not tell the classes apart"),
     )
 
-    at_least: float | None = option(
-        None,
-        "confidence from which a label is claimed to be wrong; null: between 0.3 and 0.5, where errors missed and false alarms are expected to balance",
-        ge=0,
-        le=1,
-    )
+    at_least: float = option(0.5, "confidence from which a label is claimed to be wrong: by default where it is likelier wrong than right", ge=0, le=1)
     agreed: bool = option(default=False, help="claim only what cleanlab's confident learning takes for wrong, too")
     deviates: float = option(8.0, "deviation from which a number is claimed to be wrong", gt=1)
     labels: Literal["auto", "class", "tags", "number"] = option("auto", "what labels are; whole numbers can be classes or measurements", at="relate")
@@ -192,8 +185,7 @@ class LabelNoise(Stage):
         if np.isfinite(facts["deviation"]).any():
             return unclassed.claims(self, samples, facts)
         confidence = facts["confidence"]
-        limit = self.at_least if self.at_least is not None else balanced(confidence)
-        found = np.nan_to_num(confidence, nan=-1.0) >= limit
+        found = np.nan_to_num(confidence, nan=-1.0) >= self.at_least
         if self.agreed:
             found &= facts["confident_learning"] == True  # noqa: E712 (null is neither)
         rows = np.flatnonzero(found)
@@ -201,7 +193,7 @@ class LabelNoise(Stage):
         detail = [f"given {label_text(plain(old))}, looks like {new}" for old, new in zip(labels, suggested, strict=True)]
         if self.kind(samples) == "tags":
             detail = unclassed.details(self, labels, suggested)
-        columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": limit, "suggestion_confidence": facts["sureness"][rows]}
+        columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": self.at_least, "suggestion_confidence": facts["sureness"][rows]}
         return [claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns), *self.unjudged(samples, facts)]
 
     def unjudged(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
@@ -296,16 +288,6 @@ def told_apart(samples: Samples, facts: Facts) -> list[dict[str, Any]]:
     hits, chance = agreement(label_texts(samples["label"][rows]), facts["foretold"][rows])
     low, high = clopper_pearson(round(hits * len(rows)), len(rows))
     return [figure("told_apart", hits, low=low, high=high, detail=f"{100 * chance:.0f} % by chance")]
-
-
-def balanced(confidence: np.ndarray) -> float:
-    """The confidence from which claims are expected to have the best balance of hits and false alarms, but 0.3 at least.
-
-    Half the best expected F1, if confidence is right (Lipton, Elkan & Naryanaswamy 2014); which is never above 0.5.
-    """
-    falling = np.sort(confidence[~np.isnan(confidence)])[::-1]
-    expected = 2 * np.cumsum(falling) / (np.arange(1, len(falling) + 1) + max(float(falling.sum()), 1e-12))
-    return min(max(float(expected.max(initial=0)) / 2, LOWEST), 0.5)
 
 
 def confident_learning(given: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from tests.benchmarks.bench import Bench, Section, machine
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 TOPICS = (
-    "image_facts", "hostile_files", "near_duplicates", "label_errors", "label_kinds", "embeddings", "outliers", "selection",
+    "image_facts", "hostile_files", "near_duplicates", "label_errors", "truth", "label_kinds", "embeddings", "outliers", "selection",
     "whole_run", "scale", "executors",
 )  # fmt: skip
 HEAD = """# What was measured

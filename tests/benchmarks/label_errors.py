@@ -7,12 +7,19 @@ import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tests.benchmarks.bench import SHARED, Bench, Row, Section
 from tests.benchmarks.plant_noise import outlines, outsider, plant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dqpipe.model import Facts, Samples
 
 TITLE = "Label errors"
 KINDS, NOT_TUNED_ON, RATES = ("uniform", "class", "look_alike"), ("pairs", "clustered"), (0.05, 0.1, 0.2, 0.4)
@@ -129,8 +136,23 @@ def prepare(count: int, target: Path) -> bool:
     return True
 
 
-def judged(vectors: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
-    """By `label_noise`: confidence [n], flagged [n] bool, suggestion [n], and the figures."""
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What `label_noise` says of labels: the samples, its facts, claims and figures."""
+
+    samples: Samples
+    facts: Facts
+    claims: pd.DataFrame
+    figures: list[dict]
+
+    def figure(self, name: str) -> dict:
+        """A figure of the set; nothing is known of one that is not there."""
+        rows = (row for row in self.figures if row["figure"] == name and row["scope"] == "set")
+        return next(rows, {"value": 0.0, "low": 0.0, "high": 1.0})
+
+
+def judgement(vectors: np.ndarray, given: np.ndarray) -> Judgement:
+    """The default stage on vectors [n, d] and labels int [n]; a label text is the number in three digits."""
     import pyarrow as pa
     from dqpipe_labels.label_noise import LabelNoise
 
@@ -143,10 +165,15 @@ def judged(vectors: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarr
     related = stage.at("relate").relate(samples, Facts(pa.table(columns)), None)
     kinds = {fact.name: fact.type for fact in stage.facts_at("relate")}
     facts = Facts(pa.table(columns | {name: fact_array(values, kinds[name]) for name, values in related.items()}))
-    found = stage.detect(samples, facts)[0]
-    flagged = np.isin(samples.ids, found["id"].to_numpy())
-    suggested = np.array([-1 if name is None else int(name) for name in related["suggested"]])
-    return np.nan_to_num(related["confidence"]), flagged, suggested, stage.summarise(samples, facts)
+    return Judgement(samples, facts, stage.detect(samples, facts)[0], stage.summarise(samples, facts))
+
+
+def judged(vectors: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+    """By `label_noise`: confidence [n], flagged [n] bool, suggestion [n], and the figures."""
+    found = judgement(vectors, given)
+    flagged = np.isin(found.samples.ids, found.claims["id"].to_numpy())
+    suggested = np.array([-1 if name is None else int(name) for name in found.facts["suggested"]])
+    return np.nan_to_num(found.facts["confidence"]), flagged, suggested, found.figures
 
 
 def by_cleanlab(vectors: np.ndarray, given: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
