@@ -16,6 +16,7 @@ import pytest
 
 from dqpipe.asking import write_csv
 from dqpipe.cli import main
+from dqpipe.counted import many
 from dqpipe.execution.local import Serial
 from dqpipe.ledger import COLUMNS, SCHEMA, VERSION, ledger
 from dqpipe.model import Decisions, Findings, Samples, claim, table_of
@@ -81,7 +82,7 @@ def test_filters_count_and_agree_with_the_table(out: Path, capsys: pytest.Captur
     assert (told["samples"], told["rows"], sum(row["rows"] for row in told["counts"])) == (wanted["id"].nunique(), len(wanted), len(wanted))
     _, said, _ = asked(capsys, monkeypatch, *question, "--most", "1")
     assert said.splitlines()[0].startswith(f"{wanted.iloc[0]['id']} [china]: ")
-    assert f"{wanted['id'].nunique():,} samples, {len(wanted):,} rows" in said
+    assert f"{many(wanted['id'].nunique(), 'sample')}, {many(len(wanted), 'row')} of the ledger" in said
 
 
 def test_what_nothing_has_is_refused_with_the_nearest(out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

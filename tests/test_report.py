@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from dqpipe.counted import many
 from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
 from dqpipe.report import account, plain, record
-from dqpipe.report.sentences import many, some
+from dqpipe.report.sentences import expected, some
 
 RUN = {
     "id": "r1",
@@ -276,3 +277,7 @@ def test_anything_becomes_json() -> None:
 )
 def test_singular_and_plural(actual: str, expected: str) -> None:
     assert actual == expected
+
+
+def test_a_share_that_is_expected_is_not_called_certain() -> None:
+    assert [expected(share) for share in (0, 0.0001, 0.5, 0.9999, 1)] == ["0 %", "1 %", "50 %", "99 %", "100 %"]

@@ -163,7 +163,7 @@ def _relabelled(record: Mapping[str, Any]) -> str:
     if not n:
         return _could_be_relabelled(told)
     most = f", most often from {named(pairs[0]['from'])} to {pairs[0]['to']} ({pairs[0]['samples']:,})" if pairs and n > 1 and pairs[0]["samples"] > 1 else ""
-    right = "" if told["relabelled"] is None else f" {_percent(told['relabelled'])} of the new labels that a stage suggested are expected to be right."
+    right = "" if told["relabelled"] is None else f" {expected(told['relabelled'])} of the new labels that a stage suggested are expected to be right."
     return f"{many(n, 'sample')} {plural(n, 'was')} relabelled{_because(record, 'relabel')}{most}.{right}"
 
 
@@ -172,11 +172,12 @@ def _could_be_relabelled(told: Mapping[str, Any]) -> str:
     if not n:
         return ""
     change = f"policy: {{relabel: {{at_least: {told['at_least']}}}}} would change {n:,} of those under review"
-    return f"No label was changed; {change}, {_percent(told['expected'])} of them are expected to be right then."
+    return f"No label was changed; {change}, {expected(told['expected'])} of them are expected to be right then."
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def expected(share: float) -> str:
+    """A share that is expected, never called certain by rounding."""
+    return f"{min(max(100 * share, 1), 99) if 0 < share < 1 else 100 * share:.0f} %"
 
 
 def _review(record: Mapping[str, Any]) -> str:
