@@ -25,6 +25,8 @@ class Inside(NamedTuple):
 
     def of(self, pixels: np.ndarray) -> np.ndarray:
         """The part of an image [h, w, …] within."""
+        if self is WHOLE:
+            return pixels
         height, width = pixels.shape[:2]
         rows = slice(int(np.ceil(self.top * height)), max(1, int(self.bottom * height)))
         columns = slice(int(np.ceil(self.left * width)), max(1, int(self.right * width)))

@@ -174,22 +174,19 @@ def _energies(grey: np.ndarray) -> np.ndarray:
 
     found, zoned = np.zeros((2, 2, ZONES, ZONES)), min(grey.shape) >= ZONED
     for direction, lines in enumerate((grey, cv2.transpose(grey))):
-        rows = _some(lines, SHARP_ROWS).astype(np.int16)
+        rows = _some(lines, SHARP_ROWS)
         for number, apart in enumerate((1, 2)):
-            if rows.shape[1] > apart:
-                squared = (rows[:, apart:] - rows[:, :-apart]).astype(np.float32) ** 2
-                if zoned:
-                    found[direction, number] = _zones(squared) / rows.size
-                else:
-                    found[direction, number, 0, 0] = squared.sum() / rows.size
+            if rows.shape[1] <= apart:
+                continue
+            if not zoned:
+                found[direction, number, 0, 0] = cv2.norm(rows[:, apart:], rows[:, :-apart], cv2.NORM_L2SQR) / rows.size
+                continue
+            squares = cv2.integral2(cv2.absdiff(rows[:, apart:], rows[:, :-apart]), sdepth=cv2.CV_32S)[1]  # whole numbers: exact
+            high, wide = (np.arange(ZONES + 1) * (side - 1) // ZONES for side in squares.shape)
+            corners = squares[high[:, None], wide]
+            below = corners[1:] - corners[:-1]
+            found[direction, number] = (below[:, 1:] - below[:, :-1]) / rows.size
     found[1] = found[1].transpose(0, 2, 1)
-    return found
-
-
-def _zones(values: np.ndarray) -> np.ndarray:
-    """Sums of [h, w] in ZONES by ZONES parts; where a side has fewer lines, parts that share them."""
-    rows, columns = (np.minimum(np.arange(ZONES) * side // ZONES, side - 1) for side in values.shape)
-    found: np.ndarray = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
     return found
 
 
@@ -291,7 +288,10 @@ def saturation(pixels: np.ndarray) -> float:
 
 def _colour_range(pixels: np.ndarray) -> float:
     """Range, 0 to 1, of nearly all differences between two channels: the contrast of colours that are equally light."""
-    step = max(1, pixels.shape[1] // (2 * COLOUR_ROWS))
-    red, green, blue = np.moveaxis(np.ascontiguousarray(_some(pixels, LIGHT_ROWS)[:, ::step]).astype(np.int16), 2, 0).reshape(3, -1)
-    ends = [np.partition(values, (len(values) // 100, len(values) - 1 - len(values) // 100)) for values in (red - green, blue - green)]
-    return min(1.0, max(float(values[-1 - len(values) // 100] - values[len(values) // 100]) for values in ends) / (LEVELS - 1))
+    step = max(1, pixels.shape[1] // LIGHT_ROWS)
+    red, green, blue = _some(pixels, LIGHT_ROWS)[:, ::step].astype(np.int16).reshape(-1, 3).T
+    ranges = []
+    for values in (np.sort(red - green), np.sort(blue - green)):
+        left_out = len(values) // 100
+        ranges.append(int(values[-1 - left_out]) - int(values[left_out]))
+    return min(1.0, max(ranges) / (LEVELS - 1))
