@@ -29,6 +29,7 @@ IMAGES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".jp2"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".avif", ".ico"}
 )
+NINE_OF_TEN = 0.9
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 """What files of pictures begin with."""
 NO_VALUES = pa.array(["NA", "N/A", "NaN", "nan", "null", "NULL", "None"])
@@ -74,10 +75,11 @@ class Columns:
         """What a person would ask about these columns: paths of pictures that nobody reads."""
         if "media" in self.roles or "media" in roles:
             return []
+        likely = named("media", table.column_names)
         return [
             f"column {name!r} looks like paths of pictures, and the table is read without them: give `roles: {{media: {name!r}}}` if it names them"
             for name in table.column_names
-            if is_images(table.column(name))
+            if is_images(table.column(name), 0.1 if name in likely else NINE_OF_TEN)
         ]
 
     def samples(self, table: pa.Table, *, text: bool, root: str = "", ids: Sequence[str] | None = None) -> pa.Table:
@@ -181,14 +183,14 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def is_images(column: pa.ChunkedArray) -> bool:
-    """Whether the first values look like paths of images: nine of ten end like one."""
+def is_images(column: pa.ChunkedArray, share: float = NINE_OF_TEN) -> bool:
+    """Whether the first values look like paths of images: this share of them, nine of ten, ends like one."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return False
     values = [value for value in column.slice(0, 1000).to_pylist() if value]
     fitting = sum(posixpath.splitext(value.strip())[1].lower() in IMAGES for value in values)
-    return bool(values) and fitting >= 0.9 * len(values)
+    return bool(values) and fitting >= share * len(values)
 
 
 def _text(table: pa.Table, column: str, role: str) -> pa.ChunkedArray:

@@ -127,6 +127,14 @@ def test_paths_that_nobody_reads_are_said(tmp_path: Path) -> None:
     assert said == ["column 'photo' looks like paths of pictures, and the table is read without them: give `roles: {media: 'photo'}` if it names them"]
 
 
+def test_a_column_named_like_paths_that_holds_some_is_asked_about(tmp_path: Path) -> None:
+    dataset = read(tmp_path, "file_name,label\n" + "a.jpg,x\nb.jpg,x\n" * 4 + "c.npy,y\nd.npy,y\n")
+    assert "media" not in dataset.samples
+    assert dataset.layout["doubts"] == [
+        "column 'file_name' looks like paths of pictures, and the table is read without them: give `roles: {media: 'file_name'}` if it names them"
+    ]
+
+
 def _png() -> bytes:
     sink = io.BytesIO()
     Image.new("RGB", (4, 4)).save(sink, "PNG")
