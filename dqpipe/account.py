@@ -28,6 +28,7 @@ from dqpipe.places import place
 from dqpipe.plan import DOUBT
 from dqpipe.plugins import GROUP
 from dqpipe.report.embedding import Embedding
+from dqpipe.since import beside
 from dqpipe.stages import Section
 from dqpipe.store import digest_json
 from dqpipe.versions import Version
@@ -129,7 +130,7 @@ def beside_first(run: Run) -> list[dict[str, Any]]:
 
 
 def since(run: Run) -> dict[str, Any] | None:
-    """What is different from the last published version: samples new and gone, and what was claimed of the whole; None where nothing was compared."""
+    """What is different from the last published version: samples new, replaced and gone, and what was claimed of the whole; None where nothing was compared."""
     last, found = run.before, run.since
     if last is None:
         return None
@@ -138,11 +139,12 @@ def since(run: Run) -> dict[str, Any] | None:
     asked = {planned.name for planned in run.plan.doing("compare")}
     claims = [row for row in run.findings.table.to_pylist() if row["id"] is None and row["severity"] != "info" and row["code"].split(".")[0] in asked]
     claims.sort(key=lambda row: (-(row["value"] or 0), row["code"], row["part"] or ""))
-    new, before, now = len(found.new.samples), len(found.before.samples), len(found.now.samples)
+    changed = {name: int(rows.sum()) for name, rows in beside(found.now.samples, found.before.samples).items() if name != "fresh"}
+    gone = len(found.before.samples) + changed["new"] - len(found.now.samples)
     said = [row["detail"] for row in claims if row["detail"]]
     stated = {row["figure"].rpartition(".")[2]: row["value"] for row in run.figures.table.to_pylist() if row["scope"] == "set" and row["of"] == "raw"}
     pooled = {"pooled": int(stated["pooled"]), "nights": int(stated["nights"])} if stated.get("nights") and stated.get("pooled") else {}
-    return {"version": last.version, "new": new, "gone": before + new - now, "said": said, **pooled}
+    return {"version": last.version, **changed, "gone": gone, "said": said, **pooled}
 
 
 def stage_use(run: Run) -> dict[str, dict[str, Any]]:
@@ -198,6 +200,7 @@ def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
     pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
     versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
     versions.write_shown(folder, run.raw.dataset)
+    versions.write_moved(folder, run.rulings.moved)
     comparing.write(run.raw, folder, run.version, run.since)
     queue = relabel_queue(run.raw.samples, run.findings, run.decisions)
     spreadsheet.write(pa.Table.from_pandas(queue, preserve_index=False), folder / "relabel.csv")

@@ -21,7 +21,7 @@ import pyarrow as pa
 from dqpipe.errors import DatasetError
 from dqpipe.evidence import Evidence
 from dqpipe.model import Facts, Samples
-from dqpipe.since import Batch, Since, Snapshot, fresh
+from dqpipe.since import Batch, Since, Snapshot, beside
 from dqpipe.store import drawn
 from dqpipe.versions import COLUMNS, Version, write_table
 
@@ -50,7 +50,7 @@ def before(version: Version | None) -> Before | None:
     if version is None:
         return None
     try:
-        return Before(version.id, _read(version), recent=_recent(version))
+        return Before(version.id, read(version), recent=_recent(version))
     except DatasetError as error:
         log.warning("nothing is compared with the last version: %s", error)
         return Before(version.id, None, str(error))
@@ -68,7 +68,7 @@ def since(evidence: Evidence, last: Before) -> Since:
     """The run's samples beside those of the last version, which has a snapshot."""
     assert last.snapshot is not None
     everything = np.arange(len(evidence.samples))
-    new = np.flatnonzero(fresh(evidence.samples, last.snapshot.samples))
+    new = np.flatnonzero(beside(evidence.samples, last.snapshot.samples)["fresh"])
     where = {sample: row for row, sample in enumerate(evidence.samples.ids)}
 
     def look(ids: Sequence[str]) -> Snapshot:
@@ -115,8 +115,8 @@ def write(evidence: Evidence, folder: Path, version: str, since: Since | None) -
         write_table(folder, VECTORS + name, pa.table({"vector": column, "id": kept.of[name]}))
 
 
-def _read(version: Version) -> Snapshot:
-    """Raises DatasetError."""
+def read(version: Version) -> Snapshot:
+    """What a version remembers. Raises DatasetError."""
     samples, table = Samples(version.samples.table), version.table(NAME)
     told: Mapping[str, Any] = {name.decode(): json.loads(text) for name, text in (table.schema.metadata or {}).items()}
     tables = {name: version.table(VECTORS + name) for name in told.get("vectors", ())}

@@ -3,7 +3,7 @@
     in, out       came into the curated set, left it
     relabelled    is in both curated sets, under another label
     decided       is in both under one label, or in neither, by another decision
-    content       the same id holds other bytes (or, of a row, other values)
+    replaced      the same id holds other bytes (or, of a row, other values)
     renamed       the same content under another id; compared as the one sample that it is
 
 A row may be of several kinds. `why` names the codes that came and went, and what of the plan changed in their stages.
@@ -24,10 +24,10 @@ from dqpipe.counted import many, plural
 from dqpipe.model import Decisions, Samples, label_text
 from dqpipe.versions import Version
 
-KINDS = ("in", "out", "relabelled", "decided", "content", "renamed")
+KINDS = ("in", "out", "relabelled", "decided", "replaced", "renamed")
 MEANINGS = {
     "in": "came into the curated set", "out": "left the curated set", "relabelled": "have another label", "decided": "are decided otherwise",
-    "content": "have another content", "renamed": "have another name",
+    "replaced": "have other content", "renamed": "have another name",
 }  # fmt: skip
 SHOWN = 20
 """Rows of each kind in run.json and in the report."""
@@ -181,7 +181,7 @@ def _row(old: Row, new: Row, plan: Sequence[Mapping[str, Any]], *, renamed: bool
         "out": inside and not there,
         "relabelled": relabelled,
         "decided": was and now and inside == there and old["decision"] != new["decision"] and not relabelled,
-        "content": was and now and old["content"] != new["content"],
+        "replaced": was and now and old["content"] != new["content"],
         "renamed": renamed,
     }
     kinds = [kind for kind in KINDS if told[kind]]
@@ -194,7 +194,7 @@ def _why(old: Row, new: Row, kinds: Sequence[str], plan: Sequence[Mapping[str, A
     """The reasons, the nearest first; what else changed in the plan only where a decision or a label did."""
     if old["id"] is None or new["id"] is None:
         return ["new in the input" if old["id"] is None else "gone from the input"]
-    why = ["its content changed"] if "content" in kinds else []
+    why = ["its content changed"] if "replaced" in kinds else []
     why += ["its label changed in the input"] if old["label"] != new["label"] else []
     judged = {"in", "out", "relabelled", "decided"} & set(kinds)
     if not judged:

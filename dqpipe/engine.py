@@ -30,6 +30,7 @@ from dqpipe import (
     account,
     audits,
     comparing,
+    following,
     judging,
     labels,
     limits,
@@ -358,7 +359,9 @@ class Run:
         ok = np.ones(len(self.raw.dataset), dtype=bool)
         if "media.ok" in self.raw.scalars:
             ok = np.array(self.raw.scalars["media.ok"].fill_null(False).to_pylist(), dtype=bool)
-        self.rulings = overruling.match(self.raw.samples, said := verdicts.verdicts(self.config.out), self.findings)
+        said = verdicts.verdicts(self.config.out)
+        moved = following.moved(self.raw, self.store, said, self.last)
+        self.rulings = overruling.match(self.raw.samples, said, self.findings, moved, {} if self.last is None else self.last.moved)
         self.certificates = audits.certificates(self.config.out, said, self.raw.samples, self.findings, self.plan.record()["stages"])
         certified = {one.code: one.low for one in self.certificates if not one.why}
         with blamed(self.config.policy.name, "decide"):
@@ -396,7 +399,8 @@ class Run:
         curated = self.curated.samples if self.writes else None
         unread = pc.invert(pc.fill_null(self.raw.scalars["media.ok"], False)).to_numpy(zero_copy_only=False) if "media.ok" in self.raw.scalars else None
         made_by = self.plan.made_by(self.plan.record()["stages"])
-        self.tables = judging.Tables(self.raw.samples, self.findings, self.decisions, curated, self.figures, unread=unread, made_by=made_by)
+        parts = (self.raw.samples, self.findings, self.decisions, curated, self.figures)
+        self.tables = judging.Tables(*parts, unread=unread, made_by=made_by, verdicts=self.rulings.record)
         with suppress(DatasetError):  # a last version that cannot be read: gates say so
             if self.compared is not None:
                 self.news, self.of_new = news.news(self.tables, self.compared), news.of_new(self.tables, self.compared)
@@ -414,7 +418,8 @@ class Run:
         if "media.ok" in last.facts:
             unread = pc.invert(pc.fill_null(last.facts.table.column("media.ok").combine_chunks(), False)).to_numpy(zero_copy_only=False)
         made_by = self.plan.made_by(last.record.get("stages", []))
-        return judging.Tables(last.samples, last.findings, last.decisions, last.curated, last.figures, unread=unread, made_by=made_by)
+        parts = (last.samples, last.findings, last.decisions, last.curated, last.figures)
+        return judging.Tables(*parts, unread=unread, made_by=made_by, verdicts=last.record.get("verdicts"))
 
     @cached_property
     def last(self) -> Version | None:

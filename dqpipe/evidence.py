@@ -27,6 +27,7 @@ class Evidence:
         """Of each fact that was measured of a sample alone, the key of its measuring."""
         self._has: dict[str, np.ndarray] = {}
         self._vectors: dict[str, Callable[[np.ndarray], pa.Array]] = {}
+        self._tasks: dict[str, Task] = {}
 
     @property
     def samples(self) -> Samples:
@@ -71,7 +72,7 @@ class Evidence:
         table = store.read_facts(task.key, shown, scalars) if scalars else None
         for fact in task.gives:
             name = f"{task.name}.{fact.name}"
-            self.keys[name] = task.key
+            self.keys[name], self._tasks[name] = task.key, task
             if fact.name in scalars:
                 from dqpipe.model import arrow_type
 
@@ -79,6 +80,10 @@ class Evidence:
             else:
                 self._has[name] = has
                 self._vectors[name] = _reader(store, task.key, shown, fact.name)
+
+    def key_for(self, name: str, content: str, row: int) -> str:
+        """The key in the store that a measured fact of the sample at this row would have under another content."""
+        return self._tasks[name].sample_key(content, self.samples.take(np.array([row])).table.to_pylist()[0] if self._tasks[name].columns else {})
 
     def add_related(self, planned: Planned, rows: np.ndarray, table: pa.Table) -> None:
         """What `relate` returned for the samples at `rows`, null for the others."""

@@ -8,7 +8,9 @@ from typing import Any
 from dqpipe import versions
 from dqpipe.errors import DatasetError, nearest
 from dqpipe.model import path_text
+from dqpipe.overruling import places, says, stranded
 from dqpipe.places import is_url, place
+from dqpipe.verdicts import verdicts
 from dqpipe.versions import Version
 
 WORDS = {"keep": "is kept", "drop": "is dropped", "relabel": "gets another label", "review": "is kept and queued for review", None: "was not decided on"}
@@ -34,8 +36,19 @@ def explain(out: str | Path, sample: str) -> dict[str, Any]:
     findings = [row for row in rows if row["code"] is not None]
     known = {"id": sample, "decision": rows[0]["decision"], "new_label": rows[0]["new_label"], "because": rows[0]["because"] or [],
              "label": rows[0]["label"], "parent": rows[0]["parent"], "reviewer": rows[0].get("reviewer"), "reviewed": rows[0].get("reviewed"),
-             "made_by": rows[0]["made_by"], "findings": findings, "facts": facts}  # fmt: skip
+             "made_by": rows[0]["made_by"], "findings": findings, "facts": facts, "verdicts": _verdicts(version, sample)}  # fmt: skip
     return {**known, "said": _said(known, helps)}
+
+
+def _verdicts(version: Version, sample: str) -> list[str]:
+    """What became of verdicts on a sample whose bytes or label are not those that a person saw."""
+    about = [verdict for verdict in verdicts(version.place) if verdict.id == sample and says(verdict)]
+    where = places(version.samples, about, version.moved)
+    followed = [verdict for verdict in about if verdict.about in where and verdict.about in version.moved]
+    left = stranded(version.samples, [verdict for verdict in about if verdict.about not in where], {verdict.id for verdict in about if verdict.about in where})
+    told = [(verdict, "is of other bytes that showed the same: it counts") for verdict in followed]
+    told += [(verdict, "is of other bytes, or of another label, under this name: it does not count") for verdict in left]
+    return [f"the verdict of {verdict.reviewer or 'nobody named'} at {verdict.time} ({verdict.verdict}) {what}" for verdict, what in told]
 
 
 def version_of(out: str | Path) -> Version:
@@ -57,6 +70,7 @@ def _said(known: dict[str, Any], helps: dict[str, str]) -> list[tuple[str, str]]
         said.append(("", f"because of {', '.join(known['because'])}"))
     if known["reviewer"]:
         said.append(("", f"as {known['reviewer']} said at {known['reviewed']}"))
+    said += [("", text) for text in known["verdicts"]]
     if known["parent"]:
         said.append(("", f"made from {known['parent']} by {known['made_by']}"))
     said += [("", ""), ("bold", "findings" if known["findings"] else "no findings")]

@@ -11,6 +11,8 @@ r"""Gates: conditions on the account that fail a run, parsed, never evaluated. A
     decision  = "dropped" | "relabelled" | "review" | "kept"                     also drop, relabel, reviewed, keep
     count     = "samples" | "curated" | "added" | "marked" | "held" | "unreadable" | "classes" | "classes_after" | "splits" | "whole"
               | "errors"                                     findings about the whole dataset: of severity error, whole counts warnings too
+              | "verdicts_stranded"                            people's verdicts whose sample holds other bytes, or stands under another label, now
+              | "verdicts_followed"                            those that went over to a sample that was encoded again and shows the same
               | "replaced" | "switched"                      samples that hold other bytes (or values), or stand under another label, than in the last version
     where     = "in any" scope | "in" scope name                                 scope = "class" | "split" | "group"
     measure   = "p" | "p_adjusted" | "effect" of the new samples | "whole": how far the whole set is from the whole last version
@@ -27,7 +29,8 @@ hundred times that. A change is the value less that of the version published las
 decisions, marked and held samples, and relative to the last value for the other counts and for figures. Conditions
 joined by "and" fail the gate where all of them hold together: in one and the same class, say.
 
-"in new" counts among the samples that the last version did not have: "label_noise.likely_wrong in new > 25%" is a share of these.
+"in new" counts among the samples whose content the last version did not have (new ones, and replaced ones):
+"label_noise.likely_wrong in new > 25%" is a share of these.
 "change of CODE in new" is their share less the share that all samples of the last version had, in percentage points. "p" is the
 probability that chance alone changes a share so far in that direction (Fisher's exact test). "any finding" is each code by itself
 that a warning or an error was claimed under.
@@ -58,7 +61,9 @@ COMPARED = ("replaced", "switched")
 """Counts of samples beside the last version."""
 SHARES = ("curated", "added", "marked", "held", "unreadable", *COMPARED)
 """Counts of samples, which have a share and stand in classes."""
-NUMBERS = ("classes", "classes_after", "splits", "whole", "errors")
+VERDICTS = {"verdicts_unmatched": "unmatched", "verdicts_stranded": "stranded", "verdicts_followed": "followed"}
+"""Counts of people's verdicts, and where run.json has them."""
+NUMBERS = ("classes", "classes_after", "splits", "whole", "errors", *VERDICTS)
 """Counts of other things: whole is the number of findings about the whole dataset, errors that of the errors among them."""
 COUNTS = ("samples", *SHARES, *NUMBERS)
 CERTIFIED = ("precision", "precision_low", "missed")
@@ -78,6 +83,7 @@ DEFAULTS = (
     ("change of samples in any class < -50% and < -10", "a class lost half of its samples"),
     ("switched in any class > 50% and > 5", "most of a class stood under another label in the last version"),
     ("replaced > 20% and > 5", "other bytes under the same names: everything was encoded again, say"),
+    ("change of verdicts_stranded > 5", "people's verdicts that do not count any more: their samples hold other bytes or labels"),
     ("any drift p_adjusted < 0.001 and effect > 0.3", "new samples that look unlike all before; effect: 0 is alike, 1 no overlap"),
     ("change of any finding > 10% and p < 0.001", "a warning or an error jumps, in percentage points of all samples"),
     ("change of any finding in new > 20% and p < 0.001", "or among the new samples"),

@@ -23,11 +23,11 @@ import pyarrow.compute as pc
 
 from dqpipe.counted import many
 from dqpipe.errors import DatasetError, listed, nearest
-from dqpipe.gates import ANY, CERTIFIED, COMPARED, DECISIONS, NUMBERS, Condition, Gate, Subject
+from dqpipe.gates import ANY, CERTIFIED, COMPARED, DECISIONS, NUMBERS, VERDICTS, Condition, Gate, Subject
 from dqpipe.model import DECISIONS as DECIDED
 from dqpipe.model import SEVERITIES, Decisions, Figures, Findings, Samples, label_text
 from dqpipe.report import tally
-from dqpipe.since import fresh
+from dqpipe.since import beside
 
 P_SHOWN = 0.001
 """Smaller p values are told as such."""
@@ -57,19 +57,20 @@ class Tables:
     """What a run came to, as far as gates look at it.
 
     `unread` [n] bool are the samples whose media cannot be read; `made_by` says for each stage how it came to its findings:
-    where that text is another one than in the last version, the two cannot be compared.
+    where that text is another one than in the last version, the two cannot be compared. `verdicts` is what run.json says of them.
     """
 
     def __init__(
         self, samples: Samples, findings: Findings, decisions: Decisions, curated: Samples | None, figures: Figures, *,
-        unread: np.ndarray | None = None, made_by: Mapping[str, str] | None = None,
+        unread: np.ndarray | None = None, made_by: Mapping[str, str] | None = None, verdicts: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        self.verdicts = verdicts or {}
         self.samples, self.figures, self.made_by = samples, figures, made_by or {}
         self._parts, self._unread = (findings, decisions, curated), unread
         self._beside: tuple[Tables, dict[str, np.ndarray]] | None = None
 
     def beside(self, last: Tables, what: str) -> np.ndarray:
-        """[n] bool: samples that are "new" since the last version, that hold other bytes ("replaced"), or have another label ("switched")."""
+        """[n] bool: samples that are "new", hold other bytes ("replaced"), are either ("fresh"), or have another label ("switched"), since the last version."""
         if self._beside is None or self._beside[0] is not last:
             self._beside = last, _beside(self.samples, last.samples)
         return self._beside[1][what]
@@ -150,6 +151,8 @@ class Tables:
 
     def number(self, name: str) -> int:
         """A count that is not of samples."""
+        if name in VERDICTS:
+            return int(self.verdicts.get(VERDICTS[name], self.verdicts.get("unmatched", 0)))  # an earlier dqpipe told less
         samples, column = (self.joined.curated if name == "classes_after" else self.samples), "split" if name == "splits" else "label"
         values = tally.members(samples, column).values
         return int(pc.count_distinct(values).as_py())
@@ -160,12 +163,8 @@ class Tables:
 
 
 def _beside(now: Samples, last: Samples) -> dict[str, np.ndarray]:
-    """How samples [n] are beside those of the last version: new, replaced, switched; each bool [n]."""
-    ids, contents = (now.table.column(name).combine_chunks() for name in ("id", "content"))
-    old_ids, old_contents = (last.table.column(name).combine_chunks() for name in ("id", "content"))
-    then = old_contents.take(pc.index_in(ids, value_set=old_ids))
-    replaced = pc.fill_null(pc.not_equal(then, contents), False).to_numpy(zero_copy_only=False)
-    return {"new": fresh(now, last), "replaced": replaced, "switched": _switched(now, last)}
+    """How samples [n] are beside those of the last version: new, replaced, either of them ("fresh"), switched; each bool [n]."""
+    return {**beside(now, last), "switched": _switched(now, last)}
 
 
 def _switched(now: Samples, last: Samples) -> np.ndarray:
@@ -188,8 +187,8 @@ def judge(gate: Gate, now: Tables, last: Callable[[], Tables | None], *, unjudge
             before = last()
         except DatasetError as error:
             missing = Reading(None, str(error), "unjudged")
-    if before is not None and any(c.subject.only_new for c in gate.conditions) and not now.beside(before, "new").any():
-        return _record(gate, "passed", None, "no sample is new since the last version")
+    if before is not None and any(c.subject.only_new for c in gate.conditions) and not now.beside(before, "fresh").any():
+        return _record(gate, "passed", None, "no sample is new or replaced since the last version")
     readings = [_readings(condition, now, before, missing) for condition in gate.conditions]
     keys = _keys(gate, readings)
     if not keys:
@@ -293,7 +292,7 @@ def _other(subject: Subject) -> str:
 
 def _one(condition: Condition, subject: Subject, now: Tables, before: Tables | None, hit: np.ndarray) -> Reading:
     """The reading of one code of any, of the samples [n] that carry it."""
-    among = now.beside(before, "new") if subject.new and before is not None else np.ones(len(hit), dtype=bool)
+    among = now.beside(before, "fresh") if subject.new and before is not None else np.ones(len(hit), dtype=bool)
     here = int((hit & among).sum()), int(among.sum())
     if not subject.change:
         return _share(subject, *here, percent=condition.percent)
@@ -308,9 +307,9 @@ def _shares(condition: Condition, now: Tables, before: Tables) -> dict[Key, Read
     """How far a share is from that of the last version, or its p value, by class; that of a class which came, or of no new sample, has none."""
     subject = condition.subject
     of: list[tuple[dict[Key, int], dict[Key, int]]] = []
-    for tables, beside in ((now, before if subject.new else None), (before, None)):
+    for tables, since in ((now, before if subject.new else None), (before, None)):
         samples, hit = tables.hits(subject, before)
-        among = now.beside(before, "new") if beside is not None else np.ones(len(samples), dtype=bool)
+        among = now.beside(before, "fresh") if since is not None else np.ones(len(samples), dtype=bool)
         of.append((tables.counted(samples, hit & among, subject.scope), tables.counted(samples, among, subject.scope)))
     (counts, sizes), (old, olds) = of
     keys = [subject.key] if subject.key is not None or subject.scope is None else sorted({*sizes, *olds}, key=str)
@@ -365,7 +364,7 @@ def _values(subject: Subject, tables: Tables, before: Tables | None, *, percent:
         number = tables.number(subject.name)
         return {None: Reading(float(number), f"{subject.name} is {number:,}")}
     samples, hit = tables.hits(subject, before)
-    among = tables.beside(before, "new") if subject.new and before is not None else None
+    among = tables.beside(before, "fresh") if subject.new and before is not None else None
     hit = hit if among is None else hit & among
     counts, sizes = tables.counted(samples, hit, subject.scope), tables.sizes(subject.scope, among)
     keys = {**sizes, **counts} if subject.scope else {None: 0}

@@ -1,7 +1,7 @@
 """What a person must know of a run since the version published last: a short list, as data and in a line.
 
 Tables now, Tables last ──▶ news: [{"kind", "name", "before", "after", "said"}], the gravest first
-                        └─▶ of_new: each code with how many of the new samples carry it, beside the share that the last version had
+                        └─▶ of_new: each code with how many of the new and replaced samples carry it, beside the share that the last version had
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def brief(rows: Iterable[Mapping[str, Any]], shown: int = 3) -> str:
 
 
 def of_new(now: Tables, last: Tables) -> list[News]:
-    """Each warning and error among the samples that are new: code, samples, of, share, before (its share in the last version), p; those above it first."""
-    new = now.beside(last, "new")
+    """Each warning and error among new and replaced samples: code, samples, of, share, before (its share in the last version), p; those above it first."""
+    new = now.beside(last, "fresh")
     n, m = int(new.sum()), len(last.samples)
     found: list[News] = []
     for code in now.carried if n else ():
@@ -91,7 +91,7 @@ def _findings(now: Tables, last: Tables) -> list[News]:
 def _samples(now: Tables, last: Tables) -> list[News]:
     """How many samples are new, and how many are gone."""
     new = int(now.beside(last, "new").sum())
-    gone = int(last.beside(now, "new").sum()) - int(now.beside(last, "replaced").sum())
+    gone = int(last.beside(now, "new").sum())
     after, before = len(now.samples), len(last.samples)
     told = [("samples_new", new, f"{many(new, 'new sample')}"), ("samples_gone", gone, f"{many(gone, 'sample')} gone")]
     return [_row(kind, None, before, after, said) for kind, count, said in told if count > 0]

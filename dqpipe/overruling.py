@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ from dqpipe.model import Decisions, Findings, Samples, label_from_text, label_te
 from dqpipe.verdicts import Verdict, agreement, answers, last_words, most
 
 log = logging.getLogger(__name__)
+About = tuple[str | None, str | None, str]
+"""What a verdict is about: content, given label, id."""
+Moved = Mapping[About, str]
+"""What verdicts are about → the content that this sample has now, where it was encoded again since."""
+NOT_MOVED: Moved = MappingProxyType({})
 KEEP, DROP, RELABEL = "verdict.keep", "verdict.drop", "verdict.relabel"
 REFUTED = "verdict.refuted"
 """The sample is kept: people said that what was claimed of it does not hold."""
@@ -48,6 +54,8 @@ class Rulings:
     refuted: frozenset[tuple[int, str]] = frozenset()
     record: dict[str, Any] | None = None
     """How many verdicts matched, of whom, and how far they agree; None where there are none."""
+    moved: Moved = field(default_factory=dict)
+    """Which of them are about content that their sample does not hold any more, and followed it."""
 
     def shown(self, samples: Samples, findings: Findings) -> Findings:
         """The findings without those that people refuted: what a policy gets to see."""
@@ -80,16 +88,20 @@ class Rulings:
         return pd.DataFrame(told, columns=["id", "reviewer", "reviewed"], dtype=object)
 
 
-def match(samples: Samples, verdicts: Sequence[Verdict], findings: Findings | None = None) -> Rulings:
-    """The verdicts that are about samples of this set, settled; answers about claims count where `findings` make the claim."""
+def match(samples: Samples, verdicts: Sequence[Verdict], findings: Findings | None = None, moved: Moved = NOT_MOVED, known: Moved = NOT_MOVED) -> Rulings:
+    """The verdicts that are about samples of this set, settled; answers about claims count where `findings` make the claim.
+
+    `moved` are those that follow a sample that was encoded again, `known` those of them that did so in a version before.
+    """
     if not verdicts:
         return Rulings()
-    where = places(samples, verdicts)
+    where = places(samples, verdicts, moved)
     found = [(where[verdict.about], verdict) for verdict in verdicts if verdict.about in where]
     kind = samples.table.schema.field("label").type if "label" in samples else pa.null()
-    ids = samples.ids
-    heard = [replace(verdict, id=ids[row]) for row, verdict in found if verdict.verdict != "relabel" or _fits(verdict, kind)]
-    where = {replace(verdict, id=ids[row]).about: row for row, verdict in found}
+    ids, contents = samples.ids, samples.table.column("content")
+    now = [(row, replace(verdict, id=ids[row], content=contents[row].as_py())) for row, verdict in found]
+    heard = [verdict for _, verdict in now if verdict.verdict != "relabel" or _fits(verdict, kind)]
+    where = {verdict.about: row for row, verdict in now}
     words, replies = defaultdict(list), defaultdict(list)
     for verdict in last_words(heard):
         words[where[verdict.about]].append(verdict)
@@ -101,7 +113,45 @@ def match(samples: Samples, verdicts: Sequence[Verdict], findings: Findings | No
     for row, code in sorted(refuted):
         if row not in rows:
             rows[row] = _ruling(None, None, REFUTED, replies[row, code])
-    return Rulings(rows, refuted, _record(verdicts, heard, rows, refuted))
+    matched = {verdict.about for _, verdict in found}
+    left = stranded(samples, [verdict for verdict in verdicts if verdict.about not in matched], {ids[row] for row, _ in found})
+    followed = sum(says(verdict) and verdict.about in moved and verdict.about not in known for _, verdict in found)
+    record = _record(verdicts, heard, rows, refuted) | {"stranded": len(left), "followed": followed}
+    return Rulings(rows, refuted, record, {verdict.about: moved[verdict.about] for _, verdict in found if verdict.about in moved})
+
+
+def says(verdict: Verdict) -> bool:
+    """Whether a verdict says anything: a decision, or an answer to a claim."""
+    return verdict.verdict != "skip" or verdict.holds is not None
+
+
+def stranded(samples: Samples, unmatched: Sequence[Verdict], judged: Collection[str] = ()) -> list[Verdict]:
+    """Verdicts whose sample is there by its id, holding other bytes or another label than was judged (but not the one that was asked for).
+
+    What somebody judged again since (`judged`: ids) is left out.
+    """
+    said = [verdict for verdict in unmatched if says(verdict) and verdict.content is not None and verdict.id not in judged]
+    some = _by_id(samples, {verdict.id for verdict in said})
+    return [verdict for verdict in said if verdict.id in some and not (verdict.verdict == "relabel" and some[verdict.id][1] == label_text(verdict.label))]
+
+
+def astray(samples: Samples, verdicts: Sequence[Verdict], moved: Moved = NOT_MOVED) -> dict[About, tuple[str, int]]:
+    """What verdicts are about whose content is gone and whose id stands under the same label → the content then, and the row now."""
+    said = {verdict.about: moved.get(verdict.about, verdict.content) for verdict in verdicts if verdict.content is not None}
+    there = pa.array(sorted({content for content in said.values() if content is not None}), pa.string())
+    left = set(there.filter(pc.invert(pc.is_in(there, value_set=samples.table.column("content").combine_chunks()))).to_pylist())
+    some = _by_id(samples, {about[2] for about, content in said.items() if content in left})
+    return {about: (str(content), some[about[2]][0]) for about, content in said.items()
+            if content in left and about[2] in some and some[about[2]][1] == about[1] and some[about[2]][2] is not None}  # fmt: skip
+
+
+def _by_id(samples: Samples, ids: set[str]) -> dict[str, tuple[int, str | None, str | None]]:
+    """Id → row, label and content, of those that are there."""
+    rows = np.flatnonzero(pc.is_in(samples.table.column("id"), value_set=pa.array(sorted(ids), pa.string())).to_numpy(zero_copy_only=False))
+    some = samples.table.take(pa.array(rows))
+    labels = some.column("label").to_pylist() if "label" in samples else [None] * len(rows)
+    told = zip(some.column("id").to_pylist(), rows.tolist(), map(as_given, labels), some.column("content").to_pylist(), strict=True)
+    return {sample: (row, label, content) for sample, row, label, content in told}
 
 
 def _claims(findings: Findings | None, ids: set[str]) -> set[tuple[str, str]]:
@@ -112,9 +162,10 @@ def _claims(findings: Findings | None, ids: set[str]) -> set[tuple[str, str]]:
     return set(zip(some.column("id").to_pylist(), some.column("code").to_pylist(), strict=True))
 
 
-def places(samples: Samples, verdicts: Sequence[Verdict]) -> dict[tuple[str | None, str | None, str], int]:
-    """What each verdict is about → the row of that sample; by content and given label, and by id where several have both."""
-    contents = pa.array(sorted({verdict.content for verdict in verdicts if verdict.content is not None}), pa.string())
+def places(samples: Samples, verdicts: Sequence[Verdict], moved: Moved = NOT_MOVED) -> dict[About, int]:
+    """What each verdict is about → the row of that sample; by content (now, where it moved) and given label, and by id where several have both."""
+    about = {verdict.about: moved.get(verdict.about, verdict.content) for verdict in verdicts}
+    contents = pa.array(sorted({content for content in about.values() if content is not None}), pa.string())
     rows = np.flatnonzero(pc.is_in(samples.table.column("content"), value_set=contents).to_numpy(zero_copy_only=False))
     some = samples.table.take(pa.array(rows))
     labels = some.column("label").to_pylist() if "label" in samples else [None] * len(rows)
@@ -123,8 +174,8 @@ def places(samples: Samples, verdicts: Sequence[Verdict]) -> dict[tuple[str | No
         alike[content, as_given(label)][sample] = int(row)
     found = {}
     for verdict in verdicts:
-        content, given, sample = verdict.about
-        among = alike.get((str(content), given), {})
+        _, given, sample = verdict.about
+        among = alike.get((str(about[verdict.about]), given), {})
         if sample in among:
             found[verdict.about] = among[sample]
         elif len(among) == 1 and verdict.alike == 1:
@@ -176,8 +227,7 @@ def _ruling(decision: str | None, label: str | None, because: str, said: list[Ve
 
 def _record(every: Sequence[Verdict], heard: Sequence[Verdict], rows: dict[int, Ruling], refuted: frozenset[tuple[int, str]]) -> dict[str, Any]:
     """What run.json says of the verdicts."""
-    meant = [verdict for verdict in every if verdict.verdict != "skip" or verdict.holds is not None]
-    matched = [verdict for verdict in heard if verdict.verdict != "skip" or verdict.holds is not None]
+    meant, matched = [verdict for verdict in every if says(verdict)], [verdict for verdict in heard if says(verdict)]
     reviewers = sorted({verdict.reviewer for verdict in meant})
     decided = [ruling.decision for ruling in rows.values()]
     return {

@@ -54,7 +54,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Since:
-    """The last published version, the whole set as it is now, and those samples of it that are new since then."""
+    """The last published version, the whole set as it is now, and those samples of it whose content is new since then: new ones, and replaced ones."""
 
     version: str
     before: Snapshot
@@ -84,16 +84,23 @@ class Since:
         return name in self.before.keys and self.before.keys[name] == self.now.keys.get(name)
 
 
-def fresh(now: Samples, before: Samples) -> np.ndarray:
-    """[n] bool: samples that are new. One whose content was there under an id that is gone was renamed, and is not new."""
+def beside(now: Samples, before: Samples) -> dict[str, np.ndarray]:
+    """How samples [n] are beside those of a version before, each bool [n]: new, replaced, and either of them ("fresh").
+
+    New is an id that was not there, unless the content was, under an id that is gone: that one was renamed. Replaced are samples
+    that hold other bytes (or, of a row, other values) under an id that was there.
+    """
     ids, contents = (now.table.column(name).combine_chunks() for name in ("id", "content"))
     old_ids, old_contents = (before.table.column(name).combine_chunks() for name in ("id", "content"))
-    same = pc.fill_null(pc.equal(old_contents.take(pc.index_in(ids, value_set=old_ids)), contents), False)
-    new = pc.and_(pc.invert(same), contents.is_valid()).to_numpy(zero_copy_only=False).copy()
-    gone = Counter(old_contents.filter(pc.invert(pc.is_in(old_ids, value_set=ids))).to_pylist())
+    at = pc.index_in(ids, value_set=old_ids)
+    then, known = old_contents.take(at), at.is_valid()
+    same = pc.or_(pc.fill_null(pc.equal(then, contents), False), pc.and_(then.is_null(), contents.is_null()))
+    new = pc.invert(known).to_numpy(zero_copy_only=False).copy()
+    replaced = pc.and_(known, pc.invert(same)).to_numpy(zero_copy_only=False)
+    gone = Counter(old_contents.filter(pc.invert(pc.is_in(old_ids, value_set=ids))).drop_null().to_pylist())
     rows = np.flatnonzero(new)
     for row, content in zip(rows.tolist(), contents.take(pa.array(rows)).to_pylist(), strict=True):
         if gone[content] > 0:
             gone[content] -= 1
             new[row] = False
-    return new
+    return {"new": new, "replaced": replaced, "fresh": new | replaced}

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-POINTER, HISTORY, TABLES = "version", "history.jsonl", "tables"
+POINTER, HISTORY, TABLES, MOVED = "version", "history.jsonl", "tables", "moved"
 FILES = f"{TABLES}/files.arrow"
 COLUMNS = ("id", "content", "label", "split", "group")
 """The columns of the raw samples that a version keeps."""
@@ -126,6 +127,13 @@ class Version:
         return self.table(SHOWN)
 
     @cached_property
+    def moved(self) -> dict[tuple[str | None, str | None, str], str]:
+        """What verdicts are about → the content that this sample has now: those that followed one that was encoded again; none where it is not known."""
+        with suppress(DatasetError):
+            return {(row["content"], row["given"], row["id"]): row["now"] for row in self.table(MOVED).to_pylist()}
+        return {}
+
+    @cached_property
     def ledger(self) -> pd.DataFrame:
         """Why each sample is where it is (see `dqpipe.ledger`)."""
         import pyarrow.parquet as pq
@@ -156,6 +164,12 @@ def write_tables(folder: Path, samples: Samples, curated: Samples, findings: Fin
     tables: Mapping[str, Table] = {"samples": raw, "curated": made, "findings": findings, "decisions": decisions, "figures": figures}
     for name, table in tables.items():
         write_table(folder, name, table.table)
+
+
+def write_moved(folder: Path, moved: Mapping[tuple[str | None, str | None, str], str]) -> None:
+    """Write what `Version.moved` reads back. Raises OSError."""
+    rows = [{"content": content, "given": given, "id": sample, "now": now} for (content, given, sample), now in sorted(moved.items(), key=str)]
+    write_table(folder, MOVED, pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in ("content", "given", "id", "now")])))
 
 
 def write_shown(folder: Path, dataset: Dataset) -> None:

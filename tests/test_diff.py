@@ -66,13 +66,13 @@ def test_each_kind_of_change_is_told_with_its_reason() -> None:
     assert told == {
         "a": (["out"], ["now blur.soft", "stage blur changed: blur version 1 → blur version 2", "option blur.above changed: 3 → 4"]),
         "b2": (["renamed"], ["same content, other name"]),
-        "c": (["content"], ["its content changed"]),
+        "c": (["replaced"], ["its content changed"]),
         "d": (["relabelled"], ["now noise.wrong"]),
         "e": (["decided"], ["now odd.far"]),
         "f": (["out"], ["gone from the input"]),
         "g": (["in"], ["new in the input"]),
     }
-    assert found.counts == {"in": 1, "out": 2, "relabelled": 1, "decided": 1, "content": 1, "renamed": 1, "new": 1, "gone": 1, "added": 0, "removed": 0}
+    assert found.counts == {"in": 1, "out": 2, "relabelled": 1, "decided": 1, "replaced": 1, "renamed": 1, "new": 1, "gone": 1, "added": 0, "removed": 0}
     labels = {row["id"]: row["label"] for row in found.rows}
     assert labels["d"] == ["x", "y"]
     assert next(row for row in found.rows if row["id"] == "b2")["before"] == "b"

@@ -206,7 +206,8 @@ def test_small_nights_are_compared_together(home: Path) -> None:
         cv2.imwrite(str(home / f"set/a/{number}.png"), np.random.default_rng(number).integers(0, 40, (64, 64, 3), dtype=np.uint8))
     run = night(home, 'gates=["any drift p_adjusted < 0.01 and effect > 0.2"]')
     assert run.gates[0]["state"] == "failed", run.gates[0]["said"]
-    assert run.record["run"]["since"] | {"said": [], "version": ""} == {"new": 12, "gone": 0, "pooled": 36, "nights": 2, "said": [], "version": ""}
+    counts = {"new": 12, "replaced": 0, "gone": 0, "pooled": 36, "nights": 2}
+    assert run.record["run"]["since"] | {"said": [], "version": ""} == {**counts, "said": [], "version": ""}
     assert any("12 new samples. Too few to be compared by themselves: 36 samples were compared together, with those of the 2 versions before." in said
                for said in run.record["account"]["said"])  # fmt: skip
 

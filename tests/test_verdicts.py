@@ -193,7 +193,7 @@ def test_people_outrank_every_stage_and_the_account_says_so(registry: Registry, 
     assert "china/00.png" not in set(ran.curated.samples.ids)
     told = " ".join(account(ran.record))
     assert "5 verdicts of ann (4) and bob (1) outrank every stage: 2 kept, 1 dropped and 1 relabelled." in told
-    assert "1 verdict matches no sample any more" in told
+    assert "1 verdict counts no more: the sample of that name has other bytes or another label now" in told
     assert json.loads((Path(ran.published) / "run.json").read_text())["verdicts"]["matched"] == 4
     ledger = pd.read_parquet(Path(ran.published) / "ledger.parquet").set_index("id")
     assert ledger.loc["china/00.png", "reviewer"] == "bob"
@@ -204,7 +204,7 @@ def test_people_outrank_every_stage_and_the_account_says_so(registry: Registry, 
 def test_in_evaluation_splits_a_verdict_counts(registry: Registry, tmp_path: Path) -> None:
     frame = pd.DataFrame({"key": list("abcd"), "label": ["x", "y", "x", "y"], "split": ["train", "test", "train", "test"], "v": [1.0, 2.0, 3.0, 4.0]})
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    more = "stages: [duplicate_rows]\n"
+    more = "stages: [duplicate_rows]\ngates: []\n"
     out, source = tmp_path / "out", tmp_path / "rows.csv"
     text = f"dataset: {{path: {source}, roles: {{id: key}}}}\noutputs: {{path: {out}, reports: [json]}}\n{more}"
     config = Pipeline.from_text(text, registry=registry).config

@@ -228,7 +228,7 @@ class Seen:
         claims = self._claims()
         words = defaultdict(list)
         last = last_words(said)
-        where = places(self.samples, last)
+        where = places(self.samples, last, self.version.moved)
         for verdict in last:
             if verdict.about in where:
                 words[where[verdict.about]].append(verdict)

@@ -111,6 +111,8 @@ def _since(record: Mapping[str, Any]) -> list[str]:
         return [f"Nothing was compared with the last version: {since['why'].rstrip('.')}."]
     new, gone, told = since["new"], since["gone"], [sentence(text) for text in since["said"]]
     lead = f"Since version {since['version']}: {many(new, 'new sample') if new else 'no new sample'}"
+    replaced = since.get("replaced", 0)
+    lead += f", {many(replaced, 'sample')} replaced by other content under the same name" if replaced else ""
     lead += f", {many(gone, 'sample')} gone." if gone else "."
     if since.get("pooled"):
         lead += f" Too few to be compared by themselves: {since['pooled']:,} samples were compared together, with those of the "
@@ -122,7 +124,8 @@ def _since(record: Mapping[str, Any]) -> list[str]:
 def _of_new(record: Mapping[str, Any]) -> list[str]:
     """What more of the new samples carry than chance explains."""
     rows = [row for row in record["run"].get("of_new") or () if row["p"] is not None and row["p"] < UNLIKELY]
-    return [f"{row['samples']:,} of {many(row['of'], 'new sample')} {plural(row['samples'], 'carries')} {row['code']} ({row['share']:.0%}); "
+    what = "new or replaced sample" if (record["run"].get("since") or {}).get("replaced") else "new sample"
+    return [f"{row['samples']:,} of {many(row['of'], what)} {plural(row['samples'], 'carries')} {row['code']} ({row['share']:.0%}); "
             f"of the last version it was {row['before']:.1%}." for row in rows[:FEW]]  # fmt: skip
 
 
@@ -199,8 +202,13 @@ def _verdicts(record: Mapping[str, Any]) -> list[str]:
     refuted = f"{'; ' if done else ''}{many(told['refuted'], 'claim')} refuted" if told["refuted"] else ""
     lead = f"{many(told['verdicts'], 'verdict')} of {people} {plural(told['verdicts'], 'outranks')} every stage"
     said = [f"{lead}: {done}{refuted}." if done or refuted else f"{lead}."]
-    if n := told["unmatched"]:
-        said.append(f"{many(n, 'verdict')} {plural(n, 'matches')} no sample any more: its bytes or its label changed, or it is gone.")
+    if n := told.get("followed"):
+        said.append(f"{many(n, 'verdict')} {plural(n, 'follows')} a sample that has other bytes now and shows the same.")
+    if n := told.get("stranded"):
+        said.append(f"{many(n, 'verdict')} {plural(n, 'counts')} no more: the sample of that name has other bytes or another label now "
+                    f"(dqpipe why NAME says it, dqpipe review asks again).")  # fmt: skip
+    if n := told["unmatched"] - told.get("stranded", 0):
+        said.append(f"{many(n, 'verdict')} {plural(n, 'matches')} no sample any more.")
     return said + [_agreement(row) for row in told["agreement"][:FEW]]
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from dqpipe import verdicts
 from dqpipe.errors import ConfigError, DatasetError
 from dqpipe.model import label_text
-from dqpipe.overruling import as_given, label_for
+from dqpipe.overruling import as_given, label_for, places, stranded
 from dqpipe.review import worth
 from dqpipe.review.heard import Heard
 from dqpipe.review.sight import Sight
@@ -71,8 +71,16 @@ class Desk:
         urgent = [self._at(v) for v in self.heard.all() if v.holds and v.verdict == "skip"]
         value[[row for row in urgent if row is not None]] += 1e6
         value[[row for row, content in enumerate(self.sight.contents) if content is None]] = 0  # nothing to recognise them by
+        value[self._stranded()] += 1e3
         rows = np.flatnonzero(value > 0)
         return [int(row) for row in rows[np.argsort(-value[rows], kind="stable")]]
+
+    def _stranded(self) -> list[int]:
+        """The rows whose verdicts are about other bytes, or another label, than the sample has now: somebody has to look again."""
+        samples, moved, said = self.sight.version.samples, self.sight.version.moved, self.heard.all()
+        where = places(samples, said, moved)
+        left = stranded(samples, [verdict for verdict in said if verdict.about not in where], {self.sight.ids[row] for row in where.values()})
+        return self._rows_of({verdict.id for verdict in left})
 
     def _findings(self, rows: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
         table = self.sight.version.findings.table
@@ -153,7 +161,8 @@ class Desk:
     def _at(self, verdict: Verdict) -> int | None:
         """The row that a verdict is about."""
         row = self.sight.row.get(verdict.id)
-        same = row is not None and self.sight.contents[row] == verdict.content and as_given(self.sight.labels[row]) == label_text(verdict.given)
+        now = self.sight.version.moved.get(verdict.about, verdict.content)
+        same = row is not None and self.sight.contents[row] == now and as_given(self.sight.labels[row]) == label_text(verdict.given)
         return row if same else None
 
     def progress(self, reviewer: str) -> dict[str, Any]:

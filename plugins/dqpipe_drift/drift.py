@@ -57,7 +57,7 @@ class Drift(Stage):
         Figure("p_adjusted", "the same, corrected for the number of facts (Benjamini and Hochberg)"),
         Figure("effect", "how far the new samples are from the last version's, beyond what chance gives: 0 is alike, 1 no overlap"),
         Figure("whole", "how far the whole set is from the whole last version: the largest difference in the share of any range or group of values"),
-        Figure("new", "number of samples that the last version did not have"),
+        Figure("new", "number of samples whose content the last version did not have: new ones, and replaced ones"),
         Figure("pooled", "number of samples that were compared as new, where those of the versions before were taken along since there were too few"),
         Figure("nights", "number of versions whose new samples were taken along"),
         Claim("shifted", "warning", "The new samples differ from those of the last version, by more than chance and by enough to matter."),

@@ -10,7 +10,8 @@ from dqpipe_reports.page import environment
 from dqpipe.stages import Section, extension
 
 TEMPLATE = """
-<p class="lead">{{ since.new|n }} of the samples are new since version <code>{{ since.version }}</code>, and {{ since.gone|n }} of that version are gone.
+<p class="lead">{{ since.new|n }} of the samples are new since version <code>{{ since.version }}</code>,
+{% if since.replaced %}{{ since.replaced|n }} have other content under the same name, {% endif %}and {{ since.gone|n }} of that version are gone.
 Each fact of the new samples is compared with the same fact of all that were there before: the effect is 0 where they are alike and 1 where they do not
 overlap, beyond what chance gives; p is corrected for the number of facts. The last column compares the whole set with the whole version.</p>
 {% if since.said %}<ul>{% for text in since.said %}<li>{{ text|sentence }}</li>{% endfor %}</ul>{% endif %}

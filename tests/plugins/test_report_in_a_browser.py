@@ -101,8 +101,9 @@ def test_the_map_is_coloured_filtered_and_told_by_pointer_and_keys(opened: Page)
     opened.keyboard.press("Escape")
     assert tip.is_hidden()
     place.locator("[name=q]").fill("")
+    place.get_by_text(f"{len(IDS)} points", exact=True).wait_for()  # the plane is drawn a moment after the last letter
     place.locator(".plane circle").last.hover(force=True)
-    assert tip.is_visible()
+    tip.wait_for()
 
 
 def test_keys_lead_through_the_page(opened: Page) -> None:
