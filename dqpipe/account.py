@@ -102,6 +102,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "measured": run.measured,
         "rereads": run.survey.rereads,
         "idle_rules": list(getattr(run.config.policy.extension, "idle", lambda _: [])(run.findings)),
+        "policy_reasons": dict(run.config.policy.extension.reasons),
         "verdicts": run.rulings.record,
         "audits": [asdict(one) | {"said": one.said} for one in run.certificates],
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],

@@ -270,6 +270,8 @@ class Decide(Extension):
     """What to do about what was found."""
 
     __slots__ = ()
+    reasons: ClassVar[Mapping[str, str]] = {}
+    """Codes of its own among the reasons of a decision, each with why less was done than the claims asked for, in words that follow "since"."""
 
     def decide(self, samples: Samples, findings: Findings) -> Decisions | pd.DataFrame:
         """One row per sample: id, decision (keep, drop, relabel, review), new_label, because (the codes).

@@ -206,8 +206,10 @@ def test_a_class_that_came_to_nothing_is_named() -> None:
 
 def test_what_the_policy_took_back_is_said() -> None:
     found = [claim("d.near", ["a", "b"], severity="warning")]
-    told = made({"id": ["a", "b"]}, found, {"a": ("drop", None, ["d.near"]), "b": ("review", None, ["d.near", "policy.ceiling"])})
-    assert "The policy softened what the claims asked for: policy.ceiling on 1 sample." in account(told)
+    decided = {"a": ("drop", None, ["d.near"]), "b": ("review", None, ["d.near", "policy.ceiling"])}
+    told = made({"id": ["a", "b"]}, found, decided, run={**RUN, "policy_reasons": {"policy.ceiling": "it was enough"}})
+    assert "The policy did less than the claims asked for: on 1 sample since it was enough (policy.ceiling)." in account(told)
+    assert "The policy did less than the claims asked for: on 1 sample (policy.ceiling)." in account(made({"id": ["a", "b"]}, found, decided))
 
 
 def test_the_question_why_names_the_output_and_quotes_the_sample() -> None:

@@ -226,9 +226,9 @@ def _agreement(row: Mapping[str, Any]) -> str:
 
 
 def _marks(record: Mapping[str, Any]) -> str:
-    marks = record["decisions"]["marks"]
-    told = joined(f"{code} on {many(n, 'sample')}" for code, n in marks.items())
-    return f"The policy softened what the claims asked for: {told}." if marks else ""
+    marks, reasons = record["decisions"]["marks"], record["run"].get("policy_reasons") or {}
+    told = joined(f"on {many(n, 'sample')}{f' since {reasons[code]}' if code in reasons else ''} ({code})" for code, n in marks.items())
+    return f"The policy did less than the claims asked for: {told}." if marks else ""
 
 
 def _idle(record: Mapping[str, Any]) -> str:

@@ -23,18 +23,17 @@ from dqpipe.model import Decisions, Findings, Samples, label_text
 from dqpipe.stages import Decide, extension, option
 from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Relabelling, Rule, idle, judge, table
 
-UNSETTLED = "policy.unsettled"
-"""A relabelling became a review: there is no suggestion other than the present label, or there are several."""
-EVALUATION = "policy.evaluation"
-"""A drop or a relabelling became a review: the sample is not for training."""
-CEILING = "policy.ceiling"
-"""A drop became a review: more of the class, or of all, would have been dropped than `max_drop` allows."""
-RELABELS = "policy.relabel_ceiling"
-"""A relabelling became a review: more of the class, or of all, would have got another label than `relabel: {max_share}` allows."""
-BUDGET = "policy.budget"
-"""A surplus sample is kept: of those that were chosen before it, some are dropped for other reasons."""
-LAST_COPY = "policy.last_copy"
-"""A copy is not dropped: everything that it is a copy of is dropped for other reasons."""
+UNSETTLED, EVALUATION, CEILING = "policy.unsettled", "policy.evaluation", "policy.ceiling"
+RELABELS, BUDGET, LAST_COPY = "policy.relabel_ceiling", "policy.budget", "policy.last_copy"
+REASONS = {
+    UNSETTLED: "no single other label is suggested",
+    EVALUATION: "the sample is not for training",
+    CEILING: "more of the class, or of all, would have been dropped than max_drop allows",
+    RELABELS: "more of the class, or of all, would have got another label than relabel: {max_share} allows",
+    BUDGET: "of those that were chosen before a surplus sample some are dropped for other reasons",
+    LAST_COPY: "all that the sample is a copy of is dropped for other reasons",
+}
+"""Why a drop or a relabelling became a review, or (the last two) the sample is kept."""
 
 
 @extension
@@ -43,6 +42,7 @@ class Policy(Decide):
 
     name = "policy"
     version = 3
+    reasons = REASONS
 
     rules: dict[str, Any] = option(
         help="code (or a glob such as image_quality.*) to keep, drop, relabel or review, or to {decision, at_least: confidence, "

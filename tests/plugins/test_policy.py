@@ -329,3 +329,7 @@ def test_a_rule_that_names_its_code_counts_whatever_the_severity_and_idle_rules_
     told = Policy(rules=rules).idle(findings)
     assert told == ["image_quality.dar* (an earlier rule judges all of it)", "image_quality.g* (only milder claims were found)",
                     "duplicates.near (nothing was found of it)"]  # fmt: skip
+
+
+def test_each_code_of_its_own_is_told_in_words() -> None:
+    assert set(Policy.reasons) == {BUDGET, CEILING, EVALUATION, LAST_COPY, RELABELS, UNSETTLED}
