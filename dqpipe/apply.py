@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.counted import many
 from dqpipe.errors import OutputError, StageError
 from dqpipe.media_files import Within
 from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, media_path, table_of
@@ -38,7 +39,7 @@ def decide(
     table = returned.table if isinstance(returned, Decisions) else table_of(Decisions.columns, returned)
     order = pc.index_in(samples.table.column("id"), value_set=table.column("id").combine_chunks())
     if order.null_count or table.num_rows != len(samples):
-        raise StageError(policy.name, "decide", f"it returned {table.num_rows} decisions for {len(samples)} samples, one for each is wanted")
+        raise StageError(policy.name, "decide", f"it returned {many(table.num_rows, 'decision')} for {many(len(samples), 'sample')}, one for each is wanted")
     decided = rulings.applied(Decisions(table.take(order).select(list(Decisions.columns)).combine_chunks()))
     unread = np.flatnonzero(~readable & np.isin(decided["decision"], ("keep", "relabel")))
     if not len(unread):

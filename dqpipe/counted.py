@@ -5,7 +5,7 @@ from __future__ import annotations
 PLURALS = {
     "class": "classes", "is": "are", "was": "were", "carries": "carry",
     "has": "have", "stays": "stay", "compares": "compare", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
-    "follows": "follow", "counts": "count",
+    "follows": "follow", "counts": "count", "fails": "fail", "looks": "look", "stands": "stand",
 }  # fmt: skip
 
 

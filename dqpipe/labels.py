@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.counted import many, plural
 from dqpipe.model import Samples, label_text
 
 Kind = Literal["class", "tags", "number", "objects", "none"]
@@ -121,7 +122,7 @@ def doubts(samples: Samples) -> list[str]:
         alike.setdefault(plain or name, []).append(name)
     found = [names for names in alike.values() if len(names) > 1]
     said = [f"{' and '.join(ascii(name)[:60] for name in names[:4])} are classes of their own, and look like one: give them one name" for names in found]
-    return said[:MOST_DOUBTS] + ([f"{len(found) - MOST_DOUBTS} more groups of classes look like one"] if len(found) > MOST_DOUBTS else [])
+    return said[:MOST_DOUBTS] + ([f"{many(rest, 'more group')} of classes {plural(rest, 'looks')} like one"] if (rest := len(found) - MOST_DOUBTS) > 0 else [])
 
 
 def is_text(samples: Samples) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe import markup, splits
+from dqpipe.counted import many
 from dqpipe.errors import SchemaError, listed
 from dqpipe.places import is_url, url_below
 
@@ -89,8 +90,8 @@ class Table:
     def _repr_html_(self) -> str:
         head = self.table.slice(0, SHOWN).select(self.names[:SHOWN_COLUMNS])
         rows = zip(*(column.to_pylist() for column in head.columns), strict=True) if head.num_columns else []
-        more = f"{len(self):,} rows" + (f", {SHOWN} shown" if len(self) > SHOWN else "")
-        columns = f"{len(self.names):,} columns" + (f", {SHOWN_COLUMNS} shown" if len(self.names) > SHOWN_COLUMNS else "")
+        more = many(len(self), "row") + (f", {SHOWN} shown" if len(self) > SHOWN else "")
+        columns = many(len(self.names), "column") + (f", {SHOWN_COLUMNS} shown" if len(self.names) > SHOWN_COLUMNS else "")
         return markup.titled(f"{type(self).__name__}: {more}, {columns}", *self._told(), markup.table(head.column_names, rows))
 
     def _told(self) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dqpipe import publish
+from dqpipe.counted import many, plural
 from dqpipe.errors import DatasetError, OutputError, listed
 from dqpipe.locks import Lock
 from dqpipe.logs import harmless
@@ -114,7 +115,7 @@ def unfit(version: Version, *, asked: bool = False) -> str:
     wanted = record.get("holds", {})
     if (files, size) != (wanted.get("count"), wanted.get("bytes")):
         had = f"{wanted.get('count', 0):,} of {wanted.get('bytes', 0):,}"
-        return f"it is not whole: {files:,} files of {size:,} bytes, where there were {had}"
+        return f"it is not whole: {many(files, 'file')} of {many(size, 'byte')}, where there {plural(wanted.get('count', 0), 'was')} {had}"
     return ""
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dqpipe import limits, logs, reading
 from dqpipe import measure as measuring
+from dqpipe.counted import many, plural
 from dqpipe.errors import MediaError, StageError, blamed
 from dqpipe.evidence import Evidence, row_contents, sample_keys
 from dqpipe.execution.executor import DEATHS, Lost
@@ -92,7 +93,7 @@ class Survey:
         failed = {one: why for one, why in self.failures.items() if one[1] != "measure"} if self.lost else self.failures
         if len(failed) > max(10, 0.01 * samples):
             (sample, stage), why = next(iter(sorted(failed.items())))
-            raise StageError(stage, "measure", f"{len(failed)} of {samples} samples failed, {sample!r} with: {why}", "more than 1 % ends the run")
+            raise StageError(stage, "measure", f"{len(failed)} of {many(samples, 'sample')} failed, {sample!r} with: {why}", "more than 1 % ends the run")
 
     def _lose(self, lost: Lost, samples: Sequence[str]) -> None:
         """Go on without a shard. Raises StageError if too many are lost."""
@@ -102,7 +103,8 @@ class Survey:
         shards, most, whole = len(set(self.lost.values())), MOST_LOST, len(self.run.raw.dataset)
         if len(self.lost) >= whole or (shards >= most[0] and len(self.lost) > most[1] * whole):
             advice = "what was measured is kept; try fewer workers (--executor processes:1), smaller shards, or leave stages out until it goes"
-            raise StageError("measure", lost.name, f"the worker processes die ({lost.reason}): {len(self.lost)} of {whole} samples are lost", advice)
+            gone = f"{len(self.lost)} of {many(whole, 'sample')} {plural(len(self.lost), 'is')} lost"
+            raise StageError("measure", lost.name, f"the worker processes die ({lost.reason}): {gone}", advice)
 
     def _heal(self, job: measuring.Job) -> None:
         """Forget what is broken in the store, once in a run, before anybody asks what is known."""

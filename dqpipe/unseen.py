@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from dqpipe import labels
+from dqpipe.counted import many
 from dqpipe.errors import listed
 from dqpipe.evidence import Evidence
 from dqpipe.model import Dataset
@@ -80,7 +81,8 @@ def _unjudged(plan: Plan, evidence: Evidence) -> Iterator[tuple[str, str]]:
         if lacks.any():
             gone = _whole(evidence, lacks, readable)
             classes = f"; all of class {listed(gone, FEW)}" if gone else ""
-            yield f"{planned.name}: {int(lacks.sum()):,} of {len(lacks):,} samples{classes}", "the stage says nothing of them"
+            them = "it" if lacks.sum() == 1 else "them"
+            yield f"{planned.name}: {int(lacks.sum()):,} of {many(len(lacks), 'sample')}{classes}", f"the stage says nothing of {them}"
 
 
 def _whole(evidence: Evidence, lacks: np.ndarray, readable: np.ndarray) -> list[str]:

@@ -68,6 +68,11 @@ def test_a_code_that_was_not_found_is_named_with_the_nearest(result: Result) -> 
         result.show("duplicates.exakt")
 
 
+def test_a_code_that_a_stage_claims_and_nothing_carries_is_told_as_such(result: Result) -> None:
+    with pytest.raises(DatasetError, match=r"nothing was found of 'duplicates\.leak'; there are findings of: .*duplicates\.exact"):
+        result.show("duplicates.leak")
+
+
 def test_datasets_and_tables_show_a_few_rows_and_what_is_most_frequent(result: Result, photographs: Path, registry: Registry, tmp_path: Path) -> None:
     dataset = Pipeline.from_text(f"dataset: {{path: {photographs}}}\noutputs: {{path: {tmp_path}}}\nstages: [files]\n", registry=registry).dataset()
     assert "60" in dataset._repr_html_() or str(len(dataset)) in dataset._repr_html_()

@@ -23,6 +23,7 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from dqpipe import news, reading, versions
+from dqpipe.counted import many
 from dqpipe.engine import Run
 from dqpipe.errors import listed
 from dqpipe.execution.artifacts import account_markdown, finding_rows, key_of, series_markdown, series_rows, slug, strips
@@ -112,9 +113,9 @@ def changed(run: Run) -> list[str]:
 def counted(run: Run) -> str:
     """The counts, what changed, and what was not judged or not measured, as one text."""
     told = run.record["account"]
-    text = f"{told['kept']} of {told['samples']} samples kept, {told['relabelled']} relabelled, {told['added']} added, {told['review']} to review"
+    text = f"{told['kept']} of {many(told['samples'], 'sample')} kept, {told['relabelled']} relabelled, {told['added']} added, {told['review']} to review"
     if run.failures:
-        text += f", {len(run.failures)} measurements failed (see the account)"
+        text += f", {many(len(run.failures), 'measurement')} failed (see the account)"
     if since := news.brief(run.news, NEWS):
         text += f"; since the last version: {since}"
     if rows := run.record["run"].get("unseen"):

@@ -27,7 +27,7 @@ told = json.loads(Path(__file__).with_name("samples.json").read_text(encoding="u
 if not fo.dataset_exists(name):
     dataset = fo.Dataset(name, persistent=True)
     dataset.add_samples([fo.Sample.from_dict(one) for one in told])
-    print(f"{name}: {len(told)} samples")
+    print(f"{name}: samples: {len(told)}")
 else:
     dataset = fo.load_dataset(name)
     tags = {}
@@ -39,7 +39,7 @@ else:
         if new:
             sample.tags = [tag for tag in sample.tags if not tag.startswith("dqpipe:")] + sorted(new)
             tagged += 1
-    print(f"{name}: {tagged} of {len(tags)} files are in it and have their tags")
+    print(f"{name}: files that are in it and have their tags: {tagged} of {len(tags)}")
 '''
 
 

@@ -36,7 +36,7 @@ for sample in ls.ImageDataset.load():
     for tag in sorted(new - sample.tags):
         sample.add_tag(tag)
     tagged += 1
-print(f"{tagged} of {len(tags)} files are in it and have their tags")
+print(f"files that are in it and have their tags: {tagged} of {len(tags)}")
 '''
 
 

@@ -115,10 +115,11 @@ def _since(record: Mapping[str, Any]) -> list[str]:
     lead += f", {many(replaced, 'sample')} replaced by other content under the same name" if replaced else ""
     lead += f", {many(gone, 'sample')} gone." if gone else "."
     if since.get("pooled"):
-        lead += f" Too few to be compared by themselves: {since['pooled']:,} samples were compared together, with those of the "
+        n = since["pooled"]
+        lead += f" Too few to be compared by themselves: {many(n, 'sample')} {plural(n, 'was')} compared together, with those of the "
         lead += "version before." if since["nights"] == 1 else f"{since['nights']:,} versions before."
     rest = len(told) - FEW
-    return [lead, *told[:FEW], *([f"{rest:,} more {plural(rest, 'difference')} stand in the report."] if rest > 0 else []), *_of_new(record)]
+    return [lead, *told[:FEW], *([f"{rest:,} more {plural(rest, 'difference')} {plural(rest, 'stands')} in the report."] if rest > 0 else []), *_of_new(record)]
 
 
 def _of_new(record: Mapping[str, Any]) -> list[str]:

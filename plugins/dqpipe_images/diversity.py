@@ -101,7 +101,7 @@ class Diversity(Stage):
         limit = self.thin * len(samples) / max(len(numbers), 1)
         thin = numbers[sizes < limit]
         ids = samples.ids
-        said = [f"{(region == at).sum()} samples, such as {', '.join(ids[region == at][:EXAMPLES])}" for at in thin]
+        said = [f"{many(int((region == at).sum()), 'sample')}, such as {', '.join(ids[region == at][:EXAMPLES])}" for at in thin]
         parts = [f"region {at}" for at in thin]
         return [claim("under_covered", [None] * len(thin), part=parts, value=[float((region == at).sum()) for at in thin], threshold=limit, detail=said)]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dqpipe.counted import many, plural
 from dqpipe.errors import StageError, listed
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe_labels.columns import equal_rows, unfit, vectors_of
@@ -96,7 +97,8 @@ def finite(stage: LabelNoise, samples: Samples, names: tuple[str, ...]) -> np.nd
     own = read_columns(stage.name, stage.probabilities or (), samples, names)
     empty = ~np.isfinite(own).all(axis=1)
     if empty.any():
-        raise StageError(stage.name, "relate", f"{int(empty.sum())} samples have none: {listed(samples.ids[empty], 5)}", ADVICE)
+        n = int(empty.sum())
+        raise StageError(stage.name, "relate", f"{many(n, 'sample')} {plural(n, 'has')} none: {listed(samples.ids[empty], 5)}", ADVICE)
     return own
 
 

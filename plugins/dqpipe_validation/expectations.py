@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from dqpipe.counted import many, plural
 from dqpipe.errors import ConfigError, StageError, listed
 from dqpipe.model import Facts, Samples, claim, figure
 from dqpipe.stages import Claim, Figure, Stage, extension, option
@@ -171,7 +172,7 @@ def _unmet(outcome: Outcome) -> pd.DataFrame:
     of = f"{' and '.join(asked.columns)}: " if asked.columns else ""
     if outcome.rows is None:
         return claim("unmet", [None], detail=f"{of}{asked.words}; observed {_told(outcome.observed)}")
-    failing = f"{len(outcome.rows):,} of {outcome.judged:,} rows fail"
+    failing = f"{len(outcome.rows):,} of {many(outcome.judged, 'row')} {plural(len(outcome.rows), 'fails')}"
     return claim("unmet", [None], value=len(outcome.rows) / max(outcome.judged, 1), detail=f"{failing}: {of}{asked.words}")
 
 

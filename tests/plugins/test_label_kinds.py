@@ -130,7 +130,7 @@ def test_own_probabilities_of_tags_are_judged_by() -> None:
     assert claimed <= {*planted()[1], *planted()[2]}
     assert len(claimed) >= 45
     columns["p_even"][3] = np.nan
-    with pytest.raises(StageError, match="1 samples have none: 0003"):
+    with pytest.raises(StageError, match="1 sample has none: 0003"):
         Judged(labels, columns=columns, probabilities=tuple(columns))
 
 

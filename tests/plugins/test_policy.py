@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,10 @@ from dqpipe_curation import rules
 from dqpipe_curation.policy import BUDGET, CEILING, EVALUATION, LAST_COPY, RELABELS, UNSETTLED, Policy
 
 from dqpipe.errors import ConfigError
+from dqpipe.execution.local import Serial
 from dqpipe.model import Findings, Samples, claim, table_of
+from dqpipe.pipeline import Pipeline
+from dqpipe.plugins import Registry
 
 WARNING = {"severity": "warning"}
 
@@ -333,3 +337,13 @@ def test_a_rule_that_names_its_code_counts_whatever_the_severity_and_idle_rules_
 
 def test_each_code_of_its_own_is_told_in_words() -> None:
     assert set(Policy.reasons) == {BUDGET, CEILING, EVALUATION, LAST_COPY, RELABELS, UNSETTLED}
+
+
+def test_a_run_says_which_rules_judged_nothing(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("key,label,v\na,x,1\nb,x,1\nc,y,2\n")
+    rules = "{duplicate_rows.exact: keep, duplicate_rows.ex*: drop, duplicate_rows.leak: drop}"
+    text = f"dataset: {{path: {tmp_path / 'rows.csv'}, roles: {{id: key}}}}\nstages: [duplicate_rows]\npolicy: {{rules: {rules}}}\n"
+    result = Pipeline.from_text(text + f"outputs: {{path: {tmp_path / 'out'}, reports: [json]}}\ngates: []\n", registry=registry).run(Serial())
+    said = "2 rules of the policy judged nothing: duplicate_rows.ex* (an earlier rule judges all of it) and duplicate_rows.leak (nothing was found of it)."
+    assert said in result.account
+    assert result.decisions["decision"].tolist() == ["keep"] * 3

@@ -24,7 +24,7 @@ from dqpipe_reports.record import Json
 from dqpipe.errors import MediaError
 from dqpipe.media import Header, Picture
 from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
-from dqpipe.plugins import discover
+from dqpipe.plugins import Registry, discover
 from dqpipe.report import record
 from dqpipe.report.embedding import Embedding
 from dqpipe.stages import Section, extension
@@ -331,3 +331,8 @@ class Greeting(Section):
     def render(self, record: Any, thumbnail: Any) -> str:
         """A word and a picture."""
         return f'<p>Hello</p><img alt="a cat" src="{thumbnail("cat/7.png")}">'
+
+
+def test_no_two_sections_have_one_title(registry: Registry) -> None:
+    titles = [getattr(cls, "title", cls.name.replace("_", " ").capitalize()) for cls in registry.all(Section)]
+    assert sorted(titles) == sorted(set(titles))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dqpipe.diff import KINDS, MEANINGS
+from dqpipe.diff import KINDS, meaning
 from dqpipe.stages import Section, extension
 from dqpipe_reports.page import render
 
@@ -23,5 +23,6 @@ class Changes(Section):
         diff = record["run"].get("diff")
         if not diff or "counts" not in diff:
             return ""
-        kinds = [(MEANINGS[kind], diff["counts"][kind], [row for row in diff["rows"] if kind in row["kinds"]]) for kind in KINDS if diff["counts"][kind]]
+        counts = {kind: diff["counts"][kind] for kind in KINDS if diff["counts"].get(kind)}
+        kinds = [(meaning(kind, n), n, [row for row in diff["rows"] if kind in row["kinds"]]) for kind, n in counts.items()]
         return render("changes.html", diff=diff, kinds=kinds)
