@@ -216,10 +216,11 @@ def test_the_prefect_server_is_killed_under_a_flow(images: Path, undisturbed: Pl
     (tmp_path / "home").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-        server = embedded._start(listening, tmp_path / "home")
+        server = embedded._start(listening, tmp_path / "home", "dqpipe:secret")
     try:
-        embedded.wait_until_ready(url, tmp_path / "home")
-        environment = {**ENVIRONMENT, "PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "flow"), "PREFECT_CLIENT_MAX_RETRIES": "0"}
+        embedded.wait_until_ready(embedded.Embedded(url, "dqpipe:secret", tmp_path / "home"))
+        known = {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": "dqpipe:secret"}
+        environment = {**ENVIRONMENT, **known, "PREFECT_HOME": str(tmp_path / "flow"), "PREFECT_CLIENT_MAX_RETRIES": "0"}
         driver = subprocess.Popen(place.command("--flow"), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         until = time.monotonic() + 120
         while not any(place.measured().values()) and driver.poll() is None and time.monotonic() < until:
