@@ -42,7 +42,7 @@ def approve(out: str | Path, version: str, *, by: str = "") -> tuple[str | None,
     Raises DatasetError: it does not wait (a newer one took its place, or it was answered for), or is not whole; OutputError: a run is on
     the output, or it cannot be written.
     """
-    where = place(out)
+    where = _output(out, version)
     with Lock(where, "an approval"):
         chosen, was = _waiting(where, version), published(where)
         if reason := unfit(chosen, asked=True):
@@ -56,11 +56,19 @@ def approve(out: str | Path, version: str, *, by: str = "") -> tuple[str | None,
 
 def reject(out: str | Path, version: str, *, by: str = "") -> str:
     """Never publish the version that waits for a person; its report stays for a while. Raises as `approve` does."""
-    where = place(out)
+    where = _output(out, version)
     with Lock(where, "a rejection"):
         chosen = _waiting(where, version)
         remember(where, {"rejected": chosen.id, "by": by, "time": datetime.now(UTC).isoformat(timespec="seconds")})
     return chosen.id
+
+
+def _output(out: str | Path, version: str) -> Place:
+    """The place of an output: in a folder of somebody else's not even a lock is left. Raises DatasetError."""
+    where = place(out)
+    if not publish.ours(where):
+        raise DatasetError(f"version {version} of {shown(where.url)} is not there: dqpipe did not make this folder")
+    return where
 
 
 def _waiting(where: Place, version: str) -> Version:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,11 @@ def test_what_lies_in_a_links_place_is_said_and_stays(registry: Registry, images
     assert second.record["account"]["alerts"] == [
         "curated and ledger.parquet in the output are no links of dqpipe and stay as before, whatever is published: read versions/, or move them away.",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [approve, reject])
+def test_an_answer_leaves_nothing_in_a_folder_that_dqpipe_did_not_make(tmp_path: Path, answer: Callable[..., object]) -> None:
+    (tmp_path / "mine.py").write_text("x")
+    with pytest.raises(DatasetError, match="dqpipe did not make this folder"):
+        answer(tmp_path, "some")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
