@@ -51,3 +51,16 @@ def test_labels_that_are_words_for_nothing_or_no_names_of_folders_come_back(tmp_
     folder = curated(tmp_path, registry, "m.csv")
     again = Pipeline.from_text(f"stages: [files]\noutputs: {{path: {tmp_path / 'none'}}}\n", registry=registry).check(Serial(), source=folder / read)
     assert dict(zip(again.samples["id"], again.samples["label"], strict=True)) == dict(zip(names, LABELS, strict=True))
+
+
+def test_a_table_with_other_labels_beside_the_folders_is_asked_about(tmp_path: Path, registry: Registry) -> None:
+    names = ("set/1.png", "set/2.png")
+    put(tmp_path, names)
+    pd.DataFrame({"path": names, "label": ["cat", "dog"]}).to_csv(tmp_path / "m.csv", index=False)
+    folder = curated(tmp_path, registry, "m.csv")
+    pipeline = Pipeline.from_text(f"stages: [files]\noutputs: {{path: {tmp_path / 'none'}}}\n", registry=registry)
+    told = " ".join(pipeline.check(Serial(), source=folder).account)
+    assert "gives 2 images another label than the folder does, which counts here: read m" in told
+    put(tmp_path / "plain", ("cat/1.png", "dog/2.png"))
+    (tmp_path / "plain/m.csv").write_text("path,label\ncat/1.png,cat\ndog/2.png,dog\n")
+    assert "another label" not in " ".join(pipeline.check(Serial(), source=tmp_path / "plain").account)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
+from dqpipe.counted import many
 from dqpipe.errors import DatasetError, listed
-from dqpipe.model import Dataset, Samples, path_text
+from dqpipe.model import Dataset, Samples, label_text, path_text
 from dqpipe.places import is_url
 from dqpipe.splits import kind_of as split_kind
 from dqpipe.stages import Reader, extension, option
+from dqpipe_files.readers.manifest import Manifest
 from dqpipe_files.tabular import kind_of
 from dqpipe_files.walking import Walk
 
@@ -24,6 +27,8 @@ SIDECARS = (
     *(".parquet", ".arrow", ".feather", ".html", ".htm", ".css", ".js", ".py", ".ipynb", ".sh", ".bib", ".cff", ".sha256", ".md5"),
     *(".zip", ".tar", ".gz", ".tgz", ".7z"),
 )
+TABLES = 5
+"""Tables beside the folders that are looked into."""
 PAPERS = frozenset({"readme", "license", "licence", "notice", "copying", "changelog", "authors", "citation", "makefile"})
 
 
@@ -71,8 +76,10 @@ class ImageFolder(Reader):
         files = self._samples(walk, shape)
         if not files:
             raise DatasetError(f"the folder {path_text(root)} has no images: no file in it or below it could be a sample")
-        layout = {"splits": shape.splits, "wrapped": shape.wrapped, "doubts": [path_text(doubt) for doubt in shape.doubts], "skipped": walk.skipped}
-        return Dataset(Samples(_table(files, shape.wrapped, splits=shape.splits)), path_text(root), self.name, layout)
+        table = _table(files, shape.wrapped, splits=shape.splits)
+        doubts = [*shape.doubts, *([] if remote else _other_labels(root, walk.files, table))]
+        layout = {"splits": shape.splits, "wrapped": shape.wrapped, "doubts": [path_text(doubt) for doubt in doubts], "skipped": walk.skipped}
+        return Dataset(Samples(table), path_text(root), self.name, layout)
 
     def _describes(self, file: str) -> bool:
         """Whether a file describes the data, by its name."""
@@ -90,6 +97,24 @@ class ImageFolder(Reader):
             else:
                 samples.append(path_text(file))
         return sorted(samples)
+
+
+def _other_labels(root: str, files: list[str], table: pa.Table) -> list[str]:
+    """What a person would ask of the tables beside the folders that give these images other labels than their folders do."""
+    given = table.column("label").to_pylist() if "label" in table.column_names else [None] * len(table)
+    folders, made = dict(zip(table.column("id").to_pylist(), given, strict=True)), cast("type[Reader]", Manifest)()
+    told = []
+    for name in [file for file in files if "/" not in file and kind_of(file)][:TABLES]:
+        with suppress(DatasetError):  # it is no table of images
+            path = os.path.join(root, name)  # noqa: PTH118 (names as they are)
+            rows = made.read(path, {}).samples.table if made.suits(path) else None
+            if rows is not None and "label" in rows.column_names:
+                labels = dict(zip(rows.column("media").to_pylist(), map(label_text, rows.column("label").to_pylist()), strict=True))
+                other = sum(media in folders and label is not None and label != folders[media] for media, label in labels.items())
+                if other:
+                    lead = f"{name} gives {many(other, 'image')} another label than the folder does, which counts here"
+                    told.append(f"{lead}: read {name} if its labels are meant.")
+    return told[:1]
 
 
 @dataclass(frozen=True)
