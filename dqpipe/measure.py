@@ -31,7 +31,7 @@ from dqpipe.media_files import Within
 from dqpipe.model import Facts, Samples, fact_array, media_path
 from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
 from dqpipe.stages import Decoder, Fact, Shard, Stage
-from dqpipe.store import Store, digest, digest_json, read_arrow
+from dqpipe.store import Part, Store, arrow_bytes, digest, digest_json, read_arrow
 from dqpipe.trial import Trial
 
 log = logging.getLogger(__name__)
@@ -407,15 +407,16 @@ class _Work:
         shard = Shard(samples.take(numbers).select(names), tuple(media[n][task.rendition] for n in numbers) if task.rendition else (), task.artifact)
         return facts_table(task.stage.measure(shard), task.gives, len(numbers))
 
-    def write(self) -> None:
-        """Bring to the store what was measured since the last time."""
+    def write(self, beside: Mapping[str, bytes] | None = None) -> None:
+        """Bring to the store what was measured since the last time, and other files with it."""
+        parts: list[Part] = []
         for task in self.job.tasks:
             rows = self.rows[task.name]
             if rows.keys:
                 table = pa.concat_tables(rows.tables, promote_options="none")
                 vectors = {f.name: table.column(f.name).combine_chunks() for f in task.gives if f.type.startswith("vector")}
                 scalars = table.select([f.name for f in task.gives if f.name not in vectors])
-                self.job.store.write_facts(task.key, rows.keys, scalars, vectors)
+                parts.append(Part(task.key, rows.keys, scalars, vectors))
                 self.measured[task.name] += len(rows.keys)
                 self.rows[task.name] = _Rows()
         contents = sorted(islice(self.media, self.media_written, None))
@@ -425,14 +426,15 @@ class _Work:
             missing = [self.missing.get(c, 0.0) if e is None else None for c, e in zip(contents, errors, strict=True)]
             columns = pa.array([e is None for e in errors]), pa.array(errors, pa.string()), pa.array(missing, pa.float64())
             facts = pa.table(dict(zip(("ok", "error", "missing"), columns, strict=True)))
-            self.job.store.write_facts(self.job.media_key, contents, facts, {})
+            parts.append(Part(self.job.media_key, contents, facts, {}))
+        self.job.store.write_parts(parts, beside)
 
     def finish(self, count: int) -> Measured:
         """Write what is left, and say how it went."""
-        self.write()
         ids, contents_, errors_ = zip(*self.contents, strict=True) if self.contents else ((), (), ())
         table = pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents_, pa.string()), "error": pa.array(errors_, pa.string())})
-        path = self.job.store.write_reference(self.job.run, f"contents-{self.job.snapshot.rpartition(' ')[2]}-{self.ref.number}.arrow", table)
+        path = f"runs/{self.job.run}/contents-{self.job.snapshot.rpartition(' ')[2]}-{self.ref.number}.arrow"
+        self.write({path: arrow_bytes(table)})
         failures = tuple((sample, name, why) for (name, key), why in self.failed.items() for sample in self.asking[name][key])
         return Measured(self.ref.number, count, self.decoded, self.measured, self.seconds, failures, path)
 

@@ -154,6 +154,16 @@ class Place:
                 spare.replace(path)
                 _settle(Path(path).parent)
 
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Make or replace files, each whole or not at all, many at a time elsewhere. Raises OutputError."""
+        if self.local:
+            for name, data in files.items():
+                self.write(name, data)
+        elif files:
+            paths = {self.at(name): data for name, data in files.items()}
+            with named("write", next(iter(paths))), _making(self.url):
+                self.remote.pipe(paths)
+
     def create(self, name: str, data: bytes) -> bool:
         """Make a file if nothing is there, and say whether it was made: of two at once, one wins. Raises OutputError."""
         path = self.at(name)

@@ -123,7 +123,7 @@ class Rereader:
         key = digest_json(["once", self.key, told.__module__, told.__qualname__, rendition])
         known: dict[str, str] = {}
         if self.store is not None:
-            self.store.heal(key, ())
+            self.store.heal({key: ()})
             table = self.store.read_facts(key, wanted, ["told"])
             known = {} if table is None else {c: text for c, text in zip(wanted, table.column("told").to_pylist(), strict=True) if text is not None}
         fresh = {}

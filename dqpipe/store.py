@@ -14,8 +14,8 @@ Every file is written beside and renamed, named by what it is made from: writing
 end with a checksum: what a crash or a bad disk broke is recognised, removed and made again. What is removed has a name that
 only a store gives, in a folder with a store's marker (see `dqpipe.ownership`); nothing else that lies there is touched.
 
-A store at a URL has a mirror on each machine: what is written goes there and here, what is read is fetched once. A stage
-key costs one listing each time that the store is looked at.
+A store at a URL has a mirror on each machine: what is written goes there and here, what is read is fetched once. Files are
+written and fetched many at a time, and a stage key costs one listing each time that the store is looked at.
 """
 
 from __future__ import annotations
@@ -133,6 +133,18 @@ def sound(path: Path) -> bool:
 
 _LISTED: dict[tuple[str, str], tuple[str, ...]] = {}
 """Mirror, stage key → the files that the store had when this process last looked."""
+_LOOKED: dict[tuple[str, str], str] = {}
+"""Mirror, stage key → the moment that this listing is of, where the driver of a run named one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Facts of a stage key for some sample keys, n rows each: scalars and, by fact, vectors."""
+
+    key: str
+    samples: Sequence[str]
+    scalars: pa.Table
+    vectors: Mapping[str, pa.Array]
 
 
 @dataclass(frozen=True)
@@ -185,9 +197,14 @@ class Store:
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file: at home first, so that what lies here is there too. Raises OutputError."""
+        self.put_all({name: data})
+
+    def put_all(self, files: Mapping[str, bytes]) -> None:
+        """Write files, in no order that counts at home: there first, many at a time. Raises OutputError."""
         if self.home:
-            self.home.write(name, data)
-        write_whole(self.root / name, data)
+            self.home.write_all(files)
+        for name, data in files.items():
+            write_whole(self.root / name, data)
 
     def find(self, name: str) -> Path | None:
         """A sound file on this machine, fetched if it is not here, or None; what is broken is removed. Raises OutputError."""
@@ -234,14 +251,14 @@ class Store:
 
     # facts ---------------------------------------------------------------------------------------------------------
 
-    def refresh(self, key: str, *, vectors: bool = True) -> None:
-        """Look which parts of a stage key the store has now, and fetch those that are not here; nothing to do for a folder."""
+    def refresh(self, *keys: str, vectors: bool = True) -> None:
+        """Look which parts of stage keys the store has now, and fetch those that are not here in one go; nothing to do for a folder."""
         home = self.home
         if home is None:
             return
         for last in (False, True):
-            entries = home.entries(f"facts/{key}")
-            wanted = {name: self.root / name for name, entry in entries.items()
+            listed = {key: home.entries(f"facts/{key}") for key in keys}
+            wanted = {name: self.root / name for entries in listed.values() for name, entry in entries.items()
                       if (vectors or not name.endswith(".vectors")) and _size(self.root / name) != entry.size}  # fmt: skip
             try:
                 home.get(wanted)
@@ -249,8 +266,12 @@ class Store:
                 if last:
                     raise
                 continue
-            _LISTED[str(self.root), key] = tuple(entries)
+            _LISTED.update({(str(self.root), key): tuple(entries) for key, entries in listed.items()})
             return
+
+    def looked(self, keys: Iterable[str], snapshot: str) -> None:
+        """Let what this process listed last of stage keys be what they are at a moment: `known` lists them no second time."""
+        _LOOKED.update({(str(self.root), key): snapshot for key in keys if (str(self.root), key) in _LISTED})
 
     def parts(self, key: str) -> list[Path]:
         """The scalar files of a stage key on this machine, by name."""
@@ -262,22 +283,36 @@ class Store:
 
     def write_facts(self, key: str, samples: Sequence[str], scalars: pa.Table, vectors: Mapping[str, pa.Array]) -> None:
         """One part: rows for these sample keys. The vectors first, so that a part with its scalars is complete."""
-        stem = f"facts/{key}/{digest(*samples)}"
-        if self.home is None and (self.root / f"{stem}.arrow").exists():
-            return
-        for fact, values in vectors.items():
-            self.put(f"{stem}.{fact}.vectors", arrow_bytes(pa.table({fact: values})))
-        self.put(f"{stem}.arrow", arrow_bytes(scalars.add_column(0, "key", pa.array(list(samples), pa.string()))))
+        self.write_parts([Part(key, samples, scalars, vectors)])
 
-    def describe(self, key: str, about: Mapping[str, Any]) -> None:
-        """Say whose facts a stage key holds, for people: once."""
-        name = f"facts/{key}/about.json"
-        if not (self.root / name).exists():
-            self.put(name, json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "replace"))
+    def write_parts(self, parts: Iterable[Part], beside: Mapping[str, bytes] | None = None) -> None:
+        """The same of many parts, and other files with their scalars."""
+        first: dict[str, bytes] = {}
+        then = dict(beside or {})
+        for part in parts:
+            stem = f"facts/{part.key}/{digest(*part.samples)}"
+            if self.home is None and (self.root / f"{stem}.arrow").exists():
+                continue
+            first |= {f"{stem}.{fact}.vectors": arrow_bytes(pa.table({fact: values})) for fact, values in part.vectors.items()}
+            then[f"{stem}.arrow"] = arrow_bytes(part.scalars.add_column(0, "key", pa.array(list(part.samples), pa.string())))
+        self.put_all(first)
+        self.put_all(then)
 
-    def heal(self, key: str, vectors: Sequence[str]) -> None:
-        """Remove the parts of a stage key that are broken, so that what they held counts as not measured."""
-        self.refresh(key)
+    def describe(self, about: Mapping[str, Mapping[str, Any]]) -> None:
+        """Say whose facts stage keys hold, for people: once."""
+        told = {f"facts/{key}/about.json": one for key, one in about.items()}
+        self.put_all({
+            name: json.dumps(one, indent=1, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "replace")
+            for name, one in told.items() if not (self.root / name).exists()
+        })  # fmt: skip
+
+    def heal(self, vectors: Mapping[str, Sequence[str]]) -> None:
+        """Remove the parts of stage keys that are broken, so that what they held counts as not measured; of each key its vector facts are named."""
+        self.refresh(*vectors)
+        for key, names in vectors.items():
+            self._heal(key, names)
+
+    def _heal(self, key: str, vectors: Sequence[str]) -> None:
         broken = False
         for path in self.parts(key):
             names = [f"facts/{key}/{path.name}", *(f"facts/{key}/{path.stem}.{fact}.vectors" for fact in vectors)]
@@ -500,7 +535,8 @@ def _positions(parts: Iterable[pa.Table], samples: Sequence[str | None]) -> pa.A
 
 
 @lru_cache(maxsize=64)
-def _known(where: Path | str, key: str, snapshot: str) -> frozenset[str]:  # noqa: ARG001 (a new moment is a new answer)
+def _known(where: Path | str, key: str, snapshot: str) -> frozenset[str]:
     store = Store(where)
-    store.refresh(key, vectors=False)
+    if _LOOKED.get((str(store.root), key)) != snapshot:
+        store.refresh(key, vectors=False)
     return store.keys(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +52,8 @@ class Survey:
         self.workers_mib: float | None = None
         """The highest high-water mark of a process that measured."""
         self._healed: set[str] = set()
+        self._index: dict[str, tuple[int, str, str]] = {}
+        """The store's index of files when the raw dataset was looked at."""
         self._seen: tuple[Stats, int] = {}, 0
         """The files of the raw dataset before they were read, and when that was, in ns."""
         self.used: dict[str, dict[str, str]] = {"facts": {}, "relations": {}, "artifacts": {}}
@@ -67,6 +69,8 @@ class Survey:
             within=dataset.within, logs=logs.configured(), driver=limits.process(),
         )  # fmt: skip
         self._heal(job)
+        kept = (job.media_key, *(task.key for task in tasks))
+        self.store.looked(kept, job.snapshot)  # when it was healed, or when what this run measured last was brought
         looked = time.time_ns()
         contents, stats = self._contents(dataset)
         waiting, keys = self._waiting(job, dataset, contents)
@@ -75,8 +79,8 @@ class Survey:
         for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
             self._take(done, rows, contents, errors)
             self._bear(max(len(dataset), len(self.run.raw.dataset)))
-        for key in (job.media_key, *(task.key for task in tasks)) if len(waiting) else ():
-            self.store.refresh(key)  # workers elsewhere wrote to it
+        if len(waiting):
+            self.store.refresh(*kept)  # workers elsewhere wrote to it
         table = dataset.samples.table
         filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
         evidence.dataset = replace(dataset, samples=Samples(filled))
@@ -109,15 +113,18 @@ class Survey:
     def _heal(self, job: measuring.Job) -> None:
         """Forget what is broken in the store, once in a run, before anybody asks what is known."""
         vectors = {task.key: [f.name for f in task.gives if f.type.startswith("vector")] for task in job.tasks}
-        for key, names in {job.media_key: [], **vectors}.items():
-            if key not in self._healed:
-                self.store.heal(key, names)
-                self._healed.add(key)
+        left = {key: names for key, names in {job.media_key: [], **vectors}.items() if key not in self._healed}
+        if left:
+            self.store.heal(left)
+            self._healed.update(left)
         self.used["facts"][job.media_key] = MEDIA_STAGE
-        self.store.describe(job.media_key, {"stage": MEDIA_STAGE, "decoders": [measuring.identity(d, d.options()) for d in self.decoders]})
+        about: dict[str, dict[str, Any]] = {
+            job.media_key: {"stage": MEDIA_STAGE, "decoders": [measuring.identity(d, d.options()) for d in self.decoders]},
+        }
         for task in job.tasks:
             identity = measuring.identity(task.stage, task.stage.options())
-            self.store.describe(task.key, {"stage": task.name, **dict(zip(("kind", "version", "options", "libraries", "artifacts"), identity, strict=True))})
+            about[task.key] = {"stage": task.name, **dict(zip(("kind", "version", "options", "libraries", "artifacts"), identity, strict=True))}
+        self.store.describe(about)
 
     # what is to be measured ------------------------------------------------------------------------------------------
 
@@ -165,6 +172,7 @@ class Survey:
         if "media" not in samples:
             return [given or row for given, row in zip(samples["content"], row_contents(samples), strict=True)], {}
         index = {} if self.run.rehash else self.store.index()
+        self._index = self._index or index
         media = samples["media"].tolist()
         contents, stats = reading.stat_contents(dataset, index)
         rows = row_contents(samples) if any(m is None for m in media) else contents
@@ -249,14 +257,23 @@ class Survey:
 
     def _keep_index(self, dataset: Dataset, contents: Sequence[str | None], stats: Stats, looked: int) -> None:
         """Remember the files as they were when they were `looked` at; files of other datasets in this store stay known."""
-        rows = self.store.index()
+        if self._index and self._indexed(self._index, dataset, contents, stats, looked) == self._index:
+            return
+        self.store.write_index(self._indexed(self.store.index(), dataset, contents, stats, looked))  # another run may have written it meanwhile
+
+    @staticmethod
+    def _indexed(
+        known: Mapping[str, tuple[int, str, str]], dataset: Dataset, contents: Sequence[str | None], stats: Stats, looked: int
+    ) -> dict[str, tuple[int, str, str]]:
+        """An index with the files of a dataset as they were when they were `looked` at."""
+        rows = dict(known)
         for media, content in zip(dataset.samples["media"], contents, strict=True):
             path = "" if media is None else media_path(dataset.root, media)
             stat = stats.get(path)
             rows.pop(path, None)
             if stat is not None and content is not None and stat.changed is not None and stat.changed < looked - RACY_NS:
                 rows[path] = (stat.size, stat.tag, content)
-        self.store.write_index(rows)
+        return rows
 
 
 def artifact_key(stage: Stage, seed: int) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from dqpipe import config
 from dqpipe.engine import Run
@@ -20,6 +23,8 @@ from dqpipe.places import Place, filesystem, mirror, place
 from dqpipe.plugins import Registry
 from dqpipe.propose import pipeline_yaml
 from dqpipe.reading import read_bytes
+from dqpipe.store import Store
+from tests import faulty
 from tests.test_store import age
 
 STAGES = "[files, image_quality, duplicates, embeddings, {augment: {target: 22}}]"
@@ -205,6 +210,65 @@ def test_an_unchanged_run_asks_the_store_little(
     again = run(registry, images, tmp_path / "out", stages="[files, image_quality, duplicates, embeddings]", store=store)
     assert measured(again) == 0
     assert len(asked) <= 30, pd.Series(asked).value_counts()
+
+
+def test_a_store_elsewhere_is_asked_for_many_files_at_once(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(60):
+        path = tmp_path / "images" / ("china", "flower")[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        faulty.picture(path, seed=number)
+    age(tmp_path / "images")
+    asked: Counter[str] = Counter()
+    for name in ("cat_file", "find", "get", "info", "ls", "pipe", "pipe_file", "put", "rm", "rm_file"):
+        monkeypatch.setattr(MemoryFileSystem, name, counted(getattr(MemoryFileSystem, name), asked))
+
+    def ran(out: str) -> tuple[Run, int]:
+        asked.clear()
+        done = run(registry, tmp_path / "images", tmp_path / out, stages="[files, image_quality, duplicates, embeddings]", store="memory://many/at/once")
+        return done, sum(asked.values())
+
+    first, requests = ran("first")
+    assert measured(first) == 180
+    assert requests <= 56, asked  # 77 when each file was written by itself, and each key listed for each look
+    again, requests = ran("first")
+    assert measured(again) == 0
+    assert requests <= 18, asked  # was 27
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    other, requests = ran("other")
+    assert measured(other) == 0
+    assert requests <= 21, asked  # was 32
+    same(first, other)
+
+
+def counted(method: Callable[..., object], asked: Counter[str]) -> Callable[..., object]:
+    """A file system's method that counts its calls, not those that it makes of others itself."""
+    def calling(self: object, *args: object, **named: object) -> object:
+        if inside:
+            return method(self, *args, **named)
+        inside.append(True)
+        asked[method.__name__] += 1
+        try:
+            return method(self, *args, **named)
+        finally:
+            inside.pop()
+
+    return calling
+
+
+inside: list[bool] = []
+
+
+def test_an_unchanged_dataset_leaves_the_index_as_it_is(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(images)
+    written: list[int] = []
+    write = Store.write_index
+    monkeypatch.setattr(Store, "write_index", lambda self, rows: (written.append(len(rows)), write(self, rows)))
+    run(registry, images, tmp_path / "out", stages="[files]")
+    run(registry, images, tmp_path / "out", stages="[files]")
+    assert len(written) == 1
+    (images / "flower" / "04.png").write_bytes((images / "china" / "00.png").read_bytes() + b"more")
+    run(registry, images, tmp_path / "out", stages="[files]")
+    assert written == [written[0], written[0] - 1]
 
 
 def test_the_table_of_samples_is_local_whatever_the_dataset(registry: Registry, at_bucket: Place, tmp_path: Path) -> None:
