@@ -115,10 +115,11 @@ def classes_of(column: pa.ChunkedArray | pa.Array) -> Classes:
 
 
 def doubts(samples: Samples) -> list[str]:
-    """What a person would ask about the classes: those that look like one, but for case, spaces, dashes, or how accents are written."""
+    """What a person would ask about the classes: those that look like one, but for case, spaces, dashes, how accents are written, or what nobody sees."""
     alike: dict[str, list[str]] = {}
     for name in sorted(set(members(samples).names.drop_null().to_pylist())) if is_text(samples) else ():
-        plain = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
+        seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")  # no zero width spaces, soft hyphens, marks of direction
+        plain = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", seen).casefold())
         alike.setdefault(plain or name, []).append(name)
     found = [names for names in alike.values() if len(names) > 1]
     said = [f"{' and '.join(ascii(name)[:60] for name in names[:4])} are classes of their own, and look like one: give them one name" for names in found]

@@ -78,3 +78,8 @@ def test_all_who_ask_see_the_same_two_classes(column: list[Any]) -> None:
     assert {recipe.parent for recipe in made} == set(ids[::4])
     assert LabelNoise().kind(samples) == "class"
     assert Augmentation().objection(samples) is None
+
+
+def test_classes_that_differ_in_what_nobody_sees_are_asked_about() -> None:
+    samples = Samples(pa.table({"id": list("abcd"), "label": ["cat", "cat\u200b", "\u202ecat", "dog"]}))
+    assert [said.split(" are ")[0] for said in labels.doubts(samples)] == ["'cat' and 'cat\\u200b' and '\\u202ecat'"]
