@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqpipe import audits, verdicts
+from dqpipe import audits, ownership, publish, verdicts
 from dqpipe.errors import DatasetError
 from dqpipe.execution.local import Serial
 from dqpipe.pipeline import Pipeline
+from dqpipe.places import place
 from dqpipe.plugins import Registry
 from dqpipe.review.desk import Desk
 from dqpipe.review.server import LARGEST, Serving
@@ -63,6 +64,7 @@ def folder(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def desk(folder: Path, out: Path, **options: Any) -> Desk:
     out.mkdir(exist_ok=True)
+    ownership.take(place(out), publish.KIND, (), dict)  # an output as a run leaves it
     return Desk(out, Sight(Version.open(folder / "out"), ()), **options)
 
 
