@@ -21,7 +21,7 @@ import pyarrow as pa
 from dqpipe.errors import DatasetError
 from dqpipe.evidence import Evidence
 from dqpipe.model import Facts, Samples
-from dqpipe.since import Batch, Since, Snapshot, beside
+from dqpipe.since import TYPES, Batch, Since, Snapshot, beside
 from dqpipe.store import drawn
 from dqpipe.versions import COLUMNS, Version, write_table
 
@@ -84,6 +84,7 @@ def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
     order = rows[np.argsort([drawn(0, ids[row]) for row in rows], kind="stable")] if len(rows) else rows
     some = np.sort(order[:MOST])
     own = {name: samples.table.column(name) for name in samples.names if name not in {*COLUMNS, *LEFT_OUT}}
+    own = {name: _plain(column) for name, column in own.items()}
     own = {name: column for name, column in own.items() if _scalar(column.type)}
     measured = {name: evidence.scalars[name] for name in evidence.keys if name in evidence.scalars and name not in LEFT_OUT}
     measured = {name: column for name, column in measured.items() if _scalar(column.type)}
@@ -98,8 +99,15 @@ def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
     return Snapshot(kept, Facts(pa.table(columns)), vectors, keys, of)
 
 
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Decimals as numbers, categories as what they stand for."""
+    if pa.types.is_decimal(column.type):
+        return column.cast(pa.float64())
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
 def _scalar(kind: pa.DataType) -> bool:
-    return pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return str(kind) in TYPES
 
 
 def write(evidence: Evidence, folder: Path, version: str, since: Since | None) -> None:

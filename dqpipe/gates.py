@@ -79,6 +79,7 @@ DEFAULTS = (
     ("unreadable in new > 10% and > 2", "the same among the samples that are new since the last version"),
     ("dropped in new > 50% and > 10", "more than half of what is new is thrown away"),
     ("change of dropped > 10%", "percentage points more than in the last version"),
+    ("change of samples < -50% and < -10", "the set lost half of its samples"),
     ("change of samples in any class <= -100%", "a class is gone"),
     ("change of samples in any class < -50% and < -10", "a class lost half of its samples"),
     ("switched in any class > 50% and > 5", "most of a class stood under another label in the last version"),

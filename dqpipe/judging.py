@@ -209,7 +209,7 @@ def judge(gate: Gate, now: Tables, last: Callable[[], Tables | None], *, unjudge
     row = (holding or known)[worst]
     said = " and ".join(reading.said for reading in row) + "; it must not be " + " and ".join(_limits(gate))
     others = [str(key) for key in sorted(holding, key=str) if key != worst]
-    said += f" (nor in {listed(others, FEW)})" if others else ""
+    said += f" (the same holds for {listed(others, FEW)})" if others else ""
     blank = [str(key) for key, row in rows.items() if any(r.value is None and r.compared for r in row)]
     said += f"; without a value: {listed(sorted(blank), FEW)}" if blank else ""
     shut = {key: r.said for key, row in rows.items() for r in row if r.state == "unjudged"}

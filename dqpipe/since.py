@@ -16,6 +16,10 @@ import pyarrow.compute as pc
 
 from dqpipe.model import Facts, Samples
 
+_INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+TYPES = frozenset(map(str, (pa.bool_(), *_INTEGERS, pa.float16(), pa.float32(), pa.float64(), pa.string(), pa.large_string())))
+"""The types of a user's columns that are compared."""
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
@@ -32,6 +36,11 @@ class Snapshot:
     keys: Mapping[str, str] = field(default_factory=dict)
     of: Mapping[str, pa.Array] = field(default_factory=dict)
     """The ids of the samples that each vector is of, where that is known."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The user's own columns: their key is the name of a type."""
+        return [name for name, key in self.keys.items() if key in TYPES]
 
     def without(self, ids: pa.Array) -> Snapshot:
         """The same but for these samples; vectors of which nobody knows whose they are stay away."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from dqpipe import labels
-from dqpipe.counted import many
+from dqpipe.counted import many, plural
 from dqpipe.errors import listed
 from dqpipe.evidence import Evidence
 from dqpipe.model import Dataset
@@ -100,4 +100,7 @@ def _columns(plan: Plan, dataset: Dataset) -> Iterator[tuple[str, str]]:
     asked = {need.rstrip("?") for planned in plan.stages for need in planned.stage.needs}
     own = [name for name in dataset.samples.names if name not in OURS and name not in asked]
     if own:
-        yield f"column{'s' if len(own) > 1 else ''} {listed(own, FEW)}", "no stage reads it by itself" if len(own) == 1 else "no stage reads them by themselves"
+        them, selves = ("it", "itself") if len(own) == 1 else ("them", "themselves")
+        beside = [planned.name for planned in plan.stages if planned.stage.does("compare")]
+        compared = f"; {listed(beside, FEW)} {plural(len(beside), 'compares')} {them} with the last version, where that can be done" if beside else ""
+        yield f"{plural(len(own), 'column')} {listed(own, FEW)}", f"no stage reads {them} by {selves}{compared}"

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dqpipe import config as configs
@@ -221,7 +223,8 @@ def test_what_was_not_looked_at_is_said_first(home: Path, registry: Registry) ->
     assert made.account[0].startswith("Not looked at: diversity (not run, ")
     table = pd.DataFrame({"text": ["a b", "c d", "e f"] * 9, "label": ["x", "y", "z"] * 9})
     said = Pipeline.from_text("stages: [drift: {copies: null}]\noutputs: {path: out}\n", registry=registry).check(Serial(), source=table)
-    assert {"what": "column text", "why": "no stage reads it by itself"} in said.record["run"]["unseen"]
+    why = "no stage reads it by itself; drift compares it with the last version, where that can be done"
+    assert {"what": "column text", "why": why} in said.record["run"]["unseen"]
     assert "none carries a warning or an error that drift looks for." in said.account[1]
 
 
@@ -243,3 +246,29 @@ def test_an_expectation_of_severity_error_that_is_not_met_fails_the_default_gate
     said = "1 error about the whole dataset: expectations.unmet (3 of 30 rows fail: zone: values to not be null); it must not be >= 1"
     (tmp_path / "pipeline.yaml").write_text((tmp_path / "pipeline.yaml").read_text().replace("warning", "error"))
     assert said in [gate["said"] for gate in Pipeline.from_yaml(tmp_path / "pipeline.yaml").drive(Serial(), force=True).gates]
+
+
+def test_what_became_of_columns_is_said(tmp_path: Path) -> None:
+    def after(table: pa.Table) -> list[str]:
+        pq.write_table(table, tmp_path / "rows.parquet")
+        since = Pipeline.from_yaml(tmp_path / "pipeline.yaml").drive(Serial(), force=True).record["run"]["since"]
+        return since["said"] if since else []
+
+    (tmp_path / "pipeline.yaml").write_text("dataset: {path: rows.parquet}\nstages: [drift: {copies: null}]\ngates: []\noutputs: {path: out}\n")
+    price, none = pa.array([Decimal(n) / 4 for n in range(40)]), pa.nulls(40)
+    same = {"key": pa.array(map(float, range(40)))}
+    assert after(pa.table({**same, "price": price, "size": price, "code": pa.array([1] * 40)})) == []
+    said = after(pa.table({**same, "price": price, "size": none, "code": pa.array(["1"] * 40), "area": price}))
+    assert said == [
+        "column size is gone, or without any value now",
+        "column area is new, or the last version kept no value of it",
+        "column code cannot be compared with the last version: it held values of another type",
+    ]
+
+
+def test_a_table_without_labels_that_loses_most_of_its_rows_fails_a_default_gate(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("dataset: {path: rows.csv}\nstages: [duplicate_rows]\noutputs: {path: out}\n")
+    for count, failed in ((60, []), (20, ["change of samples < -50% and < -10"])):
+        (tmp_path / "rows.csv").write_text("".join(f"{row}\n" for row in ["number", *range(count)]))
+        gates_now = Pipeline.from_yaml(tmp_path / "pipeline.yaml").drive(Serial(), force=True).gates
+        assert [gate["gate"] for gate in gates_now if not gate["passed"]] == failed

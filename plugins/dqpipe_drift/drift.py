@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe import labels
-from dqpipe.counted import many
+from dqpipe.counted import many, plural
 from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.report.sentences import some
 from dqpipe.since import Since
@@ -31,6 +31,7 @@ KEYS = 50
 TYPO = 0.8
 """Similarity of names from which a new label may be an old one misspelt."""
 ROLES = ("label", "split", "group")
+IT = ("it", "they")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Drift(Stage):
         Claim("new_label", "warning", "A class that the last version did not have."),
         Claim("vanished_label", "warning", "A class of the last version that is not there any more."),
         Claim("not_comparable", "warning", "A fact is measured in another way than in the last version, so that the two cannot be compared."),
+        Claim("columns", "warning", "Columns came, went, or hold nothing any more since the last version."),
         Claim("duplicate_of_old", "info", "A new sample that shows the same as one that the last version had."),
     )
 
@@ -104,7 +106,7 @@ class Drift(Stage):
             ]
             if shifted:
                 claims.append(claim("shifted", [None], part=shift.name, value=found.effect, threshold=self.effect, confidence=1 - corrected, detail=said))
-        return rows, [*claims, *self._labels(since), *self._not_comparable(since), self._copies(samples, facts, since)]
+        return rows, [*claims, *self._labels(since), *self._not_comparable(since), *self._columns(since), self._copies(samples, facts, since)]
 
     def _left(self, name: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.leave)
@@ -151,8 +153,20 @@ class Drift(Stage):
     def _not_comparable(self, since: Since) -> Iterator[Any]:
         names = sorted(name for name in since.before.keys if name in since.now.keys and not since.comparable(name) and not self._left(name))
         if names:
-            said = f"{some(names, 'fact')} cannot be compared with the last version: what measures {'it' if len(names) == 1 else 'them'} has changed"
+            what = since.now.columns if all(name in since.now.columns for name in names) else ()
+            why = "held values of another type" if what else f"{plural(len(names), 'was')} measured in another way"
+            told = f"{plural(len(names), 'column' if what else 'fact')} {some(names, 'fact')}"
+            said = f"{told} cannot be compared with the last version: {IT[len(names) > 1]} {why}"
             yield claim("not_comparable", [None], value=float(len(names)), detail=said)
+
+    def _columns(self, since: Since) -> Iterator[Any]:
+        """One claim for the user's columns that went, or are empty now, and one for those that came."""
+        before, now = (sorted(name for name in of.columns if not self._left(name)) for of in (since.before, since.now))
+        gone, came = [name for name in before if name not in now], [name for name in now if name not in before]
+        for names, said in ((gone, "gone, or without any value now"), (came, "new, or the last version kept no value of it")):
+            if names:
+                told = f"{plural(len(names), 'column')} {some(names, 'column')} {plural(len(names), 'is')} {said}"
+                yield claim("columns", [None], value=float(len(names)), detail=told)
 
     def _copies(self, samples: Samples, facts: Facts, since: Since) -> Any:  # noqa: ANN401 (a DataFrame)
         """New samples that stand in one group with an old one: the match is the old one with the smallest id."""

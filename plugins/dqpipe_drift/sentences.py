@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,20 +15,36 @@ SHOWN = 3
 NEARLY = 0.05
 """Difference in the share of empty values from which it is told."""
 
+MILLE, ENDLESS = 1e3, 1e15
+"""Numbers from the one to the other are told whole."""
+
 
 def of_numbers(name: str, old: np.ndarray, new: np.ndarray, count: int) -> str:
     """How numbers [n] differ from [m]: lower or higher, spread differently, or missing more or less often; NaN is missing."""
     empty = [float(np.isnan(values).mean()) if len(values) else 0.0 for values in (new, old)]
     shown = [values[~np.isnan(values)] for values in (new, old)]
     if not all(map(len, shown)):
-        return f"in the {_new(count)} {name} is missing more or less often than before ({empty[0]:.0%} instead of {empty[1]:.0%}"
-    (low, here, high), (old_low, there, old_high) = (np.quantile(values, [0.25, 0.5, 0.75]).tolist() for values in shown)
+        return f"in the {_new(count)} {name} is missing {'more' if empty[0] > empty[1] else 'less'} often than before ({empty[0]:.0%} instead of {empty[1]:.0%}"
+    (low, here, high), (old_low, there, old_high) = map(_quartiles, shown)
     missing = f"; missing in {empty[0]:.0%} instead of {empty[1]:.0%}" if abs(empty[0] - empty[1]) > NEARLY else ""
-    if abs(here - there) > 0.25 * min(high - low, old_high - old_low) and f"{here:.3g}" != f"{there:.3g}":
+    if abs(here - there) > 0.25 * min(high - low, old_high - old_low) and _told(here) != _told(there):
         word = "lower" if here < there else "higher"
-        return f"in the {_new(count)} {name} is {word} than before (median {here:.3g} instead of {there:.3g}{missing}"
-    between = f"half of them lie between {low:.3g} and {high:.3g} instead of {old_low:.3g} and {old_high:.3g}"
+        return f"in the {_new(count)} {name} is {word} than before (median {_told(here)} instead of {_told(there)}{missing}"
+    between = f"half of them lie between {_told(low)} and {_told(high)} instead of {_told(old_low)} and {_told(old_high)}"
     return f"in the {_new(count)} {name} is spread differently than before ({between}{missing}"
+
+
+def _quartiles(values: np.ndarray) -> list[float]:
+    """Of numbers [n]; values of the sample itself where some are infinite, as nothing lies between a number and an infinite one."""
+    quartiles: list[float] = np.quantile(values, [0.25, 0.5, 0.75], method="linear" if np.isfinite(values).all() else "inverted_cdf").tolist()
+    return quartiles
+
+
+def _told(value: float) -> str:
+    """A number to three places, and a whole one from a thousand on."""
+    if math.isinf(value):
+        return "infinity" if value > 0 else "-infinity"
+    return f"{value:,.0f}" if MILLE <= abs(value) < ENDLESS else f"{value:.3g}"
 
 
 def of_categories(name: str, names: Sequence[str | None], old: np.ndarray, new: np.ndarray) -> str:

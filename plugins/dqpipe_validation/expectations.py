@@ -69,7 +69,7 @@ class Expectations(Stage):
         """One claim for each expectation, and its results."""
         gifts: list[Claim | Figure] = [
             Figure("success", "share of the expectations that are met"),
-            Claim("unmet", "error", "an expectation of severity error or critical is not met"),
+            Claim("unmet", "error", "rows fail an expectation of severity error or critical"),
             *([Claim("skipped", "warning", "expectations that are not known here were left out")] if self.skip_unknown else []),
         ]
         for asked in self.asked:
@@ -105,7 +105,7 @@ class Expectations(Stage):
         """Failing rows by expectation; a failing aggregate is a claim about the dataset. Rows that `mostly` allows are none."""
         frame = _frame(samples, facts)
         failed = [outcome for outcome in validate(self._matched(samples, facts), frame) if not outcome.success]
-        unmet = [_unmet(outcome) for outcome in failed if outcome.asked.severity == "error"]
+        unmet = [_unmet(outcome) for outcome in failed if outcome.asked.severity == "error" and outcome.rows is not None]
         skipped = [claim("skipped", [None], detail=f"left out: {listed(self.skipped)}")] if self.skipped else []
         return [*(_claims(outcome, samples, frame) for outcome in failed), *unmet, *skipped]
 
@@ -167,11 +167,10 @@ def _exact(kind: pa.DataType) -> Any:  # noqa: ANN401 (a pandas dtype)
 
 
 def _unmet(outcome: Outcome) -> pd.DataFrame:
-    """The claim about the dataset that an expectation of severity error is not met."""
+    """The claim about the dataset that rows fail an expectation of severity error; a failing aggregate is one already."""
     asked = outcome.asked
     of = f"{' and '.join(asked.columns)}: " if asked.columns else ""
-    if outcome.rows is None:
-        return claim("unmet", [None], detail=f"{of}{asked.words}; observed {_told(outcome.observed)}")
+    assert outcome.rows is not None
     failing = f"{len(outcome.rows):,} of {many(outcome.judged, 'row')} {plural(len(outcome.rows), 'fails')}"
     return claim("unmet", [None], value=len(outcome.rows) / max(outcome.judged, 1), detail=f"{failing}: {of}{asked.words}")
 

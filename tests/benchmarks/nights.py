@@ -32,9 +32,10 @@ def report(bench: Bench) -> Section:
     rows = [Row(f"{series * nights} ordinary nights: {LEAST} to {MOST} new pictures beside {FIRST} and those of the nights before", said)]
     for name, gates in told[0]["bad"].items():
         rows.append(Row(f"{told[0]['new']} new pictures, {name}", f"stopped by {', '.join(f'`{text}`' for text in gates)}" if gates else "published"))
+    first = sum(one["first"] for one in told)
     text = (
         "What `dqpipe init` writes for a folder of pictures in classes, each night into one output. Pictures are drawn at random without replacement, "
-        f"the number of new ones evenly on a logarithmic scale. The first night (not counted) passed its gates in {sum(one['first'] for one in told)} of {series} series."
+        f"the number of new ones evenly on a logarithmic scale. The first night (not counted) passed its gates in {first} of {series} series."
     )
     return Section(rows, text)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from dqpipe_drift import two_samples
 from dqpipe_drift.drift import misspelt
+from dqpipe_drift.sentences import of_numbers
 from dqpipe_images.patch_bank import PatchBank
 from sklearn.datasets import load_digits
 
@@ -203,3 +204,16 @@ def test_adjusted_p_values_are_those_of_benjamini_and_hochberg() -> None:
 
     p = np.random.default_rng(0).random(40) ** 3
     np.testing.assert_allclose(two_samples.adjusted(p), false_discovery_control(p))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, np.inf, np.inf], "(half of them lie between 1 and infinity instead of 1.75 and 3.25"),
+        ([1500.0] * 4, [3026.0] * 4, "is higher than before (median 3,026 instead of 1,500"),
+        ([1.0] * 4, [np.nan] * 4, "x is missing more often than before (100% instead of 0%"),
+        ([np.nan] * 4, [1.0] * 4, "x is missing less often than before (0% instead of 100%"),
+    ],
+)
+def test_numbers_are_told_as_a_person_would(old: list[float], new: list[float], said: str) -> None:
+    assert said in of_numbers("x", np.array(old), np.array(new), 4)
