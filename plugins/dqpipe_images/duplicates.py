@@ -13,8 +13,9 @@ from dqpipe.stages import Claim, Fact, Figure, Pixels, Shard, Stage, extension, 
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import Links, clustered
+from dqpipe_images.layouts import Detail, told_apart
 from dqpipe_images.spanning import spanned
-from dqpipe_images.thumbnails import SIDE, picture_digest, sharpness, thumbnails
+from dqpipe_images.thumbnails import SIDE, details, picture_digest, sharpness, thumbnails
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,10 @@ HALF_SURE, STEEPNESS = 0.41, 6.1
 """Displacement at which half of the pairs are copies, and how fast that share falls with its logarithm: a logistic curve fitted to copies of
 photographs, micrographs, small pictures and handwritten digits, made in 23 ways, and to the look-alikes among them (`python -m
 tests.benchmarks.near_duplicates calibrate`)."""
+TURNED = 1.2
+"""How many times as far apart a mirrored or turned pair counts: more look-alikes are among these."""
+SHARED = 0.85
+"""The probability that what agrees among pictures of one layout is a copy, at most: where these pictures differ may be too small to be seen."""
 STARTS = np.array([(0, 0, size, size) for size in (0, -0.15, 0.15)], np.float32)
 """Warps from which pictures are compared that no guise has brought together: as they are, and one of them cropped."""
 TRANSFORMS = (
@@ -42,7 +47,7 @@ class Duplicates(Stage):
     """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree, and leaks between splits."""
 
     name = "duplicates"
-    version = 3
+    version = 4
     rendition = "picture"
     default = True
     rereads = True
@@ -62,6 +67,7 @@ class Duplicates(Stage):
         Fact("kind", "string", "exact, or near; null for a keeper", "relate", nullable=True),
         Fact("score", "float32", "1 less the displacement that explains what differs once aligned", "relate", nullable=True),
         Fact("transform", "string", "how the match was turned or mirrored to give this picture", "relate", nullable=True),
+        Fact("layout", "bool", "whether it is among pictures that share a layout and differ in it: near copies there are in doubt", "relate"),
         Fact("group", "string", "the cluster, or the own id: what must stay together in one fold", "relate"),
         Claim("exact", "warning", "The same pixels as another sample."),
         Claim("near", "warning", "Shows the same as another sample, changed in size, crop, light, orientation or encoding."),
@@ -101,17 +107,23 @@ class Duplicates(Stage):
         rank = quality(samples, facts)
         first = equal(exact_keys(samples, facts, pixels), rank)
         single = np.flatnonzero((first == np.arange(count)) & (facts["contrast"] >= self.contrast))
-        keeper, links = self.near(single, facts, np.argsort(np.argsort(rank)[single], kind="stable"))
+
+        def detail(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return details(samples.ids[single[rows]], pixels)
+
+        keeper, links, shares = self.near(single, facts, np.argsort(np.argsort(rank)[single], kind="stable"), detail)
         match, score, turn = np.arange(count), np.full(count, np.nan, np.float32), np.zeros(count, np.int64)
         copies = np.flatnonzero(first != np.arange(count))
         match[copies], score[copies] = first[copies], 1
         follows = np.flatnonzero(keeper != np.arange(len(single)))
         distance, turn[single[follows]] = links.between(follows, keeper[follows])
         match[single[follows]], score[single[follows]] = single[keeper[follows]], 1 - distance
-        return related(samples.ids, match, score, turn, first)
+        layout = np.zeros(count, dtype=bool)
+        layout[single] = shares
+        return related(samples.ids, match, score, turn, first) | {"layout": layout}
 
-    def near(self, single: np.ndarray, facts: Facts, rank: np.ndarray) -> tuple[np.ndarray, Links]:
-        """The keeper [n] of each of the rows `single`, as a position in it, and the verified links between them."""
+    def near(self, single: np.ndarray, facts: Facts, rank: np.ndarray, detail: Detail) -> tuple[np.ndarray, Links, np.ndarray]:
+        """The keeper [n] of each of the rows `single`, as a position in it, the verified links, and which [n] are among pictures of one layout."""
         pictures, contrast = facts["thumbnail"][single].reshape(-1, SIDE, SIDE), facts["contrast"][single]
         turns = [turn for turn in range(len(TRANSFORMS)) if self.allowed(turn)]
 
@@ -125,11 +137,20 @@ class Duplicates(Stage):
         def chosen(at: np.ndarray) -> Links:
             return verified(found.pairs[at], found.turns[at], found.warps[at], found.trusted[at])
 
-        def asked(pairs: np.ndarray, turn: np.ndarray) -> Links:
-            count, whole = len(pairs), np.tile(np.array([0, 1], np.float32), (len(pairs) * len(STARTS), 1))
-            return verified(np.tile(pairs, (len(STARTS), 1)), np.tile(turn, len(STARTS)), np.repeat(STARTS, count, axis=0), whole)
+        whole = np.array([[0, 1]], np.float32)
 
-        return clustered(len(single), rank, spanned(len(single), rank, found, chosen), asked)
+        def asked(pairs: np.ndarray, turn: np.ndarray) -> Links:
+            count, tries = len(pairs), len(STARTS)
+            return verified(np.tile(pairs, (tries, 1)), np.tile(turn, tries), np.repeat(STARTS, count, axis=0), np.tile(whole, (count * tries, 1)))
+
+        def align(pairs: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            tried = [compare(pictures, contrast, pairs, turn, np.tile(start, (len(pairs), 1)), np.tile(whole, (len(pairs), 1))) for start in STARTS]
+            distance, warps = (np.stack(values) for values in zip(*tried, strict=True))
+            best = distance.argmin(axis=0), np.arange(len(pairs))
+            return distance[best], warps[best]
+
+        keeper, links = clustered(len(single), rank, spanned(len(single), rank, found, chosen), asked)
+        return told_apart(keeper, links, rank, found, detail, align, asked)
 
     def allowed(self, turn: int) -> bool:
         """Whether the options allow one of the eight orientations: bit 2 swaps the axes, the parity of the bits mirrors."""
@@ -148,7 +169,8 @@ class Duplicates(Stage):
         parent = np.where(np.isin(parent, new), np.array([swapped.get(row, row) for row in parent.tolist()], dtype=np.int64), parent)
         parent[old] = old
         root, match = followed(parent), ids[parent]
-        chance = certainty(score)
+        chance = certainty(np.where(transform.astype(bool), 1 - TURNED * (1 - score), score))
+        chance = np.where((kind == "near") & facts["layout"].astype(bool), np.minimum(chance, SHARED), chance)
         copies = np.flatnonzero(root != np.arange(len(ids)))
         claims = []
         for code, words in (("exact", "the same pixels as"), ("near", "shows the same as")):
@@ -158,7 +180,7 @@ class Duplicates(Stage):
             evidence = {"value": score[rows], "threshold": limit, "match": match[rows], "confidence": chance[rows], "detail": detail}
             claims.append(claim(code, ids[rows], **evidence))
         claims.append(label_conflicts(samples, root, chance))
-        claims.extend(leaks(samples, root, weakest(parent, score), self.threshold))
+        claims.extend(leaks(samples, root, weakest(parent, score), weakest(parent, chance), self.threshold))
         return claims
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
@@ -289,10 +311,10 @@ def label_conflicts(samples: Samples, root: np.ndarray, chance: np.ndarray) -> p
     return claim("label_conflict", samples.ids[rows], match=list(samples.ids[others]), confidence=confidence, detail=detail)
 
 
-def leaks(samples: Samples, root: np.ndarray, score: np.ndarray, threshold: float) -> list[pd.DataFrame]:
+def leaks(samples: Samples, root: np.ndarray, score: np.ndarray, chance: np.ndarray, threshold: float) -> list[pd.DataFrame]:
     """Claims on copies of a sample of an earlier split in the order test, other evaluation, training: errors in training.
 
-    `score` [n] is that of the weakest step from each row to its root.
+    `score` [n] and `chance` [n] are those of the weakest step from each row to its root.
     """
     rank = split_rank(samples)
     claims = []
@@ -301,5 +323,5 @@ def leaks(samples: Samples, root: np.ndarray, score: np.ndarray, threshold: floa
         names = [samples["split"][row] for row in root[rows]] if len(rows) else []
         detail = [f"shows the same as {samples.ids[root[row]]} of the split {name}" for row, name in zip(rows, names, strict=True)]
         evidence = {"value": score[rows], "threshold": threshold, "match": list(samples.ids[root[rows]]), "detail": detail}
-        claims.append(claim("leak", samples.ids[rows], severity=severity, confidence=certainty(score[rows]), **evidence))
+        claims.append(claim("leak", samples.ids[rows], severity=severity, confidence=chance[rows], **evidence))
     return claims

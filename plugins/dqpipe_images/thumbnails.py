@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dqpipe.media import Picture
+    from dqpipe.stages import Pixels
 
 SIDE = 32
 """Side of a thumbnail in pixels; a multiple of the cells that alignment.py compares."""
 WORDS = 512
 """Words of 64 bits that one partial sum of the digest covers."""
+READ_AT_ONCE = 16
+"""Pictures that are decoded again at once."""
 WINDOW = 256
 """Side in pixels of the middle part whose sharpness is taken: the tie-break between copies needs no more."""
 
@@ -68,6 +71,20 @@ def thumbnails(pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
     low, high = flat.min(axis=1, keepdims=True), flat.max(axis=1, keepdims=True)
     stretched = np.rint((flat - low) * (np.float32(255) / np.maximum(high - low, np.float32(1e-3))))
     return stretched.astype(np.uint8), flat.std(axis=1, dtype=np.float64).astype(np.float32)
+
+
+def details(ids: Sequence[str], pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """Grey pictures of some samples, decoded again, uint8 [n, layouts.SIDE, layouts.SIDE], and their shorter sides [n]; a few at a time."""
+    import cv2
+
+    from dqpipe_images.layouts import SIDE as FINE
+
+    out, sides = np.empty((len(ids), FINE, FINE), dtype=np.uint8), np.empty(len(ids), dtype=np.int64)
+    for start in range(0, len(ids), READ_AT_ONCE):
+        for at, picture in enumerate(pixels(list(ids[start : start + READ_AT_ONCE]), "picture"), start):
+            sides[at] = min(picture.grey.shape)
+            out[at] = cv2.resize(picture.grey, (FINE, FINE), interpolation=cv2.INTER_CUBIC if sides[at] < FINE else cv2.INTER_AREA)
+    return out, sides
 
 
 def sharpness(picture: Picture) -> float:

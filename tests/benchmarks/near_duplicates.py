@@ -107,16 +107,18 @@ def measured(data: dict[str, bytes]) -> tuple[Any, dict[str, Any]]:
     return samples, {name: pa.concat_tables(parts).column(name).combine_chunks() for name in parts[0].column_names}
 
 
-def related(samples: Any, facts: dict[str, Any]) -> tuple[Any, float]:
+def related(samples: Any, facts: dict[str, Any], data: dict[str, bytes]) -> tuple[Any, float]:
     """All facts, and how many seconds it took to relate the pictures."""
     import pyarrow as pa
+    from dqpipe_images.decoder import ImageDecoder
     from dqpipe_images.duplicates import Duplicates
 
     from dqpipe.model import Facts, fact_array
 
     stage = Duplicates()
     began = time.perf_counter()
-    found = stage.at("relate").relate(samples, Facts(pa.table(facts)), lambda _: [])
+    decoder = ImageDecoder()
+    found = stage.at("relate").relate(samples, Facts(pa.table(facts)), lambda ids, rendition="full": [decoder.decode(data[one], rendition) for one in ids])
     seconds = time.perf_counter() - began
     return Facts(pa.table(facts | {fact.name: fact_array(found[fact.name], fact.type) for fact in stage.facts_at("relate")})), seconds
 
@@ -126,7 +128,7 @@ def claimed(data: dict[str, bytes]) -> tuple[dict[str, str], list[tuple[str, str
     from dqpipe_images.duplicates import Duplicates, followed, parents
 
     samples, measures = measured(data)
-    facts, seconds = related(samples, measures)
+    facts, seconds = related(samples, measures, data)
     parent = parents(samples.ids, facts, Duplicates().threshold)
     root = dict(zip(samples.ids.tolist(), samples.ids[followed(parent)].tolist(), strict=True))
     at = np.flatnonzero(parent != np.arange(len(parent)))
@@ -154,6 +156,19 @@ def job_strangers() -> dict[str, Any]:
     every = {f"{name}/{key}": value for name in SETS for key, value in files(name).items()}
     _, claims, seconds = claimed(every)
     return {"seconds": seconds, "claims": claims, "pictures": len(every)}
+
+
+def job_layouts(count: str) -> dict[str, Any]:
+    """Of each layout (claims between different pictures, of how many pictures)."""
+    from tests.layouts import LAYOUTS
+    from tests.layouts import drawn as pictures_of
+
+    out, total = {}, 0.0
+    for name in LAYOUTS:
+        _, claims, seconds = claimed({f"{at:04d}": jpeg(image) for at, image in enumerate(pictures_of(name, int(count)))})
+        out[name] = [len(claims), int(count)]
+        total += seconds
+    return {"seconds": total, "layouts": out}
 
 
 def job_same_shots() -> dict[str, Any]:
@@ -329,7 +344,7 @@ def report(bench: Bench) -> Section:
         rows += more
         text.append(said)
     if not bench.quick:
-        text.append(strangers_section(bench))
+        text += [strangers_section(bench), layouts_section(bench)]
         if packed("cifar10_test.zip"):
             more, said = judged_section(bench)
             rows += more
@@ -389,6 +404,12 @@ def strangers_section(bench: Bench) -> str:
         f"**Look-alikes**: all {count:,} originals of {len(present())} sets together, {count * (count - 1) / 2e6:,.1f} million pairs, {len(claims)} claims, "
         f"{sum('cifar' not in a for a, _, _ in claims)} of them outside CIFAR. To be looked at, the least sure ones: {listed}."
     )
+
+
+def layouts_section(bench: Bench) -> str:
+    """What is claimed among different pictures of one layout."""
+    said = ", ".join(f"{name} {claims} of {count}" for name, (claims, count) in bench.ours("near_duplicates", "layouts", 80).said["layouts"].items())
+    return f"**Layouts**: claims among different pictures of one layout, drawn by script: {said}."
 
 
 def judged_section(bench: Bench) -> tuple[list[Row], str]:
