@@ -213,6 +213,7 @@ def test_an_unchanged_run_asks_the_store_little(
 
 
 def test_a_store_elsewhere_is_asked_for_many_files_at_once(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for number in range(60):
         path = tmp_path / "images" / ("china", "flower")[number % 2] / f"{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
