@@ -80,7 +80,8 @@ def take(folder: Place, kind: str, names: Collection[str], earlier: Callable[[],
     data = json.dumps(told).encode() + b"\n"
     if not folder.create(MARKER, data) and owner(folder, kind) is None:
         if folder.local is None or (folder.local / MARKER).lstat().st_size:
-            raise OutputError(f"{folder.at(MARKER)} is not of dqpipe's making, or of another kind of folder: choose another folder for the {kind}")
+            raise OutputError(f"{folder.at(MARKER)} is not of dqpipe's making, or of another kind of folder: choose another folder for the {kind};"
+                              " only if the file is dqpipe's own and was damaged, delete it")
         folder.write(MARKER, data)  # a crash left it empty
     return owner(folder, kind) or told["id"]
 

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from dqpipe import ownership
 from dqpipe.engine import Run
 from dqpipe.errors import OutputError
 from dqpipe.execution.local import Serial
@@ -192,7 +193,7 @@ def test_a_store_with_files_cut_flipped_or_gone_gives_the_same(registry: Registr
         first = run(registry, images, folder / "first", folder / "store")
         stages = set()
         for pick, kind in harms:
-            kept = sorted(p for p in (folder / "store").rglob("*") if p.is_file())
+            kept = sorted(p for p in (folder / "store").rglob("*") if p.is_file() and p.name != ownership.MARKER)
             path = kept[pick % len(kept)]
             stages |= {path.parent.name} if path.parent.parent.name == "facts" and path.suffix != ".json" else set()
             path.unlink() if kind == "gone" else path.write_bytes((truncated if kind == "cut" else flipped)(path.read_bytes()))
@@ -200,6 +201,16 @@ def test_a_store_with_files_cut_flipped_or_gone_gives_the_same(registry: Registr
         same(first, again)
         assert sum(count > 0 for count in again.measured.values()) <= len(stages)
         assert measured(run(registry, images, folder / "third", folder / "store")) == 0
+
+
+def test_a_store_whose_marker_is_damaged_is_left_alone_until_it_is_deleted(registry: Registry, tmp_path: Path) -> None:
+    images, marker = small(tmp_path / "images"), tmp_path / "store" / ownership.MARKER
+    run(registry, images, tmp_path / "first", tmp_path / "store")
+    marker.write_bytes(truncated(marker.read_bytes()))
+    with pytest.raises(OutputError, match="damaged, delete it"):
+        run(registry, images, tmp_path / "again", tmp_path / "store")
+    marker.unlink()
+    assert measured(run(registry, images, tmp_path / "again", tmp_path / "store")) == 0
 
 
 # a full disk ---------------------------------------------------------------------------------------------------------
