@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,37 +12,31 @@ from dqpipe.report.sentences import joined, named
 SHOWN = 3
 """Categories that a sentence names at most."""
 NEARLY = 0.05
-"""Difference in the share of empty values from which it is told."""
+"""Difference in the share of missing or infinite values from which it is told."""
+RARE = {"missing": np.isnan, "infinite": np.isinf}
 
 MILLE, ENDLESS = 1e3, 1e15
 """Numbers from the one to the other are told whole."""
 
 
 def of_numbers(name: str, old: np.ndarray, new: np.ndarray, count: int) -> str:
-    """How numbers [n] differ from [m]: lower or higher, spread differently, or missing more or less often; NaN is missing."""
-    empty = [float(np.isnan(values).mean()) if len(values) else 0.0 for values in (new, old)]
-    shown = [values[~np.isnan(values)] for values in (new, old)]
+    """How numbers [n] differ from [m]: lower or higher, spread differently, or missing or infinite more or less often; NaN is missing."""
+    told = {word: [float(test(values).mean()) if len(values) else 0.0 for values in (new, old)] for word, test in RARE.items()}
+    shown = [values[np.isfinite(values)] for values in (new, old)]
     if not all(map(len, shown)):
-        return f"in the {_new(count)} {name} is missing {'more' if empty[0] > empty[1] else 'less'} often than before ({empty[0]:.0%} instead of {empty[1]:.0%}"
-    (low, here, high), (old_low, there, old_high) = map(_quartiles, shown)
-    missing = f"; missing in {empty[0]:.0%} instead of {empty[1]:.0%}" if abs(empty[0] - empty[1]) > NEARLY else ""
+        word, (here, there) = max(told.items(), key=lambda item: abs(item[1][0] - item[1][1]))
+        return f"in the {_new(count)} {name} is {word} {'more' if here > there else 'less'} often than before ({here:.0%} instead of {there:.0%}"
+    (low, here, high), (old_low, there, old_high) = (np.quantile(values, [0.25, 0.5, 0.75]).tolist() for values in shown)
+    rest = "".join(f"; {word} in {now:.0%} instead of {then:.0%}" for word, (now, then) in told.items() if abs(now - then) > NEARLY)
     if abs(here - there) > 0.25 * min(high - low, old_high - old_low) and _told(here) != _told(there):
         word = "lower" if here < there else "higher"
-        return f"in the {_new(count)} {name} is {word} than before (median {_told(here)} instead of {_told(there)}{missing}"
+        return f"in the {_new(count)} {name} is {word} than before (median {_told(here)} instead of {_told(there)}{rest}"
     between = f"half of them lie between {_told(low)} and {_told(high)} instead of {_told(old_low)} and {_told(old_high)}"
-    return f"in the {_new(count)} {name} is spread differently than before ({between}{missing}"
-
-
-def _quartiles(values: np.ndarray) -> list[float]:
-    """Of numbers [n]; values of the sample itself where some are infinite, as nothing lies between a number and an infinite one."""
-    quartiles: list[float] = np.quantile(values, [0.25, 0.5, 0.75], method="linear" if np.isfinite(values).all() else "inverted_cdf").tolist()
-    return quartiles
+    return f"in the {_new(count)} {name} is spread differently than before ({between}{rest}"
 
 
 def _told(value: float) -> str:
     """A number to three places, and a whole one from a thousand on."""
-    if math.isinf(value):
-        return "infinity" if value > 0 else "-infinity"
     return f"{value:,.0f}" if MILLE <= abs(value) < ENDLESS else f"{value:.3g}"
 
 

@@ -209,7 +209,8 @@ def test_adjusted_p_values_are_those_of_benjamini_and_hochberg() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, np.inf, np.inf], "(half of them lie between 1 and infinity instead of 1.75 and 3.25"),
+        ([1.0, 2.0, 3.0, 4.0], [2.0, 3.0, np.inf, np.inf], "(half of them lie between 2.25 and 2.75 instead of 1.75 and 3.25; infinite in 50% instead of 0%"),
+        ([1.0, 2.0], [np.inf, -np.inf], "x is infinite more often than before (100% instead of 0%"),
         ([1500.0] * 4, [3026.0] * 4, "is higher than before (median 3,026 instead of 1,500"),
         ([1.0] * 4, [np.nan] * 4, "x is missing more often than before (100% instead of 0%"),
         ([np.nan] * 4, [1.0] * 4, "x is missing less often than before (0% instead of 100%"),
