@@ -11,12 +11,13 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree as ET
 
-from dqpipe import gates, news
+from dqpipe import gates, news, ownership
 from dqpipe.counted import many
 from dqpipe.errors import DqpipeError, OutputError
 from dqpipe.printable import printable, readable
@@ -94,7 +95,13 @@ class Files:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Whatever ends a run before it was told is told instead: no file of an earlier run stays in its place."""
+        """Whatever ends a run before it was told is told instead: no file of an earlier run stays in its place.
+
+        Raises OutputError at once where somebody else's file is in the place of one of these.
+        """
+        for path, like in ((self.badge, b'"label": "data quality"'), (self.junit, b'<testsuites name="dqpipe"')):
+            if path is not None:
+                ownership.refuse_to_replace(path, partial(_holds, like))
         try:
             yield
         except DqpipeError as error:
@@ -114,6 +121,10 @@ class Files:
             spare.unlink(missing_ok=True)
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
         self.written.append(path)
+
+
+def _holds(like: bytes, beginning: bytes) -> bool:
+    return like in beginning
 
 
 def _failed(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
+from uuid import uuid4
 
 import typer
 
@@ -16,6 +20,7 @@ from dqpipe.terminal import say, say_json
 commands = typer.Typer()
 Output = Annotated[str, typer.Option("--out", "-o", help="The output of a run: a folder or a URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+KIND = "handover"
 ENDINGS = {".json": "label-studio", ".xml": "cvat", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -98,7 +103,16 @@ def takeover(
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, each whole or not at all. Raises OutputError."""
+    """Write files into a folder, each whole or not at all; of what is there only what dqpipe wrote, as it wrote it. Raises OutputError."""
+    from dqpipe import ownership
+    from dqpipe.places import place
+
+    where = place(folder)
+    known = (ownership.marker(where, KIND) or {}).get("written", {})
+    for name in files:
+        if os.path.lexists(folder / name) and ((folder / name).is_symlink() or known.get(name) != _digest((folder / name).read_bytes())):
+            raise OutputError(f"{folder / name} is not as dqpipe wrote it, if it did: it may hold what people said; name another folder, or take it away")
+    told = {"made_by": "dqpipe", "kind": KIND, "id": uuid4().hex, "written": known | {name: _digest(data) for name, data in files.items()}}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".handover-", dir=folder) as spare:
@@ -106,5 +120,10 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
                 (Path(spare) / name).write_bytes(data)
             for name in files:
                 (Path(spare) / name).replace(folder / name)
+        where.write(ownership.MARKER, json.dumps(told).encode() + b"\n")
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

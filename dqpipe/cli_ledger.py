@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import typer
 
+from dqpipe import ownership
 from dqpipe.counted import many
 from dqpipe.errors import OutputError
 from dqpipe.terminal import say, say_csv, say_json, say_pieces
@@ -73,7 +74,10 @@ def _export(table: pa.Table, path: Path) -> None:
     spare = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         write_csv(table, spare)
-        spare.replace(path)
+        with spare.open("rb") as file:
+            header = file.readline()
+        ownership.refuse_to_replace(path, lambda beginning: beginning.startswith(header))
+        spare.replace(path.resolve())
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:

@@ -60,10 +60,15 @@ class Evidence:
             kept = pc.fill_null(pc.equal(then, self.samples.table.column("content").combine_chunks()), False)
         self._keep(KEPT, kept)
 
-    def add_measured(self, store: Store, task: Task, keys: Sequence[str | None] | None = None) -> None:
-        """The facts a stage measured, for the samples that have them; `keys` are the samples' keys, where they are known."""
+    def add_measured(self, store: Store, task: Task, keys: Sequence[str | None] | None = None, expected: frozenset[str] = frozenset()) -> None:
+        """The facts a stage measured, for the samples that have them; `keys` are the samples' keys, where they are known.
+
+        Raises OutputError where facts of `expected` keys, which were there, are not there any more.
+        """
         keys = keys or sample_keys(task, self.samples.table)
         known = store.keys(task.key)
+        if not expected <= known:
+            raise store.lost()
         has = np.fromiter((key in known for key in keys), dtype=bool, count=len(keys))
         if "media.ok" in self.scalars and task.rendition is not None:
             has &= pc.fill_null(self.scalars["media.ok"], False).to_numpy(zero_copy_only=False)
@@ -165,6 +170,8 @@ def sample_keys(task: Task, table: pa.Table) -> list[str | None]:
 def _reader(store: Store, key: str, keys: Sequence[str | None], fact: str) -> Callable[[np.ndarray], pa.Array]:
     def read(rows: np.ndarray) -> pa.Array:
         matrix = store.read_vectors(key, [keys[row] for row in rows], fact)
+        if matrix is None and len(rows):
+            raise store.lost()
         matrix = np.zeros((0, 1), np.float32) if matrix is None else matrix
         return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
 

@@ -205,6 +205,22 @@ def remove_listed(root: Path, name: str, files: Iterable[str]) -> bool:
     return remove_folder(root, name)
 
 
+def refuse_to_replace(path: Path, like: Callable[[bytes], bool]) -> None:
+    """Raise OutputError where a file that a person names to be written is there, and dqpipe did not write it: `like` knows it by its beginning."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OutputError(f"{path} is not a file: name another one")
+        with path.open("rb") as file:
+            beginning = file.read(4096)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror or error}") from None
+    if beginning and not like(beginning):
+        raise OutputError(f"{path} is there, and dqpipe did not write it: name another file, or take it away")
+
+
 # spare files -----------------------------------------------------------------------------------------------------------
 
 

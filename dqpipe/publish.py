@@ -78,7 +78,7 @@ def claim(out: Place) -> str:
 def _of_an_earlier_version(out: Place) -> Mapping[str, Any] | None:
     """What a folder without a marker proves: {"versions": those that an earlier dqpipe made}; None if it is not such an output."""
     names = [name for name in out.listed() if name not in ownership.SYSTEM]
-    if not {"versions", "store"} & set(names):
+    if not {"versions", "store", verdicts.FILE} & set(names):
         return None
     made = [version for version in standing(out) if _record(out, version) is not None]
     if made:
@@ -86,9 +86,10 @@ def _of_an_earlier_version(out: Place) -> Mapping[str, Any] | None:
     now = _pointer(out)
     if now and any(row.get("version") == now and ownership.RUN.fullmatch(str(row.get("run"))) for row in journal(out)):
         return {"versions": []}
-    alone = not ownership.strangers(name for name in names if name not in {"versions", "store"})
+    alone = not ownership.strangers(name for name in names if name not in {"versions", "store", verdicts.FILE, audits.FILE})
     empty = not ownership.strangers(out.listed("versions"))
-    fine = alone and empty and ("store" not in names or Store(out.at("store")).ours)
+    said = verdicts.FILE in names and bool(verdicts.verdicts(out))  # what people said elsewhere, brought to a new output
+    fine = alone and empty and (said or not {verdicts.FILE, audits.FILE} & set(names)) and ("store" not in names or Store(out.at("store")).ours)
     return {"versions": []} if fine else None
 
 

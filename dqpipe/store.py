@@ -30,7 +30,8 @@ import platform
 import time
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -325,7 +326,8 @@ class Store:
 
     def read_facts(self, key: str, samples: Sequence[str | None], names: Sequence[str]) -> pa.Table:
         """Scalar facts for these sample keys, row by row; null where there are none."""
-        parts = [read_arrow(path) for path in self.parts(key)]
+        with self._whole():
+            parts = [read_arrow(path) for path in self.parts(key)]
         rows = _positions(parts, samples)
         whole = pa.concat_tables(parts).select(list(names)) if parts else None
         return None if whole is None else whole.take(rows)
@@ -335,9 +337,12 @@ class Store:
         paths = self.parts(key)
         if not paths:
             return None
-        tables = [read_arrow(path.with_name(f"{path.stem}.{fact}.vectors")) for path in paths]
+        with self._whole():
+            tables = [read_arrow(path.with_name(f"{path.stem}.{fact}.vectors")) for path in paths]
+            rows = _positions([read_arrow(path) for path in paths], samples)
+        if rows.null_count:
+            raise self.lost()
         width = tables[0].schema.field(0).type.list_size
-        rows = _positions([read_arrow(path) for path in paths], samples)
         starts = np.cumsum([0] + [t.num_rows for t in tables])
         at = np.asarray(rows.to_numpy(zero_copy_only=False), dtype=np.int64)
         out: np.ndarray | None = None
@@ -352,12 +357,25 @@ class Store:
 
     def keys(self, key: str) -> frozenset[str]:
         """The sample keys that have facts of a stage key."""
-        columns = [read_arrow(path).column("key").to_pylist() for path in self.parts(key)]
+        with self._whole():
+            columns = [read_arrow(path).column("key").to_pylist() for path in self.parts(key)]
         return frozenset(value for column in columns for value in column)
 
     def known(self, key: str, snapshot: str) -> frozenset[str]:
         """The same, as it was at a moment named by the caller; read once in each process."""
         return _known(self.where, key, snapshot)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Raise OutputError where files that were there a moment ago are not there any more, or broken."""
+        try:
+            yield
+        except (FileNotFoundError, pa.ArrowException) as error:
+            raise self.lost() from error
+
+    def lost(self) -> OutputError:
+        """What is said where files vanish while a run uses them."""
+        return OutputError(f"files of the facts store {self.place.url} vanished while a run used them: run again, and let nothing else remove files there")
 
     # relations, artifacts --------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Survey:
             evidence.add_media(self.store, job.media_key, errors)
         for task in tasks:
             self.used["facts"][task.key] = task.name
-            evidence.add_measured(self.store, task, keys.get(task.name))
+            evidence.add_measured(self.store, task, keys.get(task.name), self.store.known(task.key, job.snapshot))
 
     def _bear(self, samples: int) -> None:
         failed = {one: why for one, why in self.failures.items() if one[1] != "measure"} if self.lost else self.failures

@@ -586,7 +586,7 @@ def test_the_commands_write_a_folder_and_take_a_file_back(one: Version, tmp_path
     done = command("takeover", folder / "filled.csv", "-o", out, "--reviewer", "ann", "--partly")
     assert done.returncode == 0
     assert done.stdout.splitlines() == ["1 verdict added (1 drop)", "1 name the label 'cow', which no sample has (--new-labels takes it): row 3"]
-    assert [path.name for path in sorted(folder.iterdir())] == ["filled.csv", "samples.csv"]
+    assert [path.name for path in sorted(folder.iterdir())] == [".dqpipe.json", "filled.csv", "samples.csv"]
 
 
 def test_media_elsewhere_than_said_are_refused(one: Version, tmp_path: Path) -> None:

@@ -11,17 +11,17 @@ from __future__ import annotations
 import http.client
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dqpipe import ownership
 from dqpipe.errors import DqpipeError
 
 STARTS_WITHIN = 120
@@ -78,22 +78,24 @@ def wait_until_ready(server: Embedded) -> None:
 
 
 def _start(listening: socket.socket, home: Path, secret: str) -> subprocess.Popen[bytes]:
+    mine = secrets.token_hex(16)
+    (home / ownership.MARKER).write_text(mine, encoding="ascii")
     keep = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with (home / "server.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 (this module, under this Python)
-            [sys.executable, "-m", __name__, str(listening.fileno())],
+            [sys.executable, "-m", __name__, str(listening.fileno()), mine],
             pass_fds=[listening.fileno()], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
             env={**keep, **QUIET, "PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": secret},
         )  # fmt: skip
 
 
-def serve(descriptor: int) -> None:
-    """Serve on an open socket until stdin closes, which it does when the process that started this one was killed."""
+def serve(descriptor: int, mine: str) -> None:
+    """Serve on an open socket until stdin closes, which it does when the process that started this one was killed; then its folder goes too."""
     import uvicorn
 
     def end_with_stdin() -> None:
         sys.stdin.buffer.read()
-        shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
+        remove_home(Path(os.environ["PREFECT_HOME"]), mine)
         os._exit(0)
 
     threading.Thread(target=end_with_stdin, daemon=True).start()
@@ -101,5 +103,12 @@ def serve(descriptor: int) -> None:
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 
 
+def remove_home(home: Path, mine: str) -> None:
+    """Remove the folder of a server, if it is the one that was made for it."""
+    with suppress(OSError):
+        if ownership.read_below(home, ownership.MARKER) == mine.encode():
+            ownership.remove_tree(home.parent, home.name)
+
+
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), sys.argv[2])

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from dqpipe import cli, versions
+from dqpipe import cli, lines, versions
 from dqpipe.engine import Run
 from dqpipe.errors import DqpipeError, OutputError
 from dqpipe.execution.local import Serial
@@ -187,8 +187,6 @@ def test_what_is_written_is_never_written_through_a_link(registry: Registry, pic
         run(registry, pictures, out)
     assert (state(target) or target.read_bytes()) == before
     if name.endswith("jsonl"):
-        from dqpipe import lines
-
         with pytest.raises(OutputError, match="is a link"):
             lines.append(out, name, {"a": 1})
         assert target.read_bytes() == before
@@ -397,3 +395,82 @@ def test_an_object_store_that_holds_something_else_is_not_taken(registry: Regist
         with pytest.raises(OutputError, match="dqpipe did not make it"):
             run(registry, pictures, outputs.pop("out"), **outputs)
     assert {name: where.read(name) for name in where.names()} == dict.fromkeys(("README.md", "runs/exp/a.bin", ".env"), b"mine")
+
+
+@pytest.mark.parametrize("line", [
+    b'{"reviewer": "\\ud800"}', b'{"a": "\xed\xa0\x80"}', b"\xff\xfe{}", b"[" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    b'{"a": ' + b"9" * 5000 + b"}", b'{"a": ' + b"9" * 400 + b"}", b'{"a": 1e999}', b'{"a": NaN}', b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", b"17",
+    b'{"a": 1', b"\0\0",
+])  # fmt: skip
+def test_a_line_that_cannot_be_read_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(lines.log, "warning", lambda text, *told: said.append(text % told))
+    lines.append(tmp_path, "history.jsonl", {"run": "1"})
+    with (tmp_path / "history.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    lines.append(tmp_path, "history.jsonl", {"run": "2"})
+    assert [row["run"] for row in versions.history(tmp_path)] == ["1", "2"]
+    assert "line 2 is left out" in said[0]
+
+
+def test_what_could_not_be_read_back_is_not_added(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    for value in ("\ud800", deep, 10**30, 10**5000, float("nan")):
+        with pytest.raises(DqpipeError, match="could not be read back"):
+            lines.append(tmp_path, "verdicts.jsonl", {"fine": 1}, {"reviewer": value})
+    assert not (tmp_path / "verdicts.jsonl").exists()
+
+
+def test_the_folder_that_the_environment_names_is_no_servers_to_remove(tmp_path: Path) -> None:
+    from dqpipe.execution import embedded
+
+    (tmp_path / "prefect" / "inner").mkdir(parents=True)
+    (tmp_path / "prefect" / "inner" / "mine.db").write_text("mine")
+    embedded.remove_home(tmp_path / "prefect", "0" * 32)
+    assert (tmp_path / "prefect" / "inner" / "mine.db").exists()
+    (tmp_path / "prefect" / ".dqpipe.json").write_text("0" * 32)
+    embedded.remove_home(tmp_path / "prefect", "0" * 32)
+    assert not (tmp_path / "prefect").exists()
+
+
+def test_files_that_are_named_to_be_written_replace_nobody_elses(pictures: Path, output: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "README.md"
+    mine.write_text("mine\n")
+    path = yaml(tmp_path, pictures, tmp_path / "out")
+    for words in (("run", path, "--badge", mine), ("run", path, "--junit", mine), ("ledger", output, "--csv", mine), ("ledger", output, "--csv", "/dev/null")):
+        assert code(dqpipe(*words)) == 2, words
+    assert mine.read_text() == "mine\n"
+    assert not (tmp_path / "out").exists()
+    assert not Path("/dev/null").is_file()
+    for _ in range(2):
+        assert code(dqpipe("ledger", output, "--csv", tmp_path / "ledger.csv")) == 0
+    target = tmp_path / "handed"
+    for _ in range(2):
+        assert code(dqpipe("handover", "csv", target, "--out", output, "--all", "--force")) == 0
+    written = next(file for file in target.iterdir() if file.suffix == ".csv")
+    written.write_text(written.read_text() + "what people said\n")
+    before = state(target)
+    assert code(dqpipe("handover", "csv", target, "--out", output, "--all", "--force")) == 2
+    assert state(target) == before
+
+
+def test_a_store_whose_files_vanish_under_a_run_is_said(registry: Registry, images: Path, tmp_path: Path) -> None:
+    pictures = images
+
+    class Meddling(Serial):
+        def map(self, function: Any, items: Any, names: Any) -> Any:
+            yield from Serial.map(self, function, items, names)
+            for file in (tmp_path / "out" / "store" / "facts").rglob("*.arrow" if self.scalars else "*.vectors"):
+                file.unlink()
+
+    run(registry, pictures, tmp_path / "out")
+    for scalars in (True, False):
+        faulty.picture(pictures / "china" / "new.png", seed=500 + scalars)  # something is left to measure
+        executor = Meddling()
+        executor.scalars = scalars
+        text = f"dataset: {{path: {pictures}}}\nstages: [files, duplicates]\noutputs: {{path: '{tmp_path / 'out'}', reports: []}}\n"
+        made = Pipeline.from_text(text, registry=registry)
+        with pytest.raises(OutputError, match="vanished while a run used them"):
+            Run(made.config, registry, executor, force=True).run()
