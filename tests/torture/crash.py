@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from dqpipe.engine import Run
@@ -29,6 +30,8 @@ class Countdown:
         if event not in CHANGES and (event != "open" or not int(arguments[2] or 0) & WRITES):
             return
         path = arguments[1] if event in {"os.symlink", "os.link", "os.rename"} else arguments[0]
+        if event in {"os.remove", "os.rmdir"} and isinstance(path, str) and arguments[1] >= 0:  # named from an open folder
+            path = str(Path(f"/proc/self/fd/{arguments[1]}").readlink() / path)
         if not isinstance(path, (str, bytes)) or not os.fsdecode(path).startswith(self.below):
             return
         self.count += 1
