@@ -13,7 +13,7 @@ from dqpipe.stages import Claim, Fact, Figure, Pixels, Shard, Stage, extension, 
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import Links, clustered
-from dqpipe_images.layouts import Detail, told_apart
+from dqpipe_images.layouts import Detail, in_doubt
 from dqpipe_images.spanning import spanned
 from dqpipe_images.thumbnails import SIDE, details, picture_digest, sharpness, thumbnails
 
@@ -150,7 +150,7 @@ class Duplicates(Stage):
             return distance[best], warps[best]
 
         keeper, links = clustered(len(single), rank, spanned(len(single), rank, found, chosen), asked)
-        return told_apart(keeper, links, rank, found, detail, align, asked)
+        return keeper, links, in_doubt(keeper, links, found, detail, align)
 
     def allowed(self, turn: int) -> bool:
         """Whether the options allow one of the eight orientations: bit 2 swaps the axes, the parity of the bits mirrors."""

@@ -1,4 +1,4 @@
-"""Pictures that share a layout, told apart by what differs in it: meters, charts, forms, plates, X-rays.
+"""Pictures that share a layout, doubted as copies by what differs in it: meters, charts, forms, plates, X-rays.
 
     a cluster and what else resembles it ──▶ all aligned on its keeper, in its light ──▶ less what they have in common, in cells
     cells in which most of these pictures differ ──▶ two of them are copies only where they agree there
@@ -19,7 +19,6 @@ from dqpipe_images.clusters import TURNED_BACK, TURNED_TWICE, Links, laid
 
 if TYPE_CHECKING:
     from dqpipe_images.candidates import Candidates
-    from dqpipe_images.clusters import Compare
 
 SIDE = 128
 """Side in pixels of the grey pictures that are compared."""
@@ -60,42 +59,28 @@ Align = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pairs [n, 2] (template, picture) and the orientation [n] of the picture to displacements [n] and warps [n, 4]."""
 
 
-def told_apart(
-    keeper: np.ndarray, links: Links, rank: np.ndarray, found: Candidates, detail: Detail, align: Align, compare: Compare
-) -> tuple[np.ndarray, Links, np.ndarray]:
-    """The keepers [count] once pictures that only share a layout are no copies any more, the links, and which rows [count] were among such.
+def in_doubt(keeper: np.ndarray, links: Links, found: Candidates, detail: Detail, align: Align) -> np.ndarray:
+    """Which rows [count] are in a cluster whose pictures may share a layout only, as far as what differs among them tells.
 
-    A cluster that is divided has new keepers, the best by `rank` first, each verified by a link to those that follow it. Where
-    much of what looked like copies shares a layout only, so may the rest, of which too few resemble each other to tell.
+    Where much of what looks like copies shares a layout only, so may the rest, of which too few resemble each other to tell.
     """
     root = keeper[keeper]
-    place = np.argsort(rank, kind="stable")
-    out, shares = keeper.copy(), np.zeros(len(keeper), dtype=bool)
+    near = root != np.arange(len(root))
+    doubted, refuted = np.zeros(len(keeper), dtype=bool), 0
     order = np.argsort(found.pairs.T.ravel(), kind="stable")
     bounds = np.searchsorted(found.pairs.T.ravel()[order], np.arange(len(root) + 1))
-    for head in np.unique(root[root != np.arange(len(root))]).tolist():
-        members = np.flatnonzero((root == head) & (np.arange(len(root)) != head))
+    for head in np.unique(root[near]).tolist():
+        members = np.flatnonzero((root == head) & near)
         for start in range(0, len(members), AT_ONCE):
             part = members[start : start + AT_ONCE]
             near_head = order[bounds[head] : bounds[head + 1]] % max(len(found), 1)
             rows, copy = _alike(head, part, keeper, links, found, near_head, detail, align)
-            if copy.all():
-                continue
-            shares[[head, *part]] = True
-            own = np.flatnonzero(np.isin(rows, part))
-            if copy[0, own].all():
-                continue
-            leaders: list[int] = []
-            for at in [0, *own[np.argsort(place[rows[own]])].tolist()]:
-                leader = next((one for one in leaders if copy[one, at]), at)
-                leaders += [at] if leader == at else []
-                out[rows[at]] = rows[leader]
-            links = _linked(out, part, links, compare)
-    near = root != np.arange(len(root))
-    if (out != keeper).sum() >= max(FEW, MUCH * near.sum()):
-        shares |= near
-        shares[root[near]] = True
-    return out, links, shares
+            doubted[[head, *part]] |= not copy.all()
+            refuted += int((~copy[0, np.isin(rows, part)]).sum())
+    if refuted >= max(FEW, MUCH * near.sum()):
+        doubted |= near
+        doubted[root[near]] = True
+    return doubted
 
 
 def _alike(
@@ -122,21 +107,6 @@ def _alike(
     shown, sides = detail(rows)
     plain = pooled(shown.astype(np.float32)) if np.median(sides) < SMALL else shown.astype(np.float32)
     return rows, copies(stacked(oriented(plain, turns), warps))
-
-
-def _linked(keeper: np.ndarray, members: np.ndarray, links: Links, compare: Compare) -> Links:
-    """The links, with those to new keepers; in `keeper` what is not linked to its new one stands alone."""
-    moved = members[keeper[members] != members]
-    pairs = np.stack([keeper[moved], moved], axis=1)
-    known = set(zip(links.low.tolist(), links.high.tolist(), strict=True))
-    missing = pairs[[(min(a, b), max(a, b)) not in known for a, b in pairs.tolist()]]
-    if len(missing):
-        links = links.joined(compare(np.repeat(missing, 8, axis=0), np.tile(np.arange(8), len(missing))))
-        known = set(zip(links.low.tolist(), links.high.tolist(), strict=True))
-    for a, b in pairs.tolist():
-        if (min(a, b), max(a, b)) not in known:
-            keeper[b] = b
-    return links
 
 
 def stacked(pictures: np.ndarray, warps: np.ndarray) -> np.ndarray:
