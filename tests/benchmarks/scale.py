@@ -264,9 +264,9 @@ def flow(folder: Path, out: Path, processes: int) -> dict:
     """The same as a flow, on a server that runs already; `start` is what passes before the first step."""
     from dqpipe.execution.embedded import embedded, wait_until_ready
 
-    with embedded() as (url, home):
-        wait_until_ready(url, home)
-        os.environ |= {"PREFECT_API_URL": url, "PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_HOME": str(home)}
+    with embedded() as server:
+        wait_until_ready(server)
+        os.environ |= {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": server.secret, "PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_HOME": str(server.home)}
         pipeline = made(folder, out)
         began = time.perf_counter()
         from dqpipe.execution.local import Processes
