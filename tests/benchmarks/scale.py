@@ -266,7 +266,8 @@ def flow(folder: Path, out: Path, processes: int) -> dict:
 
     with embedded() as server:
         wait_until_ready(server)
-        os.environ |= {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": server.secret, "PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_HOME": str(server.home)}
+        os.environ |= {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": server.secret}
+        os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_HOME": str(server.home)}
         pipeline = made(folder, out)
         began = time.perf_counter()
         from dqpipe.execution.local import Processes
