@@ -97,7 +97,8 @@ def beside(now: Samples, before: Samples) -> dict[str, np.ndarray]:
     """How samples [n] are beside those of a version before, each bool [n]: new, replaced, and either of them ("fresh").
 
     New is an id that was not there, unless the content was, under an id that is gone: that one was renamed. Replaced are samples
-    that hold other bytes (or, of a row, other values) under an id that was there.
+    that hold other bytes (or, of a row, other values) under an id that was there. What could not be read or measured then, and
+    can be now, is fresh without being either.
     """
     ids, contents = (now.table.column(name).combine_chunks() for name in ("id", "content"))
     old_ids, old_contents = (before.table.column(name).combine_chunks() for name in ("id", "content"))
@@ -105,11 +106,12 @@ def beside(now: Samples, before: Samples) -> dict[str, np.ndarray]:
     then, known = old_contents.take(at), at.is_valid()
     same = pc.or_(pc.fill_null(pc.equal(then, contents), False), pc.and_(then.is_null(), contents.is_null()))
     new = pc.invert(known).to_numpy(zero_copy_only=False).copy()
-    replaced = pc.and_(known, pc.invert(same)).to_numpy(zero_copy_only=False)
+    first = pc.and_(known, pc.and_(then.is_null(), contents.is_valid())).to_numpy(zero_copy_only=False)
+    replaced = pc.and_(known, pc.invert(same)).to_numpy(zero_copy_only=False) & ~first
     gone = Counter(old_contents.filter(pc.invert(pc.is_in(old_ids, value_set=ids))).drop_null().to_pylist())
     rows = np.flatnonzero(new)
     for row, content in zip(rows.tolist(), contents.take(pa.array(rows)).to_pylist(), strict=True):
         if gone[content] > 0:
             gone[content] -= 1
             new[row] = False
-    return {"new": new, "replaced": replaced, "fresh": new | replaced}
+    return {"new": new, "replaced": replaced, "fresh": new | replaced | first}
