@@ -1,10 +1,10 @@
 """Pictures that share a layout, doubted as copies by what differs in it: meters, charts, forms, plates, X-rays.
 
     a cluster and what else resembles it ──▶ all aligned on its keeper, in its light ──▶ less what they have in common, in cells
-    cells in which most of these pictures differ ──▶ two of them are copies only where they agree there
+    cells in which most of these pictures differ ──▶ two of them that differ there are doubted as copies
 
 What many pictures have in common (a background, axes, a form, a skeleton) says nothing about two of them. Where most of these pictures
-agree with another they are copies of a few, and nothing is told apart: of copies, some are blurred, noisy or have a caption.
+agree with another they are copies of a few, and nothing is doubted: of copies, some are blurred, noisy or have a caption.
 """
 
 from __future__ import annotations
