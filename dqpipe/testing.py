@@ -54,7 +54,8 @@ def check_stage(stage: Stage, *, after: Sequence[Stage] = (), source: Any = None
 
     `source` is anything a reader takes; by default small images with faults. What is checked: its declaration; that it
     pickles; that measuring reads measuring options only; that facts, findings and figures are as declared, and the same
-    whatever the shards, the order of runs, and a second time. Returns the last run, for tests of your own.
+    whatever the shards, the order of runs, and a second time. Returns the last run, for tests of your own (its vector facts
+    went with its store).
     """
     _check_declaration(stage)
     registry = registry or plugins.load()
@@ -64,19 +65,19 @@ def check_stage(stage: Stage, *, after: Sequence[Stage] = (), source: Any = None
             small_images(Path(source))
         runs = [_run(stage, after, source, registry, Path(folder) / f"store-{size}", size) for size in (7, 1000)]
         again = _run(stage, after, source, registry, Path(folder) / "store-7", 1000)
-    first = runs[0]
-    if first.failures:
-        (sample, name), why = next(iter(first.failures.items()))
-        raise ContractError(f"{name} could not measure {sample!r}: {why}")
-    if again.measured and any(again.measured.values()):
-        raise ContractError(f"a second run measured again: {again.measured}; what `measure` depends on must be in its options, needs and version")
-    for other, what in ((runs[1], "with other shards"), (again, "a second time")):
-        for table in ("facts", "findings", "figures"):
-            _same(_frame(first, table), _frame(other, table), f"{stage.name}: {table} differ {what}")
-        for name in first.raw.vectors():
-            rows = np.flatnonzero(first.raw.has(name))
-            if not first.raw.column(name, rows).equals(other.raw.column(name, rows)):
-                raise ContractError(f"{name} differs {what}: a row of `measure` may depend on its own sample only, to the bit")
+        first = runs[0]
+        if first.failures:
+            (sample, name), why = next(iter(first.failures.items()))
+            raise ContractError(f"{name} could not measure {sample!r}: {why}")
+        if again.measured and any(again.measured.values()):
+            raise ContractError(f"a second run measured again: {again.measured}; what `measure` depends on must be in its options, needs and version")
+        for other, what in ((runs[1], "with other shards"), (again, "a second time")):
+            for table in ("facts", "findings", "figures"):
+                _same(_frame(first, table), _frame(other, table), f"{stage.name}: {table} differ {what}")
+            for name in first.raw.vectors():
+                rows = np.flatnonzero(first.raw.has(name))
+                if not first.raw.column(name, rows).equals(other.raw.column(name, rows)):
+                    raise ContractError(f"{name} differs {what}: a row of `measure` may depend on its own sample only, to the bit")
     return again
 
 
