@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from dqpipe.counted import many
 from dqpipe.errors import OutputError, StageError
+from dqpipe.media import Picture
 from dqpipe.media_files import Within
 from dqpipe.model import Dataset, Decisions, Findings, Samples, label_from_text, media_path, table_of
 from dqpipe.overruling import Rulings
@@ -87,18 +88,18 @@ class Making:
 
 
 def plan_samples(
-    entry_name: str, augment: Augment, dataset: Dataset, decisions: Decisions, folder: Path, seed: int
+    entry_name: str, augment: Augment, dataset: Dataset, decisions: Decisions, doubted: Collection[str], folder: Path, seed: int
 ) -> tuple[pa.Table, list[tuple[Recipe, str, str]]]:
-    """The new samples' rows, and what to make; only kept or relabelled training samples are parents."""
-    fine = {i for i, d in zip(decisions["id"], decisions["decision"], strict=True) if d in ("keep", "relabel")}
-    training = dataset.samples.training() & np.array([i in fine for i in dataset.samples.ids], dtype=bool)
-    parents = dataset.samples.take(training)
-    recipes = augment.plan(parents, _seeds(parents, entry_name, seed)) if len(parents) else []
-    rows = {sample: row for row, sample in enumerate(parents.ids)}
+    """The new samples' rows, and what to make; parents are the training samples that are kept under their own label and not `doubted`."""
+    fine = {i for i, d in zip(decisions["id"], decisions["decision"], strict=True) if d == "keep"}.difference(doubted)
+    parents = dataset.samples.take(dataset.samples.training())
+    sound = np.array([i in fine for i in parents.ids], dtype=bool)
+    recipes = augment.plan(parents, sound, _seeds(parents, entry_name, seed)) if sound.any() else []
+    rows = {sample: row for row, sample in enumerate(parents.ids) if sound[row]}
     media = parents["media"]
     unknown = [recipe.parent for recipe in recipes if recipe.parent not in rows]
     if unknown:
-        raise StageError(entry_name, "plan", f"it names {unknown[0]!r} as a parent, which is not a kept training sample")
+        raise StageError(entry_name, "plan", f"it names {unknown[0]!r} as a parent, which is no kept, undoubted training sample")
     table = parents.table.take(pa.array([rows[recipe.parent] for recipe in recipes], pa.int64()))
     made = [{**dict(augment.provenance()), "copy": r.copy, "seed": r.seed} for r in recipes]
     ids = _new_ids(recipes, entry_name, set(dataset.samples.ids))
@@ -109,6 +110,12 @@ def plan_samples(
     for name, values in new.items():
         table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
     return table, items
+
+
+def doubted(findings: Findings) -> set[str]:
+    """The samples with a warning or an error on them, or on a part of them."""
+    grave = pc.is_in(findings.table.column("severity"), value_set=pa.array(["warning", "error"]))
+    return set(findings.table.column("id").filter(grave).drop_null().to_pylist())
 
 
 def _seeds(parents: Samples, name: str, seed: int) -> Callable[[str, int], int]:
@@ -134,21 +141,25 @@ def _new_ids(recipes: Sequence[Recipe], name: str, taken: set[str]) -> list[str]
     return ids
 
 
-def make_samples(making: Making) -> int:
-    """Make some new samples as PNG files. Raises StageError, OutputError."""
+def make_samples(making: Making) -> list[str]:
+    """Make some new samples as PNG files; those that were not made, as their parents are no pictures. Raises StageError, OutputError."""
     import cv2
 
+    left_out: list[str] = []
     with one_thread():
         for recipe, media, path in making.items:
             try:
                 picture = decode(making.decoders, read_bytes(media_path(making.root, media), making.within), "full")
+                if not isinstance(picture, Picture):
+                    left_out.append(path)
+                    continue
                 made = making.augment.make(picture, recipe.seed)
             except Exception as error:  # noqa: BLE001 (named, and given back as a StageError)
                 raise StageError(making.augment.name, f"copy {recipe.copy} of {recipe.parent}", f"{type(error).__name__}: {error}") from None
             bgr = made if made.ndim == 2 else cv2.cvtColor(made, cv2.COLOR_RGB2BGR)  # noqa: PLR2004
             data = cv2.imencode(".png", bgr)[1].tobytes()
             _write(path, data)
-    return len(making.items)
+    return left_out
 
 
 def _write(path: str, data: bytes) -> None:

@@ -381,17 +381,16 @@ class Run:
             raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
         dataset = self.raw.dataset
         result = applying.kept(dataset, self.decisions, hold=self._hold)
-        tables = [result.samples.table]
+        tables, doubted = [result.samples.table], applying.doubted(self.rulings.shown(self.raw.samples, self.findings))
         for entry in self.config.augments:
             with blamed(entry.name, "plan"):
-                table, items = applying.plan_samples(entry.name, entry.extension, result, self.decisions, folder, self.config.seed)
+                table, items = applying.plan_samples(entry.name, entry.extension, result, self.decisions, doubted, folder, self.config.seed)
             size = self.shard_size(len(items), new=True)
             parts = [items[s : s + size] for s in range(0, len(items), size)]
             jobs = [applying.Making(entry.extension, self.plan.decoders, dataset.root, tuple(part), dataset.within) for part in parts]
             names = [f"{entry.name} {n + 1}/{len(jobs)}" for n in range(len(jobs))]
-            for _ in self.executor.map(applying.make_samples, jobs, names):
-                pass
-            tables.append(table)
+            lacking = [path for paths in self.executor.map(applying.make_samples, jobs, names) for path in paths]
+            tables.append(table.filter(pc.invert(pc.is_in(table.column("media"), value_set=pa.array(lacking, pa.string())))) if lacking else table)
         whole = pa.concat_tables(tables)
         self.curated = Evidence(replace(result, samples=Samples(whole.sort_by("id")), added=(path_text(str(folder)),)))
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from dqpipe.measure import Task
 from dqpipe.model import Dataset, Facts, Samples
-from dqpipe.plan import KEPT, MEDIA, Planned
+from dqpipe.plan import BESIDE, KEPT, MEDIA, PARENT, Planned
 from dqpipe.store import Store, digest
 
 AT_A_TIME = 1 << 15
@@ -28,6 +28,8 @@ class Evidence:
         self._has: dict[str, np.ndarray] = {}
         self._vectors: dict[str, Callable[[np.ndarray], pa.Array]] = {}
         self._tasks: dict[str, Task] = {}
+        made = {"parent", "made_by"} <= {*self.samples.names}
+        self._keep(PARENT, self.samples.table.column("parent") if made else pa.nulls(len(self.samples), pa.string()))
 
     @property
     def samples(self) -> Samples:
@@ -132,7 +134,7 @@ class Evidence:
             if name not in later:
                 mask &= self._has[name]
         rows = np.flatnonzero(mask)
-        columns = {name: self.column(name, rows) for name in planned.facts if related or name != KEPT}
+        columns = {name: self.column(name, rows) for name in planned.facts if related or name not in BESIDE}
         columns |= {name.split(".", 1)[1]: self.column(name, rows) for name in own}
         names = ["id", "content", *planned.columns]
         samples = self.samples.select([n for n in names if n in self.samples]).take(rows)
@@ -154,7 +156,7 @@ class Evidence:
 
     def facts(self) -> Facts:
         """All scalar facts, wide, without vectors."""
-        scalars = {name: column for name, column in self.scalars.items() if name != KEPT and not pa.types.is_fixed_size_list(column.type)}
+        scalars = {name: column for name, column in self.scalars.items() if name not in BESIDE and not pa.types.is_fixed_size_list(column.type)}
         return Facts(pa.table({"id": self.samples.table.column("id"), **scalars}))
 
 

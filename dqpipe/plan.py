@@ -28,6 +28,10 @@ LOST = "measure.failed"
 """The code of samples whose shard killed its worker process each time."""
 KEPT = "last.kept"
 """The engine's fact that the last published version had the same sample and kept it; false where there is none. Not shown to `relate`."""
+PARENT = "made.parent"
+"""The engine's fact of the sample that a new one was made from; null for those that were there. Not shown to `relate`."""
+BESIDE = frozenset({KEPT, PARENT})
+"""Facts of the engine that say what became of samples, and nothing of what they are: no version keeps them."""
 FAILED = Claim("failed", "error", "this stage could not measure the sample, so nothing it says covers it")
 
 
@@ -198,7 +202,7 @@ def _planned(entry: Entry, number: int, every: Sequence[Entry], dataset: Dataset
 def _given(entries: Iterable[Entry], dataset: Dataset) -> dict[str, bool]:
     """Facts by full name, and whether each is never null where measured."""
     media = {f"media.{f.name}": not f.nullable for f in MEDIA} if dataset.has_media else {}
-    return media | {KEPT: True} | {f"{e.name}.{f.name}": not f.nullable for e in entries for f in e.extension.gives if isinstance(f, Fact)}
+    return media | {KEPT: True, PARENT: False} | {f"{e.name}.{f.name}": not f.nullable for e in entries for f in e.extension.gives if isinstance(f, Fact)}
 
 
 def _missing_fact(entry: Entry, need: str, number: int, every: Sequence[Entry], dataset: Dataset, of_media: Collection[str]) -> str:

@@ -295,7 +295,7 @@ class Augment(Extension):
     """New samples from the kept training samples.
 
     Two methods, so that the engine can make the samples in any worker: `plan` says which (it sees the whole set),
-    `make` makes one (it sees one picture and one seed).
+    `make` makes one (it sees one picture and one seed). What is decoded to no picture is nobody's parent.
     """
 
     __slots__ = ()
@@ -304,8 +304,12 @@ class Augment(Extension):
         """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs."""
         return None
 
-    def plan(self, samples: Samples, seeds: Callable[[str, int], int]) -> list[Recipe]:
-        """The samples to make, from `samples`, the kept training samples; `seeds(parent_id, copy)` gives each seed."""
+    def plan(self, samples: Samples, sound: np.ndarray, seeds: Callable[[str, int], int]) -> list[Recipe]:
+        """The samples to make; `seeds(parent_id, copy)` gives each seed.
+
+        `samples` are the training samples of the curated set, `sound` [n] bool those of them that may be parents: kept under their own
+        label, and without a warning or an error.
+        """
         raise NotImplementedError
 
     def make(self, picture: Picture, seed: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from dqpipe.counted import many, plural
 from dqpipe.errors import listed
 from dqpipe.evidence import Evidence
 from dqpipe.model import Dataset
-from dqpipe.plan import KEPT, Plan, missing_packages
+from dqpipe.plan import BESIDE, Plan, missing_packages
 from dqpipe.plugins import Registry
 from dqpipe.stages import Fact, Stage
 
@@ -36,7 +36,7 @@ def unseen(plan: Plan, registry: Registry, evidence: Evidence, skipped: Mapping[
 def _stages(plan: Plan, registry: Registry, dataset: Dataset) -> Iterator[tuple[str, str]]:
     """The stages that a default pipeline may hold for such data, and this one does not."""
     here = {type(planned.stage) for planned in plan.stages}
-    given = {KEPT} | {f"{planned.name}.{fact.name}" for planned in plan.stages for fact in planned.own()}
+    given = {*BESIDE} | {f"{planned.name}.{fact.name}" for planned in plan.stages for fact in planned.own()}
     for cls in registry.all(Stage):
         if cls in here or not cls.default or getattr(cls, "media", dataset.has_media) not in (None, dataset.has_media):
             continue

@@ -1,6 +1,6 @@
 """New pictures of the classes that have too few, made with albumentations; nothing else of dqpipe imports it.
 
-    kept training samples ──plan──▶ recipes (parent, copy, seed) ──make──▶ pictures
+    training samples ──class sizes──▶ what each lacks ──spread over the sound ones──▶ recipes (parent, copy, seed) ──make──▶ pictures
 
 The pipeline stands in the config in albumentations' own serialised form, `{__class_fullname__: HorizontalFlip, p: 0.5}`, or
 shorter, `{HorizontalFlip: {p: 0.5}}`. The one given by default suits digits and photographs alike: small moves, light, a
@@ -69,7 +69,7 @@ class Augmentation(Augment):
     """New samples of the classes that have too few, made from their kept training samples with albumentations."""
 
     name = "augment"
-    version = 1
+    version = 2
     requires = ("albumentations",)
     libraries = ("albumentations", "opencv-python-headless")
     default: ClassVar[bool] = True
@@ -79,6 +79,7 @@ class Augmentation(Augment):
         factory=lambda: [dict(spec) for spec in MILD],
     )
     target: int | str = option("median", "samples that each class should have: a number, or the size of the `median` or `largest` class")
+    tolerance: float = option(0.1, "a class that lacks no more than this share of the `median` or `largest` class is large enough", ge=0, lt=1)
     max_copies: int = option(5, "most new samples from one parent; a class may stay below the target for it", ge=1)
 
     def check(self) -> None:
@@ -100,17 +101,17 @@ class Augmentation(Augment):
             return f"it fills classes up to a target, and {what}: leave {self.name} out of the stages"
         return None
 
-    def plan(self, samples: Samples, seeds: Callable[[str, int], int]) -> list[Recipe]:
-        """The deficit of each class in recipes, spread over its samples as evenly as can be; sorted by parent and copy.
+    def plan(self, samples: Samples, sound: np.ndarray, seeds: Callable[[str, int], int]) -> list[Recipe]:
+        """The deficit of each class in recipes, spread over its sound samples as evenly as can be; sorted by parent and copy.
 
         Samples without a label get no copies.
         """
-        rows: dict[int, list[str]] = {}
-        for sample, code in zip(samples.ids, labels.classes(samples).codes.tolist(), strict=True):
-            if code >= 0:
-                rows.setdefault(code, []).append(sample)
-        wanted = self._target([len(parents) for parents in rows.values()])
-        recipes = [recipe for parents in rows.values() for recipe in self._copies(parents, wanted - len(parents), seeds)]
+        codes, ids = labels.classes(samples).codes, samples.ids
+        sizes = np.bincount(codes[codes >= 0])
+        wanted = self._target(sizes[sizes > 0].tolist())
+        least = wanted if isinstance(self.target, int) else (1 - self.tolerance) * wanted
+        short = [code for code, size in enumerate(sizes.tolist()) if 0 < size < least]
+        recipes = [recipe for code in short for recipe in self._copies(list(ids[sound & (codes == code)]), wanted - int(sizes[code]), seeds)]
         return sorted(recipes, key=lambda recipe: (recipe.parent, recipe.copy))
 
     def _target(self, sizes: list[int]) -> int:

@@ -47,12 +47,12 @@ class Duplicates(Stage):
     """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree, and leaks between splits."""
 
     name = "duplicates"
-    version = 4
+    version = 5
     rendition = "picture"
     default = True
     rereads = True
     libraries = ("opencv-python-headless", "numpy")
-    needs = ("label?", "split?", "last.kept")
+    needs = ("label?", "split?", "last.kept", "made.parent")
     gives = (
         Fact("exact", "string", "digest of the decoded pixels (if reduced, of their grey values), their shape and mode, EXIF orientation applied"),
         Fact("reduced", "bool", "whether the pixels of the digest were decoded at a reduced size"),
@@ -184,9 +184,10 @@ class Duplicates(Stage):
         return claims
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
-        """Shares of copies, and how many pictures have any, at the threshold."""
+        """Shares of copies, and how many pictures have any, at the threshold; what was made from a picture is no copy of it."""
         root = followed(parents(samples.ids, facts, self.threshold))
-        copy, kind, total = root != np.arange(len(root)), facts["kind"], max(len(root), 1)
+        made = facts["made.parent"] if "made.parent" in facts else np.full(len(root), None, dtype=object)
+        copy, kind, total = of_others(samples.ids, made, root), facts["kind"], max(len(root), 1)
         return [
             figure("exact", float((copy & (kind == "exact")).sum()) / total),
             figure("near", float((copy & (kind == "near")).sum()) / total),
@@ -249,6 +250,15 @@ def related(ids: np.ndarray, match: np.ndarray, score: np.ndarray, turn: np.ndar
         "transform": [TRANSFORMS[t] for t in turn],
         "group": [c or own for c, own in zip(cluster, ids, strict=True)],
     }
+
+
+def of_others(ids: np.ndarray, made: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """[n] bool: copies of another picture at `root` [n]. A picture and what was `made` [n] from it (an id, or None) count as one in a cluster."""
+    family = np.unique([parent or own for parent, own in zip(made, ids, strict=True)], return_inverse=True)[1]
+    order = np.argsort(made.astype(bool), kind="stable")  # the picture itself tells what kind of copy it is
+    first = np.zeros(len(root), dtype=bool)
+    first[order[np.unique(np.stack([root, family])[:, order], axis=1, return_index=True)[1]]] = True
+    return np.asarray(first & (family != family[root]))
 
 
 def parents(ids: np.ndarray, facts: Facts, threshold: float) -> np.ndarray:

@@ -33,7 +33,7 @@ def seeds(parent: str, copy: int) -> int:
 
 
 def plan(of: Samples, **options: Any) -> list[Recipe]:
-    return Augmentation(**options).plan(of, seeds)
+    return Augmentation(**options).plan(of, np.ones(len(of), dtype=bool), seeds)
 
 
 def picture(mode: str = "RGB", width: int = 20, height: int = 12) -> Picture:
@@ -47,6 +47,18 @@ def picture(mode: str = "RGB", width: int = 20, height: int = 12) -> Picture:
 def test_each_class_is_filled_up_to_the_target(target: int | str, expected: dict[str, int]) -> None:
     made = plan(samples(a=10, b=4, c=2), target=target)
     assert Counter(recipe.parent[0] for recipe in made) == expected
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [((100, 95, 91, 110), 0), ((100, 100, 90), 0), ((100, 100, 89), 11), ((30, 30, 30), 0)])
+@pytest.mark.parametrize("target", ["median", "largest"])
+def test_a_balanced_set_gets_nothing(target: str, sizes: tuple[int, ...], expected: int) -> None:
+    of = samples(**dict(zip("abcd", sizes, strict=False)))
+    made = plan(of, target=target, tolerance=0.2 if target == "largest" else 0.1)
+    assert len(made) == (expected if target == "median" else 0)
+
+
+def test_a_number_is_filled_up_to_exactly() -> None:
+    assert len(plan(samples(a=99, b=100), target=100)) == 1
 
 
 def test_no_parent_has_more_than_one_copy_more_than_another() -> None:
