@@ -84,7 +84,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "since": since(run),
         "diff": changes(run, described),
         "unchanged": run.unchanged,
-        "unseen": unseen.unseen(run.plan, run.registry, run.raw, run.raw.dataset.layout.get("skipped", {})),
+        "unseen": unseen.unseen(run.plan, run.registry, run.raw, run.raw.dataset.layout.get("skipped", {}), run.findings),
         "news": run.news,
         "of_new": run.of_new,
         "passed": all(gate["passed"] for gate in run.gates),

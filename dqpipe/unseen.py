@@ -15,18 +15,21 @@ from dqpipe import labels
 from dqpipe.counted import many, plural
 from dqpipe.errors import listed
 from dqpipe.evidence import Evidence
-from dqpipe.model import Dataset
+from dqpipe.model import Dataset, Findings
 from dqpipe.plan import BESIDE, Plan, missing_packages
 from dqpipe.plugins import Registry
 from dqpipe.stages import Fact, Stage
 
+UNJUDGED = ".unjudged"
+"""How the code of a claim ends by which a stage says that it judged nothing: of the class in `part`, for the reason in `detail`; or, without, of any."""
 OURS = {"id", "content", "label", "split", "group", "media", "parent", "made_by"}
 FEW = 5
 
 
-def unseen(plan: Plan, registry: Registry, evidence: Evidence, skipped: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Each as {"what", "why"}."""
-    found = [*_stages(plan, registry, evidence.dataset), *_unjudged(plan, evidence), *_columns(plan, evidence.dataset)]
+def unseen(plan: Plan, registry: Registry, evidence: Evidence, skipped: Mapping[str, Any], findings: Findings) -> list[dict[str, str]]:
+    """Each as {"what", "why"}; first what concerns the classes."""
+    classes = [*_classes(findings), *_unreadable(evidence)]
+    found = [*classes, *_stages(plan, registry, evidence.dataset), *_unjudged(plan, evidence), *_columns(plan, evidence.dataset)]
     if skipped:
         kinds = listed([f"{name}: {count}" for name, count in sorted(skipped.items())], FEW)
         found.append((f"files beside the samples ({kinds})", "they are of no kind that is read"))
@@ -68,10 +71,34 @@ def _why(cls: type[Stage], given: set[str], dataset: Dataset) -> str:
     return stage.objection(dataset.samples) or "the pipeline does not hold it"
 
 
+def _classes(findings: Findings) -> Iterator[tuple[str, str]]:
+    """The classes that a stage says it did not judge, those of one reason together."""
+    said = findings.table.filter(pc.and_(pc.ends_with(findings.table.column("code"), UNJUDGED), pc.is_valid(findings.table.column("part"))))
+    together: dict[tuple[str, str], list[str]] = {}
+    for row in said.select(["code", "part", "detail"]).to_pylist():
+        together.setdefault((row["code"].removesuffix(UNJUDGED), row["detail"] or ""), []).append(row["part"])
+    for (stage, why), names in together.items():
+        yield f"{stage}: {plural(len(names), 'class')} {listed(names, FEW)}", why
+
+
+def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """The classes of which no file could be read, so that no stage judged them."""
+    if "media.ok" in evidence.scalars:
+        every = np.ones(len(evidence.samples), dtype=bool)
+        gone = _whole(evidence, ~_readable(evidence), every)
+        if gone:
+            yield f"{plural(len(gone), 'class')} {listed(gone, FEW)}", "none of the files could be read"
+
+
+def _readable(evidence: Evidence) -> np.ndarray:
+    """[n] bool: samples whose media could be read, or that have none."""
+    every = np.ones(len(evidence.samples), dtype=bool)
+    return pc.fill_null(evidence.scalars["media.ok"], False).to_numpy(zero_copy_only=False) if "media.ok" in evidence.scalars else every
+
+
 def _unjudged(plan: Plan, evidence: Evidence) -> Iterator[tuple[str, str]]:
     """Samples that could be read and have none of what a stage says of each sample; classes of which that is so of all are named."""
-    every = np.ones(len(evidence.samples), dtype=bool)
-    readable = pc.fill_null(evidence.scalars["media.ok"], False).to_numpy(zero_copy_only=False) if "media.ok" in evidence.scalars else every
+    readable = _readable(evidence)
     for planned in plan.stages:
         facts = [f"{planned.name}.{g.name}" for g in planned.stage.gives if isinstance(g, Fact) and not g.nullable]
         known = [evidence.has(name) for name in facts if evidence.knows(name)]

@@ -235,6 +235,27 @@ def test_a_class_that_nobody_judged_is_named() -> None:
     stage = SimpleNamespace(name="s", stage=SimpleNamespace(gives=(Fact("sure", "float", "how sure"),)))
     told = list(_unjudged(SimpleNamespace(stages=[stage]), evidence))
     assert told == [("s: 3 of 4 samples; all of class y", "the stage says nothing of them")]
+
+
+def test_classes_that_a_stage_leaves_out_or_that_nobody_could_read_are_named_first(tmp_path: Path, registry: Registry) -> None:
+    rng = np.random.default_rng(0)
+    for name, count in (("cat", 8), ("dog", 8), ("emu", 2), ("fox", 3)):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(count):
+            picture = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            data = b"no picture" if name == "fox" else cv2.imencode(".png", picture)[1].tobytes()
+            (tmp_path / "set" / name / f"{number}.png").write_bytes(data)
+    text = f"dataset: {{path: {tmp_path / 'set'}}}\nstages: [files, duplicates, embeddings, label_noise]\noutputs: {{path: {tmp_path / 'out'}}}\n"
+    made = Pipeline.from_text(text, registry=registry).check(Serial())
+    assert made.record["run"]["unseen"][:2] == [
+        {"what": "label_noise: class emu", "why": "fewer than 3 different samples have it"},
+        {"what": "class fox", "why": "none of the files could be read"},
+    ]
+    said = "Not looked at: label_noise: class emu (fewer than 3 different samples have it); class fox (none of the files could be read)"
+    assert made.account[0].startswith(said)
+    of_class = made.figures[made.figures["figure"].eq("label_noise.not_judged") & made.figures["key"].eq("emu")]
+    assert of_class["value"].tolist() == [2]
+
 def test_an_expectation_of_severity_error_that_is_not_met_fails_the_default_gates(tmp_path: Path, registry: Registry) -> None:
     rows = "".join(f"{number},{'' if number < 3 else 'north'}\n" for number in range(30))
     (tmp_path / "rows.csv").write_text(f"fare,zone\n{rows}")

@@ -63,14 +63,18 @@ class LabelNoise(Stage):
         Fact("confident_learning", "bool", "whether cleanlab's confident learning takes the label for wrong", "relate", nullable=True),
         Fact("deviation", "float64", "of a number: how far it is from the suggested one, in usual errors of such samples", "relate", nullable=True),
         Claim("likely_wrong", "warning", "The label is likely wrong; another one fits better."),
-        Claim("unjudged", "info", "Labels are not judged: what they would be judged by does not tell the classes apart well enough."),
+        Claim("unjudged", "info", "The labels of a class, or all, are not judged: there are too few, or what they are judged by does not tell classes apart."),
         Figure("told_apart", "share of the labels that models which did not see them foretell, and what it would be by chance"),
         Figure("wrong", "estimated share of wrong labels, of the set and of each class; high is the share that differs from the models' choice"),
         Figure(
             "confusion", 'estimated number of samples with another true label, key "given→suggested"; of tags "tag→" if it is wrong, "→tag" if it is missing'
         ),
         Figure("error", "of numbers: the median difference between the given and the suggested one"),
-        Figure("not_judged", "number of samples that could not be judged: no label, too few of their class, or vectors that do not tell the classes apart"),
+        Figure(
+            "not_judged",
+            "number of samples that could not be judged: no label, too few of their class, or vectors that do not tell the classes apart; and of each class "
+            "(or tag) that is not judged for another reason than these vectors",
+        ),
     )
 
     at_least: float = option(0.5, "confidence from which a label is claimed to be wrong: by default where it is likelier wrong than right", ge=0, le=1)
@@ -194,7 +198,27 @@ class LabelNoise(Stage):
         if self.kind(samples) == "tags":
             detail = unclassed.details(self, labels, suggested)
         columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": self.at_least, "suggestion_confidence": facts["sureness"][rows]}
-        return [claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns), *self.unjudged(samples, facts)]
+        wrong = claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns)
+        left = self.left_out(samples, facts)
+        few = {"part": list(left), "value": [float(len(one)) for one, _ in left.values()], "detail": [why for _, why in left.values()]}
+        return [wrong, *self.unjudged(samples, facts), *([claim("unjudged", [None] * len(left), **few)] if left else [])]
+
+    def left_out(self, samples: Samples, facts: Facts) -> Mapping[str, tuple[np.ndarray, str]]:
+        """The classes, or tags, that are not judged whatever the vectors tell: the rows of their samples, and why."""
+        kind = self.kind(samples)
+        if kind == "tags":
+            return unclassed.left_out(self, samples, facts)
+        if kind != "class":
+            return {}
+        classes, judged = classes_of(self.name, samples["label"]), np.array([name is not None for name in facts["foretold"]], dtype=bool)
+        gone = sorted(set(range(len(classes.names))) - set(classes.given[judged].tolist()))
+        if not gone:
+            return {}
+        known = classes.given >= 0
+        things = groups_per_class(unclassed.groups_of(self, samples, facts)[known], classes.given[known], len(classes.names))
+        alone = "there is no other class to tell it from" if len(classes.names) == 1 else f"no other class has {self.least} different samples to tell it from"
+        whys = {number: f"fewer than {self.least} different samples have it" if things[number] < self.least else alone for number in gone}
+        return {classes.names[number]: (np.flatnonzero(classes.given == number), why) for number, why in whys.items()}
 
     def unjudged(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """That no label is judged, since classes are not told apart, with what was foretold and what would be by chance."""
@@ -213,7 +237,8 @@ class LabelNoise(Stage):
             return unclassed.figures_of_numbers(samples, facts)
         confidence = facts["confidence"]
         rows = np.flatnonzero(~np.isnan(confidence))
-        figures = [figure("not_judged", len(samples) - len(rows)), *told_apart(samples, facts)]
+        left = [figure("not_judged", len(one), scope="class", key=name, detail=why) for name, (one, why) in self.left_out(samples, facts).items()]
+        figures = [figure("not_judged", len(samples) - len(rows)), *left, *told_apart(samples, facts)]
         if not len(rows):
             return figures
         wrong, differs = confidence[rows], facts["margin"][rows] < 0.5  # noqa: PLR2004 (another class is more probable)

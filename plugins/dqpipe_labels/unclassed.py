@@ -66,8 +66,7 @@ def by_tags(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarr
     labels = samples["label"]
     tags = tags_of(stage.name, labels, stage.separator)
     rows, groups = np.flatnonzero(tags.labelled), groups_of(stage, samples, facts)
-    things = np.array([[len(set(groups[rows][tags.given[rows, k] == there])) for there in (False, True)] for k in range(len(tags.names))]).reshape(-1, 2)
-    some = np.flatnonzero((things >= stage.least).all(axis=1))
+    some = np.flatnonzero((things_of(tags, groups) >= stage.least).all(axis=1))
     if not len(some):
         return rows, {}
     given = tags.given[rows][:, some]
@@ -79,6 +78,23 @@ def by_tags(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarr
         model = learn_tags(np.mean(scores, axis=0), given)
     judged = Tags(tags.names, tags.given[rows], tags.labelled[rows])
     return rows, judged_tags(labels[rows].tolist(), judged, some, model, stage.separator)
+
+
+def things_of(tags: Tags, groups: np.ndarray) -> np.ndarray:
+    """How many different things, of those with a label, lack and have each tag, int [k, 2]; `groups` [n] str names the thing."""
+    known, rows = groups[tags.labelled], tags.given[tags.labelled]
+    return np.array([[len(set(known[rows[:, k] == there])) for there in (False, True)] for k in range(len(tags.names))], dtype=np.int64).reshape(-1, 2)
+
+
+def left_out(stage: LabelNoise, samples: Samples, facts: Facts) -> dict[str, tuple[np.ndarray, str]]:
+    """The tags that are not judged: the rows of their samples, and why."""
+    tags = tags_of(stage.name, samples["label"], stage.separator)
+    things = things_of(tags, groups_of(stage, samples, facts))
+    found = {}
+    for number in np.flatnonzero((things < stage.least).any(axis=1)):
+        verb = "have" if things[number, 1] < stage.least else "lack"
+        found[tags.texts()[number]] = (np.flatnonzero(tags.given[:, number]), f"fewer than {stage.least} different samples {verb} it")
+    return found
 
 
 def seeds(stage: LabelNoise) -> range:

@@ -35,8 +35,8 @@ class Judged:
         if pictures is not None:
             given["embeddings.vector"] = fact_array(pictures, "vector[float32]")
         related = stage.at("relate").relate(self.samples, Facts(pa.table(given)), None)  # type: ignore[arg-type]
-        self.facts = Facts(pa.table({fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}))
-        self.claims = stage.detect(self.samples, self.facts)[0]
+        self.facts = Facts(pa.table(given | {fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}))
+        self.claims, *self.more = stage.detect(self.samples, self.facts)
         self.figures = stage.summarise(self.samples, self.facts)
         self.claimed = {int(name) for name in self.claims["id"]}
 
@@ -302,3 +302,12 @@ def test_the_label_is_not_judged_by_itself(tmp_path: Path) -> None:
     config = {"dataset": {"path": str(tmp_path / "homes.csv")}, "stages": [{"label_noise": {"vectors": ["rooms", "label"]}}]}
     with pytest.raises(PlanError, match="leave it out of `vectors`"):
         piped(config | {"outputs": {"path": str(tmp_path / "out")}}).run()
+
+
+def test_a_tag_that_is_not_judged_is_named() -> None:
+    labels = [[*tags, *(["rare"] if row < 2 else []), *(["usual"] if row else [])] for row, tags in enumerate(digits()[1])]
+    judged = Judged(labels, digits()[0])
+    claims = {row["part"]: row["detail"] for frame in judged.more for row in frame.to_dict("records")}
+    assert claims == {"rare": "fewer than 3 different samples have it", "usual": "fewer than 3 different samples lack it"}
+    assert judged.figure("not_judged", "rare")["value"] == 2
+    assert judged.figure("not_judged")["value"] == 0

@@ -32,7 +32,7 @@ class Judged:
         if vectors is not None:
             given["embeddings.vector"] = fact_array(vectors, "vector[float32]")
         related = stage.at("relate").relate(samples, Facts(pa.table(given)), None)  # type: ignore[arg-type]
-        self.facts = Facts(pa.table({fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}))
+        self.facts = Facts(pa.table(given | {fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}))
         self.found = stage.detect(samples, self.facts)
         self.claims = self.found[0]
         self.figures = stage.summarise(samples, self.facts)
@@ -223,7 +223,30 @@ def test_random_classes_that_share_a_copy_are_not_claimed() -> None:
 
 
 def test_one_class_is_not_judged() -> None:
-    assert Judged(["a"] * 20, NOISE[:20]).figure("not_judged")["value"] == 20
+    judged = Judged(["a"] * 20, NOISE[:20])
+    assert judged.figure("not_judged")["value"] == 20
+    assert left(judged) == {"a": (20, "there is no other class to tell it from")}
+
+
+def left(judged: Judged) -> dict[str, tuple[int, str]]:
+    """The classes that are claimed to be unjudged, with how many samples and why; the figures say the same."""
+    said = {row["key"]: (row["value"], row["detail"]) for row in judged.figures if row["figure"] == "not_judged" and row["key"] is not None}
+    claims = judged.claims_of("unjudged")
+    assert {row["part"]: (row["value"], row["detail"]) for row in claims.to_dict("records") if row.get("part") is not None} == said
+    return said
+
+
+def test_classes_of_too_few_different_samples_are_named_and_the_others_judged() -> None:
+    labels, groups = [*planted(0)[0], "rare", "rare", *["copied"] * 9], [*(f"{row:04d}" for row in range(1002)), *["one", "other", "one"] * 3]
+    vectors = np.vstack([digits()[0], digits()[0][:11]])
+    why = "fewer than 3 different samples have it"
+    assert left(Judged(labels, vectors, groups)) == {"copied": (9, why), "rare": (2, why)}
+    assert left(found(0)) == {}
+
+
+def test_a_class_beside_which_no_other_can_be_judged_is_named() -> None:
+    told = left(Judged(["a"] * 20 + ["b"], NOISE[:21]))
+    assert told == {"a": (20, "no other class has 3 different samples to tell it from"), "b": (1, "fewer than 3 different samples have it")}
 
 
 def test_a_sample_without_a_label_is_left_out_and_the_others_are_judged() -> None:
