@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from dqpipe import __version__, card, comparing, diff, ownership, publish, reading, report, spreadsheet, unseen, versions
 from dqpipe import apply as applying
+from dqpipe.decoding import version_of
 from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.ledger import ledger
-from dqpipe.measure import version_of
 from dqpipe.model import Dataset, Decisions, Findings, Samples, as_numpy, label_text
 from dqpipe.places import place
 from dqpipe.plan import DOUBT

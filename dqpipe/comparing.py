@@ -2,6 +2,7 @@
 
 out/versions/<id>/tables/snapshot.arrow           scalars of some samples; the schema's metadata has their keys
 out/versions/<id>/tables/vectors-<fact>.arrow     a vector fact of fewer of them
+out/versions/<id>/tables/decoders.arrow           of the samples with scalars their content, and a mark of the decoder that read it
 out/versions/<id>/tables/recent.arrow             ids of samples that this version and the ones before it brought, the newest first
 """
 
@@ -11,13 +12,14 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from dqpipe.decoding import split
 from dqpipe.errors import DatasetError
 from dqpipe.evidence import Evidence
 from dqpipe.model import Facts, Samples
@@ -30,7 +32,7 @@ MOST, MOST_VECTORS = 20_000, 2_000
 """Samples of which a snapshot keeps scalars, and vectors; drawn by their ids, the same ones every time."""
 MOST_OF_A_BATCH, MOST_RECENT = 100, 1_000
 """Ids of new samples that a version remembers: of one batch, and of the last ones together."""
-NAME, VECTORS, RECENT = "snapshot", "vectors-", "recent"
+NAME, VECTORS, RECENT, DECODERS = "snapshot", "vectors-", "recent", "decoders"
 LEFT_OUT = {"media.error", "parent", "made_by", "media"}
 
 
@@ -74,7 +76,24 @@ def since(evidence: Evidence, last: Before) -> Since:
     def look(ids: Sequence[str]) -> Snapshot:
         return snapshot(evidence, np.array(sorted(where[sample] for sample in ids), dtype=np.int64))
 
-    return Since(last.version, last.snapshot, snapshot(evidence, everything), snapshot(evidence, new), last.recent, look)
+    before = last.snapshot if decoded_alike(evidence, last.snapshot) else _apart(evidence, last.snapshot)
+    return Since(last.version, before, snapshot(evidence, everything), snapshot(evidence, new), last.recent, look)
+
+
+def decoded_alike(evidence: Evidence, before: Snapshot) -> bool:
+    """Whether the same decoders read the same contents then and now; of contents that nobody knows any more, whether they are the same ones."""
+    now = {content: evidence.mark(content) for content in before.marks}
+    told = [mark == before.marks[content] for content, mark in now.items() if mark is not None]
+    if told or not before.marks:
+        return all(told)
+    some, others = frozenset(before.marks.values()), evidence.marks
+    return some <= others or others <= some
+
+
+def _apart(evidence: Evidence, before: Snapshot) -> Snapshot:
+    """The same with other keys of what decoders see."""
+    keys = {name: f"{key} by other decoders" if name in evidence.decoded else key for name, key in before.keys.items()}
+    return replace(before, keys=keys)
 
 
 def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
@@ -96,7 +115,9 @@ def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
         of[name] = samples.table.column("id").combine_chunks().take(pa.array(few))
     keys = {name: str(column.type) for name, column in own.items()} | evidence.keys
     kept = samples.select([name for name in COLUMNS if name in samples]).take(rows)
-    return Snapshot(kept, Facts(pa.table(columns)), vectors, keys, of)
+    ok = evidence.scalars["media.ok"].to_pylist() if "media.ok" in evidence.scalars else [False] * len(samples)
+    marks = dict(split(key) for row in some if ok[row] and (key := evidence.seen[row]) is not None)
+    return Snapshot(kept, Facts(pa.table(columns)), vectors, keys, of, marks)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -118,6 +139,8 @@ def write(evidence: Evidence, folder: Path, version: str, since: Since | None) -
     kept = snapshot(evidence, np.arange(len(evidence.samples)))
     table = kept.facts.table.replace_schema_metadata({"keys": json.dumps(dict(kept.keys)), "vectors": json.dumps(sorted(kept.vectors))})
     write_table(folder, NAME, table)
+    read_by = {"content": pa.array(list(kept.marks), pa.string()), "mark": pa.array(list(kept.marks.values()), pa.string()).dictionary_encode()}
+    write_table(folder, DECODERS, pa.table(read_by))
     for name, matrix in kept.vectors.items():
         column = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
         write_table(folder, VECTORS + name, pa.table({"vector": column, "id": kept.of[name]}))
@@ -130,7 +153,10 @@ def read(version: Version) -> Snapshot:
     tables = {name: version.table(VECTORS + name) for name in told.get("vectors", ())}
     vectors = {name: Facts(of.select(["vector"]))["vector"] for name, of in tables.items()}
     ids = {name: of.column("id").combine_chunks() for name, of in tables.items() if "id" in of.column_names}
-    return Snapshot(samples, Facts(table), vectors, told.get("keys", {}), ids)
+    marks: dict[str, str] = {}
+    with suppress(DatasetError):  # an earlier dqpipe, whose keys are others anyway
+        marks = dict(zip(*(version.table(DECODERS).column(name).to_pylist() for name in ("content", "mark")), strict=True))
+    return Snapshot(samples, Facts(table), vectors, told.get("keys", {}), ids, marks)
 
 
 def _recent(version: Version) -> tuple[Batch, ...]:

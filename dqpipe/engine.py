@@ -49,6 +49,7 @@ from dqpipe import (
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
 from dqpipe.config import Config
+from dqpipe.decoding import identity
 from dqpipe.errors import ApprovalError, ChangedError, DatasetError, GateError, OutputError, StageError, blamed
 from dqpipe.evidence import Evidence
 from dqpipe.execution.executor import Executor
@@ -288,14 +289,14 @@ class Run:
         rows, samples, facts = evidence.view(planned, related=False)
         stage = planned.stage.at("relate")
         gives = planned.own("relate")
-        # The decoders are part of the key: a stage that rereads sees through them.
-        shape, media = [(f.name, f.type) for f in gives], measuring.media_key(self.plan.decoders)
-        key = digest_json([measuring.identity(stage, stage.options()), shape, _hash(samples), _hash(facts), media])
+        shape = [(f.name, f.type) for f in gives]
+        seen = digest("\0".join(evidence.seen[row] or "" for row in rows))  # who decodes each: a stage that rereads sees through them
+        key = digest_json([identity(stage, stage.options()), shape, _hash(samples), _hash(facts), seen])
         self.survey.used["relations"][key] = planned.name
         table = self.store.relation(key)
         if table is None:
-            sees = [stage.name, stage.version, media]
-            pixels = reading.Rereader(evidence.dataset, self.plan.decoders, self.survey.rereads, planned.name, self.store, sees)
+            sees = [stage.name, stage.version]
+            pixels = reading.Rereader(evidence.dataset, self.plan.decoders, self.survey.rereads, planned.name, self.store, sees, evidence.seen)
             with blamed(planned.name, "relate"), reading.one_thread(RELATE_THREADS):
                 returned = limits.tried(lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries)
                 table = measuring.facts_table(returned, gives, len(samples))

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.measure import Task
+from dqpipe.decoding import split
+from dqpipe.measure import MEDIA_KEY, Judged, Task
 from dqpipe.model import Dataset, Facts, Samples
 from dqpipe.plan import BESIDE, KEPT, MEDIA, PARENT, Planned
 from dqpipe.store import Store, digest
@@ -25,6 +26,11 @@ class Evidence:
         self.scalars: dict[str, pa.Array] = {}
         self.keys: dict[str, str] = {}
         """Of each fact that was measured of a sample alone, the key of its measuring."""
+        self.decoded: set[str] = set()
+        """Those of them that were seen through a decoder."""
+        self.seen: list[str | None] = [None] * len(dataset)
+        """By row, the key of what is seen of its content: it tells decoders apart (see `Decoding`)."""
+        self._judged: Callable[[], Judged] = lambda: Judged({}, frozenset())
         self._has: dict[str, np.ndarray] = {}
         self._vectors: dict[str, Callable[[np.ndarray], pa.Array]] = {}
         self._tasks: dict[str, Task] = {}
@@ -36,9 +42,23 @@ class Evidence:
         """The samples, content filled in."""
         return self.dataset.samples
 
-    def add_media(self, store: Store, key: str, errors: Mapping[str, str]) -> None:
+    def add_seen(self, seen: Sequence[str | None], judged: Callable[[], Judged]) -> None:
+        """By row the keys of what was seen; `judged` tells those of contents that the dataset does not hold any more."""
+        self.seen, self._judged = list(seen), judged
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """What tells apart the decoders that read the dataset from others."""
+        return frozenset(split(key)[1] for key in self.seen if key is not None)
+
+    def mark(self, content: str) -> str | None:
+        """That of the decoder that reads a content, of the dataset or of an earlier state of it; None where nobody knows it any more."""
+        key = self._judged().seen.get(content)
+        return None if key is None else split(key)[1]
+
+    def add_media(self, store: Store, errors: Mapping[str, str]) -> None:
         """The engine's own facts; `errors` holds what could not even be read, by id."""
-        table = store.read_facts(key, self.samples.table.column("content").to_pylist(), [f.name for f in MEDIA])
+        table = store.read_facts(MEDIA_KEY, self.seen, [f.name for f in MEDIA])
         ok = table.column("ok").to_pylist() if table is not None else [None] * len(self.samples)
         why = table.column("error").to_pylist() if table is not None else [None] * len(self.samples)
         lacks = table.column("missing").to_pylist() if table is not None else [None] * len(self.samples)
@@ -48,7 +68,8 @@ class Evidence:
                 ok[row], why[row], lacks[row] = False, "no file is named", None
             elif sample in errors:
                 ok[row], why[row], lacks[row] = False, errors[sample], None
-        self.keys["media.ok"] = key
+        self.keys["media.ok"] = MEDIA_KEY
+        self.decoded.add("media.ok")
         self._keep("media.ok", pa.array(ok, pa.bool_()))
         self._keep("media.error", pa.array(why, pa.string()))
         self._keep("media.missing", pa.array(lacks, pa.float64()))
@@ -67,7 +88,7 @@ class Evidence:
 
         Raises OutputError where facts of `expected` keys, which were there, are not there any more.
         """
-        keys = keys or sample_keys(task, self.samples.table)
+        keys = keys or sample_keys(task, self.samples.table, self.seen)
         known = store.keys(task.key)
         if not expected <= known:
             raise store.lost()
@@ -80,6 +101,8 @@ class Evidence:
         for fact in task.gives:
             name = f"{task.name}.{fact.name}"
             self.keys[name], self._tasks[name] = task.key, task
+            if task.rendition is not None:
+                self.decoded.add(name)
             if fact.name in scalars:
                 from dqpipe.model import arrow_type
 
@@ -88,9 +111,10 @@ class Evidence:
                 self._has[name] = has
                 self._vectors[name] = _reader(store, task.key, shown, fact.name)
 
-    def key_for(self, name: str, content: str, row: int) -> str:
-        """The key in the store that a measured fact of the sample at this row would have under another content."""
-        return self._tasks[name].sample_key(content, self.samples.take(np.array([row])).table.to_pylist()[0] if self._tasks[name].columns else {})
+    def key_for(self, name: str, content: str, row: int) -> str | None:
+        """The key in the store that a measured fact of the sample at this row would have under another content; None where nobody can tell."""
+        values = self.samples.take(np.array([row])).table.to_pylist()[0] if self._tasks[name].columns else {}
+        return self._tasks[name].sample_key(content, self._judged().seen.get(content), values)
 
     def add_related(self, planned: Planned, rows: np.ndarray, table: pa.Table) -> None:
         """What `relate` returned for the samples at `rows`, null for the others."""
@@ -160,13 +184,12 @@ class Evidence:
         return Facts(pa.table({"id": self.samples.table.column("id"), **scalars}))
 
 
-def sample_keys(task: Task, table: pa.Table) -> list[str | None]:
-    """The key of each sample for a stage's measuring, None where the content is not known."""
+def sample_keys(task: Task, table: pa.Table, seen: Sequence[str | None]) -> list[str | None]:
+    """The key of each sample for a stage's measuring, None where its content, or who decodes it, is not known."""
     if not task.columns:
-        contents: list[str | None] = table.column("content").to_pylist()
-        return contents
+        return table.column("content").to_pylist() if task.rendition is None else list(seen)
     rows = (row for piece in pieces(table.select(["content", *task.columns])) for row in piece.to_pylist())
-    return [None if row["content"] is None else task.sample_key(row["content"], row) for row in rows]
+    return [task.sample_key(row["content"], key, row) for row, key in zip(rows, seen, strict=True)]
 
 
 def _reader(store: Store, key: str, keys: Sequence[str | None], fact: str) -> Callable[[np.ndarray], pa.Array]:

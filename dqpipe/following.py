@@ -71,12 +71,19 @@ def _then(evidence: Evidence, store: Store, name: str, pairs: Sequence[Pair], la
             if snapshot.keys.get(name) == key and name in snapshot.of:
                 content = dict(zip(snapshot.samples.ids, snapshot.samples["content"], strict=True))
                 vectors = {content[sample]: vector for sample, vector in zip(snapshot.of[name].to_pylist(), snapshot.vectors[name], strict=True)}
-                yield from ((pair, vectors[pair[0]]) for pair in pairs if pair[0] in vectors)
+                marks = evidence.marks
+                yield from ((pair, vectors[pair[0]]) for pair in pairs if pair[0] in vectors and _by(evidence, pair[0], marks, snapshot.marks.get(pair[0])))
     known = store.keys(key)
     stored = [pair for pair in pairs if held[pair] in known]
     matrix = store.read_vectors(key, [held[pair] for pair in stored], name.rpartition(".")[2]) if stored else None
     if matrix is not None:
         yield from zip(stored, matrix, strict=True)
+
+
+def _by(evidence: Evidence, content: str, marks: frozenset[str], then: str | None) -> bool:
+    """Whether the decoder that read a content then would read it now, as far as anybody knows."""
+    now = evidence.mark(content)
+    return then is None or (then == now if now is not None else then in marks)
 
 
 def _alike(evidence: Evidence, name: str, pairs: Sequence[Pair], then: dict[Pair, np.ndarray]) -> np.ndarray:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+
 from dqpipe import measure as measuring
 from dqpipe import plan, plugins, reading, upkeep
 from dqpipe.config import Config
+from dqpipe.decoding import Decoding
 from dqpipe.engine import read
 from dqpipe.errors import OutputError, listed
 from dqpipe.evidence import row_contents, sample_keys
@@ -34,10 +37,12 @@ def forget_gone(store: Store, config: Config, *, dry_run: bool) -> tuple[int, in
     import pyarrow as pa
 
     table = samples.table.set_column(samples.table.column_names.index("content"), "content", pa.array(contents, pa.string()))
-    keys = {measuring.media_key(made.decoders): frozenset(content for content in contents if content)}
+    known = measuring.judged(store, Decoding(made.decoders), f"gone {uuid.uuid4().hex}")
+    seen = [None if content is None else known.seen.get(content) for content in contents]
+    keys = {measuring.MEDIA_KEY: frozenset(key for key in seen if key)}
     for planned in made.doing("measure"):
         learned = store.artifact(artifact_key(planned.stage.at("measure"), config.seed)) if planned.stage.does("fit") and planned.stage.learns else None
-        task = measuring.task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), made.decoders, learned)
-        keys[task.key] = frozenset(key for key in sample_keys(task, table) if key)
+        task = measuring.task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), learned)
+        keys[task.key] = frozenset(key for key in sample_keys(task, table, seen) if key)
     counts = [upkeep.keep_only(store, key, wanted, dry_run=dry_run) for key, wanted in keys.items()]
     return max((gone for gone, _ in counts), default=0), sum(freed for _, freed in counts)

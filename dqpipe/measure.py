@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe import logs, usage
+from dqpipe.decoding import HEAD, Decoding, identity, split
 from dqpipe.errors import MediaError, SchemaError, SlowError
 from dqpipe.limits import Watchdog, within
 from dqpipe.logs import Wanted
@@ -31,7 +32,7 @@ from dqpipe.media_files import Within
 from dqpipe.model import Facts, Samples, fact_array, media_path
 from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
 from dqpipe.stages import Decoder, Fact, Shard, Stage
-from dqpipe.store import Part, Store, arrow_bytes, digest, digest_json, read_arrow
+from dqpipe.store import Part, Store, arrow_bytes, digest, digest_json
 from dqpipe.trial import Trial
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ WRITTEN_EVERY = 4096
 """Samples of a shard after which what was measured goes to the store: it is neither lost nor held in memory for long."""
 MOST_HELD = 1 << 28
 """Bytes of pixels that are held at once; one picture may have more."""
+MEDIA_KEY = digest_json(["media", ["ok", "error", "missing", "head"]])
+"""The stage key of whether files can be decoded, and of how they begin, by which their decoders are known: no decoder is in it."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,10 @@ class Task:
         """What it sees of the media."""
         return self.stage.rendition
 
-    def sample_key(self, content: str, row: Mapping[str, Any]) -> str:
-        """The key of one sample: its content, and the columns this stage reads."""
-        return digest(content, digest_json([row[c] for c in self.columns])) if self.columns else content
+    def sample_key(self, content: str | None, seen: str | None, row: Mapping[str, Any]) -> str | None:
+        """The key of one sample: its content (or what is seen of it, see `Decoding`), and the columns this stage reads."""
+        of = content if self.rendition is None else seen
+        return of if of is None or not self.columns else digest(of, digest_json([row[c] for c in self.columns]))
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,6 @@ class Job:
     store: Store
     tasks: tuple[Task, ...]
     decoders: tuple[Decoder, ...]
-    media_key: str
     within: Within = None
     """The folders that media may lie in."""
     logs: Wanted | None = None
@@ -94,7 +97,7 @@ class ShardRef:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a shard came to: counts, seconds per stage, failures (id, stage, reason), and where its contents are."""
+    """What a shard came to: counts, seconds per stage, failures (id, stage, reason), and where its contents, and the keys of what was seen of them, are."""
 
     number: int
     samples: int
@@ -117,38 +120,13 @@ class _Rows:
     tables: list[pa.Table] = field(default_factory=list)
 
 
-def media_key(decoders: Sequence[Decoder]) -> str:
-    """The key under which is kept whether a file can be decoded."""
-    return digest_json(["media", ["ok", "error", "missing"], [identity(d, d.options()) for d in decoders]])
-
-
-def task_of(
-    name: str, stage: Stage, columns: Sequence[str], gives: Sequence[Fact], decoders: Sequence[Decoder], artifact: Mapping[str, np.ndarray] | None
-) -> Task:
-    """A stage's measuring with its key: whatever its facts depend on besides the sample is in it."""
+def task_of(name: str, stage: Stage, columns: Sequence[str], gives: Sequence[Fact], artifact: Mapping[str, np.ndarray] | None) -> Task:
+    """A stage's measuring with its key: whatever its facts depend on besides the sample, and who decodes it, is in it."""
     measuring = stage.at("measure")
     shape = [(f.name, f.type) for f in gives]
     learned = None if artifact is None else [(n, digest(np.ascontiguousarray(a).tobytes())) for n, a in sorted(artifact.items())]
-    by = [identity(d, d.options()) for d in decoders] if stage.rendition else []
-    key = digest_json([identity(stage, measuring.options()), stage.rendition, sorted(columns), shape, by, learned])
+    key = digest_json([identity(stage, measuring.options()), stage.rendition, sorted(columns), shape, learned])
     return Task(name, measuring, key, tuple(sorted(columns)), tuple(gives), artifact)
-
-
-@cache
-def version_of(name: str) -> str:
-    """The version of an installed distribution; looking it up takes milliseconds, and a run asks often."""
-    import importlib.metadata
-
-    return importlib.metadata.version(name)
-
-
-def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: ANN401
-    """What makes two extensions give equal results: name, version, options, libraries, artifacts."""
-    from dqpipe.stages import Extension
-
-    plain = {n: identity(v, v.options()) if isinstance(v, Extension) else v for n, v in options.items()}
-    libraries = {name: version_of(name) for name in extension.libraries}
-    return [extension.name, extension.version, plain, libraries, dict(extension.artifacts())]
 
 
 def measure_shard(item: tuple[Job, ShardRef]) -> Measured:
@@ -228,23 +206,29 @@ class _Work:
         self.rows = {task.name: _Rows() for task in job.tasks}
         self.measured = dict.fromkeys(self.rows, 0)
         self.media: dict[str, str | None] = {}
+        """What is seen of a content → why it cannot be decoded."""
         self.media_written = 0
         self.missing: dict[str, float] = {}
-        """Content → share of it that is missing, of files that end early."""
-        self.contents: list[tuple[str, str | None, str | None]] = []
+        """What is seen of a content → share of it that is missing, of files that end early."""
+        self.contents: list[tuple[str, str | None, str | None, str | None]] = []
+        """Id, content, what is seen of it, and why there is neither."""
         self.failed: dict[tuple[str, str], str] = {}
         """(task, key) → why it could not be measured."""
         self.decoded = 0
         self.known = {task.name: job.store.known(task.key, job.snapshot) for task in job.tasks}
         self.asking: dict[str, dict[str, list[str]]] = {task.name: {} for task in job.tasks}
         """Per task the keys that are new in this shard, each with the ids that share it: it is measured once for all of them."""
-        self.judged = job.store.known(job.media_key, job.snapshot)
-        self.unreadable = unreadable(job)
+        self.decoding = Decoding(job.decoders)
+        self.judged = judged(job.store, self.decoding, job.snapshot)
+        self.heads: dict[str, bytes] = {}
+        """What is seen of a content → how it begins, of those that were read here."""
+        self.seen: dict[str, str] = {}
+        """Content → what is seen of it, of the same."""
         self.tried: Trial | None = None
         self.diary: Diary | None = None
         self.watchdog = Watchdog(job.driver)
         self.slow: dict[str, str] = {}
-        """Content → why it could not be decoded in time."""
+        """What is seen of a content → why it could not be decoded in time."""
         limits = [decoder.timeout for decoder in job.decoders]
         self.longest = None if None in limits else max((limit for limit in limits if limit is not None), default=None)
 
@@ -255,14 +239,15 @@ class _Work:
         held = 0
         for number, row in enumerate(samples.table.to_pylist()):
             content, data, error = self._content(row)
-            self.contents.append((row["id"], content, error))
+            seen = None if content is None or row.get("media") is None else self._seen(content)
+            self.contents.append((row["id"], content, seen, error))
             if content is None:
                 continue
-            missing = self._missing(content, row)
-            if data is not None and (missing or not self._is_judged(content)):
-                ready = self._decode(content, data, {t.rendition for t, _ in missing if t.rendition})
-                if content in self.slow:
-                    self.contents[-1] = (row["id"], None, self.slow[content])
+            missing = self._missing(content, seen, row)
+            if data is not None and seen is not None and (missing or not self._is_judged(content)):
+                ready = self._decode(seen, data, {t.rendition for t, _ in missing if t.rendition})
+                if seen in self.slow:
+                    self.contents[-1] = (row["id"], None, None, self.slow[seen])
                     continue
                 if ready is None:
                     missing = [(t, k) for t, k in missing if t.rendition is None]
@@ -297,7 +282,7 @@ class _Work:
         content, media = row.get("content"), row.get("media")
         if media is None:
             return content, None, "no file is named" if content is None else None
-        if content is not None and self._is_judged(content) and not self._missing(content, row, look=True):
+        if content is not None and self._is_judged(content) and not self._missing(content, self._seen(content), row, look=True):
             return content, None, None
         began = time.perf_counter()
         try:
@@ -308,24 +293,31 @@ class _Work:
             return None, None, str(error)
         finally:
             self.seconds["read"] += time.perf_counter() - began
-        return hashlib.blake2b(data, digest_size=16).hexdigest(), data, None
+        content = hashlib.blake2b(data, digest_size=16).hexdigest()
+        if content not in self.seen:
+            self.seen[content] = self.decoding.seen(content, data[:HEAD])
+            self.heads[self.seen[content]] = data[:HEAD]
+        return content, data, None
+
+    def _seen(self, content: str) -> str | None:
+        return self.seen.get(content) or self.judged.seen.get(content)
 
     def _is_judged(self, content: str) -> bool:
-        return content in self.judged or content in self.media
+        return content in self.judged.seen or self.seen.get(content) in self.media
 
-    def _missing(self, content: str, row: Mapping[str, Any], *, look: bool = False) -> list[tuple[Task, str]]:
+    def _missing(self, content: str, seen: str | None, row: Mapping[str, Any], *, look: bool = False) -> list[tuple[Task, str]]:
         """What nobody measured yet; a key that an earlier sample of the shard asked for gets this id too, unless one only looks."""
-        broken = content in self.unreadable or self.media.get(content) is not None
+        broken = seen is None or content in self.judged.unreadable or self.media.get(seen) is not None
         tasks = [t for t in self.job.tasks if t.rendition is None or (not broken and row.get("media") is not None)]
-        keyed = [(task, task.sample_key(content, row)) for task in tasks]
+        keyed = [(task, key) for task in tasks if (key := task.sample_key(content, seen, row)) is not None]
         if not look:
             for task, key in keyed:
                 self.asking[task.name].get(key, []).append(row["id"])
         return [(task, key) for task, key in keyed if key not in self.known[task.name] and key not in self.asking[task.name]]
 
-    def _decode(self, content: str, data: bytes, wanted: set[Rendition]) -> dict[str, Any] | None:
+    def _decode(self, seen: str, data: bytes, wanted: set[Rendition]) -> dict[str, Any] | None:
         """The renditions of one file, or None if it cannot be decoded; a rendition that fails alone is its MediaError."""
-        if content in self.slow:
+        if seen in self.slow:
             return None
         began = time.perf_counter()
         self.watchdog.arm(self.longest)
@@ -333,14 +325,14 @@ class _Work:
             if self.tried is not None and data:
                 self.tried.decode(data)
             picture = decode(self.job.decoders, data, "picture")
-            self.media.setdefault(content, None)
+            self.media.setdefault(seen, None)
             if picture.header.missing:
-                self.missing[content] = picture.header.missing
+                self.missing[seen] = picture.header.missing
         except SlowError as error:
-            self.slow[content] = str(error)
+            self.slow[seen] = str(error)
             return None
         except MediaError as error:
-            self.media[content] = str(error)
+            self.media[seen] = str(error)
             return None
         finally:
             self.seconds["decode"] += time.perf_counter() - began
@@ -419,20 +411,22 @@ class _Work:
                 parts.append(Part(task.key, rows.keys, scalars, vectors))
                 self.measured[task.name] += len(rows.keys)
                 self.rows[task.name] = _Rows()
-        contents = sorted(islice(self.media, self.media_written, None))
+        judged = sorted(islice(self.media, self.media_written, None))
         self.media_written = len(self.media)
-        if contents:
-            errors = [self.media[c] for c in contents]
-            missing = [self.missing.get(c, 0.0) if e is None else None for c, e in zip(contents, errors, strict=True)]
-            columns = pa.array([e is None for e in errors]), pa.array(errors, pa.string()), pa.array(missing, pa.float64())
-            facts = pa.table(dict(zip(("ok", "error", "missing"), columns, strict=True)))
-            parts.append(Part(self.job.media_key, contents, facts, {}))
+        if judged:
+            errors = [self.media[seen] for seen in judged]
+            facts = pa.table({
+                "ok": pa.array([e is None for e in errors]), "error": pa.array(errors, pa.string()),
+                "missing": pa.array([self.missing.get(s, 0.0) if e is None else None for s, e in zip(judged, errors, strict=True)], pa.float64()),
+                "head": pa.array([self.heads[seen] for seen in judged], pa.binary()),
+            })  # fmt: skip
+            parts.append(Part(MEDIA_KEY, judged, facts, {}))
         self.job.store.write_parts(parts, beside)
 
     def finish(self, count: int) -> Measured:
         """Write what is left, and say how it went."""
-        ids, contents_, errors_ = zip(*self.contents, strict=True) if self.contents else ((), (), ())
-        table = pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents_, pa.string()), "error": pa.array(errors_, pa.string())})
+        columns = zip(*self.contents, strict=True) if self.contents else ((),) * 4
+        table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(("id", "content", "seen", "error"), columns, strict=True)})
         path = f"runs/{self.job.run}/contents-{self.job.snapshot.rpartition(' ')[2]}-{self.ref.number}.arrow"
         self.write({path: arrow_bytes(table)})
         failures = tuple((sample, name, why) for (name, key), why in self.failed.items() for sample in self.asking[name][key])
@@ -445,15 +439,43 @@ def _held(ready: Mapping[str, Any]) -> int:
     return sum(one.pixels.nbytes + (0 if one.native is None else one.native.nbytes) for one in pictures)
 
 
-def unreadable(job: Job) -> frozenset[str]:
-    """The contents that are known not to decode; read once in each process."""
-    return _unreadable(job.store.where, job.media_key, job.snapshot)
+@dataclass(frozen=True)
+class Judged:
+    """What is known of the contents that the decoders of a run were tried on, by them or by equal ones."""
+
+    seen: Mapping[str, str]
+    """Content → the key of what is seen of it."""
+    unreadable: frozenset[str]
+    """The contents that do not decode."""
+
+
+def judged(store: Store, decoding: Decoding, snapshot: str) -> Judged:
+    """The contents that these decoders were tried on, as the store was at a moment; read once in each process. Raises OutputError."""
+    return _judged(store.where, decoding, snapshot)
 
 
 @lru_cache(maxsize=8)
-def _unreadable(where: Path | str, key: str, snapshot: str) -> frozenset[str]:  # noqa: ARG001 (a new moment is a new answer)
-    parts = [read_arrow(path) for path in Store(where).parts(key)]
-    return frozenset(content for part in parts for content, ok in zip(part["key"].to_pylist(), part["ok"].to_pylist(), strict=True) if not ok)
+def _judged(where: Path | str, decoding: Decoding, snapshot: str) -> Judged:
+    return _judged_in(Store(where), decoding, tuple(Store(where).parts_at(MEDIA_KEY, snapshot)))
+
+
+@lru_cache(maxsize=2)
+def _judged_in(store: Store, decoding: Decoding, parts: tuple[tuple[Path, int], ...]) -> Judged:
+    """The same of parts that were last written at these times: the curated set is mostly looked up where the raw one was."""
+    seen: dict[str, str] = {}
+    marks: dict[bytes, str] = {}
+    unreadable = []
+    for rows in store.rows([path for path, _ in parts], ["key", "ok", "head"]):
+        for key, ok, head in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+            content, mark = split(key)
+            now = marks.get(head)
+            if now is None:
+                now = marks[head] = decoding.mark(head)
+            if mark == now:
+                seen[content] = key
+                if not ok:
+                    unreadable.append(content)
+    return Judged(seen, frozenset(unreadable))
 
 
 def facts_table(returned: Any, gives: Iterable[Fact], count: int) -> pa.Table:  # noqa: ANN401

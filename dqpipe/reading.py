@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from dqpipe import remote
+from dqpipe.decoding import chosen
 from dqpipe.errors import MediaError, SlowError
 from dqpipe.library_state import as_they_come
 from dqpipe.limits import TimedOut, within
@@ -77,18 +78,18 @@ def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> An
     """The bytes decoded by the first decoder that knows their kind. Raises MediaError, SlowError if it takes too long."""
     if not data:
         raise MediaError("the file is empty (0 bytes)")
-    fitting = [d for d in decoders if d.suits(data[:64])] or list(decoders[:1])
-    if not fitting:
+    decoder = chosen(decoders, data) or next(iter(decoders), None)  # the first one says what the bytes are instead
+    if decoder is None:
         raise MediaError("no installed decoder reads media")
     try:
-        with within(fitting[0].timeout):
-            return fitting[0].decode(data, rendition)
+        with within(decoder.timeout):
+            return decoder.decode(data, rendition)
     except MediaError:
         raise
     except TimedOut as error:
         raise SlowError(f"decoding it takes {error}") from None
     except Exception as error:  # noqa: BLE001 (a decoder meets whatever there is; one file is no reason to end a run)
-        raise MediaError(f"the decoder {fitting[0].name} failed with {type(error).__name__}: {error}"[:500]) from None
+        raise MediaError(f"the decoder {decoder.name} failed with {type(error).__name__}: {error}"[:500]) from None
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ class Rereader:
     name: str
     store: Store | None = None
     key: Any = None
-    """What tells apart stages and decoders that see other things in a picture, as JSON values."""
+    """What tells apart stages that see other things in a picture, as JSON values."""
+    seen: Sequence[str | None] = ()
+    """By row of the dataset, the key of what is seen of it (see `dqpipe.decoding`)."""
 
     @cached_property
     def where(self) -> dict[str, str]:
@@ -115,11 +118,11 @@ class Rereader:
         return [decode(self.decoders, read_bytes(media_path(self.dataset.root, self.where[i]), within), rendition) for i in ids]
 
     def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
-        """What a function says of each picture by itself; its answers stay in the store by content. Raises MediaError."""
+        """What a function says of each picture by itself; its answers stay in the store by content and decoder. Raises MediaError."""
         import pyarrow as pa
 
-        content = dict(zip(self.dataset.samples.ids, self.dataset.samples["content"], strict=True))
-        wanted = [content[sample] for sample in ids]
+        seen = dict(zip(self.dataset.samples.ids, self.seen or [None] * len(self.dataset), strict=True))
+        wanted = [seen[sample] or sample for sample in ids]
         key = digest_json(["once", self.key, told.__module__, told.__qualname__, rendition])
         known: dict[str, str] = {}
         if self.store is not None:
@@ -127,9 +130,11 @@ class Rereader:
             table = self.store.read_facts(key, wanted, ["told"])
             known = {} if table is None else {c: text for c, text in zip(wanted, table.column("told").to_pylist(), strict=True) if text is not None}
         fresh = {}
-        for sample in ids:
-            if content[sample] not in known:
-                known[content[sample]] = fresh[content[sample]] = told(self([sample], rendition)[0])
+        for sample, one in zip(ids, wanted, strict=True):
+            if one not in known:
+                known[one] = told(self([sample], rendition)[0])
+                if seen[sample] is not None:
+                    fresh[one] = known[one]
         if self.store is not None and fresh:
             self.store.write_facts(key, list(fresh), pa.table({"told": pa.array(list(fresh.values()), pa.string())}), {})
         return [known[c] for c in wanted]

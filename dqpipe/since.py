@@ -36,6 +36,8 @@ class Snapshot:
     keys: Mapping[str, str] = field(default_factory=dict)
     of: Mapping[str, pa.Array] = field(default_factory=dict)
     """The ids of the samples that each vector is of, where that is known."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Of contents that could be decoded, what tells apart the decoder that did from others."""
 
     @property
     def columns(self) -> list[str]:
@@ -50,7 +52,8 @@ class Snapshot:
         samples = self.samples.take(others(self.samples.table.column("id").combine_chunks()))
         facts = self.facts.take(others(self.facts.table.column("id").combine_chunks()))
         vectors = {name: self.vectors[name][others(of)] for name, of in self.of.items()}
-        return Snapshot(samples, facts, vectors, self.keys, {name: of.filter(pa.array(others(of))) for name, of in self.of.items()})
+        of = {name: of.filter(pa.array(others(of))) for name, of in self.of.items()}
+        return replace(self, samples=samples, facts=facts, vectors=vectors, of=of)
 
 
 @dataclass(frozen=True)

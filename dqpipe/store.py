@@ -361,6 +361,22 @@ class Store:
             columns = [read_arrow(path).column("key").to_pylist() for path in self.parts(key)]
         return frozenset(value for column in columns for value in column)
 
+    def parts_at(self, key: str, snapshot: str) -> list[tuple[Path, int]]:
+        """The scalar files of a stage key on this machine as they were at a moment named by the caller, each with when it was written, in ns."""
+        self._look(key, snapshot)
+        with self._whole():
+            return [(path, path.stat().st_mtime_ns) for path in self.parts(key)]
+
+    def rows(self, parts: Iterable[Path], columns: Sequence[str]) -> list[pa.Table]:
+        """Columns of scalar files. Raises OutputError where one of them is not there any more."""
+        with self._whole():
+            return [read_arrow(path).select(list(columns)) for path in parts]
+
+    def _look(self, key: str, snapshot: str) -> None:
+        """See that the parts of a stage key are those of a moment."""
+        if _LOOKED.get((str(self.root), key)) != snapshot:
+            self.refresh(key, vectors=False)
+
     def known(self, key: str, snapshot: str) -> frozenset[str]:
         """The same, as it was at a moment named by the caller; read once in each process."""
         return _known(self.where, key, snapshot)
@@ -555,6 +571,5 @@ def _positions(parts: Iterable[pa.Table], samples: Sequence[str | None]) -> pa.A
 @lru_cache(maxsize=64)
 def _known(where: Path | str, key: str, snapshot: str) -> frozenset[str]:
     store = Store(where)
-    if _LOOKED.get((str(store.root), key)) != snapshot:
-        store.refresh(key, vectors=False)
+    store._look(key, snapshot)  # noqa: SLF001 (of this module)
     return store.keys(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow as pa
 from dqpipe import limits, logs, reading
 from dqpipe import measure as measuring
 from dqpipe.counted import many, plural
+from dqpipe.decoding import Decoding, identity
 from dqpipe.errors import MediaError, StageError, blamed
 from dqpipe.evidence import Evidence, row_contents, sample_keys
 from dqpipe.execution.executor import DEATHS, Lost
@@ -41,6 +43,7 @@ class Survey:
 
     def __init__(self, run: Run) -> None:
         self.run, self.store, self.decoders = run, run.store, run.plan.decoders
+        self.decoding = Decoding(self.decoders)
         self.failures: dict[tuple[str, str], str] = {}
         self.lost: dict[str, str] = {}
         """The samples of shards that killed their workers, and why; in this run they are not measured again."""
@@ -63,32 +66,34 @@ class Survey:
         """Fill in the contents of a dataset's samples and their facts. Raises StageError if more than 1 % fail."""
         dataset = evidence.dataset
         tasks = tuple(self._task(planned) for planned in stages)
-        key = measuring.media_key(self.decoders)
         job = measuring.Job(
-            self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders, key,
+            self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders,
             within=dataset.within, logs=logs.configured(), driver=limits.process(),
         )  # fmt: skip
         self._heal(job)
-        kept = (job.media_key, *(task.key for task in tasks))
+        kept = (measuring.MEDIA_KEY, *(task.key for task in tasks))
         self.store.looked(kept, job.snapshot)  # when it was healed, or when what this run measured last was brought
         looked = time.time_ns()
         contents, stats = self._contents(dataset)
-        waiting, keys = self._waiting(job, dataset, contents)
+        known = measuring.judged(self.store, self.decoding, job.snapshot) if dataset.has_media else measuring.Judged({}, frozenset())
+        seen = [None if content is None else known.seen.get(content) for content in contents]
+        waiting, keys = self._waiting(job, dataset, contents, seen, known)
         errors: dict[str, str] = {}
         rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
         for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
-            self._take(done, rows, contents, errors)
+            self._take(done, rows, contents, seen, errors)
             self._bear(max(len(dataset), len(self.run.raw.dataset)))
         if len(waiting):
             self.store.refresh(*kept)  # workers elsewhere wrote to it
         table = dataset.samples.table
         filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
         evidence.dataset = replace(dataset, samples=Samples(filled))
+        evidence.add_seen(seen, partial(measuring.judged, self.store, self.decoding, f"{job.snapshot} measured"))
         if self.run.raw.dataset.has_media:  # a curated set of nothing has none of its own
             if evidence is self.run.raw:  # new samples are files of this run only
                 self._seen = stats, looked
                 self._keep_index(dataset, contents, stats, looked)
-            evidence.add_media(self.store, job.media_key, errors)
+            evidence.add_media(self.store, errors)
         for task in tasks:
             self.used["facts"][task.key] = task.name
             evidence.add_measured(self.store, task, keys.get(task.name), self.store.known(task.key, job.snapshot))
@@ -113,24 +118,22 @@ class Survey:
     def _heal(self, job: measuring.Job) -> None:
         """Forget what is broken in the store, once in a run, before anybody asks what is known."""
         vectors = {task.key: [f.name for f in task.gives if f.type.startswith("vector")] for task in job.tasks}
-        left = {key: names for key, names in {job.media_key: [], **vectors}.items() if key not in self._healed}
+        left = {key: names for key, names in {measuring.MEDIA_KEY: [], **vectors}.items() if key not in self._healed}
         if left:
             self.store.heal(left)
             self._healed.update(left)
-        self.used["facts"][job.media_key] = MEDIA_STAGE
-        about: dict[str, dict[str, Any]] = {
-            job.media_key: {"stage": MEDIA_STAGE, "decoders": [measuring.identity(d, d.options()) for d in self.decoders]},
-        }
+        self.used["facts"][measuring.MEDIA_KEY] = MEDIA_STAGE
+        about: dict[str, dict[str, Any]] = {measuring.MEDIA_KEY: {"stage": MEDIA_STAGE}}
         for task in job.tasks:
-            identity = measuring.identity(task.stage, task.stage.options())
-            about[task.key] = {"stage": task.name, **dict(zip(("kind", "version", "options", "libraries", "artifacts"), identity, strict=True))}
+            told = identity(task.stage, task.stage.options())
+            about[task.key] = {"stage": task.name, **dict(zip(("kind", "version", "options", "libraries", "artifacts"), told, strict=True))}
         self.store.describe(about)
 
     # what is to be measured ------------------------------------------------------------------------------------------
 
     def _task(self, planned: Planned) -> measuring.Task:
         artifact = self._artifact(planned) if planned.stage.does("fit") and planned.stage.learns else None
-        return measuring.task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), self.decoders, artifact)
+        return measuring.task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), artifact)
 
     def _artifact(self, planned: Planned) -> Mapping[str, np.ndarray] | None:
         """What the stage learned in an earlier run, or learns now from a seeded subset of the raw samples."""
@@ -179,24 +182,24 @@ class Survey:
         known = zip(samples["content"], contents, media, rows, strict=True)
         return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
 
-    def _waiting(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None]) -> tuple[np.ndarray, dict[str, list[str | None]]]:
+    def _waiting(
+        self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None], seen: Sequence[str | None], judged: measuring.Judged
+    ) -> tuple[np.ndarray, dict[str, list[str | None]]]:
         """Rows with anything left to do: content unknown, not yet judged readable, or facts missing.
 
         And the keys of all rows by task, where nothing can change them any more.
         """
         count = len(contents)
-        unknown = np.fromiter((content is None for content in contents), dtype=bool, count=count)
-        left, sees = unknown.copy(), np.zeros(count, dtype=bool)
+        left, sees = np.fromiter((content is None for content in contents), dtype=bool, count=count), np.zeros(count, dtype=bool)
         if "media" in dataset.samples:
-            judged, broken = self.store.known(job.media_key, job.snapshot), measuring.unreadable(job)
             media = dataset.samples.table.column("media").is_valid().to_numpy()
-            left |= media & ~np.fromiter((content in judged for content in contents), dtype=bool, count=count)
-            sees = media & ~np.fromiter((content in broken for content in contents), dtype=bool, count=count)
+            left |= media & np.fromiter((key is None for key in seen), dtype=bool, count=count)
+            sees = media & ~np.fromiter((content in judged.unreadable for content in contents), dtype=bool, count=count)
         columns = sorted({c for task in job.tasks for c in task.columns})
         table = dataset.samples.table.select(columns).append_column("content", pa.array(contents, pa.string()))
         keys: dict[str, list[str | None]] = {}
         for task in job.tasks:
-            known, keys[task.name] = self.store.known(task.key, job.snapshot), sample_keys(task, table)
+            known, keys[task.name] = self.store.known(task.key, job.snapshot), sample_keys(task, table, seen)
             missing = ~np.fromiter((key in known for key in keys[task.name]), dtype=bool, count=count)
             left |= missing if task.rendition is None else missing & sees
         waiting = np.flatnonzero(left)
@@ -223,10 +226,12 @@ class Survey:
             self.run.registry.notify("dqpipe_shard_finished", shard={**told, "measured": dict(done.measured)})
             yield done
 
-    def _take(self, done: measuring.Measured, rows: Mapping[str, int], contents: list[str | None], errors: dict[str, str]) -> None:
+    def _take(
+        self, done: measuring.Measured, rows: Mapping[str, int], contents: list[str | None], seen: list[str | None], errors: dict[str, str]
+    ) -> None:
         table = self.store.reference(done.contents).to_pydict()
-        for sample, content, error in zip(table["id"], table["content"], table["error"], strict=True):
-            contents[rows[sample]] = content
+        for sample, content, key, error in zip(*(table[name] for name in ("id", "content", "seen", "error")), strict=True):
+            contents[rows[sample]], seen[rows[sample]] = content, key
             if error is not None:
                 errors[sample] = error
         self.failures.update({(sample, stage): why for sample, stage, why in done.failures})
@@ -278,4 +283,4 @@ class Survey:
 
 def artifact_key(stage: Stage, seed: int) -> str:
     """The key of what a stage learns."""
-    return digest_json([measuring.identity(stage, stage.options()), seed])
+    return digest_json([identity(stage, stage.options()), seed])

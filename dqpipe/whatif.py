@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from dqpipe import account, comparing, plan
 from dqpipe import measure as measuring
 from dqpipe.config import Config, Entry, options_record
+from dqpipe.decoding import Decoding
 from dqpipe.diff import Diff, Side, compare
 from dqpipe.engine import FOUND_ORDER, Run, Step
 from dqpipe.errors import ConfigError, DatasetError, listed
@@ -95,8 +96,10 @@ class WhatIf(Run):
         """A vector fact of some samples, from the store. Raises ConfigError if it is not there any more."""
         store, stage = Store(self.config.store), planned.stage
         artifact = store.artifact(artifact_key(stage.at("measure"), self.config.seed)) if stage.does("fit") and stage.learns else None
-        task = measuring.task_of(planned.name, stage, planned.columns, planned.own("measure"), self.plan.decoders, artifact)
-        keys = sample_keys(task, self.raw.samples.table)
+        task = measuring.task_of(planned.name, stage, planned.columns, planned.own("measure"), artifact)
+        judged = measuring.judged(store, Decoding(self.plan.decoders), self.id)
+        seen = [judged.seen.get(content) for content in self.raw.samples.table.column("content").to_pylist()]
+        keys = sample_keys(task, self.raw.samples.table, seen)
         wanted = [keys[row] for row in rows]
         matrix = store.read_vectors(task.key, wanted, fact) if set(wanted) <= store.keys(task.key) else None
         if matrix is None:

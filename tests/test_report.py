@@ -158,6 +158,12 @@ def test_limits_are_drawn_where_a_claim_judged_a_fact() -> None:
     assert all(sum(row["counts"]) + row["below"] + row["above"] == 200 for row in told.values())
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_differ_by_rounding_alone_have_no_distribution() -> None:
+    facts = Facts(pa.table({"q.same": [1.0, np.nextafter(1.0, 2), 1.0], "q.huge": [-1.7e308, 0.0, 1.7e308], "q.size": [1.0, 2.0, 3.0]}))
+    assert [row["fact"] for row in made({"id": ["a", "b", "c"]}, [], {}, facts=facts)["distributions"]] == ["q.size"]
+
+
 def test_failures_and_failed_gates_stand_on_top() -> None:
     run = {**RUN, "failures": [{"stage": "embeddings", "samples": ["a", "b"], "reason": "RuntimeError: no area"}]}
     gates = [{"gate": "dropped > 1%", "passed": False, "value": 2.0, "said": "dropped is 2%; it must not be > 1%"}]

@@ -229,6 +229,10 @@ def _histogram(name: str, facts: Facts, limits: list[dict[str, Any]]) -> dict[st
     low, high = min([low, *(limit["threshold"] for limit in limits)]), max([high, *(limit["threshold"] for limit in limits)])
     if low == high:
         low, high = values.min(), values.max()
+    with np.errstate(all="ignore"):
+        widths = np.diff(np.linspace(low, high, BINS + 1))
+    if not (widths > 0).all():  # they differ by rounding only, or by more than a number can hold
+        return None
     counts, _ = np.histogram(values, bins=BINS, range=(low, high))
     return {
         "fact": name,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dqpipe.decoding import split
 from dqpipe.errors import DqpipeError, MediaError
 from dqpipe.model import label_text, media_path
 from dqpipe.neighbours import unit
@@ -97,8 +98,8 @@ class Sight:
     # neighbours ------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _stored(self) -> tuple[Store, str, str, frozenset[str]] | None:
-        """Where the embedding of the samples is: store, key, fact, and the contents that have one; None where there is none."""
+    def _stored(self) -> tuple[Store, str, str, dict[str, str]] | None:
+        """Where the embedding of the samples is: store, key, fact, and the sample keys of the contents that have one; None where there is none."""
         try:
             told = self.version.table("snapshot").schema.metadata or {}
             keys, names = (json.loads(told.get(name, b"{}")) for name in (b"keys", b"vectors"))
@@ -109,7 +110,7 @@ class Sight:
             if not floats or where is None:
                 return None
             store, key = Store(where), keys[floats[0]]
-            return store, key, floats[0].partition(".")[2], store.keys(key)
+            return store, key, floats[0].partition(".")[2], {split(one)[0]: one for one in sorted(store.keys(key))}  # whoever decoded it
         except (OSError, DqpipeError, pa.ArrowException, KeyError, ValueError) as error:
             log.info("no neighbours are shown: %s: %s", type(error).__name__, error)
             return None
@@ -120,12 +121,12 @@ class Sight:
             return
         store, key, fact, has = self._stored
         wanted = [row for row in rows if row not in self._units]
-        able = [row for row in wanted if self.contents[row] in has]
+        able = [(row, has[content]) for row in wanted if (content := self.contents[row]) in has]
         self._units |= dict.fromkeys(wanted)
         if able:
-            found = store.read_vectors(key, [self.contents[row] for row in able], fact)
+            found = store.read_vectors(key, [one for _, one in able], fact)
             assert found is not None
-            self._units |= zip(able, unit(found.astype(np.float32)), strict=True)
+            self._units |= zip((row for row, _ in able), unit(found.astype(np.float32)), strict=True)
 
     def vector(self, row: int) -> np.ndarray | None:
         """The unit vector of a sample in the embedding, if it has one."""
