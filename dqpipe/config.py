@@ -39,6 +39,8 @@ class Entry:
     name: str
     extension: Any
     where: str = ""
+    settled: str = ""
+    """What the account says of what was chosen for it in this environment."""
 
     def check(self) -> None:
         """Let it check its options. Raises ConfigError."""
@@ -133,6 +135,20 @@ class Config:
             "outputs": self.outputs.model_dump(),
             "seed": self.seed,
         }
+
+
+def settle(config: Config) -> Config:
+    """The config with what stands for a choice (an embedder called auto, say) replaced by what is chosen in this environment. Raises PlanError."""
+    return dataclasses.replace(config, stages=tuple(map(_settled, config.stages)), augments=tuple(map(_settled, config.augments)))
+
+
+def _settled(entry: Entry) -> Entry:
+    """An entry whose options hold what was chosen."""
+    inside = {name: getattr(entry.extension, name) for name in nested_kinds(type(entry.extension))}
+    chosen = {name: one.settled() for name, one in inside.items() if isinstance(one, Extension)}
+    changes = {name: one for name, (one, _) in chosen.items() if one is not inside[name]}
+    said = "; ".join(text for _, text in chosen.values() if text)
+    return dataclasses.replace(entry, extension=dataclasses.replace(entry.extension, **changes), settled=said) if changes else entry
 
 
 def placed(base: Path, path: str) -> Path:

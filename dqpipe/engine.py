@@ -48,7 +48,7 @@ from dqpipe import (
 )  # fmt: skip
 from dqpipe import apply as applying
 from dqpipe import measure as measuring
-from dqpipe.config import Config
+from dqpipe.config import Config, settle
 from dqpipe.decoding import identity
 from dqpipe.errors import ApprovalError, ChangedError, DatasetError, GateError, OutputError, StageError, blamed
 from dqpipe.evidence import Evidence
@@ -95,7 +95,7 @@ class Run:
         self, config: Config, registry: Registry, executor: Executor, *, source: Any = None, shard_size: int | None = None,  # noqa: ANN401
         force: bool = False, rehash: bool = False, writes: bool = True, if_changed: bool = False,
     ) -> None:  # fmt: skip
-        self.config, self.registry, self.executor = config, registry, executor
+        self.config, self.registry, self.executor = settle(config), registry, executor
         self.source = config.source if source is None else source
         self._shard_size, self.force, self.rehash, self.writes = shard_size, force, rehash, writes
         self.if_changed = if_changed

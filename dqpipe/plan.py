@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dqpipe import gates, labels
-from dqpipe.config import Config, Entry, nested_kinds, options_record
+from dqpipe.config import Config, Entry, nested_kinds, options_record, settle
 from dqpipe.errors import PlanError, listed, nearest
 from dqpipe.model import Dataset
 from dqpipe.plugins import Registry
@@ -111,7 +111,7 @@ class Plan:
                 {
                     "name": entry.name, "stage": entry.extension.name, "version": entry.extension.version,
                     "plugin": self.origin.get(entry.extension.name, ""), "options": options_record(entry.extension),
-                    "summary": entry.extension.summary(),
+                    "summary": entry.extension.summary(), **({"settled": entry.settled} if entry.settled else {}),
                     "claims": {code: {"severity": c.severity, "help": c.help} for code, c in claims.get(entry.name, {}).items()},
                 }
                 for entry in entries
@@ -122,6 +122,7 @@ class Plan:
 def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     """The plan. Raises PlanError with every reason found, each with its line."""
     problems: list[str] = []
+    config = settle(config)
     for entry in (*config.stages, *config.augments, config.policy):
         problems += [f"{entry.where}: {text}" for text in missing_packages(entry.extension)]
     of_media = {cls.name for cls in registry.all(Stage) if cls.rendition is not None}

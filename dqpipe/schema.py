@@ -69,6 +69,7 @@ def options_schema(registry: Registry, cls: type[Extension]) -> dict[str, Any]:
         if f.name in nested:
             names = registry.names(nested[f.name])
             shape: dict[str, Any] = {"anyOf": [{"type": "string", "enum": names}, {"type": "object", "maxProperties": 1, "minProperties": 1}]}
+            shape |= {"default": name} if (name := getattr(f.default_factory, "name", None)) else {}
         else:
             shape = pydantic.TypeAdapter(hints[f.name]).json_schema()
         if f.default is not dataclasses.MISSING:

@@ -132,6 +132,10 @@ class Extension:
         """Names and content hashes of the files (weights, filter banks) that its results depend on."""
         return {}
 
+    def settled(self) -> tuple[Extension, str]:
+        """What stands in its place in this environment, settled once before a run is planned, and a sentence for the account; itself, and nothing to say."""
+        return self, ""
+
     @classmethod
     def summary(cls) -> str:
         """The first sentence of the docstring."""

@@ -66,7 +66,7 @@ def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
     decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), *_audits(record), _marks(record), _idle(record)]
-    sentences = [not_looked_at(record), *_unjudged(record), _read(record), *_since(record), _found(record), *decided, _added(record)]
+    sentences = [not_looked_at(record), *_unjudged(record), _read(record), *_settled(record), *_since(record), _found(record), *decided, _added(record)]
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
 
@@ -100,6 +100,11 @@ def _unjudged(record: Mapping[str, Any]) -> list[str]:
     """What stages say that they could not judge of the whole set: their claims named `unjudged`."""
     rows = [(code, row) for code, rows in sorted(record["examples"].items()) for row in rows if code.endswith(".unjudged") and row["id"] is row["part"] is None]
     return [f"{code.rpartition('.')[0]}: {str(row['detail'] or '').rstrip('.')}." for code, row in rows[:FEW]]
+
+
+def _settled(record: Mapping[str, Any]) -> list[str]:
+    """What was chosen for a stage in this environment."""
+    return [f"{stage['name']}: {stage['settled'].rstrip('.')}." for stage in record["run"].get("stages", ()) if stage.get("settled")]
 
 
 def _since(record: Mapping[str, Any]) -> list[str]:

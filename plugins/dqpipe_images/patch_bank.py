@@ -80,7 +80,7 @@ class PatchBank(Embedder):
         """float32 [n, 512]; each picture by itself and on one thread, so that its bits depend on nothing else."""
         if self.learn and artifact is None:
             raise ValueError("the embedder `patches` is told to learn and was not fitted")
-        with _one_thread():
+        with one_thread():
             projection = Projection(artifact) if artifact is not None else _shipped()
             rows = [projection.vector(shrink(picture.pixels)) for picture in pictures]
         return np.stack(rows) if rows else np.empty((0, projection.width), np.float32)
@@ -181,7 +181,7 @@ class Projection:
 
 def learn(pictures: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """A bank from uint8 [n, 32, 32, 3]: filters, components as bytes, and what centres and scales them."""
-    with _one_thread():
+    with one_thread():
         bank: dict[str, Any] = _filters(pictures, np.random.default_rng(seed))
         filters = Filters(bank)
         pooled = np.stack([filters.pooled(picture)[0].numpy() for picture in pictures])
@@ -263,7 +263,7 @@ def _shipped() -> Projection:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One torch and BLAS thread: sums in another order would be other bits."""
     import torch
     from threadpoolctl import threadpool_limits

@@ -181,7 +181,7 @@ def test_open_clip_is_given_a_name_and_a_file(registry: Registry, tmp_path: Path
         cls(model="ViT-B-32").check()
 
 
-@pytest.mark.parametrize("name", ["timm", "torchvision", "open_clip"])
+@pytest.mark.parametrize("name", ["imagenet", "timm", "torchvision", "open_clip"])
 def test_the_extra_that_installs_a_library_has_the_name_of_its_embedder(name: str) -> None:
     import tomllib
 
