@@ -43,7 +43,7 @@ IN_STORE = re.compile(
 )
 """Every name that a facts store gives to a file."""
 _SPARE_IN_STORE = re.compile(rf"(.+/)?\.([^/]+){_SPARE}")
-_PROBE = re.compile(rf"\.probe-[0-9a-f]{{8}}|\.{re.escape(MARKER)}{_SPARE}|\.{re.escape(LOCK)}{_SPARE}")
+PROBE = re.compile(rf"\.probe-[0-9a-f]{{8}}|\.{re.escape(MARKER)}{_SPARE}|\.{re.escape(LOCK)}{_SPARE}")
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
@@ -79,16 +79,26 @@ def take(folder: Place, kind: str, names: Collection[str], earlier: Callable[[],
     told = {"made_by": "dqpipe", "kind": kind, "id": uuid.uuid4().hex, **found}
     data = json.dumps(told).encode() + b"\n"
     if not folder.create(MARKER, data) and owner(folder, kind) is None:
-        if folder.local is None or (folder.local / MARKER).lstat().st_size:
+        if not _cut_short(folder, kind, alone=not strangers(names)):
             raise OutputError(f"{folder.at(MARKER)} is not of dqpipe's making, or of another kind of folder: choose another folder for the {kind};"
                               " only if the file is dqpipe's own and was damaged, delete it")
-        folder.write(MARKER, data)  # a crash left it empty
+        folder.write(MARKER, data)
     return owner(folder, kind) or told["id"]
+
+
+def _cut_short(folder: Place, kind: str, *, alone: bool) -> bool:
+    """Whether a marker is what a killed process left of it: nothing, or, where nothing else is in the folder, its beginning."""
+    try:
+        held = _read(folder.local / MARKER) if folder.local else folder.read(MARKER)
+    except FileNotFoundError:
+        return True
+    beginning = json.dumps({"made_by": "dqpipe", "kind": kind, "id": ""}).encode()[:-2]
+    return not held or (alone and (beginning.startswith(held) or bool(re.fullmatch(re.escape(beginning) + rb'[0-9a-f]{0,32}"?}?', held))))
 
 
 def strangers(names: Iterable[str]) -> list[str]:
     """Of the names in a folder those that make it one that is not empty."""
-    return sorted(name for name in names if name not in SYSTEM and name not in {MARKER, LOCK} and not _PROBE.fullmatch(name))
+    return sorted(name for name in names if name not in SYSTEM and name not in {MARKER, LOCK} and not PROBE.fullmatch(name))
 
 
 def foreign(folder: Place, kind: str, names: Collection[str]) -> OutputError:
@@ -232,14 +242,14 @@ def in_store(name: str) -> bool:
 def spare_in_store(name: str) -> bool:
     """Whether this is a half-written file of a facts store."""
     found = _SPARE_IN_STORE.fullmatch(name)
-    return bool(_PROBE.fullmatch(name) or (found and IN_STORE.fullmatch(f"{found[1] or ''}{found[2]}")))
+    return bool(PROBE.fullmatch(name) or (found and IN_STORE.fullmatch(f"{found[1] or ''}{found[2]}")))
 
 
 def sweep_spares(out: Path, pointer: str, links: Collection[str]) -> None:
     """Remove the spare files that killed runs left directly in an output; for whoever holds its lock. Raises OSError."""
     for path in out.iterdir():
         name, hexed = path.name[1:-9], re.fullmatch(rf"\..+{_SPARE}", path.name)
-        if _PROBE.fullmatch(path.name) or (hexed and (_half_pointer(path) if name == pointer else name in links and link_to_version(path, name))):
+        if PROBE.fullmatch(path.name) or (hexed and (_half_pointer(path) if name == pointer else name in links and link_to_version(path, name))):
             remove_file(out, path.name)
 
 

@@ -145,9 +145,10 @@ def create(out: Place) -> None:
     """Make an output's folder, and see that it can be written. Raises OutputError."""
     with named("write the output", out.url):
         if out.local is None:
-            probe = ".probe-" + os.urandom(4).hex()
-            out.write(probe, b"")
-            out.remove(probe)
+            if ownership.owner(out, KIND):
+                probe = ".probe-" + os.urandom(4).hex()
+                out.write(probe, b"")
+                out.remove(probe)  # else the marker is the first thing that is written, and the proof
         else:
             (out.local / "versions").mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=out.local / "versions"):
@@ -179,6 +180,7 @@ def sweep(out: Place, owner: str) -> None:
 
 def _sweep_spares(out: Place, owner: str) -> None:
     if out.local is None:
+        out.remove(*(name for name in out.listed() if ownership.PROBE.fullmatch(name)))
         return
     ownership.sweep_spares(out.local, POINTER, LINKS)
     for name in out.listed("versions"):
@@ -196,9 +198,14 @@ def _settle_last(out: Place, owner: str) -> None:
     except (ValueError, LookupError, TypeError, RecursionError):
         version = ""
     known = {published(out), *(row.get("version") for row in journal(out))}
-    if version in standing(out) and version not in known:
-        row = (_record(out, version) or {}).get("history") or {}
-        if row.get("published"):  # it was to be, and never was
+    if version in known or not ownership.VERSION.fullmatch(str(version)):
+        pass
+    elif out.local is None and not files_of(out, version, owner):
+        out.remove(f"versions/{version}/{FILES}")  # the first of its objects, and cut off: the others come after it
+    elif version in standing(out):
+        record = _record(out, version)
+        row = (record or {}).get("history") or {}
+        if row.get("published") or (record is None and out.local is None):  # it was to be, and never was; or its last object was cut off
             _remove(out, version, made(out, owner, version))
         elif row:
             remember(out, row)
