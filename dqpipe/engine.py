@@ -39,6 +39,7 @@ from dqpipe import (
     overruling,
     places,
     plan,
+    portable,
     publish,
     reading,
     upkeep,
@@ -321,9 +322,9 @@ class Run:
 
     def _detect(self) -> None:
         tables = [self.findings.table, *(self._found(planned) for planned in self.plan.doing("detect"))]
-        if self.doubts:
-            numbers = [f"{number:02d}" for number in range(1, len(self.doubts) + 1)]
-            tables.append(table_of(Findings.columns, claim(plan.DOUBT, [None] * len(numbers), severity="warning", part=numbers, detail=self.doubts)))
+        if doubts := self.doubts:
+            numbers = [f"{number:02d}" for number in range(1, len(doubts) + 1)]
+            tables.append(table_of(Findings.columns, claim(plan.DOUBT, [None] * len(numbers), severity="warning", part=numbers, detail=doubts)))
         if self.failures:
             failed = sorted(self.failures.items())
             tables.append(table_of(Findings.columns, pd.DataFrame({"id": [i for (i, _), _ in failed], "code": [f"{s}.failed" for (_, s), _ in failed],
@@ -333,7 +334,10 @@ class Run:
     @property
     def doubts(self) -> list[str]:
         """What a person would ask about how the dataset was read."""
-        return [*self.raw.dataset.layout.get("doubts", ()), *split_doubts(self.raw.samples.table), *labels.doubts(self.raw.samples)]
+        dataset = self.raw.dataset
+        media = dataset.samples.table.column("media").drop_null().to_pylist() if dataset.has_media else []
+        said = [*split_doubts(dataset.samples.table), *labels.doubts(dataset.samples), *portable.doubts(media, dataset.root)]
+        return [*dataset.layout.get("doubts", ()), *said]
 
     def _found(self, planned: Planned) -> pa.Table:
         _, samples, facts = self.raw.view(planned)
