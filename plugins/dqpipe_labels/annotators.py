@@ -43,11 +43,11 @@ class Annotators(Stage):
 
     The annotators' confusions and the consensus are estimated together (Dawid & Skene 1979). With vectors a classifier learns that
     consensus, and from its out-of-fold probabilities and the votes cleanlab finds a better one (CROWDLAB, Goh, Tkachenko & Mueller
-    2022), and how much another vote is worth (ActiveLab).
+    2022), and how much another vote is worth (ActiveLab). The classifier of a fold learns nothing of that fold's votes, at any step.
     """
 
     name = "annotators"
-    version = 1
+    version = 2
     libraries = ("cleanlab", "scikit-learn", "numpy")
 
     @property

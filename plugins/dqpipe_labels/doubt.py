@@ -10,7 +10,8 @@ the fewer labels are wrong, and wrong labels by look are expected more or less. 
 as under the best, and what is said lies between the likeliest of these and the next one beyond them.
 
 Where the labels are about as likely if none is wrong and the classes merely overlap, most doubt is taken back: what cannot be told from overlap is
-not claimed.
+not claimed. Unless labels differ from what is foretold more often than overlap can explain, by where classes meet (`seams`): then some are
+wrong, and if the likeliest account has too few of them, those of more are told.
 """
 
 from __future__ import annotations
@@ -21,18 +22,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from dqpipe_labels.confusion import estimated_confusion, expected_counts, starting_confusion
+from dqpipe_labels.seams import Excess, Seams
 
 TEMPERATURES = (1.2, 1.0, 0.85, 0.72, 0.61, 0.52, 0.44)
 """Of the pooled opinions' log probabilities, from soft (few labels are wrong) to sharp."""
-POOLS = (0.5, 0.3, 0.7, 0.15, 0.85)
-"""Shares of the first opinion in the pool that are tried; the first one unless another is better for certain."""
+POOLS, BETTER = (0.5, 0.3, 0.7, 0.15, 0.85, 1.0), 1.4
+"""Shares of the first opinion in the pool that are tried, the first one unless another is better for certain; and by how many standard errors more of the
+first opinion is to be better."""
 TURNS = 16
 """Rounds of expectation-maximisation for each temperature."""
 OVERLAPS = (3.0, 2.5, 2.0, 1.7, 1.4, 1.2, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
 """Temperatures of the account in which no label is wrong: whatever fits best."""
-HALF_SHOWN, SHOWN, SURELY_SHOWN = 0.8, 0.3, 4.0
+HALF_SHOWN, SHOWN, SURELY_SHOWN, DEARER = 0.75, 0.2, 4.0, 2.2
 """Standard errors by which noise must explain the labels better than overlap for half the doubt to stand, how many more take it from a half to 84 %,
-and how many rule out that no label is wrong."""
+how many rule out that no label is wrong, and how many more are needed, for half of it, in proportion to the share that would be wrong."""
+SEEN, SEEN_TOO, SELDOM = (1.3, 0.3), 0.33, 0.1
+"""The same, of the labels that differ more often than where classes meet explains; what one of these counts beside those; and the share of wrong labels
+below which it counts less that there is none."""
+APART, CLEARLY, NOTICEABLE = (0.45, 0.2), (0.55, 0.15), 0.03
+"""How often neighbours are foretold different classes, in proportion to any split, from where on classes overlap, and below which they are clearly apart,
+each with how much more or less it takes to count in full; and the share of wrong labels from which the latter does."""
+SOME_LOOK = (-2.3, 0.4)
+"""Of the same standard errors, those at which half of what is confused by look is believed, and how many more take it to 84 %."""
+SHARPEST, LEAST_TOLD = 0.37, 0.01
+"""Temperature of the account that is told where the likeliest has too few labels wrong, and the share of it below which it is not told at all."""
+HALF_FEW, FEWER = 0.55, 0.15
+"""Times of the wrong labels of the likeliest account that overlap does not explain, for half of that, and how much more in logs takes it to 84 %."""
 STEEPNESS = 1.5
 """How much oftener the sample that is hardest to tell is confused by look than the easiest, less one."""
 BLUR = 0.5
@@ -114,26 +129,86 @@ class Seen:
         return by_class + by_look
 
 
-def doubt(opinions: Sequence[np.ndarray], given: np.ndarray) -> Doubt:
-    """What one opinion, or two, out of fold [n, c], say of the given labels int [n]."""
-    from scipy.stats import norm
-
+def doubt(opinions: Sequence[np.ndarray], given: np.ndarray, seams: Seams | None = None) -> Doubt:
+    """What one opinion, or two, out of fold [n, c], say of the given labels int [n]; `seams` is where classes meet, None where that is not known."""
     step = max(1, len(given) // max(FITTED, PER_CLASS * opinions[0].shape[1]))
     logs = [np.log(np.maximum(opinion, 1e-9)) for opinion in opinions]
     seen = observed(pooled(logs, given, step), given)
     some = seen.part(slice(None, None, step))
-    fewer, expecting = believed(every_account(some)), every_account(some, expected=WEIGHT)
+    excess = None if seams is None else seams.excess(seen.logs.argmax(axis=1), given)
+    every, expecting = every_account(some), every_account(some, expected=WEIGHT)
+    fewer = believed(every)
     more = expecting[min(expecting.index(believed(expecting)[-1]) + 1, len(expecting) - 1)]
     here = np.arange(len(given))
     likely, last = max(fewer, key=likelihood), max(more, fewer[-1], key=lambda account: account.wrong)
-    least, told, most = (seen.after(account) for account in (fewer[0], likely, last))
     noise = standard_errors(likely.likelihood - overlapping(some))
-    stands = float(norm.cdf((noise - HALF_SHOWN) / SHOWN))
-    place = stands * by_look(fewer[-1]) * len(given) / (len(given) + FEW)
-    after = stands * (told * (1 - place) + most * place)
+    stands = standing(noise, likely.wrong, excess)
+    least, most = seen.after(fewer[0]), seen.after(last)
+    after = likeliest(seen, every, fewer, likely, excess)
+    place = stands * by_look(fewer[-1]) * len(given) / (len(given) + FEW) * rising(excess.errors if excess else 0.0, *SOME_LOOK)
+    after = after * (1 - place) + most * place
+    if excess and (beyond := too_few(excess, likely)) > LEAST_TOLD:
+        sharp = suggesting(seen.after(every_account(some, (SHARPEST,), expected=WEIGHT)[0]), seen.after(likely), given)
+        after = after * (1 - beyond) + sharp * beyond
+        most = np.where((most[here, given] < sharp[here, given])[:, None], most, sharp)
+    after *= stands
     after[here, given] += 1 - stands
     low = 1 - least[here, given] if noise > SURELY_SHOWN else np.zeros(len(given))
     return Doubt(softened(seen.logs, 1.0), after, low, 1 - most[here, given])
+
+
+def suggesting(wrong: np.ndarray, told: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """p(true | sample, given) [n, c]: that a label is wrong by one account, which other is right then by another.
+
+    An account may be sharp since it has more labels wrong; which class it is instead, the models tell no more surely for that.
+    """
+    here = np.arange(len(given))
+    others = told.copy()
+    others[here, given] = 0
+    others *= ((1 - wrong[here, given]) / np.maximum(others.sum(axis=1), 1e-12))[:, None]
+    others[here, given] = wrong[here, given]
+    return others
+
+
+def standing(noise: float, wrong: float, excess: Excess | None) -> float:
+    """How much of the doubt stands, 0 to 1.
+
+    By the standard errors by which noise explains the labels better than overlap, more of them where the likeliest account has a larger share of them
+    wrong, and by how much oftener labels differ than where classes meet explains.
+    """
+    if excess is None:
+        return rising(noise, HALF_SHOWN + DEARER * wrong, SHOWN)
+    seldom = 1.0 if excess.errors > 0 else min(1.0, wrong / SELDOM)  # few wrong labels leave no trace where classes meet
+    both = noise + SEEN_TOO * seldom * float(np.clip(excess.errors, -1.0, 1.5))
+    return max(rising(both, HALF_SHOWN + DEARER * wrong, SHOWN), rising(excess.errors, *SEEN))
+
+
+def likeliest(seen: Seen, every: Sequence[Account], fewer: Sequence[Account], likely: Account, excess: Excess | None) -> np.ndarray:
+    """p(true | sample, given) by the likeliest account [n, c].
+
+    Half of the next softer one goes with it where classes overlap much, since the likeliest one takes some of their overlap for noise; in its place
+    comes that of most noise where they are clearly apart, since there models are unsure because of the noise alone.
+    """
+    told = seen.after(likely)
+    if excess is None:
+        return told
+    overlap = 0.0 if likely.by_pairs else float(np.clip((excess.meets - APART[0]) / APART[1], 0, 1)) / 2
+    clear = float(np.clip((CLEARLY[0] - excess.meets) / CLEARLY[1], 0, 1)) * min(1.0, likely.wrong / NOTICEABLE)
+    softer = every[max(every.index(likely) - 1, 0)]
+    return told * (1 - overlap - clear) + seen.after(softer) * overlap + seen.after(fewer[-1]) * clear
+
+
+def rising(value: float, half: float, spread: float) -> float:
+    """From 0 to 1 as a value rises: the normal distribution's share below it."""
+    from scipy.stats import norm
+
+    return float(norm.cdf((value - half) / spread))
+
+
+def too_few(excess: Excess, likely: Account) -> float:
+    """How far, 0 to 1, the likeliest account is left for one of more noise, since it has too few wrong labels for what overlap does not explain."""
+    share = max(excess.beyond, 1e-9) / max(likely.wrong, 1e-9)
+    return rising(excess.errors, *SEEN) * rising(float(np.log(share)), float(np.log(HALF_FEW)), FEWER)
 
 
 def overlapping(seen: Seen) -> np.ndarray:
@@ -175,7 +250,11 @@ def hardness(logs: np.ndarray) -> np.ndarray:
 
 
 def pooled(logs: Sequence[np.ndarray], given: np.ndarray, step: int) -> np.ndarray:
-    """Log probabilities [n, c] of the opinions together: a product of experts (Hinton 2002), each to the power of its weight."""
+    """Log probabilities [n, c] of the opinions together: a product of experts (Hinton 2002), each to the power of its weight.
+
+    Evenly, unless other weights explain the labels better for certain. Where it is the first opinion that should have more, it has as much as does not
+    explain them worse for certain: nearness, where it tells less, adds hardly more than its mistakes.
+    """
     if len(logs) == 1:
         return logs[0]
     fits = []
@@ -184,6 +263,8 @@ def pooled(logs: Sequence[np.ndarray], given: np.ndarray, step: int) -> np.ndarr
         fits.append(max((account.likelihood for account in every_account(some, (1.0, 0.7), 6)), key=np.sum))
     best = int(np.argmax([fit.sum() for fit in fits]))
     share = POOLS[best] if certain(fits[best] - fits[0]) else POOLS[0]
+    if POOLS[best] > POOLS[0] and standard_errors(fits[best] - fits[0]) > BETTER:
+        share = max(share for share, fit in zip(POOLS, fits, strict=True) if not certain(fits[best] - fit))
     return share * logs[0] + (1 - share) * logs[1]
 
 

@@ -22,6 +22,7 @@ from dqpipe_labels.folds import Folds, groups_per_class
 from dqpipe_labels.nearest import nearness
 from dqpipe_labels.probabilities import read_probabilities
 from dqpipe_labels.probes import LARGE, informed, kernel_features, learn, log_features
+from dqpipe_labels.seams import Seams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,8 @@ class LabelNoise(Stage):
     learn the confusion of the labels along with the classes, as confident learning estimates it (Northcutt, Jiang & Chuang
     2021); cleanlab's own verdict on these probabilities stands beside. No model sees a label, or a copy's, of what it judges, at any step.
     Wrong labels that follow what things look like can't be told from hard samples for certain: confidence lies between what the labels allow
-    at least and at most, and falls to nothing where classes that merely overlap explain the labels as well. Or bring probabilities of your own model:
+    at least and at most, and falls to nothing where classes that merely overlap explain the labels as well, and labels differ from what is foretold
+    no oftener than where classes meet among the vectors. Or bring probabilities of your own model:
 
         - label_noise: {probabilities: oof.parquet}             # a column `id` and one for each class
         - label_noise: {probabilities: [p_cat, p_dog, p_frog]}  # columns of the samples
@@ -48,7 +50,7 @@ class LabelNoise(Stage):
     """
 
     name = "label_noise"
-    version = 5
+    version = 6
     default = True
     libraries = ("cleanlab", "scikit-learn", "numpy")
     gives = (
@@ -157,8 +159,8 @@ class LabelNoise(Stage):
         if len(names) < 2:  # noqa: PLR2004 (one class cannot be confused)
             return blank(len(samples))
         opinions = self.opinions(samples, facts, classes, rows, given, groups[rows])
-        found = doubt(opinions, given)
-        if informed(found.probabilities, 1 - found.after[np.arange(len(given)), given], given, groups[rows]):
+        found = doubt(opinions, given, self.seams(samples, facts, rows, groups[rows], len(names)))
+        if informed([found.probabilities, *opinions], given, groups[rows]):
             return verdict(len(samples), rows, found, given, names)
         return blank(len(samples)) | foretold(len(samples), rows, found.probabilities, names)
 
@@ -183,6 +185,12 @@ class LabelNoise(Stage):
         source = vectors if len(rows) == len(samples) else vectors[rows]
         by_kernel = geometric_mean([learn(kernel_features(source, seed), given, fold, count) for seed, fold in zip(seeds, folds, strict=True)])
         return [by_kernel, geometric_mean([learn(nearness(source, given, groups, fold.outer, count, self.seed), given, fold, count) for fold in folds])]
+
+    def seams(self, samples: Samples, facts: Facts, rows: np.ndarray, groups: np.ndarray, classes: int) -> Seams | None:
+        """Where the classes meet, if there are vectors to see it by."""
+        if self.probabilities is not None:
+            return None
+        return Seams.of(vectors_of(self.name, self.vectors or (), samples, facts)[rows], groups, classes, self.seed)
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Labels whose confidence of being wrong is at least the threshold."""

@@ -10,6 +10,7 @@ Everything is float32 products of [n, m] matrices in blocks of rows: some tens o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,8 @@ CERTAIN = 2.0
 """Standard errors by which one model must foretell the labels better than a simpler one to be believed."""
 CHANCE = 1e-3
 """Probability with which vectors that tell nothing may pass for ones that tell the classes apart."""
-MOST_WRONG = 0.9
-"""Share of the labels that are wrong at most where vectors tell classes apart, in proportion to that of random labels."""
+RATES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
+"""Shares of wrong labels that are tried to see whether vectors tell classes apart, in proportion to that of random labels."""
 PENALTY = 0.1
 """Precision of the weights' Gaussian prior, in samples."""
 
@@ -47,23 +48,32 @@ class NoiseModel:
     likelihood: np.ndarray
 
 
-def informed(probabilities: np.ndarray, wrong: np.ndarray, given: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether probabilities [n, c] foretell the labels int [n] better than the sizes of the classes do, beyond chance; copies (`groups` [n] str) count once.
+def informed(opinions: Sequence[np.ndarray], given: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether one of these probabilities [n, c] foretells the labels int [n] better than the sizes of the classes do, beyond chance.
 
-    With an even confusion at the expected rate of wrong labels (their probabilities [n]), since that of each pair of classes has learned from the
-    very labels that it would foretell.
+    Either the labels are likelier, with an even confusion at the best of some rates of wrong labels, since that of each pair of classes has learned
+    from the very labels that it would foretell; or the likeliest class is oftener the given one than it would be by chance. Copies (`groups` [n] str)
+    count once.
     """
+    kinds = opinions[0].shape[1]
+    sizes = np.bincount(given, minlength=kinds) / len(given)
+    confusions = [starting_confusion(kinds, rate * (1 - 1 / kinds)) for rate in RATES]  # beyond it a label would speak against its own class
+    thing = np.unique(groups.astype(str), return_inverse=True)[1]
+    gains = []
+    for opinion in opinions:
+        told = opinion.argmax(axis=1)
+        gains.append(max((likelihoods(opinion, even, given) for even in confusions), key=np.sum) - np.log(sizes[given]))
+        gains.append((told == given) - sizes[told])
+    return any(above_zero(np.bincount(thing, gain) / np.bincount(thing), CHANCE / len(gains)) for gain in gains)
+
+
+def above_zero(values: np.ndarray, chance: float) -> bool:
+    """Whether the mean of values [n] is above 0 beyond this chance."""
     from scipy.stats import t
 
-    sizes = np.bincount(given, minlength=probabilities.shape[1]) / len(given)
-    most = MOST_WRONG * (1 - 1 / len(sizes))  # beyond it a label would speak against its own class
-    even = starting_confusion(len(sizes), min(float(wrong.mean()), most))
-    gain = likelihoods(probabilities, even, given) - np.log(sizes[given])
-    thing = np.unique(groups.astype(str), return_inverse=True)[1]
-    gains = np.bincount(thing, gain) / np.bincount(thing)
-    if len(gains) < 2:  # noqa: PLR2004 (no spread to be seen)
+    if len(values) < 2:  # noqa: PLR2004 (no spread to be seen)
         return False
-    return float(gains.mean()) > float(t.isf(CHANCE, len(gains) - 1)) * float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    return float(values.mean()) > float(t.isf(chance, len(values) - 1)) * float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:

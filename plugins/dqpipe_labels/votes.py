@@ -12,11 +12,11 @@ import numpy as np
 
 from dqpipe.model import Samples
 from dqpipe_labels.classes import classes_of
-from dqpipe_labels.folds import grouped_folds
+from dqpipe_labels.folds import Folds
 from dqpipe_labels.ridge import kernel_features, out_of_fold
 
 ROUNDS, PASSES = 50, 2
-"""Rounds of expectation-maximisation, and how often the classifier learns from the consensus and has its vote in it."""
+"""Rounds of expectation-maximisation, and how often the classifier learns from the consensus; from the second time on it has its vote in it."""
 SCORED, CALIBRATED, LEAST = 4.0, 10_000, 20
 """What scores are multiplied with before they are calibrated, on how many samples at most; with fewer samples nothing is learned."""
 PRIOR, TRUST = 30.0, 10.0
@@ -89,18 +89,40 @@ def confusions(counts: np.ndarray) -> np.ndarray:
     return found / found.sum(axis=2, keepdims=True)
 
 
-def classifier(features: np.ndarray, true: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """p(class | features) [n, c], out of fold, of a classifier that learns p(true class) [n, c]: ridge regression, its scores calibrated."""
+def classifier(features: np.ndarray, given: np.ndarray, classes: int, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """p(class | features) [n, c], out of fold, of a classifier that learns from votes int [n, m]: ridge regression, its scores calibrated.
+
+    What a fold is judged by is learned from the votes of the others at every step: their consensus, with the classifier's own vote in it, and the
+    calibration, too.
+    """
+    labels = dawid_skene(given, classes).argmax(axis=1)
+    dealt = Folds.of(groups, labels, folds, seed)
+    found = np.empty((len(given), classes))
+    for number in range(folds):
+        held = dealt.outer == number
+        others, parts = ~held, np.where(held, dealt.inner.max() + 1, dealt.inner)
+        if not others.any() or not held.any():
+            found[held] = 1 / classes
+            continue
+        true, likely = np.zeros((len(given), classes)), np.zeros((len(given), classes))
+        for turn in range(PASSES):
+            true[others] = dawid_skene(given[others], classes, likely[others] if turn else None)
+            likely = calibrated(SCORED * out_of_fold(features, true, parts, others), true, others, seed)
+        found[held] = likely[held]
+    return found
+
+
+def calibrated(scores: np.ndarray, true: np.ndarray, learned: np.ndarray, seed: int) -> np.ndarray:
+    """p(class | scores [n, k]) [n, c], learned from p(true class) [n, c] of some samples ([n] bool)."""
     from sklearn.linear_model import LogisticRegression
 
-    labels = true.argmax(axis=1)
-    scores = SCORED * out_of_fold(features, true, grouped_folds(groups, labels, folds, seed))
-    known = np.unique(labels)
+    rows, labels = np.flatnonzero(learned), true.argmax(axis=1)
+    known = np.unique(labels[rows])
     found = np.full(true.shape, 1e-6)
     if len(known) > 1:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(labels))[:CALIBRATED])
-        rows = rows if len(np.unique(labels[rows])) == len(known) else np.arange(len(labels))
-        model = LogisticRegression(C=10.0, max_iter=500).fit(scores[rows], labels[rows], sample_weight=true.max(axis=1)[rows])
+        some = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:CALIBRATED])]
+        some = some if len(np.unique(labels[some])) == len(known) else rows
+        model = LogisticRegression(C=10.0, max_iter=500).fit(scores[some], labels[some], sample_weight=true.max(axis=1)[some])
         found[:, known] += model.predict_proba(scores)
     else:
         found[:, known] += 1
@@ -123,10 +145,8 @@ def consensus(votes: Votes, vectors: np.ndarray | None, groups: np.ndarray, fold
         return found
     true, likely = dawid_skene(given, len(texts)), None
     if vectors is not None and len(np.unique(groups[rows])) >= LEAST:
-        features = kernel_features(vectors[rows], seed)
-        for _ in range(PASSES):
-            likely = classifier(features, true, groups[rows], folds, seed)
-            true = dawid_skene(given, len(texts), likely)
+        likely = classifier(kernel_features(vectors[rows], seed), given, len(texts), groups[rows], folds, seed)
+        true = dawid_skene(given, len(texts), likely)
     best = true.argmax(axis=1)
     if likely is not None and (cast > 1).any():
         best, found["crowdlab"][rows], found["worth"][rows] = cleanlab_view(given, likely)

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
+from dqpipe_labels import votes as voting
 from dqpipe_labels.annotators import Annotators
 
 import dqpipe
@@ -113,6 +114,22 @@ def test_samples_that_the_annotators_leave_open_are_said_to_be() -> None:
     assert few.unsettled["id"].tolist() == ["0040"]
     assert np.isnan(few.facts["quality"][41])
     assert few.facts["consensus"][41] is None
+
+
+@pytest.mark.parametrize(("classes", "count", "features"), [(5, 400, 16), (2, 150, 8), (10, 300, 64)])
+def test_votes_of_pure_noise_are_foretold_as_often_as_by_chance(classes: int, count: int, features: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(voting, "cleanlab_view", lambda given, likely: seen.append(likely) or (likely.argmax(axis=1), *np.zeros((2, len(given)))))
+    hits, expected, spread = 0.0, 0.0, 0.0
+    for seed in range(3):
+        rng = np.random.default_rng([seed, classes])
+        given = rng.integers(0, classes, (count, 3))
+        votes = voting.Votes(tuple(f"c{number}" for number in range(classes)), given)
+        voting.consensus(votes, rng.normal(size=(count, features)).astype(np.float32), np.arange(count).astype(str), 5, seed)
+        told = seen[-1].argmax(axis=1)
+        chance = np.bincount(given.ravel(), minlength=classes)[told] / given.size
+        hits, expected, spread = hits + (given == told[:, None]).sum(), expected + 3 * chance.sum(), spread + 3 * (chance * (1 - chance)).sum()
+    assert abs(hits - expected) <= 3 * spread**0.5
 
 
 def test_equal_runs_give_equal_bits() -> None:

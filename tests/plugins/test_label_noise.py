@@ -15,6 +15,7 @@ from dqpipe_labels import probes
 from dqpipe_labels.folds import grouped_folds
 from dqpipe_labels.label_noise import LabelNoise
 from dqpipe_labels.nearest import nearness, references
+from dqpipe_labels.seams import Seams
 
 from dqpipe.errors import StageError
 from dqpipe.model import Facts, Samples, fact_array
@@ -285,6 +286,46 @@ def test_wrong_labels_that_follow_what_digits_look_like_are_found(rate: float) -
     assert 2 * hits >= 0.8 * (len(judged.claimed) + wrong.sum())
     assert judged.figure("wrong")["value"] == pytest.approx(rate, rel=0.4)
     assert judged.figure("wrong")["low"] <= rate <= judged.figure("wrong")["high"]
+
+
+@pytest.mark.parametrize("kind", ["look_alike", "class"])
+def test_where_classes_are_clearly_apart_two_wrong_labels_in_five_are_found(kind: str) -> None:
+    true = digits()[1]
+    given = plant_noise.plant(true, kind, 0.4, 0, chances=plant_noise.outsider(digits()[0][:, ::2], true, "forest"))
+    judged, wrong = Judged([f"digit_{label}" for label in given], digits()[0]), given != true
+    hits = sum(wrong[row] for row in judged.claimed)
+    assert 2 * hits >= 0.8 * (len(judged.claimed) + wrong.sum())
+    assert judged.figure("wrong")["value"] == pytest.approx(wrong.mean(), abs=0.1)
+
+
+def places(count: int = 600, apart: float = 1.0, classes: int = 4, width: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of classes that overlap the more the less they are apart, and these."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, classes, count)
+    return (apart * np.eye(classes, width)[true] + rng.normal(size=(count, width))).astype(np.float32), true
+
+
+@pytest.mark.parametrize(("apart", "classes", "width"), [(1.0, 4, 12), (0.6, 4, 12), (2.0, 10, 32), (1.0, 2, 2)])
+def test_labels_of_classes_that_overlap_differ_no_oftener_than_where_classes_meet_explains(apart: float, classes: int, width: int) -> None:
+    vectors, true = places(apart=apart, classes=classes, width=width)
+    best = (vectors @ np.eye(classes, width).T).argmax(axis=1)
+    assert Seams.of(vectors, np.arange(600).astype(str), classes, 0).excess(best, true).errors < 1
+
+
+def test_labels_that_are_wrong_differ_oftener_than_where_classes_meet_explains() -> None:
+    vectors, true = places(apart=4.0)
+    given = np.where(np.arange(600) % 3 == 0, (true + 1) % 4, true)
+    excess = Seams.of(vectors, np.arange(600).astype(str), 4, 0).excess(true, given)
+    assert excess.errors > 3
+    assert 0.2 < excess.beyond <= excess.differs == pytest.approx(1 / 3)
+
+
+def test_copies_are_no_neighbours_where_classes_meet() -> None:
+    vectors, true = places()
+    alone, groups = Seams.of(vectors, np.arange(600).astype(str), 4, 0), np.arange(600).astype(str)
+    copied = Seams.of(np.repeat(vectors, 2, axis=0), np.repeat(groups, 2), 4, 0)
+    assert copied.usual == pytest.approx(alone.usual, abs=0.05)
+    assert copied.excess(np.repeat(true, 2), np.repeat(true, 2)).meets == pytest.approx(alone.excess(true, true).meets, abs=0.05)
 
 
 def test_samples_that_are_hard_but_right_are_mostly_left_alone() -> None:
