@@ -108,9 +108,12 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
     from dqpipe.places import place
 
     where = place(folder)
-    known = (ownership.marker(where, KIND) or {}).get("written", {})
+    marker = ownership.marker(where, KIND)
+    if marker is None and os.path.lexists(folder / ownership.MARKER):
+        raise OutputError(f"{folder} is a folder of dqpipe's for something else, or its {ownership.MARKER} is not dqpipe's: name another folder")
+    known = (marker or {}).get("written", {})
     for name in files:
-        if os.path.lexists(folder / name) and ((folder / name).is_symlink() or known.get(name) != _digest((folder / name).read_bytes())):
+        if os.path.lexists(folder / name) and not _as_written(folder / name, known.get(name)):
             raise OutputError(f"{folder / name} is not as dqpipe wrote it, if it did: it may hold what people said; name another folder, or take it away")
     told = {"made_by": "dqpipe", "kind": KIND, "id": uuid4().hex, "written": known | {name: _digest(data) for name, data in files.items()}}
     try:
@@ -123,6 +126,10 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
         where.write(ownership.MARKER, json.dumps(told).encode() + b"\n")
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
+
+
+def _as_written(path: Path, digest: str | None) -> bool:
+    return path.is_file() and not path.is_symlink() and _digest(path.read_bytes()) == digest
 
 
 def _digest(data: bytes) -> str:

@@ -20,6 +20,8 @@ from dqpipe.places import Place, named, place, shown, synced
 log = logging.getLogger(__name__)
 DEEPEST, MOST_DIGITS, LARGEST = 64, 20, 1 << 24
 """Lists and objects within each other, digits of an integer, and bytes of a line, at most."""
+BEGINNING = 4096
+"""Bytes by which a file of lines is known as dqpipe's."""
 
 
 def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None:
@@ -41,6 +43,9 @@ def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
         with open(handle, "ab+", buffering=0) as file:  # noqa: PTH123 (open already)
             _alone(file.fileno())
+            file.seek(0)
+            if not _added_by_us(file.read(BEGINNING), rows):
+                raise OutputError(f"{path} is not of dqpipe's making, or its first line is damaged: take it away, or choose another output")
             if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 lines = b"\n" + lines
             left = memoryview(lines)
@@ -49,6 +54,16 @@ def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None
             os.fsync(file.fileno())
         if new:
             synced(path.parent)
+
+
+def _added_by_us(beginning: bytes, rows: tuple[Mapping[str, Any], ...]) -> bool:
+    """Whether a file of this beginning is empty, or starts with a line like these rows, which a crash may have cut short."""
+    first = beginning.lstrip().partition(b"\n")[0]
+    try:
+        held = json.loads(first) if first else dict.fromkeys(key for row in rows for key in row)
+    except (ValueError, RecursionError):
+        return first.startswith(b'{"')
+    return isinstance(held, dict) and any(held.keys() & row.keys() for row in rows)
 
 
 def rows(out: str | Path | Place, name: str) -> Iterator[dict[str, Any]]:

@@ -33,6 +33,8 @@ RELATE_THREADS = 2
 """A fixed number, not that of the machine: sums in another order give other bits."""
 MOST_LOST = (10, 0.1)
 """Shards, and a share of the samples: when more are lost with the workers they kill, nothing would be left to judge."""
+CHANGED = "it changed, or went, while the run measured others: the next run measures what is there then"
+"""Why a file is not judged."""
 MEDIA_STAGE = "media"
 """The name under which is kept whether files can be decoded."""
 Stats = Mapping[str, Entry]
@@ -85,6 +87,8 @@ class Survey:
             self._bear(max(len(dataset), len(self.run.raw.dataset)))
         if len(waiting):
             self.store.refresh(*kept)  # workers elsewhere wrote to it
+            if evidence is self.run.raw and dataset.has_media:
+                self._leave_out(dataset, contents, seen, errors, stats)
         table = dataset.samples.table
         filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
         evidence.dataset = replace(dataset, samples=Samples(filled))
@@ -243,22 +247,21 @@ class Survey:
         for name, seconds in done.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
+    def _leave_out(
+        self, dataset: Dataset, contents: list[str | None], seen: list[str | None], errors: dict[str, str], before: Stats
+    ) -> None:
+        """Take files that changed while others were measured, which may take hours, for unreadable: what was measured of them is there no more."""
+        for row in _changed(dataset, contents, before, None):
+            contents[row] = seen[row] = None
+            errors[dataset.samples.ids[row]] = CHANGED
+
     def changed(self, dataset: Dataset) -> list[str]:
         """The media of a curated set that have other bytes now than those which were measured; files that look as then are not read."""
         if not dataset.has_media:
             return []
         before, looked = self._seen
-        now, found = reading.stat_contents(dataset, {})[1], []
-        for media, content in zip(dataset.samples["media"], dataset.samples["content"], strict=True):
-            if media is None or content is None:
-                continue
-            path = media_path(dataset.root, media)
-            was = before.get(path)
-            if was is not None and was == now.get(path) and was.changed is not None and was.changed < looked - RACY_NS:
-                continue
-            if reading.content_of(path, dataset.within) != content:
-                found.append(media)
-        return found
+        contents = dataset.samples.table.column("content").to_pylist()
+        return [dataset.samples["media"][row] for row in _changed(dataset, contents, before, looked - RACY_NS)]
 
     def _keep_index(self, dataset: Dataset, contents: Sequence[str | None], stats: Stats, looked: int) -> None:
         """Remember the files as they were when they were `looked` at; files of other datasets in this store stay known."""
@@ -279,6 +282,22 @@ class Survey:
             if stat is not None and content is not None and stat.changed is not None and stat.changed < looked - RACY_NS:
                 rows[path] = (stat.size, stat.tag, content)
         return rows
+
+
+def _changed(dataset: Dataset, contents: Sequence[str | None], before: Stats, settled: int | None) -> list[int]:
+    """The rows whose files hold other bytes than these contents. A file that looks as `before` is not read, if it was last changed before a moment, in ns."""
+    now, found = reading.stat_contents(dataset, {})[1], []
+    for row, (media, content) in enumerate(zip(dataset.samples["media"], contents, strict=True)):
+        if media is None or content is None:
+            continue
+        path = media_path(dataset.root, media)
+        was = before.get(path)
+        alike = was is not None and was == now.get(path)
+        if alike and (settled is None or (was is not None and was.changed is not None and was.changed < settled)):
+            continue
+        if reading.content_of(path, dataset.within) != content:
+            found.append(row)
+    return found
 
 
 def artifact_key(stage: Stage, seed: int) -> str:

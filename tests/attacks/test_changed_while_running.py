@@ -109,6 +109,29 @@ def test_the_error_names_five_files_and_counts_the_others(images: Path, tmp_path
     assert not list(curated(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("files", ["copy", "manifest"])
+def test_what_changes_while_others_are_measured_is_left_out_and_said_and_the_rest_is_published(images: Path, tmp_path: Path, files: str) -> None:
+    class Meddling(Serial):
+        def map(self, function: Any, items: Any, names: Any) -> Iterator[Any]:
+            yield from Serial.map(self, function, items, names)
+            if names and names[0].startswith("measure"):
+                other_bytes(images / "a/2.png")
+                (images / "b/1.png").unlink()
+                (images / "b/3.png").touch()
+
+    run = going(images, tmp_path / "out", files, "[files, image_quality]")
+    run.executor = Meddling()
+    run.run()
+    lost = {"a/2.png", "b/1.png"}
+    told = {row["id"]: row["detail"] for row in run.findings.table.to_pylist() if row["code"] == "files.unreadable"}
+    assert set(told) == lost
+    assert "while the run measured others" in told["a/2.png"]
+    assert set(run.curated.samples.ids) == {f"{'ab'[n % 2]}/{n}.png" for n in range(6)} - lost
+    again = going(images, tmp_path / "out", files, "[files, image_quality]", force=True).run()
+    assert set(again.measured.values()) == {1}
+    assert set(again.curated.samples.ids) == set(run.curated.samples.ids) | {"a/2.png"}
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.jsonl", "t.parquet"])
 def test_a_table_that_changed_is_not_published_with_rows_that_nobody_judged(tmp_path: Path, name: str) -> None:
     def write(values: list[int]) -> None:

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -170,6 +171,108 @@ def test_nothing_of_a_users_in_an_output_of_dqpipes_changes(
     kept(before, out)
     assert state(outside) == around
     assert versions.published(out) not in stand
+
+
+CACHED = (
+    "dqpipe", "dqpipe/x", "dqpipe/mirrors", "dqpipe/mirrors/x", f"dqpipe/mirrors/{HEX}/index.arrow", f"dqpipe/mirrors/{HEX}/facts/{HEX}/{HEX}.arrow",
+    f"dqpipe/mirrors/{HEX}/copies/x", "dqpipe/.git/HEAD", "pip/http/a", "mesa", ".probe-0123abcd",
+)  # fmt: skip
+"""What may lie in a cache of a user's."""
+SPARE = (
+    f"dqpipe-{os.getuid()}", f"dqpipe-{os.getuid()}/mirrors/x", "dqpipe-20260101-000000-000000abcd-x/curated/a.png", "dqpipe-verify-x/0/a.arrow",
+    "dqpipe-prefect-x/mine.db", ".handover-x/a", "pytest/a", "a.tmp", "tmpabcd/x",
+)  # fmt: skip
+HANDED = (
+    "README.md", ".dqpipe.json", "samples.csv", "tasks.json", "config.xml", "labels.json", "annotations.xml", "manifest.jsonl", "tag.py", "samples.json",
+    ".handover-x/a", ".git/HEAD", "versions/1/run.json",
+)  # fmt: skip
+BESIDE = ("verdicts.jsonl", "audits.jsonl", "notes.txt", "verdicts.jsonl.bak", "review/x", "curated.zip", "audits/x", ".git/config", "versions/.hidden/a")
+
+
+@pytest.fixture(scope="module")
+def judged(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output with two findings, beside its pictures."""
+    top = tmp_path_factory.mktemp("judged")
+    for number in range(4):
+        (top / "images" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        faulty.picture(top / "images" / "ab"[number % 2] / f"{number}.png", seed=number)
+    for number in range(2):
+        (top / "images" / "a" / f"text{number}.png").write_text(f"no picture {number}\n")
+    run(registry, top / "images", top / "out")
+    return top
+
+
+def reviewed(desk: Any, *_: object, **__: object) -> None:
+    """Instead of a page: somebody says something, and takes it back."""
+    said = "yes" if hasattr(desk, "audit") else "keep"
+    for row in desk.order:
+        desk.say(row, said, "ann")
+    desk.undo("ann")
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    beside=st.lists(st.sampled_from(BESIDE), max_size=5, unique=True), handed=st.lists(st.sampled_from(HANDED), min_size=1, max_size=6, unique=True),
+    cached=st.lists(st.sampled_from(CACHED), max_size=6, unique=True), spare=st.lists(st.sampled_from(SPARE), max_size=6, unique=True),
+    seed=st.integers(0, 2**32),
+)  # fmt: skip
+def test_what_people_say_and_hand_over_and_every_cache_leave_a_users_files_alone(
+    judged: Path, tmp_path_factory: pytest.TempPathFactory, beside: list[str], handed: list[str], cached: list[str], spare: list[str], seed: int
+) -> None:
+    top = tmp_path_factory.mktemp("said")
+    shutil.copytree(judged / "out", top / "out", symlinks=True)
+    made, outside = set(state(top / "out")), top / "outside"
+    for number, (folder, names) in enumerate({"out": beside, "handed": handed, "cache": cached, "tmp": spare}.items()):
+        (top / folder).mkdir(exist_ok=True)
+        plant(top / folder, names, seed + number, outside)
+    before = {folder: {name: told for name, told in state(top / folder).items() if folder != "out" or name not in made}
+              for folder in ("out", "handed", "cache", "tmp", "outside")}  # fmt: skip
+    before["out"] = {name: told for name, told in before["out"].items() if told[1] or name not in {"verdicts.jsonl", "audits.jsonl"}}  # an empty one is taken
+    out, url = top / "out", f"memory://{uuid.uuid4().hex}"
+    elsewhere = yaml(top, judged / "images", f"{url}/out", f"{url}/store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(top / "cache"))
+        patch.setenv("TMPDIR", str(top / "tmp"))
+        patch.setattr(tempfile, "tempdir", None)
+        patch.setattr("dqpipe.cli_review.serve", reviewed)
+        answers = top / "fresh" / "samples.csv"
+        for words in (
+            ("review", out), ("review", out, "--audit", "files.unreadable", "--n", 2), ("review", out, "--fit", "files.unreadable"),
+            ("handover", "csv", top / "fresh", "--out", out, "--all"), ("takeover", answers, "--out", out, "--reviewer", "bob"),
+            *(("handover", kind, top / "handed", "--out", out, "--all", *force) for kind in ("csv", "label-studio", "cvat") for force in ((), ("--force",))),
+            ("run", elsewhere, "--force", "--executor", "serial"), ("store", "prune", f"{url}/store", "--older-than", 0),
+            ("store", "verify", f"{url}/store", "--repair"), ("versions", f"{url}/out"),
+        ):  # fmt: skip
+            told = dqpipe(*words)
+            assert isinstance(told.exception, (DqpipeError, SystemExit, type(None))), (words, told.exception)
+            assert code(told) in {0, 1, 2}, (words, told.output)
+    assert answers.exists()
+    for folder, then in before.items():
+        kept(then, top / folder)
+
+
+def test_files_for_another_tool_do_not_take_the_marker_of_an_output(judged: Path, tmp_path: Path) -> None:
+    shutil.copytree(judged / "out", tmp_path / "out", symlinks=True)
+    marker = (tmp_path / "out" / ".dqpipe.json").read_bytes()
+    assert code(dqpipe("handover", "csv", tmp_path / "out", "--out", tmp_path / "out", "--all", "--force")) == 2
+    assert (tmp_path / "out" / ".dqpipe.json").read_bytes() == marker
+
+
+@pytest.mark.parametrize("name", ["verdicts.jsonl", "audits.jsonl", "history.jsonl"])
+def test_nothing_is_added_to_a_file_that_somebody_else_wrote(tmp_path: Path, name: str) -> None:
+    for held in (b"mine\n", b"\x89PNG", b"- a: 1\n", b"[]", b"{}\n", b'{"host": "x"}\n', b"[" * 10_000):
+        (tmp_path / name).write_bytes(held)
+        refused(tmp_path, name)
+        assert (tmp_path / name).read_bytes() == held
+    for held in (b"", b"\n", b'{"a": 0}\n', b'{"a":', b'{"a": "' + b"x" * 10_000 + b'"}\n'):
+        (tmp_path / name).write_bytes(held)
+        lines.append(tmp_path, name, {"a": 1})
+        assert [row["a"] for row in lines.rows(tmp_path, name)][-1] == 1
+
+
+def refused(out: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="is not of dqpipe's making"):
+        lines.append(out, name, {"a": 1})
 
 
 @pytest.mark.parametrize("name", [".lock", "history.jsonl", "verdicts.jsonl", "audits.jsonl", "version", "versions", ".dqpipe.json", ".publishing"])
