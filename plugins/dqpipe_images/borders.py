@@ -46,21 +46,23 @@ def inside(grey: np.ndarray) -> Inside:
     if (top, bottom) == (0, len(grey)) and (left, right) != (0, grey.shape[1]):  # only beside the picture: what is above it may be seen now
         top, bottom = _lines(np.ascontiguousarray(grey[:, left:right]))
     found = Inside(top / len(grey), bottom / len(grey), left / grey.shape[1], right / grey.shape[1])
-    return found if found.border <= MOST else WHOLE
+    return found if 0 < found.border <= MOST and int(np.ptp(found.of(grey))) > PLAIN else WHOLE  # one shape on its ground is no frame around nothing
 
 
 def _plain(first: np.ndarray, last: np.ndarray) -> bool:
-    return bool(np.ptp(first) <= PLAIN and np.ptp(last) <= PLAIN and abs(int(first[0]) - int(last[0])) <= SAME)
+    middle, end = len(first) // 2, len(first) - 1
+    some = (first.item(0), first.item(middle), first.item(end), last.item(0), last.item(middle), last.item(end))
+    if max(some) - min(some) > PLAIN + SAME:  # most pictures are told by these
+        return False
+    return bool(np.ptp(first) <= PLAIN and np.ptp(last) <= PLAIN and abs(some[0] - some[3]) <= SAME)
 
 
 def _lines(grey: np.ndarray) -> tuple[int, int]:
     """The first row within the frame above and below, and the one after the last."""
-    import cv2
-
     count = len(grey)
     if not _plain(grey[0], grey[-1]):
         return 0, count
-    low, high = (cv2.reduce(grey, 1, how).ravel().astype(np.int16) for how in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
+    low, high = grey.min(axis=1).astype(np.int16), grey.max(axis=1).astype(np.int16)
     frame = (high - low <= PLAIN) & (np.abs(low - int(low[0])) <= SAME)
     other = np.flatnonzero(~frame)
     if not len(other):

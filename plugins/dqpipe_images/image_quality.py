@@ -29,6 +29,8 @@ VERY_FAR = 6.0  # blur and noise: robust standard deviations, in octaves
 LEAST_SOFTER, LEAST_NOISE = 0.04, 0.014  # how much less sharpness is told at least, and how much noise
 TINY = 1e-6
 LIT, INKED, SPAN = 0.7, 0.5, 0.6  # a thousandth of the pixels lighter, or darker, than this; or as far from each other
+VIVID, DEEP = 0.5, 0.4  # a twentieth of the pixels has a channel as light, or as dark: of a colour that is dark or light by itself
+DRAWN = 0.5  # of the pixels have one grey level: a thousandth of the others tells how far they are from it
 FAR, LEAST_OCTAVES = 3.0, 0.1  # sizes and shapes: robust standard deviations that are far, and the smallest, in octaves
 # The odds that a claim is right are (limit / value) to this power. On CIFAR-10 and tiles of photographs of which a seventh was
 # blurred, darkened, washed out or emptied, a logistic fit of log(limit / value) gave 17, 12, 4, 5 and 40: understated here.
@@ -52,14 +54,16 @@ FACTS = (
     Fact("frames", "int64", "frames of an animation, or pages; only the first is looked at"),
     Fact("brightness", "float64", "mean grey, 0 black to 1 white"),
     *(Fact(f"brightness_p{p:g}".replace(".", "_"), "float64", f"{p:g} % of the pixels are this dark or darker, 0 black to 1 white") for p in PERCENTILES),
-    Fact("contrast", "float64", "brightness_p99 − brightness_p1, or the same of colour (of red − green, blue − green) where that is more, 0 to 1"),  # noqa: RUF001 (a minus sign)
+    Fact("contrast", "float64", "brightness_p99 − brightness_p1, or the same of a channel, or of red − green or blue − green, where that is more, 0 to 1"),  # noqa: RUF001 (a minus sign)
     Fact("entropy", "float64", "Shannon entropy of the grey levels, 0 to 8 bits"),
     Fact("modal_share", "float64", "share of the pixels that have the most frequent grey level, 0 to 1"),
     Fact("structure", "float64", "standard deviation of the means of 8 by 8 cells, or of a texture in them, 0 to 0.5; about 0 if there is only noise"),
-    Fact("sharpness", "float64", "share of the gradient's energy that a small blur takes away, in sharp parts, 0 to 1; empty if uniform", nullable=True),
+    Fact("sharpness", "float64", "share of the gradient's energy that a small blur takes away in sharp parts, 0 to 1; empty if even or waves", nullable=True),
     Fact("noise", "float64", "standard deviation of the noise, 0 to 1"),
     Fact("border", "float64", "share of the picture that is a plain frame around it, 0 to 1: left out of all numbers of light, sharpness and colour"),
     Fact("saturation", "float64", "chroma by brightness, 0 grey to 1 pure colour"),
+    Fact("lightest_p95", "float64", "95 % of the pixels have no channel that is lighter, 0 to 1"),
+    Fact("darkest_p5", "float64", "5 % of the pixels have a channel that is as dark or darker, 0 to 1"),
 )
 CLAIMS = (
     Claim("low_information", "warning", "there is nothing to see: one colour, at most with some noise"),
@@ -85,7 +89,7 @@ class ImageQuality(Stage):
     """Measure size, light, contrast, sharpness and colour of each picture, and claim what is faulty or unusual for its class."""
 
     name = "image_quality"
-    version = 3
+    version = 4
     libraries = ("opencv-python-headless", "numpy")
     rendition = "picture"
     default = True
@@ -96,7 +100,7 @@ class ImageQuality(Stage):
     dark: float = option(0.3, "claim if 95 % of the pixels are darker than this, 0 black to 1 white", ge=0, le=1)
     light: float = option(0.75, "claim if 95 % of the pixels are lighter than this, 0 black to 1 white", ge=0, le=1)
     low_contrast: float = option(0.28, "claim below this contrast, 0 to 1", ge=0, le=1)
-    blurry: float = option(0.15, "claim below this sharpness, 0 to 1, where it is unusual", ge=0, le=1)
+    blurry: float = option(0.145, "claim below this sharpness, 0 to 1, where it is unusual", ge=0, le=1)
     blurry_alone: float = option(0.1, "claim below this sharpness, 0 to 1, where there are too few pictures to compare with", ge=0, le=1)
     noisy: float = option(0.1, "claim above this noise, 0 to 1 (0.1 is 25 of 255 grey levels), or less where that is unusual", ge=0, le=1)
     compressed: int = option(30, "claim a JPEG saved below this quality, 1 to 100, where it is unusual", ge=0, le=100)
@@ -150,8 +154,10 @@ class ImageQuality(Stage):
             return np.where(np.isnan(usual), fixed, np.minimum(fixed, np.minimum(self.unusual * usual, usual - LEAST_STEP)))
 
         # Lamps in the night and ink on a page are as bright and as dark as things are: nothing is wrong with the exposure.
-        lit, inked = facts["brightness_p99_9"] > LIT, facts["brightness_p0_1"] < INKED
-        spans = facts["brightness_p99_9"] - facts["brightness_p0_1"] > SPAN
+        lit = (facts["brightness_p99_9"] > LIT) | (facts["lightest_p95"] > VIVID)
+        inked = (facts["brightness_p0_1"] < INKED) | (facts["darkest_p5"] < DEEP)
+        span = facts["brightness_p99_9"] - facts["brightness_p0_1"]
+        spans = span > np.where(facts["modal_share"] > DRAWN, self.low_contrast, SPAN)
         empty, bright, missing = facts["structure"], facts["brightness_p95"], 1 - facts["brightness_p5"]
         contrast, sharp = facts["contrast"], facts["sharpness"]
         yield "low_information", empty, np.full(len(empty), self.low_information), "nothing to see: its parts differ by {value:.2%} of the range"

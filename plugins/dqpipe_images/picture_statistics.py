@@ -28,10 +28,13 @@ RANGE_TO_SIGMA = 1 / 4.65  # of a normal distribution, between its percentiles 1
 ZONED = 120  # pixels of the shorter side from which there are zones
 TEXTURE = 0.06  # of the range: what spreads more than this, and more than noise does, is a texture and not empty
 LEVELS = 256
-COLOUR_ROWS, LIGHT_ROWS = 20, 40  # that are enough to tell colour, and light
+LIGHT_ROWS, POINTS = 40, 32  # rows that are enough to tell light, and pixels a side to tell colour
 DIRECTED = 0.1  # a direction with less than this share of the other's contrast tells nothing of sharpness
 SMOOTH, SLOPE = 0.1, 0.02  # what is smoother, and differs less from an even slope, is an empty sky or wall and not blurred
 STRONG, SHARP_ZONES, ZONE_SHARE, CRISP, EDGES = 0.5, 3, 0.7, 0.3, 0.5  # zones of this share of the usual energy count; so many are enough, for so much
+WEAKER, FOCUSED, IN_FOCUS = 0.25, 4.0, 0.13  # the same where they are so many times as sharp as most zones, and no softer than this
+SOFT, ENOUGH_ZONES = 0.2, 9  # what is softer is looked at in parts, if so many zones have something in them
+EVEN, LINES, REPEATED, SHORTEST, PERIODS = 0.2, 8, 0.95, 4, 3  # patterns: zones that differ by less, lines that repeat after so many pixels, so many times
 SHARP_ROWS, ROW_PAIRS = 60, 20  # that are enough to measure sharpness on, and noise
 SURE = 4.0  # grey levels of noise from which it is asked whether it is everywhere
 FLAT_SHARE = 0.1  # of the cells, those with the least noise, that tell how much is everywhere
@@ -42,27 +45,29 @@ FLAT_TO_SIGMA = 0.66  # mean of |a - b - c + d| in the flattest cells to the noi
 
 def statistics(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
     """All numbers [n] of some pictures; light, contrast, structure and noise in units of the range from black (0) to white (1)."""
-    counted, corners, energies, crossed, colours, borders = [], [], [], [], [], []
+    counted, corners, energies, crossed, colours, borders, insides = [], [], [], [], [], [], []
     for picture in pictures:  # one after the other: each stays in the processor's cache meanwhile
         grey = working_copy(picture)
         within = inside(grey)
         grey, pixels = within.of(grey), within.of(picture.pixels)
         borders.append(within.border)
+        insides.append(grey)
         counted.append(_histogram(_some(grey, LIGHT_ROWS)))
         corners.append(_corners(within.of(picture.small)))
         energies.append(_energies(grey))
         crossed.append(_crossed(grey))
-        colours.append((saturation(pixels), _colour_range(pixels)))
+        colours.append(_points(pixels))
     means = _cell_means(np.array(corners).reshape(-1, 3, GRID + 1, GRID + 1))
-    sharp = _sharpness(np.array(energies).reshape(-1, 2, 2, ZONES, ZONES))
-    light, noise, (saturated, ranges) = _light(np.array(counted).reshape(-1, LEVELS)), _noise(crossed), np.array(colours).reshape(-1, 2).T
+    sharp = _sharpness(np.array(energies).reshape(-1, 2, 2), insides)
+    light, noise, colour = _light(np.array(counted).reshape(-1, LEVELS)), _noise(crossed), _colour(np.array(colours).reshape(-1, POINTS * POINTS, 3))
+    ranges = colour["hues"]
     return {
         **{name: values for name, values in light.items() if name != "spread"},
-        "contrast": np.maximum(light["contrast"], ranges),
+        "contrast": np.max([light["contrast"], ranges, colour["channels"]], axis=0),
         "structure": np.max([means.std(axis=(1, 2)), _texture(light["spread"], 2 * noise), _texture(ranges * RANGE_TO_SIGMA, 4 * noise)], axis=0),
         "sharpness": np.where((sharp < SMOOTH) & (_bend(means) < SLOPE), np.nan, sharp),
         "noise": noise,
-        "saturation": saturated,
+        **{name: colour[name] for name in ("saturation", "lightest_p95", "darkest_p5")},
         "border": np.array(borders, dtype=np.float64),
     }
 
@@ -165,57 +170,105 @@ def _bend(means: np.ndarray) -> np.ndarray:
 # ── sharpness ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _energies(grey: np.ndarray) -> np.ndarray:
-    """float64 [2, 2, ZONES, ZONES], along some rows and some columns: squared differences of pixels one and two apart, summed in each zone.
-
-    Of a small picture all stand in the first one: its zones would have too few pixels to tell.
-    """
+def _energies(grey: np.ndarray) -> list[float]:
+    """Squared differences of pixels one and two apart, along some rows and along some columns, summed and divided by the number of pixels."""
     import cv2
 
-    found, zoned = np.zeros((2, 2, ZONES, ZONES)), min(grey.shape) >= ZONED
-    for direction, lines in enumerate((grey, cv2.transpose(grey))):
-        rows = _some(lines, SHARP_ROWS)
-        for number, apart in enumerate((1, 2)):
-            if rows.shape[1] <= apart:
-                continue
-            if not zoned:
-                found[direction, number, 0, 0] = cv2.norm(rows[:, apart:], rows[:, :-apart], cv2.NORM_L2SQR) / rows.size
-                continue
-            squares = cv2.integral2(cv2.absdiff(rows[:, apart:], rows[:, :-apart]), sdepth=cv2.CV_32S)[1]  # whole numbers: exact
-            high, wide = (np.arange(ZONES + 1) * (side - 1) // ZONES for side in squares.shape)
-            corners = squares[high[:, None], wide]
-            below = corners[1:] - corners[:-1]
-            found[direction, number] = (below[:, 1:] - below[:, :-1]) / rows.size
-    found[1] = found[1].transpose(0, 2, 1)
-    return found
+    rows = _some(grey, SHARP_ROWS)
+    columns = np.ascontiguousarray(grey[:, :: max(1, grey.shape[1] // SHARP_ROWS)])
+    pairs = [(rows[:, apart:], rows[:, :-apart]) for apart in (1, 2)] + [(columns[apart:], columns[:-apart]) for apart in (1, 2)]
+    return [cv2.norm(after, before, cv2.NORM_L2SQR) / (columns if at > 1 else rows).size if after.size else 0.0 for at, (after, before) in enumerate(pairs)]
 
 
-def _sharpness(energies: np.ndarray) -> np.ndarray:
-    """Share [n] of the gradient's energy that the mean of two neighbours takes away, 0 to 1; NaN if uniform; from [n, 2, 2, ZONES, ZONES].
+def _sharpness(energies: np.ndarray, greys: Sequence[np.ndarray]) -> np.ndarray:
+    """Share [n] of the gradient's energy that the mean of two neighbours takes away, 0 to 1; NaN if uniform, or a soft pattern; from [n, 2, 2].
 
     With D(k) the sum of squared differences of pixels k apart, it is 1 - D(2) / 4 D(1) of the direction in which it is less, as
     in a motion blur: 0 for what is smooth, 1/2 for ideal edges, 3/4 for noise. A ratio, so that contrast and the amount of
     texture cancel; of squares, so that edges count and not the flat ground of a drawing or the faint noise of a sky. (With
     absolute differences, as Crete et al. have them in "The Blur Effect" (2007), drawings are as smooth as blurred pictures.)
 
-    Where some zones are sharp the picture is: what is out of focus around its subject, or lies in fog, takes nothing from it.
+    What is soft as a whole is looked at in parts: where some are sharp the picture is.
     """
-    both = energies.sum(axis=(3, 4))
-    near, far = both[:, :, 0], both[:, :, 1]
+    near, far = energies[:, :, 0], energies[:, :, 1]
     telling = (near > DIRECTED * near.max(axis=1, keepdims=True)) & (far > 0)
-    whole = _shares(near, far, telling)
-    zones = energies.reshape(len(energies), 2, 2, ZONES * ZONES)
-    near, far = zones[:, :, 0], zones[:, :, 1]
-    strong = near.sum(axis=1) > STRONG * near.sum(axis=1).mean(axis=1, keepdims=True)
-    local = _shares(near, far, telling[:, :, None] & (near > 0))
-    best = np.sort(np.where(strong & ~np.isnan(local), local, 0), axis=1)[:, -SHARP_ZONES]
-    return np.where(np.isnan(whole), whole, np.maximum(whole, np.where(best > CRISP, np.minimum(best, EDGES) * ZONE_SHARE, 0)))
+    found = _shares(near, far, telling)
+    for row in np.flatnonzero(found < SOFT).tolist():
+        grey = greys[row]
+        zones = _zones(grey) if min(grey.shape) >= ZONED else None  # those of a small picture would have too few pixels to tell
+        if (zones is None or _even(zones)) and _repeats(grey):
+            found[row] = np.nan
+        elif zones is not None:
+            found[row] = max(found[row], _in_parts(zones, telling[row]))
+    return found
+
+
+def _zones(grey: np.ndarray) -> np.ndarray:
+    """float64 [2, 2, ZONES * ZONES], along some rows and some columns: squared differences of pixels one and two apart, summed in each zone."""
+    import cv2
+
+    found = np.zeros((2, 2, ZONES, ZONES))
+    for direction, lines in enumerate((grey, cv2.transpose(grey))):
+        rows = _some(lines, SHARP_ROWS)
+        for number, apart in enumerate((1, 2)):
+            high, wide = len(rows) // ZONES, (rows.shape[1] - apart) // ZONES  # a rest is left out
+            part = rows[: ZONES * high]
+            differences = cv2.absdiff(part[:, apart : apart + ZONES * wide], part[:, : ZONES * wide])
+            squares = cv2.multiply(differences, differences, dtype=cv2.CV_32F).reshape(ZONES, high, ZONES * wide)
+            found[direction, number] = squares.sum(axis=1).reshape(ZONES, ZONES, wide).sum(axis=2) / part.size  # whole numbers below 2^24: exact
+    found[1] = found[1].transpose(0, 2, 1)
+    return found.reshape(2, 2, ZONES * ZONES)
+
+
+def _even(zones: np.ndarray) -> bool:
+    """Whether there is about as much in each zone, as in a pattern."""
+    energy = zones[:, 0].sum(axis=0)
+    return bool(energy.std() < EVEN * energy.mean())
+
+
+def _in_parts(zones: np.ndarray, telling: np.ndarray) -> float:
+    """Sharpness by the sharpest zones: what is out of focus around a subject, or lies in fog, takes nothing from it.
+
+    Zones that are much sharper than most others are in focus, though they may be soft from pixel to pixel.
+    """
+    near, far = zones[:, 0], zones[:, 1]
+    energy = near.sum(axis=0)
+    local = np.nan_to_num(_shares(near[None], far[None], (telling[:, None] & (near > 0))[None])[0])
+    best = np.sort(np.where(energy > STRONG * energy.mean(), local, 0))[-SHARP_ZONES]
+    crisp = min(best, EDGES) * ZONE_SHARE if best > CRISP else 0.0
+    whole = ((near > DIRECTED * near.max(axis=0)) | ~telling[:, None]).all(axis=0)  # of what is sharp along one direction alone, rounding is left
+    counted = np.sort(np.minimum(local, EDGES)[(energy > WEAKER * energy.mean()) & whole])
+    if len(counted) < ENOUGH_ZONES:
+        return float(crisp)
+    sharpest, usual = counted[-SHARP_ZONES:], counted[(len(counted) - 1) // 2]
+    focused = sharpest.mean() if sharpest[0] > max(IN_FOCUS, FOCUSED * usual) else 0.0
+    return float(max(crisp, focused))
 
 
 def _shares(near: np.ndarray, far: np.ndarray, telling: np.ndarray) -> np.ndarray:
     """1 - D(2) / 4 D(1), the lesser of the directions (axis 1) that tell; NaN where none does."""
     share = np.where(telling, 1 - far / np.maximum(4 * near, 1e-12), np.inf).min(axis=1)
     return np.where(np.isfinite(share), np.maximum(share, 0), np.nan)
+
+
+def _repeats(grey: np.ndarray) -> bool:
+    """Whether rows or columns of uint8 [h, w] repeat themselves, as waves and stripes do: soft ones are no blurred picture."""
+    for lines in (grey, grey.T):
+        some = lines[:: max(1, len(lines) // LINES)].astype(np.float32)
+        count = some.shape[1]
+        if count < SHORTEST * PERIODS * 2:
+            continue
+        some -= some.mean(axis=1, keepdims=True)
+        spectrum = np.abs(np.fft.rfft(some, 2 * count, axis=1)) ** 2
+        shared = np.fft.irfft(spectrum.sum(axis=0))[: count // PERIODS]
+        squares = np.square(some, dtype=np.float64).sum(axis=0).cumsum()
+        lags = np.arange(len(shared))
+        both = np.sqrt(squares[count - 1 - lags] * (squares[-1] - np.where(lags > 0, squares[lags - 1], 0)))
+        alike = shared / np.maximum(both, 1e-9)
+        first = int(np.argmax(alike < 1 / 2))  # from here on it is another part of the line
+        if first and squares[-1] > count and alike[max(first, SHORTEST) :].max(initial=0) > REPEATED:
+            return True
+    return False
 
 
 # ── noise ────────────────────────────────────────────────────────────────────────────────────────
@@ -276,22 +329,34 @@ def _means(values: np.ndarray) -> np.ndarray:
 # ── colour ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def saturation(pixels: np.ndarray) -> float:
-    """Sum of (largest − smallest channel) by the sum of the largest, 0 to 1, over a regular choice of rows."""
+def _points(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [POINTS * POINTS, 3]: pixels at the points of a regular grid; of a smaller picture some of them several times."""
     import cv2
 
-    red, green, blue = cv2.split(_some(pixels, COLOUR_ROWS))
-    largest = cv2.sumElems(cv2.max(cv2.max(red, green), blue))[0]
-    smallest = cv2.sumElems(cv2.min(cv2.min(red, green), blue))[0]
-    return (largest - smallest) / largest if largest else 0.0
+    from_edge = pixels[pixels.shape[0] // (2 * POINTS) :, pixels.shape[1] // (2 * POINTS) :]
+    return cv2.resize(from_edge, (POINTS, POINTS), interpolation=cv2.INTER_NEAREST).reshape(-1, 3)
 
 
-def _colour_range(pixels: np.ndarray) -> float:
-    """Range, 0 to 1, of nearly all differences between two channels: the contrast of colours that are equally light."""
-    step = max(1, pixels.shape[1] // LIGHT_ROWS)
-    red, green, blue = _some(pixels, LIGHT_ROWS)[:, ::step].astype(np.int16).reshape(-1, 3).T
-    ranges = []
-    for values in (np.sort(red - green), np.sort(blue - green)):
-        left_out = len(values) // 100
-        ranges.append(int(values[-1 - left_out]) - int(values[left_out]))
-    return min(1.0, max(ranges) / (LEVELS - 1))
+def _colour(points: np.ndarray) -> dict[str, np.ndarray]:
+    """Numbers [n] of colour, 0 to 1, from pixels uint8 [n, m, 3].
+
+    `hues` and `channels`: the range of nearly all differences between two channels (the contrast of colours that are equally
+    light), and of nearly all values of one. `saturation`: the sum of (largest - smallest channel) by that of the largest.
+    `lightest_p95`, `darkest_p5`: percentiles of the largest and of the smallest channel.
+    """
+    channels = np.ascontiguousarray(points.transpose(2, 0, 1))
+    red, green, blue = channels.astype(np.int16)
+    count, top = points.shape[1], LEVELS - 1
+    left_out = count // 100
+    ordered = np.sort(np.stack([red - green, blue - green, red, green, blue]), axis=2, kind="stable")
+    ranges = (ordered[:, :, count - 1 - left_out] - ordered[:, :, left_out]).astype(np.float64)
+    largest, smallest = (np.sort(both(both(channels[0], channels[1]), channels[2]), axis=1, kind="stable") for both in (np.maximum, np.minimum))
+    light = largest.sum(axis=1, dtype=np.int64)
+    twentieth = count // 20
+    return {
+        "hues": np.minimum(1.0, ranges[:2].max(axis=0, initial=0) / top),
+        "channels": ranges[2:].max(axis=0, initial=0) / top,
+        "saturation": (light - smallest.sum(axis=1, dtype=np.int64)) / np.maximum(light, 1),
+        "lightest_p95": largest[:, count - 1 - twentieth] / top,
+        "darkest_p5": smallest[:, twentieth] / top,
+    }

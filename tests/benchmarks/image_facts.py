@@ -6,7 +6,9 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from tests.benchmarks.bench import SHARED, Bench, Row, Section, median, peak
 from tests.benchmarks.degraded import LEVELS, UNDEGRADED, photographs, write
 
 TITLE = "Image facts"
+FAULTS = {"blurry", "dark", "light", "low_contrast", "low_information"}
+SOURCE = 400, 0.2
+"""Shorter side in pixels, and sharpness, from which sound pictures are made of a photograph."""
 THREADS = 2
 PASSES = 3
 SCORES = {  # fault → fact of dqpipe (with a minus: less is worse), score of CleanVision (less is worse)
@@ -37,6 +42,7 @@ def report(bench: Bench) -> Section:
     rows = [row for kind, folder in there.items() for row in one_core(bench, kind, folder)]
     rows += [beside_cleanvision(bench, kind, folder) for kind, folder in there.items()]
     quality, text = judged(bench)
+    text += sound_text(bench.ours("image_facts", "sound", 4 if bench.quick else 40).said)
     missing = [kind for kind in folders if kind not in there]
     left_out = f"\n\nLeft out, as their data are not here: {', '.join(missing)}." if missing else ""
     return Section([*rows, *quality], text + left_out)
@@ -107,6 +113,15 @@ def judged(bench: Bench) -> tuple[list[Row], str]:
         if counts[0][1]:
             text += f" Of {counts[0][1]} sound pictures of the kind {kind}, dqpipe calls {counts[0][0]} blurry, CleanVision {counts[1][0]}."
     return rows, text
+
+
+def sound_text(said: Mapping[str, Any]) -> str:
+    """What is claimed of sound pictures that are unlike a photograph that fills its frame."""
+    of_each = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in said["claimed"].items() if count) or "none"
+    return (
+        f" Of {said['pictures']} sound pictures of {len(said['claimed'])} other kinds (`tests/sound_pictures.py`, from {said['source']}), each kind among "
+        f"{said['usual']} photographs, {sum(said['claimed'].values())} are called blurry, dark, light, low in contrast or in information: {of_each}."
+    )
 
 
 def summary(found: list[float]) -> str:
@@ -245,6 +260,49 @@ def scores(folder: Path) -> dict:
     return found
 
 
+def sound(each: int) -> dict:
+    """How many sound pictures of each kind are claimed, among photographs; made from photographs that are sharp and large enough."""
+    from PIL import Image
+
+    from tests.benchmarks.strangers import archived
+    from tests.sound_pictures import sound_pictures
+
+    usual = [one for one in archived("photos_masks")[0] if min(one.shape[:2]) >= SOURCE[0] / 2]
+    for at, one in enumerate(usual):
+        usual[at] = np.asarray(Image.fromarray(one).resize([round(side * min(1, 600 / max(one.shape[:2]))) for side in one.shape[1::-1]]))
+    sharp, source = image_quality(usual)[0] if usual else np.zeros(0), "photos_masks"
+    sources = [one for one, value in zip(usual, sharp, strict=True) if min(one.shape[:2]) >= SOURCE[0] and value > SOURCE[1]]
+    if not sources:
+        usual = sources = photographs(60, np.random.default_rng(2))
+        source = "scikit-learn's photographs"
+    usual = usual[:150]
+    claimed = {}
+    for kind, images in sound_pictures([Image.fromarray(one) for one in sources], each).items():
+        codes = image_quality([*usual, *(np.asarray(image.convert("RGB")) for image in images)])[1]
+        claimed[kind] = sum(bool(found & FAULTS) for found in codes[len(usual) :])
+    return {"claimed": claimed, "pictures": each * len(claimed), "usual": len(usual), "source": source}
+
+
+def image_quality(pictures: list[np.ndarray]) -> tuple[np.ndarray, list[set[str]]]:
+    """Sharpness of each picture, and the codes that are claimed of it among the others."""
+    import pyarrow as pa
+    from dqpipe_images.image_quality import FACTS, ImageQuality
+
+    from dqpipe.media import Header, Picture
+    from dqpipe.model import Facts, Findings, Samples, fact_array, table_of
+    from dqpipe.stages import Shard
+
+    samples = Samples(pa.table({"id": pa.array([f"{row:06d}" for row in range(len(pictures))], pa.string())}))
+    shown = tuple(Picture(Header("PNG", one.shape[1], one.shape[0], "RGB"), one) for one in pictures)
+    values = ImageQuality().at("measure").measure(Shard(samples, shown))
+    facts = Facts(pa.table({fact.name: fact_array(values[fact.name], fact.type) for fact in FACTS}))
+    codes: list[set[str]] = [set() for _ in pictures]
+    for row in table_of(Findings.columns, ImageQuality().detect(samples, facts)).to_pylist():
+        if row["id"] is not None:
+            codes[int(row["id"])].add(row["code"])
+    return np.asarray(values["sharpness"], dtype=float), codes
+
+
 def main() -> None:
     """A job."""
     given = sys.argv[2:]
@@ -253,6 +311,7 @@ def main() -> None:
         "measure": lambda: measure(given[0], Path(given[1])),
         "check": lambda: check(Path(given[0]), Path(given[1])),
         "cleanvision": lambda: cleanvision(Path(given[0])),
+        "sound": lambda: sound(int(given[0])),
         "scores": lambda: scores(Path(given[0])),
     }
     print(json.dumps(jobs[sys.argv[1]]()))

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from dqpipe.media import Header, Picture
 from dqpipe.model import Facts, Findings, Samples, fact_array, table_of
 from dqpipe.stages import Shard
+from tests.sound_pictures import sound_pictures
 
 LIGHT_AND_SHARPNESS = {"low_information", "dark", "light", "low_contrast", "blurry"}
 
@@ -337,6 +338,45 @@ def test_sound_pictures_of_other_kinds_are_no_faults_among_photographs() -> None
     for name, images in sound_kinds().items():
         found = claims([picture(image) for image in (*photographs, *images)])
         assert {n: codes & LIGHT_AND_SHARPNESS for n, codes in found.items() if n >= len(photographs) and codes & LIGHT_AND_SHARPNESS} == {}, name
+
+
+def test_at_most_one_of_a_hundred_sound_pictures_of_sixteen_kinds_is_claimed() -> None:
+    photographs = [Image.fromarray(one) for one in load_sample_images().images]
+    usual = [photographs[n % 2].crop((20 * n, 5 * n, 20 * n + 300, 5 * n + 220)) for n in range(16)]
+    made = sound_pictures(photographs, 7)
+    kinds = ["photograph"] * len(usual) + [kind for kind, images in made.items() for _ in images]
+    found = claims([picture(image) for image in (*usual, *(one for images in made.values() for one in images))])
+    wrong = [(kinds[n], sorted(codes & LIGHT_AND_SHARPNESS)) for n, codes in found.items() if n >= 0 and codes & LIGHT_AND_SHARPNESS]
+    assert len(made) == 16
+    assert len(wrong) <= 0.01 * len(kinds), wrong
+
+
+def test_what_is_vivid_is_neither_dark_nor_light() -> None:
+    left = np.arange(64)[:, None] // 8 % 2 == 0
+    blue, yellow = (np.where(left[..., None], one, other).repeat(64, axis=1).astype(np.uint8) for one, other in (
+        ([20, 15, 230], [60, 20, 130]), ([250, 240, 30], [255, 225, 110]),
+    ))  # fmt: skip
+    found = claims([picture(image) for image in (*tiles(), blue, yellow)])
+    assert [found.get(len(tiles()) + n, set()) & {"dark", "light"} for n in range(2)] == [set(), set()]
+
+
+def test_waves_are_soft_and_not_blurred() -> None:
+    down, right = np.mgrid[:200, :200]
+    waves = [np.repeat(np.uint8(127 + 100 * np.sin((right + slope * down) / pitch))[..., None], 3, axis=2) for slope in (0, 0.4) for pitch in (3, 5)]
+    photographs = [Image.fromarray(load_sample_images().images[0]).crop((x, 0, x + 240, 240)) for x in range(0, 400, 20)]
+    found = claims([picture(image) for image in (*photographs, *waves)])
+    assert not any("blurry" in codes for codes in found.values())
+    blurred = claims([picture(image) for image in (*photographs, photographs[0].filter(ImageFilter.GaussianBlur(4)))])
+    assert "blurry" in blurred[len(photographs)]
+
+
+def test_one_shape_on_its_ground_is_no_frame_around_nothing() -> None:
+    square, dot = (Image.new("RGB", (160, 160), (240, 252, 230)) for _ in range(2))
+    ImageDraw.Draw(square).rectangle([40, 40, 98, 98], fill=(185, 45, 120))
+    ImageDraw.Draw(dot).ellipse([20, 60, 36, 76], fill=(20, 180, 50))
+    _, facts = measured([picture(square)])
+    assert (facts["border"][0], facts["structure"][0] > 0.1) == (0, True)
+    assert not any(codes & LIGHT_AND_SHARPNESS for n, codes in claims([picture(image) for image in (*tiles(), square, dot)]).items() if n >= len(tiles()))
 
 
 def test_a_frame_is_measured_and_left_out_of_the_other_numbers() -> None:
