@@ -2,6 +2,7 @@
 
     out/.dqpipe.json   store/.dqpipe.json     {"made_by": "dqpipe", "kind", "id"}, written when the folder is taken
     out/versions/.<run>.<id>                  a version that is being built: its name carries the id of the output
+    $TMPDIR/dqpipe-<run>.<id>-…               the same for an output at a URL
     out/versions/<version>/tables/files.arrow the files of the version, with the id of the output
     out/.publishing                           the version that is being given its place
     out/.version.<8 hex> and the like         spare files: their name and what they hold
@@ -37,6 +38,8 @@ _RUN = r"\d{8}-\d{6}-\d{6}[0-9a-f]{4}"
 RUN = re.compile(_RUN)
 VERSION = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{8}")
 STAGING = re.compile(rf"\.{_RUN}\.({_HEX})")
+STAGED_ELSEWHERE = re.compile(rf"dqpipe-{_RUN}\.({_HEX})-[a-z0-9_]+(?:\.json)?")
+"""The same of an output at a URL, in the folder for temporary files, and its run.json while the rest is uploaded."""
 IN_STORE = re.compile(
     rf"index\.arrow|facts/{_HEX}/(about\.json|{_HEX}\.arrow|{_HEX}\.[^/]+\.vectors)|relations/{_HEX}\.arrow|artifacts/{_HEX}\.npz"
     rf"|used/{_RUN}\.json|runs/{_RUN}/(run\.json|\.lock|samples-[a-z]+\.arrow|contents-[a-z]+-\d+\.arrow|begun-[a-z]+-\d+)",

@@ -181,6 +181,11 @@ def sweep(out: Place, owner: str) -> None:
 def _sweep_spares(out: Place, owner: str) -> None:
     if out.local is None:
         out.remove(*(name for name in out.listed() if ownership.PROBE.fullmatch(name)))
+        spares = Path(tempfile.gettempdir())
+        for path in spares.glob("dqpipe-*"):
+            found = ownership.STAGED_ELSEWHERE.fullmatch(path.name)
+            if found and found[1] == owner and not path.is_symlink():
+                (ownership.remove_tree if path.is_dir() else ownership.remove_file)(spares, path.name)
         return
     ownership.sweep_spares(out.local, POINTER, LINKS)
     for name in out.listed("versions"):
@@ -217,7 +222,7 @@ def stage(out: Place, owner: str, run: str) -> Path:
     """A new local folder to build a version in. Raises OutputError."""
     with named("write", f"{out.url}/versions"):
         if out.local is None:
-            return Path(tempfile.mkdtemp(prefix=f"dqpipe-{run}-"))
+            return Path(tempfile.mkdtemp(prefix=f"dqpipe-{run}.{owner}-"))
         folder = out.local / "versions" / f".{run}.{owner}"
         folder.mkdir(parents=True)
         return folder
