@@ -19,6 +19,10 @@ PROCESSES = 2
 TRAINED, TESTED = 8_000, 2_000
 REGULARISED = 0.01  # C of the probe
 CURVE_PICTURES = 4_000  # that the banks of the curve are learned from
+LIST = ("patches", "imagenet", "imagenet:96", "imagenet:160", "imagenet:224")
+"""The embedders that need no weights of the user's, each at the size it chooses for the pictures, or at another one."""
+NOISE = 0.17
+"""The share of labels that are wrong where embedders are compared by how well wrong labels are found."""
 
 
 def report(bench: Bench) -> Section:
@@ -27,12 +31,27 @@ def report(bench: Bench) -> Section:
     large = images(bench.scratch, "bccd", 500 if bench.quick else 3_000)
     if small is None:
         return Section((), "No CIFAR pictures here: nothing was measured.")
-    rows = [*engine_rows(bench, small, "32×32")]
+    rows = [*list_rows(bench), *engine_rows(bench, small, "32×32")]
     said = bench.ours("embeddings", "probe", 0, 2 if bench.quick else 5).said
     rows.append(Row(f"linear probe, {TRAINED:,} trained on, {TESTED:,} tested, mean of {said['splits']} splits", f"accuracy {said['accuracy']:.3f}"))
     rows += engine_rows(bench, large, "640×480") if large else []
     rows += curve(bench, said)
     return Section(rows, text(bench, small, said))
+
+
+def list_rows(bench: Bench) -> Iterator[Row]:
+    """Each embedder: what a probe reads from its vectors, how well wrong labels are found by them, and what they cost."""
+    from dqpipe_images import imagenet
+
+    count, splits = (2_000, 2) if bench.quick else (10_000, 5)
+    for name in LIST if imagenet.installed() else LIST[:1]:
+        said = bench.ours("embeddings", "embedder", name, count, splits).said
+        kind, _, size = name.partition(":")
+        yield Row(
+            f"`{kind}`{f' at {size} pixels' if size else ''}, {count:,} pictures of 32×32",
+            f"probe {said['accuracy']:.3f} ({splits} splits, {said['trained']:,} trained on); average precision of the {NOISE:.0%} of labels that look-alikes "
+            f"made wrong {said['ap']:.3f}; {said['width']} numbers, {said['ms']:.1f} ms of processor time a picture",
+        )
 
 
 def images(scratch: Path, name: str, count: int) -> Path | None:
@@ -49,14 +68,14 @@ def images(scratch: Path, name: str, count: int) -> Path | None:
 
 
 def engine_rows(bench: Bench, folder: Path, size: str) -> Iterator[Row]:
-    """A run of the embeddings alone from files to facts, two processes and one."""
+    """A run of the filter bank alone from files to facts, two processes and one."""
     count = sum(1 for _ in folder.iterdir())
     decoding = bench.ours("embeddings", "decode", folder)
     for processes in (PROCESSES, 1):
         ran = [bench.ours("embeddings", "run", folder, processes, bench.scratch / "out") for _ in range(bench.runs(2))]
         inside = count / (median(ran) * processes)
         yield Row(
-            f"{count:,} JPEG files of {size} to vectors, the whole run, {processes} process{'es' if processes > 1 else ''}",
+            f"{count:,} JPEG files of {size} to vectors by `patches`, the whole run, {processes} process{'es' if processes > 1 else ''}",
             f"{count / median(ran):,.0f}/s ({median(ran):.1f} s), {inside:,.0f}/s a process",
             memory=peak(ran),
             limit=f"decoding alone: {count / decoding.seconds * processes:,.0f}/s",
@@ -89,7 +108,7 @@ def run(folder: Path, processes: int, out: Path) -> None:
     """The embeddings of a folder through the engine."""
     from dqpipe.pipeline import Pipeline
 
-    config = f"dataset: {{path: {folder}}}\nstages: [embeddings]\noutputs: {{path: {out / f'{folder.name}-{time.time_ns()}'}}}\n"
+    config = f"dataset: {{path: {folder}}}\nstages: [embeddings: {{embedder: patches}}]\noutputs: {{path: {out / f'{folder.name}-{time.time_ns()}'}}}\n"
     Pipeline.from_text(config).check(f"processes:{processes}" if processes > 1 else "serial")
 
 
@@ -137,8 +156,6 @@ def embed(count: int) -> dict:
 def probe(filters: int, splits: int) -> dict:
     """Pictures per second on this core, and the accuracy of a linear probe; 0 filters for the shipped bank."""
     from dqpipe_images import make_patch_bank, patch_bank
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import train_test_split
 
     from tests.benchmarks.strangers import archived
 
@@ -154,13 +171,51 @@ def probe(filters: int, splits: int) -> dict:
     began = time.perf_counter()
     vectors = np.stack([projection.vector(one) for one in tiles])
     rate = len(tiles) / (time.perf_counter() - began)
-    target, scores = np.unique(names, return_inverse=True)[1], []
+    return {"rate": rate, "accuracy": accuracy(vectors, np.unique(names, return_inverse=True)[1], splits, TRAINED, TESTED), "splits": splits}
+
+
+def accuracy(vectors: np.ndarray, target: np.ndarray, splits: int, trained: int, tested: int) -> float:
+    """Of a linear probe, mean over stratified splits."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import train_test_split
+
+    scores = []
     for seed in range(splits):
-        train, test = train_test_split(np.arange(len(target)), train_size=TRAINED, test_size=TESTED, stratify=target, random_state=seed)
+        train, test = train_test_split(np.arange(len(target)), train_size=trained, test_size=tested, stratify=target, random_state=seed)
         middle, spread = vectors[train].mean(0), vectors[train].std(0)
         model = LogisticRegression(C=REGULARISED, max_iter=300).fit((vectors[train] - middle) / spread, target[train])
         scores.append(model.score((vectors[test] - middle) / spread, target[test]))
-    return {"rate": rate, "accuracy": float(np.mean(scores)), "splits": splits}
+    return float(np.mean(scores))
+
+
+def embedder(name: str, count: int, splits: int) -> dict:
+    """An embedder, at a size if one is named, on so many CIFAR pictures: probe, average precision of planted errors, processor time."""
+    from dqpipe_images.imagenet import ImageNet
+    from dqpipe_images.patch_bank import PatchBank
+    from sklearn.metrics import average_precision_score
+
+    from dqpipe.media import Header, Picture
+    from dqpipe.reading import keep_memory
+    from tests.benchmarks.label_errors import judged
+    from tests.benchmarks.plant_noise import outlines, outsider, plant
+    from tests.benchmarks.strangers import archived
+
+    keep_memory()  # as workers do
+    tiles, names = archived("cifar10_test", 10_000 // count)
+    target, shown = np.unique(names, return_inverse=True)[1], [Picture(Header("JPEG", 32, 32, "RGB"), tile) for tile in tiles]
+    kind, _, size = name.partition(":")
+    made = PatchBank() if kind == "patches" else ImageNet(size=int(size) if size else None)
+    made.embed(shown[:1], None)
+    began = time.process_time()
+    vectors = np.concatenate([made.embed(shown[start : start + 32], None) for start in range(0, len(shown), 32)])
+    milliseconds = 1000 * (time.process_time() - began) / len(shown)
+    given = plant(target, "look_alike", NOISE, 1, chances=outsider(outlines(np.stack(tiles)), target))
+    found = average_precision_score(given != target, judged(vectors, given)[0])
+    trained = len(target) * TRAINED // (TRAINED + TESTED)
+    return {
+        "ms": milliseconds, "width": vectors.shape[1], "trained": trained, "ap": float(found),
+        "accuracy": accuracy(vectors, target, splits, trained, len(target) - trained),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -176,6 +231,7 @@ def main() -> None:
         "bits": lambda: bits(Path(given[0]), int(given[1])),
         "embed": lambda: embed(int(given[0])),
         "probe": lambda: probe(int(given[0]), int(given[1])),
+        "embedder": lambda: embedder(given[0], int(given[1]), int(given[2])),
     }[job]()
     print(json.dumps({"seconds": time.perf_counter() - began} | (said or {})))
 
