@@ -36,14 +36,15 @@ OVERLAPS = (3.0, 2.5, 2.0, 1.7, 1.4, 1.2, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
 HALF_SHOWN, SHOWN, SURELY_SHOWN, DEARER = 0.75, 0.2, 4.0, 2.2
 """Standard errors by which noise must explain the labels better than overlap for half the doubt to stand, how many more take it from a half to 84 %,
 how many rule out that no label is wrong, and how many more are needed, for half of it, in proportion to the share that would be wrong."""
-SEEN, SEEN_TOO, SELDOM = (1.3, 0.3), 0.33, 0.1
-"""The same, of the labels that differ more often than where classes meet explains; what one of these counts beside those; and the share of wrong labels
-below which it counts less that there is none."""
+SEEN, WELL_SEEN, SEEN_TOO, SELDOM = (1.3, 0.3), (1.7, 0.3), 0.33, 0.1
+"""The same, of the labels that differ more often than where classes meet explains, for the doubt to stand, and for an account of more noise; what one of
+these counts beside those; and the share of wrong labels below which it counts less that there is none."""
 APART, CLEARLY, NOTICEABLE = (0.45, 0.2), (0.55, 0.15), 0.03
 """How often neighbours are foretold different classes, in proportion to any split, from where on classes overlap, and below which they are clearly apart,
 each with how much more or less it takes to count in full; and the share of wrong labels from which the latter does."""
-SOME_LOOK = (-2.3, 0.4)
-"""Of the same standard errors, those at which half of what is confused by look is believed, and how many more take it to 84 %."""
+SOME_LOOK, SURE_LOOK = (-2.3, 0.4), (3.5, 0.3)
+"""Standard errors by which labels differ more often than where classes meet explains, and by which noise explains them better than overlap, at which half
+of what is confused by look is believed, and how many more take it to 84 %."""
 SHARPEST, LEAST_TOLD = 0.37, 0.01
 """Temperature of the account that is told where the likeliest has too few labels wrong, and the share of it below which it is not told at all."""
 HALF_FEW, FEWER = 0.55, 0.15
@@ -145,10 +146,10 @@ def doubt(opinions: Sequence[np.ndarray], given: np.ndarray, seams: Seams | None
     stands = standing(noise, likely.wrong, excess)
     least, most = seen.after(fewer[0]), seen.after(last)
     after = likeliest(seen, every, fewer, likely, excess)
-    place = stands * by_look(fewer[-1]) * len(given) / (len(given) + FEW) * rising(excess.errors if excess else 0.0, *SOME_LOOK)
+    place = stands * by_look(fewer[-1]) * len(given) / (len(given) + FEW) * shown_by_look(noise, excess)
     after = after * (1 - place) + most * place
     if excess and (beyond := too_few(excess, likely)) > LEAST_TOLD:
-        sharp = suggesting(seen.after(every_account(some, (SHARPEST,), expected=WEIGHT)[0]), seen.after(likely), given)
+        sharp = suggesting(seen.after(every_account(some, (SHARPEST,), expected=WEIGHT)[0]), seen.after(likely), given, clearly(excess))
         after = after * (1 - beyond) + sharp * beyond
         most = np.where((most[here, given] < sharp[here, given])[:, None], most, sharp)
     after *= stands
@@ -157,17 +158,22 @@ def doubt(opinions: Sequence[np.ndarray], given: np.ndarray, seams: Seams | None
     return Doubt(softened(seen.logs, 1.0), after, low, 1 - most[here, given])
 
 
-def suggesting(wrong: np.ndarray, told: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """p(true | sample, given) [n, c]: that a label is wrong by one account, which other is right then by another.
+def suggesting(wrong: np.ndarray, told: np.ndarray, given: np.ndarray, clear: float) -> np.ndarray:
+    """p(true | sample, given) [n, c]: that a label is wrong by one account, which other is right then by another, unless classes are `clear`, 0 to 1.
 
-    An account may be sharp since it has more labels wrong; which class it is instead, the models tell no more surely for that.
+    An account may be sharp since it has more labels wrong; where classes overlap the models tell no more surely for that which class it is instead.
     """
     here = np.arange(len(given))
     others = told.copy()
     others[here, given] = 0
     others *= ((1 - wrong[here, given]) / np.maximum(others.sum(axis=1), 1e-12))[:, None]
     others[here, given] = wrong[here, given]
-    return others
+    return clear * wrong + (1 - clear) * others
+
+
+def clearly(excess: Excess) -> float:
+    """How clearly classes are apart, 0 to 1."""
+    return float(np.clip((CLEARLY[0] - excess.meets) / CLEARLY[1], 0, 1))
 
 
 def standing(noise: float, wrong: float, excess: Excess | None) -> float:
@@ -183,6 +189,11 @@ def standing(noise: float, wrong: float, excess: Excess | None) -> float:
     return max(rising(both, HALF_SHOWN + DEARER * wrong, SHOWN), rising(excess.errors, *SEEN))
 
 
+def shown_by_look(noise: float, excess: Excess | None) -> float:
+    """How far it is believed, 0 to 1, that labels were confused by look beside those of the likeliest account, by the same as whether doubt stands."""
+    return 1.0 if excess is None else max(rising(excess.errors, *SOME_LOOK), rising(noise, *SURE_LOOK))
+
+
 def likeliest(seen: Seen, every: Sequence[Account], fewer: Sequence[Account], likely: Account, excess: Excess | None) -> np.ndarray:
     """p(true | sample, given) by the likeliest account [n, c].
 
@@ -193,7 +204,7 @@ def likeliest(seen: Seen, every: Sequence[Account], fewer: Sequence[Account], li
     if excess is None:
         return told
     overlap = 0.0 if likely.by_pairs else float(np.clip((excess.meets - APART[0]) / APART[1], 0, 1)) / 2
-    clear = float(np.clip((CLEARLY[0] - excess.meets) / CLEARLY[1], 0, 1)) * min(1.0, likely.wrong / NOTICEABLE)
+    clear = clearly(excess) * min(1.0, likely.wrong / NOTICEABLE)
     softer = every[max(every.index(likely) - 1, 0)]
     return told * (1 - overlap - clear) + seen.after(softer) * overlap + seen.after(fewer[-1]) * clear
 
@@ -208,7 +219,7 @@ def rising(value: float, half: float, spread: float) -> float:
 def too_few(excess: Excess, likely: Account) -> float:
     """How far, 0 to 1, the likeliest account is left for one of more noise, since it has too few wrong labels for what overlap does not explain."""
     share = max(excess.beyond, 1e-9) / max(likely.wrong, 1e-9)
-    return rising(excess.errors, *SEEN) * rising(float(np.log(share)), float(np.log(HALF_FEW)), FEWER)
+    return rising(excess.errors, *WELL_SEEN) * rising(float(np.log(share)), float(np.log(HALF_FEW)), FEWER)
 
 
 def overlapping(seen: Seen) -> np.ndarray:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dqpipe.model import Facts, Samples
+    from dqpipe.stages import Embedder
 
 TITLE = "Label errors"
 KINDS, NOT_TUNED_ON, RATES = ("uniform", "class", "look_alike"), ("pairs", "clustered"), (0.05, 0.1, 0.2, 0.4)
@@ -113,27 +114,40 @@ def votes(bench: Bench, inputs: Path) -> list[Row]:
 
 def prepare(count: int, target: Path) -> bool:
     """Vectors, labels, an outsider's probabilities and names of the same number of pictures of each class."""
-    import cv2
     from dqpipe_images.patch_bank import PatchBank
 
-    from dqpipe.media import Header, Picture
+    shown = pictures(count)
+    if shown is None:
+        return False
+    tiles, given, names, classes = shown
+    np.savez(target, vectors=embedded(PatchBank(), tiles), labels=given, chances=outsider(outlines(np.stack(tiles)), given), names=names, classes=classes)
+    return True
+
+
+def pictures(count: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray] | None:
+    """The same number of pictures of each class, uint8 [32, 32, 3], their labels, names, and the classes; None where they are not here."""
+    import cv2
 
     archive = SHARED / "cifar10_test.zip"
     if not archive.exists():
-        return False
-    pictures, labels, names = [], [], []
+        return None
+    tiles, labels, names = [], [], []
     with zipfile.ZipFile(archive) as files:
         found = sorted(name for name in files.namelist() if name.endswith(".jpg"))
         classes = sorted({name.split("/")[-2] for name in found})
         for number, kind in enumerate(classes):
             for name in [name for name in found if name.split("/")[-2] == kind][: count // len(classes)]:
-                pictures.append(cv2.cvtColor(cv2.imdecode(np.frombuffer(files.read(name), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+                tiles.append(cv2.cvtColor(cv2.imdecode(np.frombuffer(files.read(name), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
                 labels.append(number)
                 names.append("/".join(name.split("/")[-2:]))
-    vectors = PatchBank().embed([Picture(Header("JPEG", 32, 32, "RGB"), picture) for picture in pictures], None)
-    given = np.array(labels)
-    np.savez(target, vectors=vectors, labels=given, chances=outsider(outlines(np.stack(pictures)), given), names=np.array(names), classes=np.array(classes))
-    return True
+    return tiles, np.array(labels), np.array(names), np.array(classes)
+
+
+def embedded(embedder: Embedder, tiles: list[np.ndarray]) -> np.ndarray:
+    """Vectors [n, d] of pictures uint8 [height, width, 3]."""
+    from dqpipe.media import Header, Picture
+
+    return np.asarray(embedder.embed([Picture(Header("JPEG", tile.shape[1], tile.shape[0], "RGB"), tile) for tile in tiles], None))
 
 
 @dataclass(frozen=True, eq=False)

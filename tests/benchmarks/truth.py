@@ -19,9 +19,9 @@ from tests.benchmarks.bench import SHARED, Bench, Row, Section
 from tests.benchmarks.plant_noise import outsider, plant
 
 TITLE = "Truth of what is said of labels"
-CLEAN = ("cifar10:500", "cifar10:2000", "cifar10:10000", "photos", "digits", "drawn_digits")
-NOISY = ("cifar10:500b", "cifar10:2000b", "photos", "drawn_digits")
-LARGE = ("cifar10:10000",)
+CLEAN = ("cifar10:500", "cifar10:2000", "cifar10:10000", "photos", "digits", "drawn_digits", "imagenet:500", "imagenet:2000", "imagenet:10000")
+NOISY = ("cifar10:500b", "cifar10:2000b", "photos", "drawn_digits", "imagenet:2000b")
+LARGE = ("cifar10:10000", "imagenet:10000")
 """Sets with errors of which only the kinds by class and by look are measured, and few rates."""
 KINDS, RATES = ("uniform", "class", "look_alike"), (0.01, 0.03, 0.09, 0.17, 0.4)
 SETTINGS: Mapping[str, Mapping[str, float] | None] = {
@@ -53,6 +53,7 @@ def report(bench: Bench) -> Section:
 
 
 TEXT = (
+    "`imagenet` is the CIFAR-10 pictures by the embedder of that name, all other pictures are seen by `patches`. "
     "Right labels: how many are claimed to be wrong, the share said to be wrong with its interval, and how well the vectors tell the classes apart, "
     "out of fold. Planted errors: AP is average precision of the ranking, F1 and precision those of the claims, ECE the calibration error of "
     "confidence; cleanlab is `CleanLearning().find_label_issues` on the same vectors; within reach is the best F1 of as many of the labels that are ranked "
@@ -122,6 +123,7 @@ def prepare(folder: Path) -> list[str]:
     made = ["digits", "drawn_digits"]
     if label_errors.prepare(10_000, folder / "cifar10.npz"):
         made.append("cifar10")
+        made += ["imagenet"] if by_imagenet(folder) else []
     if (SHARED / "photos_masks.zip").exists():
         vectors, labels = photographs()
         keep(folder / "photos.npz", vectors, labels)
@@ -133,6 +135,17 @@ def prepare(folder: Path) -> list[str]:
     return made
 
 
+def by_imagenet(folder: Path) -> bool:
+    """The same pictures and labels, seen by the `imagenet` embedder, if its weights are installed."""
+    from dqpipe_images.imagenet import ImageNet, installed
+
+    shown = label_errors.pictures(10_000) if installed() else None
+    if shown is not None:
+        chances = np.load(folder / "cifar10.npz")["chances"]
+        np.savez(folder / "imagenet.npz", vectors=label_errors.embedded(ImageNet(), shown[0]), labels=shown[1], chances=chances)
+    return shown is not None
+
+
 def keep(target: Path, vectors: np.ndarray, labels: np.ndarray) -> None:
     """With the probabilities of a forest that sees every third number of the vectors."""
     np.savez(target, vectors=vectors, labels=labels, chances=outsider(vectors[:, ::3], labels, "forest"))
@@ -141,16 +154,19 @@ def keep(target: Path, vectors: np.ndarray, labels: np.ndarray) -> None:
 def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """scikit-learn's digits as pixels [n, 64], as the built-in embedder sees them drawn at 32 × 32, and their labels."""
     import cv2
+    from dqpipe_images.patch_bank import PatchBank
     from sklearn.datasets import load_digits
 
     data = load_digits()
     drawn = [cv2.resize((image / 16 * 255).astype(np.float32), (32, 32), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8) for image in data.images]
-    return data.data.astype(np.float32), embedded([np.repeat(image[:, :, None], 3, axis=2) for image in drawn]), data.target
+    tiles = [np.repeat(image[:, :, None], 3, axis=2) for image in drawn]
+    return data.data.astype(np.float32), label_errors.embedded(PatchBank(), tiles), data.target
 
 
 def photographs() -> tuple[np.ndarray, np.ndarray]:
     """Those of two classes, at a shorter side of 256, as the built-in embedder sees them, and their labels."""
     import cv2
+    from dqpipe_images.patch_bank import PatchBank
 
     pictures, kinds = [], []
     with zipfile.ZipFile(SHARED / "photos_masks.zip") as files:
@@ -159,17 +175,7 @@ def photographs() -> tuple[np.ndarray, np.ndarray]:
             scale = min(1.0, 256 / min(picture.shape[:2]))
             pictures.append(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
             kinds.append(name.split("/")[-2])
-    return embedded(pictures), np.unique(kinds, return_inverse=True)[1]
-
-
-def embedded(pictures: list[np.ndarray]) -> np.ndarray:
-    """Vectors [n, d] of pictures uint8 [height, width, 3] by the built-in embedder."""
-    from dqpipe_images.patch_bank import PatchBank
-
-    from dqpipe.media import Header, Picture
-
-    bank = PatchBank()
-    return np.concatenate([bank.embed([Picture(Header("PNG", one.shape[1], one.shape[0], "RGB"), one)], None) for one in pictures])
+    return label_errors.embedded(PatchBank(), pictures), np.unique(kinds, return_inverse=True)[1]
 
 
 def part(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
