@@ -12,8 +12,8 @@ from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe.stages import Claim, Fact, Figure, Pixels, Shard, Stage, extension, option
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
-from dqpipe_images.clusters import Links, clustered
-from dqpipe_images.layouts import Detail, in_doubt
+from dqpipe_images.clusters import STRONG, Links, clustered
+from dqpipe_images.layouts import Detail, told_apart
 from dqpipe_images.spanning import spanned
 from dqpipe_images.thumbnails import SIDE, details, picture_digest, sharpness, thumbnails
 
@@ -26,8 +26,8 @@ photographs, micrographs, small pictures and handwritten digits, made in 23 ways
 tests.benchmarks.near_duplicates calibrate`)."""
 TURNED = 1.2
 """How many times as far apart a mirrored or turned pair counts: more look-alikes are among these."""
-SHARED = 0.85
-"""The probability that what agrees among pictures of one layout is a copy, at most: where these pictures differ may be too small to be seen."""
+UNPROVEN = 0.85
+"""The probability that a picture is a copy, at most, where something differs locally that their encodings do not explain."""
 STARTS = np.array([(0, 0, size, size) for size in (0, -0.15, 0.15)], np.float32)
 """Warps from which pictures are compared that no guise has brought together: as they are, and one of them cropped."""
 TRANSFORMS = (
@@ -67,7 +67,7 @@ class Duplicates(Stage):
         Fact("kind", "string", "exact, or near; null for a keeper", "relate", nullable=True),
         Fact("score", "float32", "1 less the displacement that explains what differs once aligned", "relate", nullable=True),
         Fact("transform", "string", "how the match was turned or mirrored to give this picture", "relate", nullable=True),
-        Fact("layout", "bool", "whether it is among pictures that share a layout and differ in it: near copies there are in doubt", "relate"),
+        Fact("proven", "bool", "whether nothing differs from the match, anywhere, beyond what their encodings explain", "relate"),
         Fact("group", "string", "the cluster, or the own id: what must stay together in one fold", "relate"),
         Claim("exact", "warning", "The same pixels as another sample."),
         Claim("near", "warning", "Shows the same as another sample, changed in size, crop, light, orientation or encoding."),
@@ -111,19 +111,19 @@ class Duplicates(Stage):
         def detail(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return details(samples.ids[single[rows]], pixels)
 
-        keeper, links, shares = self.near(single, facts, np.argsort(np.argsort(rank)[single], kind="stable"), detail)
+        keeper, links, certain = self.near(single, facts, np.argsort(np.argsort(rank)[single], kind="stable"), detail)
         match, score, turn = np.arange(count), np.full(count, np.nan, np.float32), np.zeros(count, np.int64)
         copies = np.flatnonzero(first != np.arange(count))
         match[copies], score[copies] = first[copies], 1
         follows = np.flatnonzero(keeper != np.arange(len(single)))
         distance, turn[single[follows]] = links.between(follows, keeper[follows])
         match[single[follows]], score[single[follows]] = single[keeper[follows]], 1 - distance
-        layout = np.zeros(count, dtype=bool)
-        layout[single] = shares
-        return related(samples.ids, match, score, turn, first) | {"layout": layout}
+        proven = first != np.arange(count)
+        proven[single] = certain
+        return related(samples.ids, match, score, turn, first) | {"proven": proven}
 
     def near(self, single: np.ndarray, facts: Facts, rank: np.ndarray, detail: Detail) -> tuple[np.ndarray, Links, np.ndarray]:
-        """The keeper [n] of each of the rows `single`, as a position in it, the verified links, and which [n] are among pictures of one layout."""
+        """The keeper [n] of each of the rows `single`, as a position in it, the verified links, and which [n] are proven copies."""
         pictures, contrast = facts["thumbnail"][single].reshape(-1, SIDE, SIDE), facts["contrast"][single]
         turns = [turn for turn in range(len(TRANSFORMS)) if self.allowed(turn)]
 
@@ -144,13 +144,16 @@ class Duplicates(Stage):
             return verified(np.tile(pairs, (tries, 1)), np.tile(turn, tries), np.repeat(STARTS, count, axis=0), np.tile(whole, (count * tries, 1)))
 
         def align(pairs: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            tried = [compare(pictures, contrast, pairs, turn, np.tile(start, (len(pairs), 1)), np.tile(whole, (len(pairs), 1))) for start in STARTS]
-            distance, warps = (np.stack(values) for values in zip(*tried, strict=True))
-            best = distance.argmin(axis=0), np.arange(len(pairs))
-            return distance[best], warps[best]
+            distance, warps = compare(pictures, contrast, pairs, turn, np.tile(STARTS[0], (len(pairs), 1)), np.tile(whole, (len(pairs), 1)))
+            for start in STARTS[1:]:
+                far = np.flatnonzero(distance > STRONG)
+                again, other = compare(pictures, contrast, pairs[far], turn[far], np.tile(start, (len(far), 1)), np.tile(whole, (len(far), 1)))
+                nearer = again < distance[far]
+                distance[far[nearer]], warps[far[nearer]] = again[nearer], other[nearer]
+            return distance, warps
 
         keeper, links = clustered(len(single), rank, spanned(len(single), rank, found, chosen), asked)
-        return keeper, links, in_doubt(keeper, links, found, detail, align)
+        return told_apart(rank, keeper, links, found, detail, align)
 
     def allowed(self, turn: int) -> bool:
         """Whether the options allow one of the eight orientations: bit 2 swaps the axes, the parity of the bits mirrors."""
@@ -170,7 +173,7 @@ class Duplicates(Stage):
         parent[old] = old
         root, match = followed(parent), ids[parent]
         chance = certainty(np.where(transform.astype(bool), 1 - TURNED * (1 - score), score))
-        chance = np.where((kind == "near") & facts["layout"].astype(bool), np.minimum(chance, SHARED), chance)
+        chance = np.where((kind == "near") & ~facts["proven"].astype(bool), np.minimum(chance, UNPROVEN), chance)
         copies = np.flatnonzero(root != np.arange(len(ids)))
         claims = []
         for code, words in (("exact", "the same pixels as"), ("near", "shows the same as")):

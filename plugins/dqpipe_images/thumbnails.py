@@ -74,16 +74,16 @@ def thumbnails(pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def details(ids: Sequence[str], pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
-    """Grey pictures of some samples, decoded again, uint8 [n, layouts.SIDE, layouts.SIDE], and their shorter sides [n]; a few at a time."""
+    """Grey pictures of some samples, decoded again, uint8 [n, proof.SIDE, proof.SIDE], and the mean sides [n] that these had; a few at a time."""
     import cv2
 
-    from dqpipe_images.layouts import SIDE as FINE
+    from dqpipe_images.proof import SIDE as FINE
 
     out, sides = np.empty((len(ids), FINE, FINE), dtype=np.uint8), np.empty(len(ids), dtype=np.int64)
     for start in range(0, len(ids), READ_AT_ONCE):
         for at, picture in enumerate(pixels(list(ids[start : start + READ_AT_ONCE]), "picture"), start):
-            sides[at] = min(picture.grey.shape)
-            out[at] = cv2.resize(picture.grey, (FINE, FINE), interpolation=cv2.INTER_CUBIC if sides[at] < FINE else cv2.INTER_AREA)
+            sides[at] = round(np.sqrt(picture.grey.size))
+            out[at] = cv2.resize(picture.grey, (FINE, FINE), interpolation=cv2.INTER_CUBIC if min(picture.grey.shape) < FINE else cv2.INTER_AREA)
     return out, sides
 
 

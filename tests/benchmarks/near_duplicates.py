@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from tests.benchmarks.bench import SHARED, Bench, Ran, Row, Section, median, mib, peak
-from tests.benchmarks.copies import CHANGES, changed, jpeg
+from tests.benchmarks.copies import CHANGES, Change, changed, cropped, jpeg
 
 TITLE = "Near duplicates"
 SETS = {"photographs": "scikit-learn's photographs in tiles of 106 pixels", "micrographs": "micrographs, 640 by 480", "cifar": "CIFAR-10 test images, 32 by 32"}
@@ -158,17 +158,53 @@ def job_strangers() -> dict[str, Any]:
     return {"seconds": seconds, "claims": claims, "pictures": len(every)}
 
 
-def job_layouts(count: str) -> dict[str, Any]:
-    """Of each layout (claims between different pictures, of how many pictures)."""
+SURE = 0.9
+"""Confidence from which the default policy drops a near duplicate."""
+LAYOUT_COPIES: dict[str, Change] = {
+    "encoded again": lambda image, _: jpeg(image, 40),
+    "resized": lambda image, _: jpeg(image.resize((round(image.width * 0.6), round(image.height * 0.6)), Image.Resampling.LANCZOS)),
+    "brightened": lambda image, _: jpeg(ImageEnhance.Brightness(image).enhance(1.15)),
+    "darkened": lambda image, _: jpeg(ImageEnhance.Brightness(image).enhance(0.8)),
+    "cropped a little": lambda image, rng: jpeg(cropped(image, 0.06, rng)),
+}
+"""What happens to copies of pictures that share a layout."""
+
+
+def job_layouts(count: str, side: str, seed: str, *names: str) -> dict[str, Any]:
+    """Of each layout: false claims, how many of them lead to a drop, of how many pictures; copies found, and dropped, of how many; seconds."""
     from tests.layouts import LAYOUTS
+
+    return {"layouts": {name: layout(name, int(count), int(side), int(seed)) for name in names or LAYOUTS}}
+
+
+def layout(name: str, count: int, side: int, seed: int) -> list[int]:
+    """One layout: see job_layouts."""
     from tests.layouts import drawn as pictures_of
 
-    out, total = {}, 0.0
-    for name in LAYOUTS:
-        _, claims, seconds = claimed({f"{at:04d}": jpeg(image) for at, image in enumerate(pictures_of(name, int(count)))})
-        out[name] = [len(claims), int(count)]
-        total += seconds
-    return {"seconds": total, "layouts": out}
+    images = pictures_of(name, count, seed, side)
+    data = {f"{at:04d}": jpeg(image) for at, image in enumerate(images)}
+    copies = zip(range(count // 4), itertools.cycle(LAYOUT_COPIES))
+    data |= {f"{at:04d} {kind}": LAYOUT_COPIES[kind](images[at], np.random.default_rng([seed, at])) for at, kind in copies}
+    root, near = judged(data)
+    false = [sure for one, match, sure in near if one[:4] != match[:4]]
+    made = [one for one in data if " " in one]
+    gone = {frozenset((one, match)) for one, match, sure in near if sure >= SURE}
+    found = [root[one] == root[one[:4]] for one in made]
+    dropped = [frozenset((one, one[:4])) in gone for one in made]
+    return [len(false), sum(sure >= SURE for sure in false), len(data), sum(found), sum(dropped), len(made)]
+
+
+def judged(data: dict[str, bytes]) -> tuple[dict[str, str], list[tuple[str, str, float]]]:
+    """Which picture each leads to; the claims of near duplicates as (id, match, confidence)."""
+    from dqpipe_images.duplicates import Duplicates, followed, parents
+
+    samples, measures = measured(data)
+    facts, _ = related(samples, measures, data)
+    stage = Duplicates()
+    root = followed(parents(samples.ids, facts, stage.threshold))
+    claims = [part for part in stage.detect(samples, facts) if len(part) and part.code.iloc[0] in {"near", "exact"}]
+    near = [claim for part in claims for claim in zip(part.id, part["match"], part.confidence, strict=True)]
+    return dict(zip(samples.ids.tolist(), samples.ids[root].tolist(), strict=True)), near
 
 
 def job_same_shots() -> dict[str, Any]:
@@ -407,9 +443,17 @@ def strangers_section(bench: Bench) -> str:
 
 
 def layouts_section(bench: Bench) -> str:
-    """What is claimed among different pictures of one layout."""
-    said = ", ".join(f"{name} {claims} of {count}" for name, (claims, count) in bench.ours("near_duplicates", "layouts", 80).said["layouts"].items())
-    return f"**Layouts**: claims among different pictures of one layout, drawn by script: {said}."
+    """What is claimed and dropped among different pictures of one layout, and which copies among them are found."""
+    sums: dict[str, np.ndarray] = {}
+    for side, seed in itertools.product((64, 128, 256, 640), (0, 1)):
+        for name, values in bench.ours("near_duplicates", "layouts", 60, side, seed).said["layouts"].items():
+            sums[name] = sums.get(name, np.zeros(6, dtype=int)) + np.array(values)
+    lines = ["| layout | false claims | of these dropped | of pictures | copies found | and dropped |", "|---|---|---|---|---|---|"]
+    sums["all"] = np.sum(list(sums.values()), axis=0)
+    for name, (claims, dropped, count, found, gone, made) in sums.items():
+        lines.append(f"| {name.replace('_', ' ')} | {claims} | {dropped} | {count:,} | {found} of {made} | {gone} |")
+    said = "**Layouts**: different pictures that share a layout, drawn by script at 64, 128, 256 and 640 pixels, 60 at a time and copies of 15 of them."
+    return "\n".join([said, "", *lines])
 
 
 def judged_section(bench: Bench) -> tuple[list[Row], str]:

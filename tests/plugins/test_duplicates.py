@@ -236,20 +236,31 @@ def test_a_frame_and_a_caption_in_common_make_no_copies() -> None:
     assert found_pairs(claims([ImageOps.expand(captioned(tile), 5, "white") for tile in tiles()])) == set()
 
 
-@pytest.mark.parametrize("layout", ["meter", "form", "receipt", "x_ray"])
-def test_pictures_that_only_share_a_layout_are_not_dropped(layout: str) -> None:
-    images = layouts.drawn(layout, 30)
-    copies = [jpeg(image, 70) for image in images[:3]]
-    found = claims([*images, *copies])
-    planted = {frozenset((f"{i:04d}", f"{30 + i:04d}")) for i in range(3)}
-    assert found_pairs(found[found.confidence >= 0.9]) - planted == set()  # what is dropped
-    claimed = {name for pair in found_pairs(found) for name in pair}
-    assert len(claimed & {f"{30 + i:04d}" for i in range(3)}) >= 2  # the copies are claimed, whatever they are matched with
+@pytest.mark.parametrize("layout", ["meter", "gauge", "form", "scan"])
+def test_pictures_that_only_share_a_layout_are_no_copies_and_copies_among_them_are(layout: str) -> None:
+    images = layouts.drawn(layout, 24)
+    found = claims([*images, *(jpeg(image, 70) for image in images[:6])])
+    planted = {frozenset((f"{i:04d}", f"{24 + i:04d}")) for i in range(6)}
+    dropped = found_pairs(found[found.confidence >= 0.9])
+    assert dropped - planted == set()
+    assert len(dropped) >= 5
+    assert len(found_pairs(found) - planted) <= 1
 
 
-def test_a_copy_among_pictures_that_share_a_layout_is_in_doubt() -> None:
-    images = layouts.drawn("meter", 30)
-    assert (claims([*images, *(jpeg(image, 70) for image in images[:12])]).confidence < 0.9).any()
+def test_copies_are_sure_though_others_look_alike() -> None:
+    images = digits()[:120]
+    copies = [(jpeg, 50), (lambda image, side: image.resize((side, side)), 32), (lambda image, by: ImageEnhance.Brightness(image).enhance(by), 1.2)]
+    found = claims([*images, *(change(image, by) for at, (change, by) in enumerate(copies) for image in images[at * 8 : at * 8 + 8])])
+    planted = {frozenset((f"{i:04d}", f"{120 + i:04d}")) for i in range(24)}
+    sure = found_pairs(found[found.confidence >= 0.9])
+    assert sure - planted == set()
+    assert len(sure & planted) >= 23
+
+
+def test_what_is_painted_over_is_in_doubt() -> None:
+    image = tiles()[0]
+    assert (claims([image, captioned(image)]).confidence < 0.9).all()
+    assert (claims([image, jpeg(image, 60)]).confidence >= 0.9).all()
 
 
 def test_many_copies_of_many_pictures_are_told_apart() -> None:
