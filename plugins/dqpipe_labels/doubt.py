@@ -36,7 +36,7 @@ OVERLAPS = (3.0, 2.5, 2.0, 1.7, 1.4, 1.2, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
 HALF_SHOWN, SHOWN, SURELY_SHOWN, DEARER = 0.75, 0.2, 4.0, 2.2
 """Standard errors by which noise must explain the labels better than overlap for half the doubt to stand, how many more take it from a half to 84 %,
 how many rule out that no label is wrong, and how many more are needed, for half of it, in proportion to the share that would be wrong."""
-SEEN, WELL_SEEN, SEEN_TOO, SELDOM = (1.3, 0.3), (1.7, 0.3), 0.33, 0.1
+SEEN, WELL_SEEN, SEEN_TOO, SELDOM = (1.3, 0.3), (1.6, 0.15), 0.33, 0.1
 """The same, of the labels that differ more often than where classes meet explains, for the doubt to stand, and for an account of more noise; what one of
 these counts beside those; and the share of wrong labels below which it counts less that there is none."""
 APART, CLEARLY, NOTICEABLE = (0.45, 0.2), (0.55, 0.15), 0.03

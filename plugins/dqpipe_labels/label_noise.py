@@ -50,7 +50,7 @@ class LabelNoise(Stage):
     """
 
     name = "label_noise"
-    version = 6
+    version = 7
     default = True
     libraries = ("cleanlab", "scikit-learn", "numpy")
     gives = (

@@ -19,7 +19,7 @@ from dqpipe.neighbours import unit
 NEIGHBOURS, SPLITS = 10, 5
 FLAT = 8
 """Dimensions up to which vectors are compared by distance, and beyond by direction around their mean."""
-SHOWN, BLOCK = 4000, 1000
+SHOWN, BLOCK = 10_000, 1000
 """Different samples among which neighbours are looked for, at most."""
 USUAL, LEARNED = 0.8, 7.0
 """Labels that are right differ at most so often in proportion, and oftener by so much over the samples of a class: models of few err elsewhere, too."""
