@@ -27,7 +27,7 @@ class Outliers(Stage):
     """Samples that are unusually far from their own class, or much further from it than from another one."""
 
     name = "outliers"
-    version = 3
+    version = 4
     default = True
     gives = (
         Fact("distance", "float64", "cosine distance to a neighbour that `share` of the set is nearer than, 0 to 2", at="relate", nullable=True),
@@ -50,6 +50,7 @@ class Outliers(Stage):
         8, "smallest class that is judged by its own spread; smaller ones are judged by the whole set's; a smaller set is not judged", at="relate", ge=3
     )
     far: float = option(2.7, "claim above this score: 2.7 is one sound sample in 290", gt=0)
+    confidence: float = option(0.3, "claim by the score from this confidence: where there are no strangers, the furthest are the others' tail", ge=0, le=1)
     elsewhere: float = option(2.0, "claim where the own class is this many times as far as another one", gt=1)
 
     @property
@@ -104,17 +105,20 @@ class Outliers(Stage):
             score = np.maximum(score, standardised(length, length, WIDTH))
         return np.asarray(-ndtri(rare(score)))
 
-    def _far(self, facts: Facts) -> np.ndarray:
+    def _far(self, facts: Facts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which are claimed, which of them by the score [n] bool each, and the confidence [n]."""
+        confidence = sure(facts["score"])
         with np.errstate(invalid="ignore"):
-            return (facts["score"] > self.far) | (facts["elsewhere"] > self.elsewhere)
+            by_score = (facts["score"] > self.far) & (confidence >= self.confidence)
+            return by_score | (facts["elsewhere"] > self.elsewhere), by_score, confidence
 
     def detect(self, samples: Samples, facts: Facts) -> list[Any]:
         """`far`, by the z-score where that is why, else by the ratio."""
         from scipy.special import ndtr
 
-        rows = np.flatnonzero(self._far(facts))
-        score, ratio = facts["score"][rows], facts["elsewhere"][rows]
-        by_score = np.nan_to_num(score, nan=-np.inf) > self.far
+        far, scored, confidence = self._far(facts)
+        rows = np.flatnonzero(far)
+        score, ratio, by_score = facts["score"][rows], facts["elsewhere"][rows], scored[rows]
         nearest = facts["nearest_class"][rows]
         said = [
             f"one sound sample in {1 / ndtr(-s):,.0f} is expected so far from its class" if one else f"its own class is {r:.1f} times as far as {c}"
@@ -123,13 +127,13 @@ class Outliers(Stage):
         columns = {
             "value": np.where(by_score, score, ratio),
             "threshold": np.where(by_score, self.far, self.elsewhere),
-            "confidence": np.where(by_score, sure(facts["score"])[rows], np.nan),
+            "confidence": np.where(by_score, confidence[rows], np.nan),
         }
         return [claim("far", samples.ids[rows], match=facts["nearest"][rows], detail=said, **columns)]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[Any]:
         """The share of far samples."""
-        return [figure("far", float(np.mean(self._far(facts))))] if len(samples) else []
+        return [figure("far", float(np.mean(self._far(facts)[0])))] if len(samples) else []
 
 
 def no_fact(vectors: str | None) -> str | None:

@@ -14,6 +14,7 @@ from tests.benchmarks.bench import Bench, Row, Section, median, peak
 
 TITLE = "Outliers"
 SHARE = 0.01
+FEW = 50
 HELD = "a class held out"
 
 
@@ -22,6 +23,7 @@ def report(bench: Bench) -> Section:
     every, seeds = (5, 2) if bench.quick else (1, 5)
     found = bench.ours("outliers", "quality", every, seeds, threads=2).said["cells"]
     rows = [quality_row(cell) for cell in found]
+    rows += [few_row(cell) for name in ("patches", "imagenet") for cell in bench.ours("outliers", "few", name, every, min(seeds, 3), threads=2).said["cells"]]
     sizes = (2_000, 10_000) if bench.quick else (5_000, 50_000)
     return Section([*rows, *cost_rows(bench, sizes)], said(found))
 
@@ -34,6 +36,14 @@ def quality_row(cell: Mapping) -> Row:
         f"cleanlab OOD: {cell['theirs']:.3f}",
         f"{cell['ours'] - cell['theirs']:+.3f}",
     )
+
+
+def few_row(cell: Mapping) -> Row:
+    """Few strangers at low resolution, or none."""
+    if cell["strangers"]:
+        claimed = f"ROC AUC {cell['ours']:.3f}; {cell['right']:.1f} of them claimed, and {cell['wrong']:.1f} others"
+        return Row(f"{cell['strangers']} photographs of faces at 32×32 in {cell['size']:,} of {cell['set']}, `embedder: {cell['embedder']}`", claimed)
+    return Row(f"{cell['set']}, {cell['size']:,} samples without strangers, `embedder: {cell['embedder']}`", f"{cell['wrong'] / cell['size']:.2%} claimed")
 
 
 def said(found: list[Mapping]) -> str:
@@ -100,13 +110,49 @@ def quality(every: int, seeds: int) -> list[dict]:
     return cells
 
 
-def embedded(pictures: list[np.ndarray]) -> np.ndarray:
-    """Vectors of dqpipe's own embedder."""
+def few(name: str, every: int, seeds: int) -> list[dict]:
+    """What is claimed of sets without strangers, and of CIFAR with `FEW` photographs of faces in it, of its size."""
+    import cv2
+    from dqpipe_images.imagenet import installed
+    from sklearn.metrics import roc_auc_score
+
+    from tests.benchmarks.strangers import archived, digits
+
+    if name == "imagenet" and not installed():
+        return []
+    photographs, tiles, classes = archived("photos_masks"), *archived("cifar10_test", 2 * every)
+    sets = {"digits": digits(), "photographs of faces": photographs, "micrographs": (archived("bccd")[0], None), "CIFAR": (tiles, classes)}
+    cells = []
+    for one, (pictures, labels) in sets.items():
+        own = embedded(pictures, name) if pictures else np.zeros((0, 1))
+        for known in ([np.array(labels), None] if labels else [None]) if len(own) else []:
+            claimed = judged(own, known)[1]
+            said = {"embedder": name, "set": one if known is not None else f"{one} without labels", "size": len(own)}
+            cells.append(said | {"strangers": 0, "wrong": int(claimed.sum())})
+            if one == "CIFAR" and photographs[0]:
+                faces = embedded([cv2.resize(whole, (32, 32), interpolation=cv2.INTER_AREA) for whole in photographs[0]], name)
+                tries = []
+                for seed in range(seeds):
+                    rng = np.random.default_rng(seed)
+                    vectors = np.vstack([own, faces[rng.choice(len(faces), FEW, replace=False)]])
+                    strange = np.arange(len(vectors)) >= len(own)
+                    given = None if known is None else np.concatenate([known, rng.choice(np.unique(known), FEW)])
+                    score, claimed, _ = judged(vectors, given)
+                    tries.append((roc_auc_score(strange, score), (claimed & strange).sum(), (claimed & ~strange).sum()))
+                auc, right, wrong = (float(value) for value in np.mean(tries, axis=0))
+                cells.append(said | {"strangers": FEW, "ours": auc, "right": right, "wrong": wrong})
+    return cells
+
+
+def embedded(pictures: list[np.ndarray], name: str = "patches") -> np.ndarray:
+    """Vectors of one of dqpipe's own embedders."""
+    from dqpipe_images.imagenet import ImageNet
     from dqpipe_images.patch_bank import PatchBank
 
     from dqpipe.media import Header, Picture
 
-    return PatchBank().embed([Picture(Header("JPEG", one.shape[1], one.shape[0], "RGB"), one) for one in pictures], None)
+    embedder = ImageNet() if name == "imagenet" else PatchBank()
+    return embedder.embed([Picture(Header("JPEG", one.shape[1], one.shape[0], "RGB"), one) for one in pictures], None)
 
 
 def mixed(own: np.ndarray, labels: np.ndarray | None, others: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
@@ -174,7 +220,10 @@ def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """A job: quality, relate or cleanlab."""
+    """A job: quality, few, relate or cleanlab."""
+    if sys.argv[1] == "few":
+        print(json.dumps({"cells": few(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))}))
+        return
     if sys.argv[1] == "quality":
         print(json.dumps({"cells": quality(int(sys.argv[2]), int(sys.argv[3]))}))
         return

@@ -113,6 +113,26 @@ def test_strangers_are_found_in_a_set_of_which_only_a_part_is_compared() -> None
     assert found["confidence"][known].mean() > 0.5
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("labelled", [True, False])
+def test_nothing_is_claimed_of_sets_without_strangers(seed: int, labelled: bool) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(2000, 48)) * np.arange(1, 49) ** -0.5 * np.sqrt(12 / rng.chisquare(12, size=(2000, 1)))
+    vectors += np.repeat(2 * np.eye(48)[:4], 500, axis=0)
+    found = claims(vectors, [str(row // 500) for row in range(2000)] if labelled else None)
+    assert len(found) <= 0.002 * 2000
+
+
+def test_claims_by_the_score_have_a_confidence_that_is_worth_a_look() -> None:
+    rng = np.random.default_rng(9)
+    vectors = rng.normal(size=(3000, 48)) * np.arange(1, 49) ** -0.5
+    vectors[:20] = 1.2 * np.eye(48)[rng.integers(30, 48, 20)] + 0.05 * rng.normal(size=(20, 48))
+    found = claims(vectors, ["abc"[row % 3] for row in range(3000)])
+    right = found["id"].isin([f"{row:04d}" for row in range(20)])
+    assert (right.sum() >= 15, (~right).sum() < right.sum()) == (True, True)
+    assert found["confidence"].min() >= Outliers().confidence
+
+
 def test_confidence_says_how_many_claims_are_right() -> None:
     rng = np.random.default_rng(7)
     sound, strange = rng.normal(size=10_000), rng.normal(4, 1, size=100)
