@@ -42,7 +42,7 @@ def scheduler() -> Iterator[str]:
 
 def killed_at_work(trace: Path, killed: list[int]) -> None:
     """Kill the first worker that says that it began something."""
-    for _ in range(600):
+    for _ in range(6_000):
         if begun := list(trace.iterdir()):
             killed.append(int(begun[0].name))
             os.kill(killed[0], signal.SIGKILL)
