@@ -24,7 +24,7 @@ HALF_SURE, STEEPNESS = 0.41, 6.1
 """Displacement at which half of the pairs are copies, and how fast that share falls with its logarithm: a logistic curve fitted to copies of
 photographs, micrographs, small pictures and handwritten digits, made in 23 ways, and to the look-alikes among them (`python -m
 tests.benchmarks.near_duplicates calibrate`)."""
-TURNED = 1.2
+TURNED = 1.4
 """How many times as far apart a mirrored or turned pair counts: more look-alikes are among these."""
 UNPROVEN = 0.85
 """The probability that a picture is a copy, at most, where something differs locally that their encodings do not explain."""
@@ -47,7 +47,7 @@ class Duplicates(Stage):
     """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree, and leaks between splits."""
 
     name = "duplicates"
-    version = 5
+    version = 6
     rendition = "picture"
     default = True
     rereads = True

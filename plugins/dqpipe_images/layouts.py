@@ -28,6 +28,8 @@ PROVEN, SAME = 2.5, 0.3
 """What differs in the worst cell of a copy: times the pair's noise, and standard deviations of the picture where a cell shows something else."""
 REFUTED, OTHER = 4.0, 0.5
 """The same from which two pictures show something else."""
+BROAD = 0.25
+"""Share of the cells with content from which what differs is no caption: the two are no copies, whatever else they have in common."""
 CROWD = 4
 """Pictures that look alike from which on they may share a layout."""
 FEW, MUCH = 3, 0.34
@@ -78,6 +80,11 @@ class Evidence:
         """Pairs [n] that show something else somewhere."""
         times, other, _ = self.differs
         return (times > REFUTED) | (other > OTHER)
+
+    @property
+    def strangers(self) -> np.ndarray:
+        """Pairs [n], compared outside a crowd, that show something else in many places."""
+        return self.refuted & (self.differs[2] > BROAD)
 
 
 Own = tuple[np.ndarray, np.ndarray]
@@ -158,6 +165,8 @@ def told_apart(
         ends = np.sort(np.stack([led_there, keeper[led_there]]), axis=0)
         count = np.int64(len(keeper))
         certain[led_there] = sure[np.searchsorted(copies.low * count + copies.high, ends[0] * count + ends[1])] > 0
+    apart = near[said.strangers & ~shares[crowd[near]]]
+    keeper[apart] = apart
     return keeper, links, certain
 
 

@@ -52,6 +52,10 @@ SLIGHT = 0.125
 """What differs by less, in standard deviations of the picture, is none of its content."""
 OWN = 0.25
 """Share of a cell's variance that has to differ for it to show something else."""
+CAPTION = 0.3
+"""Share of the height, at either end, that a caption may stand in."""
+MOSTLY = 0.35
+"""Share of a cell's variance that differs where it shows something else, and not only in part."""
 UNCOMMON = 0.25
 """Share of the cells, those that show most of what others do not, in which it is seen how much of that differs."""
 BLOCK = 64
@@ -68,7 +72,7 @@ def differing(templates: np.ndarray, pictures: np.ndarray, warps: np.ndarray, ow
     """How much grey pictures [n, s, s] differ from templates at the worst place, laid on them from a first guess of the warps [n, 4]: [3, n].
 
     By how many times the noise of the pair; by how many standard deviations of the picture, where a cell shows something else; and by which
-    share of what the two show that others do not, `own`, in squared grey steps [n, s, s]; 0 without it.
+    share of what the two show that others do not, `own`, in squared grey steps [n, s, s]: without it, in which share of the cells with content.
     """
     warp = lain(templates, pictures, warps)
     wanted, read, rest, mask = levelled(templates, pictures, warp)
@@ -152,9 +156,22 @@ def worst(wanted: np.ndarray, read: np.ndarray, rest: np.ndarray, mask: np.ndarr
     strength = np.where(seen >= SEEN, np.sqrt(differs) / spread[:, None], 0)
     times = np.where(strength > SLIGHT, np.sqrt(differs / noise), 0).max(1)
     other = np.where(differs > OWN * shown, strength, 0).max(1)
-    foreign = np.zeros(len(times)) if own is None else shares(differs, celled(own), seen >= SEEN)
+    if own is None:
+        content = (seen >= SEEN) & (shown > (2 * SLIGHT * spread[:, None]) ** 2)
+        foreign = uncaptioned(content, content & (inside(rest * rest) > MOSTLY * shown))
+    else:
+        foreign = shares(differs, celled(own), seen >= SEEN)
     few = (seen >= SEEN).sum(1) < FEWEST
     return np.where(few, np.inf, np.stack([times, other, foreign]))
+
+
+def uncaptioned(content: np.ndarray, differs: np.ndarray) -> np.ndarray:
+    """In which share [n] of the cells with content [n, cells] two pictures differ, above a caption or below it, whichever is less."""
+    side = round(np.sqrt(content.shape[1]))
+    kept = side - round(CAPTION * side)
+    grids = [cells.reshape(-1, side, side) for cells in (content, differs)]
+    counts = [[cells[:, rows].sum((1, 2)) for cells in grids] for rows in (slice(kept), slice(side - kept, None))]
+    return np.asarray(np.minimum(*(differing / np.maximum(every, 1) for every, differing in counts)))
 
 
 def shares(differs: np.ndarray, own: np.ndarray, seen: np.ndarray) -> np.ndarray:
