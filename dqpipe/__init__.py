@@ -7,14 +7,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Augment": "stages", "Claim": "stages", "ConfigError": "errors", "DatasetError": "errors", "Dataset": "model", "Decide": "stages",
-    "Decisions": "model", "Decoder": "stages", "DqpipeError": "errors", "Embedder": "stages", "Fact": "stages", "Facts": "model",
-    "Figure": "stages", "Figures": "model", "Findings": "model", "GateError": "errors", "Header": "media", "MediaError": "errors",
-    "OutputError": "errors", "Picture": "media", "Pipeline": "pipeline", "PlanError": "errors", "PluginError": "errors",
-    "Processes": "execution.local", "Reader": "stages", "Recipe": "stages", "Report": "stages", "Result": "pipeline", "Samples": "model",
-    "Section": "stages", "Serial": "execution.local", "Shard": "stages", "Stage": "stages", "StageError": "errors", "Writer": "stages",
-    "check": "pipeline", "claim": "model", "curate": "pipeline", "discover": "plugins", "extension": "stages", "figure": "model",
-    "hookimpl": "hookspecs", "option": "stages",
+    "Augment": "plugin.stage", "Claim": "plugin.stage", "ConfigError": "errors", "DatasetError": "errors", "Dataset": "data.tables", "Decide": "plugin.stage",
+    "Decisions": "data.tables", "Decoder": "plugin.stage", "DqpipeError": "errors", "Embedder": "plugin.stage", "Fact": "plugin.stage", "Facts": "data.tables",
+    "Figure": "plugin.stage", "Figures": "data.tables", "Findings": "data.tables", "GateError": "errors", "Header": "data.media", "MediaError": "errors",
+    "OutputError": "errors", "Picture": "data.media", "Pipeline": "api", "PlanError": "errors", "PluginError": "errors",
+    "Processes": "execution.local", "Reader": "plugin.stage", "Recipe": "plugin.stage", "Report": "plugin.stage", "Result": "api", "Samples": "data.tables",
+    "Section": "plugin.stage", "Serial": "execution.local", "Shard": "plugin.stage", "Stage": "plugin.stage", "StageError": "errors", "Writer": "plugin.stage",
+    "check": "api", "claim": "data.tables", "curate": "api", "discover": "plugin.registry", "extension": "plugin.stage", "figure": "data.tables",
+    "hookimpl": "plugin.hooks", "option": "plugin.stage",
 }  # fmt: skip
 __all__ = sorted(["__version__", *_PUBLIC])  # noqa: PLE0605 (a list, made of what there is)
 

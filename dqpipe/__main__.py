@@ -1,5 +1,5 @@
 """`python -m dqpipe`."""
 
-from dqpipe.cli import main
+from dqpipe.cli.main import main
 
 main()

@@ -22,7 +22,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dqpipe.printable import readable
+from dqpipe.storage.printable import readable
 
 LONGEST = 10_000
 """Letters of a text."""

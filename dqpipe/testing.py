@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dqpipe import plugins
-from dqpipe.config import Config, Entry, OutputsSection
-from dqpipe.engine import Run
+from dqpipe.config.pipeline_file import Config, Entry, OutputsSection
+from dqpipe.data.tables import SEVERITIES, VECTOR_TYPES, arrow_type
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.model import SEVERITIES, VECTOR_TYPES, arrow_type
-from dqpipe.plugins import Registry
-from dqpipe.stages import PHASES, Claim, Decide, Fact, Figure, Stage
+from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import PHASES, Claim, Decide, Fact, Figure, Stage
 
 TILE = 64
 

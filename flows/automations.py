@@ -23,9 +23,9 @@ from prefect.events import RunDeployment, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
+from dqpipe.cli.terminal import complain, say
 from dqpipe.errors import DqpipeError
-from dqpipe.execution.prefect import standing_server
-from dqpipe.terminal import complain, say
+from dqpipe.flow.prefect_flow import standing_server
 
 NAME = "dqpipe: a gate failed"
 BODY = """The gate of {{ event.payload.out }} failed: {{ event.payload.gates | join('; ') }}.

@@ -10,11 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from dqpipe.api import Pipeline
+from dqpipe.cli.terminal import complain, say
 from dqpipe.errors import DqpipeError
-from dqpipe.execution.prefect import curate, run_flow
-from dqpipe.pipeline import Pipeline
-from dqpipe.report import account
-from dqpipe.terminal import complain, say
+from dqpipe.flow.prefect_flow import curate, run_flow
+from dqpipe.results.report import account
 
 __all__ = ["curate"]
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "pipeline.yaml"

@@ -15,10 +15,10 @@ os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it i
 from prefect import flow
 from prefect.states import State
 
+from dqpipe.cli.terminal import complain
 from dqpipe.errors import DqpipeError
-from dqpipe.execution.artifacts import key_of
-from dqpipe.execution.prefect import FlowResult, Options, name_of_run, run_pipeline, standing_server
-from dqpipe.terminal import complain
+from dqpipe.flow.artifacts import key_of
+from dqpipe.flow.prefect_flow import FlowResult, Options, name_of_run, run_pipeline, standing_server
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "pipeline.yaml"
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from dqpipe.explain import version_of
+from dqpipe.review.explain import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,8 +11,9 @@ import pytest
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-from dqpipe import library_state, plugins
-from dqpipe.plugins import Registry
+from dqpipe.execution import library_state
+from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.registry import Registry
 from dqpipe.testing import small_images
 from tests import browser as browsers
 
@@ -39,10 +40,10 @@ def images(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
     """One embedded Prefect server for all tests of flows: the URL of its API."""
-    from dqpipe.execution import prefect
+    from dqpipe.flow import prefect_flow
 
-    with prefect._server(logs=False):
-        yield prefect.PREFECT_API_URL.value()
+    with prefect_flow._server(logs=False):
+        yield prefect_flow.PREFECT_API_URL.value()
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +62,7 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A new bucket on that server, as s3://…; the environment says where it is and who asks."""
-    from dqpipe.places import filesystem
+    from dqpipe.storage.location import filesystem
 
     settings = {"AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
     for name, value in (settings | {"XDG_CACHE_HOME": str(tmp_path / "cache")}).items():
@@ -91,7 +92,7 @@ def page(browser: Browser) -> Iterator[browsers.Watched]:
 @pytest.fixture(scope="session", autouse=True)
 def _no_leftover_workers() -> Iterator[None]:
     yield
-    from dqpipe.execution.workers import dismiss
+    from dqpipe.execution.worker_pool import dismiss
 
     dismiss()
 

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from dqpipe_images.decoder import ImageDecoder
 
+from dqpipe.data.media import Header, Picture, Rendition
 from dqpipe.errors import MediaError
-from dqpipe.hookspecs import hookimpl
-from dqpipe.media import Header, Picture, Rendition
-from dqpipe.stages import Decoder, Extension, extension
+from dqpipe.plugin.hooks import hookimpl
+from dqpipe.plugin.stage import Decoder, Extension, extension
 
 JPEG = b"\xff\xd8\xff"
 

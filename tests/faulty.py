@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe import plugins
-from dqpipe.hookspecs import hookimpl
-from dqpipe.model import Facts, Samples
-from dqpipe.plugins import Registry
-from dqpipe.stages import Extension, Fact, Pixels, Shard, Stage, extension, option
+from dqpipe.data.tables import Facts, Samples
+from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.hooks import hookimpl
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Extension, Fact, Pixels, Shard, Stage, extension, option
 
 
 @extension

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dqpipe.hookspecs import hookimpl
-from dqpipe.model import Facts, Samples
-from dqpipe.stages import Decoder, Extension, Fact, Pixels, Shard, Stage, extension, option
+from dqpipe.data.tables import Facts, Samples
+from dqpipe.plugin.hooks import hookimpl
+from dqpipe.plugin.stage import Decoder, Extension, Fact, Pixels, Shard, Stage, extension, option
 
 LONG = 600
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe import versions
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import ApprovalError, ConfigError, DatasetError, GateError, OutputError
 from dqpipe.execution.local import Serial
-from dqpipe.locks import Lock
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import place
-from dqpipe.plugins import Registry
-from dqpipe.rollback import approve, listing, reject, roll_back
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import versions
+from dqpipe.results.rollback import approve, listing, reject, roll_back
+from dqpipe.storage.location import place
+from dqpipe.storage.lock import Lock
 
 ASKS = 'approve: ["change of dropped > 1%"]\n'
 
@@ -138,7 +138,7 @@ def test_a_crash_between_switching_and_writing_it_down_leaves_the_version_publis
     spoil(images, 1)
     second = run(registry, images, out)
     with monkeypatch.context() as patched:
-        patched.setattr("dqpipe.rollback.remember", lambda *_: 1 / 0)
+        patched.setattr("dqpipe.results.rollback.remember", lambda *_: 1 / 0)
         approve(out, second.version)
     assert (versions.published(out), versions.waiting(out)) == (second.version, None)
     run(registry, images, out)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dqpipe
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +27,7 @@ def test_prefect_is_imported_in_three_files_of_the_engine() -> None:
 
 
 def test_the_engine_names_no_stage(registry: Registry) -> None:
-    from dqpipe.stages import Stage
+    from dqpipe.plugin.stage import Stage
 
     words = {"drift"}  # of the gates' grammar and of the history, whichever stage measures it
     names = [f'"{name}"' for name in registry.names(Stage) if name not in words]

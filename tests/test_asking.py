@@ -14,16 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dqpipe.asking import write_csv
-from dqpipe.cli import main
-from dqpipe.counted import many
+from dqpipe.api import Pipeline
+from dqpipe.cli.main import main
+from dqpipe.data.tables import Decisions, Findings, Samples, claim, table_of
+from dqpipe.data.wording import many
 from dqpipe.execution.local import Serial
-from dqpipe.ledger import COLUMNS, SCHEMA, VERSION, ledger
-from dqpipe.model import Decisions, Findings, Samples, claim, table_of
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
+from dqpipe.results.ledger import COLUMNS, SCHEMA, VERSION, ledger
+from dqpipe.results.ledger_query import write_csv
+from dqpipe.results.versions import Version
 from dqpipe.testing import small_images
-from dqpipe.versions import Version
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 TYPES = {"string": "text", "double": "number", "int64": "whole number", "list<item: string>": "list of text"}

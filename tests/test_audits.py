@@ -13,18 +13,19 @@ import pytest
 from dqpipe_curation.policy import Policy
 from dqpipe_curation.rules import precisions
 
-from dqpipe import audits, fitting, verdicts
-from dqpipe.audits import Audit
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.data.intervals import at_least, at_most, clopper_pearson
+from dqpipe.data.tables import Findings, Samples, claim, table_of
+from dqpipe.engine.run import Run
 from dqpipe.errors import ConfigError, DatasetError, GateError
 from dqpipe.execution.local import Serial
-from dqpipe.intervals import at_least, at_most, clopper_pearson
-from dqpipe.model import Findings, Samples, claim, table_of
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.report import account
-from dqpipe.verdicts import Verdict
-from dqpipe.versions import Version
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import verdicts
+from dqpipe.results.report import account
+from dqpipe.results.verdicts import Verdict
+from dqpipe.results.versions import Version
+from dqpipe.review import audits, threshold_fit
+from dqpipe.review.audits import Audit
 
 
 def below(hits: int, looked: int, p: float) -> float:
@@ -167,7 +168,7 @@ def test_a_threshold_keeps_the_precision_and_says_what_it_costs() -> None:
     samples, findings = claims(np.linspace(0, 0.999, 1000))
     audit = drawn(samples, findings, 100)
     right = {item.id for item in audit.items if (item.confidence or 0) >= 0.4 or int(item.id[1:]) % 2}
-    found = fitting.fit(audit, looked(audit, right), 0.95)
+    found = threshold_fit.fit(audit, looked(audit, right), 0.95)
     assert found is not None
     told = [(item.confidence, item.id in right) for item in audit.items]
     above = [holds for confidence, holds in told if confidence >= found.at_least]
@@ -175,7 +176,7 @@ def test_a_threshold_keeps_the_precision_and_says_what_it_costs() -> None:
     assert found.precision == sum(above) / len(above) >= 0.95
     assert all(share < 0.95 for share in lower)
     assert found.recall == sum(above) / len(right)
-    assert fitting.fit(audit, looked(audit, set()), 0.5) is None
+    assert threshold_fit.fit(audit, looked(audit, set()), 0.5) is None
 
 
 def test_a_sure_threshold_is_wrong_in_at_most_5_of_100_draws() -> None:
@@ -185,7 +186,7 @@ def test_a_sure_threshold_is_wrong_in_at_most_5_of_100_draws() -> None:
     for seed in range(200):
         audit = drawn(samples, findings, 150, seed)
         holds = rng.random(400) < chance
-        found = fitting.sure(audit, looked(audit, set(samples.ids[holds])), 0.85)
+        found = threshold_fit.sure(audit, looked(audit, set(samples.ids[holds])), 0.85)
         if found is not None:
             given += 1
             first = int(np.ceil(found.at_least * 400 / 0.999 * 0.999))

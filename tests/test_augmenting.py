@@ -16,14 +16,14 @@ from dqpipe_images.decoder import ImageDecoder
 from dqpipe_images.duplicates import Duplicates
 from PIL import Image
 
-from dqpipe import apply
-from dqpipe.apply import Making, make_samples
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.data.tables import Dataset, Decisions, Facts, Samples, fact_array
+from dqpipe.engine import curation
+from dqpipe.engine.curation import Making, make_samples
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.model import Dataset, Decisions, Facts, Samples, fact_array
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.stages import Decoder, Recipe, extension
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Decoder, Recipe, extension
 
 EVERY = "files, image_quality, duplicates"
 
@@ -46,7 +46,7 @@ def planned(decided: dict[str, str], doubted: set[str], tmp_path: Path, **column
             "because": pa.array([[]] * len(ids), pa.list_(pa.string()))}  # fmt: skip
     dataset = Dataset(Samples(pa.table(table)), str(tmp_path))
     decisions = Decisions(pa.table({name: pa.array(made[name], kind) for name, kind in Decisions.columns.items()}))
-    new, _ = apply.plan_samples("augment", Augmentation(target=6), dataset, decisions, doubted, tmp_path, 0)
+    new, _ = curation.plan_samples("augment", Augmentation(target=6), dataset, decisions, doubted, tmp_path, 0)
     return sorted(set(new.column("parent").to_pylist()))
 
 

@@ -13,12 +13,12 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from dqpipe import card
+from dqpipe.api import Pipeline
+from dqpipe.data.tables import Dataset, Samples
 from dqpipe.errors import GateError
 from dqpipe.execution.local import Serial
-from dqpipe.model import Dataset, Samples
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import data_card
 
 HOSTILE = "<script>alert(1)</script> [x](https://evil.example) www.evil.example\n---\n# | a@b.example \x1b[2J &lt;b&gt; `x` *y*"
 
@@ -76,12 +76,12 @@ def test_the_head_is_what_the_hub_reads(registry: Registry, tmp_path: Path) -> N
 @pytest.mark.parametrize(("labels", "task"), [([1.5, 2.5], "tabular-regression"), ([["a"], ["b"]], "tabular-classification"), (None, "other")])
 def test_the_task_follows_the_kind_of_label(labels: list[Any] | None, task: str) -> None:
     columns = {"id": ["a", "b"], "content": ["a", "b"], **({} if labels is None else {"label": labels})}
-    assert card._task(Dataset(Samples(pa.table(columns))))[0] == task
+    assert data_card._task(Dataset(Samples(pa.table(columns))))[0] == task
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (999_999, "100K<n<1M"), (10**9, "1B<n<10B"), (10**12, "n>1T")])
 def test_sizes_are_the_categories_of_the_hub(count: int, size: str) -> None:
-    assert card.size(count) == size
+    assert data_card.size(count) == size
 
 
 def test_names_from_the_data_are_text(registry: Registry, tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ import jsonschema
 import pandas as pd
 import pytest
 
-from dqpipe import ci
-from dqpipe.cli import main
+from dqpipe.api import Pipeline
+from dqpipe.cli.main import main
+from dqpipe.config.json_schema import of_report
 from dqpipe.errors import GateError
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.report import SCHEMA
-from dqpipe.schema import of_report
-from dqpipe.stages import Claim, Stage
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Claim, Stage
+from dqpipe.results import ci_files
+from dqpipe.results.report import SCHEMA
 
 PIPELINE = "dataset: {path: images}\nstages: [files, image_quality, duplicates, embeddings, diversity]\noutputs: {path: out, reports: [json]}\n"
 
@@ -149,8 +149,8 @@ def test_hostile_texts_stay_xml_and_one_line() -> None:
     counts = dict.fromkeys(("samples", "marked", "dropped", "relabelled", "review"), 1)
     row = {"stage": "s", "samples": 2, "reason": "<&\x00>"}
     record = {"account": counts, "gates": [gate], "failures": {"total": 1, "rows": [row]}, "run": {"seconds": 1.5}}
-    suite = ET.fromstring(ci.junit(record))[0]
+    suite = ET.fromstring(ci_files.junit(record))[0]
     assert [child.get("message") for case in suite for child in case] == ["2 samples: <&\\x00>", "]]>\n  \\x00 & more"]
-    assert len(ci.summary(record).splitlines()) == 1
-    assert "\x1b" not in ci.summary(record) + ci.badge(record)["message"]
-    assert len(ci.badge(record)["message"]) <= ci.LONG
+    assert len(ci_files.summary(record).splitlines()) == 1
+    assert "\x1b" not in ci_files.summary(record) + ci_files.badge(record)["message"]
+    assert len(ci_files.badge(record)["message"]) <= ci_files.LONG

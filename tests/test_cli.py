@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dqpipe import cli
+from dqpipe.cli import main
 from tests import faulty
 
 PIPELINE = "dataset: {path: images}\nstages: [files, image_quality]\noutputs: {path: out, reports: [json]}\n"
@@ -33,7 +33,7 @@ def dqpipe(*arguments: str) -> int:
     before = signal.getsignal(signal.SIGTERM)
     sys.argv = ["dqpipe", *arguments]
     try:
-        cli.main()
+        main.main()
     except SystemExit as done:
         return int(done.code or 0)
     finally:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dqpipe import cli, upkeep
+from dqpipe.cli import main
 from dqpipe.errors import ConfigError, OutputError
-from dqpipe.places import place
-from dqpipe.store import Store
+from dqpipe.storage import maintenance
+from dqpipe.storage.fact_store import Store
+from dqpipe.storage.location import place
 from tests.test_store import age
 
 STAGES = "[files, image_quality, {duplicates: {}}]"
@@ -34,7 +35,7 @@ def config(images: Path, store: str, stages: str = STAGES, out: str = "out") -> 
 
 
 def dqpipe(*words: object, code: int = 0) -> Any:
-    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    done = CliRunner().invoke(main.app, [str(word) for word in words])
     assert done.exit_code == code, (done.output, done.exception)
     return json.loads(done.stdout) if "--json" in words else done.stdout
 
@@ -102,7 +103,7 @@ def test_what_another_output_needs_stays(images: Path, tmp_path: Path) -> None:
     run(other)
     assert dqpipe("store", "prune", other, "--json")["removed"] == []
     with pytest.raises(OutputError, match="shared with"):
-        CliRunner().invoke(cli.app, ["store", "prune", str(other), "--gone"], catch_exceptions=False)
+        CliRunner().invoke(main.app, ["store", "prune", str(other), "--gone"], catch_exceptions=False)
     assert {row["stage"] for row in dqpipe("store", "prune", other, "--older-than", 0, "--json")["removed"]} == {"media", "image_quality", "duplicates"}
 
 
@@ -114,9 +115,9 @@ def test_nothing_is_pruned_while_a_run_uses_it_and_nothing_of_a_killed_one(image
     assert dqpipe("store", "prune", path, "--json")["removed"] == []  # a killed run may have measured it
     now = store.begin_run(NOW)
     with pytest.raises(OutputError, match=f"process {os.getpid()}"):
-        CliRunner().invoke(cli.app, ["store", "prune", str(path), "--older-than", "0"], catch_exceptions=False)
+        CliRunner().invoke(main.app, ["store", "prune", str(path), "--older-than", "0"], catch_exceptions=False)
     store.end_run(NOW, lock=now)
-    long_ago = time.time() - 3 * upkeep.DAY
+    long_ago = time.time() - 3 * maintenance.DAY
     for file in store.root.rglob("*"):
         os.utime(file, (long_ago, long_ago))
     assert len(dqpipe("store", "prune", path, "--json")["removed"]) == 5  # two relations: of the raw and of the curated set
@@ -127,4 +128,4 @@ def test_an_output_stands_for_its_store_and_nothing_else_does(images: Path, tmp_
     run(path)
     assert kept(tmp_path / "out") == kept(path) != {}
     with pytest.raises(ConfigError, match="no facts store"):
-        CliRunner().invoke(cli.app, ["store", "show", str(images)], catch_exceptions=False)
+        CliRunner().invoke(main.app, ["store", "show", str(images)], catch_exceptions=False)

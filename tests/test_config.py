@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe import config
-from dqpipe import schema as schemas
+from dqpipe.config import json_schema as schemas
+from dqpipe.config import pipeline_file
 from dqpipe.errors import ConfigError
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 
 
 @pytest.mark.parametrize(
@@ -43,30 +43,30 @@ from dqpipe.plugins import Registry
 )
 def test_a_mistake_is_refused_with_its_line(text: str, line: int, words: str, registry: Registry) -> None:
     with pytest.raises(ConfigError) as refused:
-        config.parse(text, registry, name="pipeline.yaml")
+        pipeline_file.parse(text, registry, name="pipeline.yaml")
     assert f"line {line}" in refused.value.where
     assert words in str(refused.value)
 
 
 def test_an_option_out_of_bounds_names_the_option(registry: Registry) -> None:
     with pytest.raises(ConfigError, match=r"max_drop.*less than or equal to 1.*not 2"):
-        config.parse("stages: [files]\npolicy:\n  max_drop: 2\n", registry)
+        pipeline_file.parse("stages: [files]\npolicy:\n  max_drop: 2\n", registry)
 
 
 def test_a_date_that_is_none_and_a_python_object_are_refused(registry: Registry) -> None:
     with pytest.raises(ConfigError, match="not valid YAML: month must be"):
-        config.parse("stages: [files]\nseed: 2020-13-41\n", registry)
+        pipeline_file.parse("stages: [files]\nseed: 2020-13-41\n", registry)
     with pytest.raises(ConfigError, match="not valid YAML"):
-        config.parse("stages: [files]\nseed: !!python/object/apply:os.getcwd []\n", registry)
+        pipeline_file.parse("stages: [files]\nseed: !!python/object/apply:os.getcwd []\n", registry)
 
 
 def test_the_seed_reaches_the_stages_that_have_one(registry: Registry) -> None:
-    built = config.parse("stages:\n  - label_noise\n  - label_noise: {as: mine, seed: 3}\nseed: 7\n", registry)
+    built = pipeline_file.parse("stages:\n  - label_noise\n  - label_noise: {as: mine, seed: 3}\nseed: 7\n", registry)
     assert [entry.extension.seed for entry in built.stages] == [7, 3]
 
 
 def test_a_stage_goes_by_its_other_name(registry: Registry) -> None:
-    built = config.parse("stages:\n  - files\n  - files: {as: again}\n", registry)
+    built = pipeline_file.parse("stages:\n  - files\n  - files: {as: again}\n", registry)
     assert [entry.name for entry in built.stages] == ["files", "again"]
 
 
@@ -76,7 +76,7 @@ def test_gates_go_by_either_name(written: str, registry: Registry) -> None:
     import yaml
 
     text = f"stages: [files]\n{written}\n"
-    assert config.parse(text, registry, name="p.yaml").gates == (("files.unreadable > 1", "p.yaml, line 2"),)
+    assert pipeline_file.parse(text, registry, name="p.yaml").gates == (("files.unreadable > 1", "p.yaml, line 2"),)
     jsonschema.validate(yaml.safe_load(text), schemas.schema(registry))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dqpipe import diff
-from dqpipe.counted import many, plural
+from dqpipe.data.wording import many, plural
+from dqpipe.results import diff
 
 
 def test_one_is_one() -> None:

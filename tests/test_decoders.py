@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dqpipe import plugins
-from dqpipe.decoding import Decoding, chosen
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
+from dqpipe.engine.store_pruning import forget_gone
 from dqpipe.execution.local import Serial
-from dqpipe.gone import forget_gone
-from dqpipe.pipeline import Pipeline
-from dqpipe.stages import Extension
-from dqpipe.store import Store
+from dqpipe.plugin import registry
+from dqpipe.plugin.cache_key import Decoding, chosen
+from dqpipe.plugin.stage import Extension
+from dqpipe.storage.fact_store import Store
 from tests import decoders
 from tests.decoders import Darkened, Mirrored, Raw, Stumbling
 from tests.test_store import age
@@ -46,7 +46,7 @@ def cv_noise(rng: np.random.Generator, side: int = 96) -> np.ndarray:
 
 def pipeline(source: Path, out: Path, *kinds: type[Extension], stages: str = STAGES, store: str = "null") -> Pipeline:
     text = f"dataset: {{path: {source}}}\nstages: {stages}\ngates: []\noutputs: {{path: {out}, reports: [], store: {store}}}\n"
-    return Pipeline.from_text(text, registry=plugins.load(extra={"more": decoders.plugin(*kinds)} if kinds else None))
+    return Pipeline.from_text(text, registry=registry.load(extra={"more": decoders.plugin(*kinds)} if kinds else None))
 
 
 def run(source: Path, out: Path, *kinds: type[Extension], stages: str = STAGES, store: str = "null") -> Run:

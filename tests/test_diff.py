@@ -10,19 +10,19 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dqpipe import versions
-from dqpipe.cli import main
-from dqpipe.diff import KINDS, Side, compare
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.cli.main import main
+from dqpipe.data.tables import Decisions, Samples, table_of
+from dqpipe.engine.run import Run
 from dqpipe.errors import DatasetError, GateError, OutputError
 from dqpipe.execution.local import Serial
-from dqpipe.locks import Lock
-from dqpipe.model import Decisions, Samples, table_of
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import place
-from dqpipe.plugins import Registry
-from dqpipe.rollback import roll_back
-from dqpipe.versions import Version
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import versions
+from dqpipe.results.diff import KINDS, Side, compare
+from dqpipe.results.rollback import roll_back
+from dqpipe.results.versions import Version
+from dqpipe.storage.location import place
+from dqpipe.storage.lock import Lock
 from tests import faulty
 
 STAGES = "stages: [files, {image_quality: {}}, duplicates]\n"

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import GateError, OutputError, PlanError, StageError
 from dqpipe.execution.local import Processes, Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 from tests import faulty
 
 STAGES = "stages: [files, image_quality, duplicates, embeddings, outliers, label_noise, diversity, augment]\n"
@@ -61,7 +61,7 @@ def test_a_run_has_at_most_some_five_hundred_tasks_whatever_the_size(registry: R
 
 def test_the_chosen_shards_give_the_same_result(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = run(registry, images, tmp_path / "a", shard_size=1000)
-    for name, value in (("dqpipe.engine.SHARD", 2), ("dqpipe.engine.MOST_SHARDS", 5), ("dqpipe.engine.MOST_NEW_SHARDS", 3)):
+    for name, value in (("dqpipe.engine.run.SHARD", 2), ("dqpipe.engine.run.MOST_SHARDS", 5), ("dqpipe.engine.run.MOST_NEW_SHARDS", 3)):
         monkeypatch.setattr(name, value)
     shards: list[str] = []
 
@@ -76,10 +76,10 @@ def test_the_chosen_shards_give_the_same_result(registry: Registry, images: Path
 
 def test_what_a_large_shard_measured_is_written_as_it_goes(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = run(registry, images, tmp_path / "a", shard_size=1000)
-    monkeypatch.setattr("dqpipe.measure.MICRO_BATCH", 8)
-    monkeypatch.setattr("dqpipe.measure.WRITTEN_EVERY", 24)
+    monkeypatch.setattr("dqpipe.engine.shard.MICRO_BATCH", 8)
+    monkeypatch.setattr("dqpipe.engine.shard.WRITTEN_EVERY", 24)
     assert_same(reference, run(registry, images, tmp_path / "b", shard_size=1000))
-    monkeypatch.setattr("dqpipe.measure._Work.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("dqpipe.engine.shard._Work.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run(registry, images, tmp_path / "c", shard_size=1000)
     monkeypatch.undo()

@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dqpipe import verdicts
-from dqpipe.cli import main
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.cli.main import main
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.explain import explain
-from dqpipe.handover.queue import Seen
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.report import account
-from dqpipe.review.desk import Desk
-from dqpipe.review.sight import Sight
-from dqpipe.verdicts import Verdict
-from dqpipe.versions import Version
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import verdicts
+from dqpipe.results.report import account
+from dqpipe.results.verdicts import Verdict
+from dqpipe.results.versions import Version
+from dqpipe.review.exchange.queue import Seen
+from dqpipe.review.explain import explain
+from dqpipe.review.review_queue import Desk
+from dqpipe.review.sample_view import Sight
 
 DROPPED = [f"a/{number:02}.jpg" for number in range(11)]
 CONFIG = "dataset: {path: set}\nstages: [files, image_quality, duplicates]\noutputs: {path: out, reports: [json]}\n"

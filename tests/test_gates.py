@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dqpipe import gates
+from dqpipe.config import gate_grammar
+from dqpipe.data.tables import Decisions, Figures, Findings, Samples, claim, figure, table_of
+from dqpipe.engine.gate_check import Tables, chance, judge
 from dqpipe.errors import ConfigError, DatasetError
-from dqpipe.judging import Tables, chance, judge
-from dqpipe.model import Decisions, Figures, Findings, Samples, claim, figure, table_of
 
 CODES = ["files.unreadable", "label_noise.likely_wrong"]
 FIGURES = ["diversity.vendi", "classes.spread", "drift.p", "drift.p_adjusted", "drift.effect"]
@@ -32,8 +32,8 @@ def stated(**values: float) -> Figures:
     return Figures(table_of(Figures.columns, [row | {"of": "raw"} for row in rows] + [figure("diversity.vendi", 10.0) | {"of": "curated"}]))
 
 
-def parsed(text: str) -> gates.Gate:
-    return gates.parse(text, "line 3", CODES, FIGURES, FACTS, SAMPLES.names)
+def parsed(text: str) -> gate_grammar.Gate:
+    return gate_grammar.parse(text, "line 3", CODES, FIGURES, FACTS, SAMPLES.names)
 
 
 NOW = Tables(SAMPLES, FOUND, DECIDED, CURATED, stated())
@@ -181,7 +181,7 @@ def test_a_gate_judges_the_new_samples_apart(text: str, passed: bool, value: flo
 
 @pytest.mark.parametrize("text", ["label_noise.likely_wrong in new > 25%", "change of any finding > 1%", "replaced > 0", "size drift p < 0.1"])
 def test_on_the_first_night_what_compares_passes_whatever_is_said_of_the_unjudged(text: str) -> None:
-    gate = gates.parse(text, "", CODES, FIGURES, ["x.size"], SAMPLES.names)
+    gate = gate_grammar.parse(text, "", CODES, FIGURES, ["x.size"], SAMPLES.names)
     judged = judge(gate, TONIGHT, lambda: None, unjudged="fail")
     assert (judged["passed"], judged["judged"], judged["state"]) == (True, False, "first")
 
@@ -282,7 +282,7 @@ def test_what_is_no_gate_is_refused_with_its_place_and_what_is_expected(text: st
 
 def test_drift_without_a_stage_that_measures_it_is_refused() -> None:
     with pytest.raises(ConfigError, match="no stage of this pipeline measures drift"):
-        gates.parse("any drift effect > 0.1", "", CODES, ["diversity.vendi"], FACTS)
+        gate_grammar.parse("any drift effect > 0.1", "", CODES, ["diversity.vendi"], FACTS)
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False).map(repr)
@@ -290,15 +290,15 @@ PLACES = st.one_of(st.just(""), st.just(" in any class"), st.text(max_size=8).ma
 COUNTED = st.sampled_from([*CODES, "files.*", "diversity.vendi", "curated diversity.vendi", "drop", "kept", "review", "samples", "curated samples", "added"])
 SUBJECTS = st.one_of(
     st.tuples(st.sampled_from(["", "change of "]), COUNTED, PLACES).map("".join),
-    st.tuples(st.sampled_from(["any", "embedding", *FACTS, "label"]), st.sampled_from(gates.MEASURES)).map(" drift ".join),
+    st.tuples(st.sampled_from(["any", "embedding", *FACTS, "label"]), st.sampled_from(gate_grammar.MEASURES)).map(" drift ".join),
 )
-CONDITIONS = st.tuples(SUBJECTS, st.sampled_from(gates.OPERATORS), NUMBERS, st.sampled_from(["", "%", " %"])).map(lambda t: f"{t[0]} {t[1]} {t[2]}{t[3]}")
+CONDITIONS = st.tuples(SUBJECTS, st.sampled_from(gate_grammar.OPERATORS), NUMBERS, st.sampled_from(["", "%", " %"])).map(lambda t: f"{t[0]} {t[1]} {t[2]}{t[3]}")
 MIXED = ["in", "any", "class", "of", "change", "drift", "and", "p", "effect", ">", "<=", "5", "%", "-1", "drop", "curated", '"', '"a"', "\\"]
 WORDS = st.sampled_from([*MIXED, *CODES])
 TEXTS = st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=9).map(" ".join), st.lists(CONDITIONS, min_size=1, max_size=3).map(" and ".join))
 
 
-def tried(text: str) -> gates.Gate | str:
+def tried(text: str) -> gate_grammar.Gate | str:
     try:
         return parsed(text)
     except ConfigError as error:
@@ -320,4 +320,4 @@ def test_a_text_is_a_config_error_or_a_gate_that_can_be_written_and_read_again(t
 @given(CONDITIONS)
 def test_what_follows_the_grammar_is_read(text: str) -> None:
     gate = tried(text)
-    assert isinstance(gate, gates.Gate) or "%" in gate or "never holds" in gate or '"' in text  # a drift has no share; a name may hold quotes
+    assert isinstance(gate, gate_grammar.Gate) or "%" in gate or "never holds" in gate or '"' in text  # a drift has no share; a name may hold quotes

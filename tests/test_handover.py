@@ -23,14 +23,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dqpipe import cli_handover, verdicts
+from dqpipe.cli import exchange
+from dqpipe.data.tables import Dataset, Decisions, Figures, Findings, Samples
 from dqpipe.errors import ConfigError, DatasetError
-from dqpipe.handover import BACK, FORMATS, cells, cvat, incoming, label_studio, module
-from dqpipe.handover.queue import Options, Queue, Wanted, queue
-from dqpipe.handover.settling import Taken, take
-from dqpipe.model import Dataset, Decisions, Figures, Findings, Samples
-from dqpipe.verdicts import Verdict
-from dqpipe.versions import Version, write_shown, write_tables
+from dqpipe.results import verdicts
+from dqpipe.results.verdicts import Verdict
+from dqpipe.results.versions import Version, write_shown, write_tables
+from dqpipe.review.exchange import BACK, FORMATS, answers, csv_file, cvat, label_studio, module
+from dqpipe.review.exchange.matching import Taken, take
+from dqpipe.review.exchange.queue import Options, Queue, Wanted, queue
 
 HOSTILE = 'evil/<script>&"\'=cmd|calc.png'
 """A file name that is markup and a formula."""
@@ -387,7 +388,7 @@ def test_a_name_that_xml_cannot_hold_is_left_out_and_a_label_is_refused(tmp_path
 
 
 def table(made: Version, **which: Any) -> list[dict[str, str]]:
-    text = cells.write(wanted(made, **which), Options()).files["samples.csv"].decode()
+    text = csv_file.write(wanted(made, **which), Options()).files["samples.csv"].decode()
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -404,14 +405,14 @@ def test_every_sample_stands_in_a_csv_that_pandas_reads_without_a_formula(one: V
     assert [row["id"] for row in rows] == [row[0] for row in ROWS]
     assert [row["decided_label"] for row in rows] == ["cat", "cat", "cat", "dog", "dog", "", ""]
     assert not [cell for row in rows for cell in row.values() if cell[:1] in tuple("=+-@\t\r")]
-    frame = pd.read_csv(io.BytesIO(cells.write(wanted(one, everything=True), Options()).files["samples.csv"]))
+    frame = pd.read_csv(io.BytesIO(csv_file.write(wanted(one, everything=True), Options()).files["samples.csv"]))
     assert list(frame["content"]) == [row[1] for row in ROWS]
 
 
 @pytest.mark.parametrize("cell", ["=1", "'=1", "''=1", "+1", "-1", "@x", "\tx", "\rx", "\uff1dx", "'tis", "'", "", "x", "x=1"])
 def test_a_cell_comes_back_as_it_was(cell: str) -> None:
-    assert cells.plain(cells.safe(cell)) == cell
-    assert cell == "-1" or cells.safe(cell)[:1] not in tuple("=+-@\t\r\uff1d")
+    assert csv_file.plain(csv_file.safe(cell)) == cell
+    assert cell == "-1" or csv_file.safe(cell)[:1] not in tuple("=+-@\t\r\uff1d")
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -485,14 +486,14 @@ def test_nobody_being_named_is_an_error(one: Version) -> None:
 )
 def test_a_csv_of_another_shape_is_refused(data: bytes, word: str) -> None:
     with pytest.raises(DatasetError, match=word):
-        cells.read(data)
+        csv_file.read(data)
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incoming, "LARGEST", 10)
+    monkeypatch.setattr(answers, "LARGEST", 10)
     (tmp_path / "a.csv").write_bytes(b"x" * 11)
     with pytest.raises(DatasetError, match="in parts"):
-        incoming.contents(tmp_path / "a.csv")
+        answers.contents(tmp_path / "a.csv")
 
 
 # other labels --------------------------------------------------------------------------------------------------------
@@ -559,7 +560,7 @@ def test_paths_start_where_the_options_say(options: Options, expected: str, tmp_
     data = str(tmp_path / "data")
     chosen = replace(options, media_root=options.media_root and options.media_root.format(data=data))
     made = version(tmp_path / "out", (("dogs/a b.png", "c", "dog", "keep", None),), ())
-    row = next(csv.DictReader(io.StringIO(cells.write(wanted(made, everything=True), chosen).files["samples.csv"].decode())))
+    row = next(csv.DictReader(io.StringIO(csv_file.write(wanted(made, everything=True), chosen).files["samples.csv"].decode())))
     tagged = json.loads(module("lightly").write(wanted(made, everything=True), chosen).files["tags.json"])["samples"][0]
     assert row["media"] == tagged["file_path_abs"] == expected.format(data=data)
 
@@ -578,7 +579,7 @@ def test_the_commands_write_a_folder_and_take_a_file_back(one: Version, tmp_path
     rows = list(csv.DictReader(io.StringIO((folder / "samples.csv").read_text(), newline="")))
     assert rows[0]["media"] == "https://example.org/data/dogs/c.png"
     with pytest.raises(ConfigError, match="--force"):
-        cli_handover.handover("csv", folder, str(out))
+        exchange.handover("csv", folder, str(out))
     (folder / "filled.csv").write_bytes(as_csv([rows[0] | {"verdict": "drop"}, rows[1] | {"new_label": "cow"}]))
     refused = command("takeover", folder / "filled.csv", "-o", out, "--reviewer", "ann")
     assert refused.returncode == 2

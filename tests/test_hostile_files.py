@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 from dqpipe_images.decoder import ImageDecoder
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.data.tables import path_text
+from dqpipe.engine.run import Run
+from dqpipe.execution.decoding import read_bytes
 from dqpipe.execution.local import Serial
-from dqpipe.model import path_text
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.reading import read_bytes
+from dqpipe.plugin.registry import Registry
 from tests.hostile_files import files, make
 from tests.made_by_hand import GREY, chunk, png_claiming
 from tests.sound_files import Truth, encoded, picture
@@ -98,7 +98,7 @@ def test_the_corpus_is_large_and_the_same_each_time(ran: Ran) -> None:
 
 
 def _bytes(name: str) -> bytes:
-    from dqpipe.model import media_path
+    from dqpipe.data.tables import media_path
 
     return os.fsencode(media_path("", name))
 

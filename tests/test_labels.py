@@ -14,9 +14,9 @@ from dqpipe_curation.policy import classes as of_policy
 from dqpipe_files.files import Files
 from dqpipe_labels.label_noise import LabelNoise
 
-from dqpipe import labels
-from dqpipe.model import Decisions, Facts, Findings, Samples, table_of
-from dqpipe.report import tally
+from dqpipe.data import labels
+from dqpipe.data.tables import Decisions, Facts, Findings, Samples, table_of
+from dqpipe.results.report import counts
 
 NAN = float("nan")
 DAY = dt.date(2020, 1, 1)
@@ -69,8 +69,8 @@ def test_all_who_ask_see_the_same_two_classes(column: list[Any]) -> None:
     facts = Facts(pa.table({"media.ok": [True] * 40, "media.error": pa.nulls(40, pa.string())}))
     counted = {row["key"] for row in Files().summarise(samples, facts) if row["scope"] == "class"}
     kept = Decisions(table_of(Decisions.columns, [{"id": i, "decision": "keep", "because": []} for i in ids]))
-    joined = tally.Joined.of(samples, Findings(table_of(Findings.columns, [])), kept, None)
-    known = [row["name"] for row in tally.by_class(joined)["rows"] if row["name"] is not None]
+    joined = counts.Joined.of(samples, Findings(table_of(Findings.columns, [])), kept, None)
+    known = [row["name"] for row in counts.by_class(joined)["rows"] if row["name"] is not None]
     made = Augmentation(target="largest").plan(samples, lambda _, copy: copy)
     assert len(counted) == len(known) == 2
     assert set(known) == counted

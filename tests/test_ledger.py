@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pyarrow as pa
 
-from dqpipe.ledger import SCHEMA, ledger
-from dqpipe.model import Decisions, Findings, Samples, claim, table_of
+from dqpipe.data.tables import Decisions, Findings, Samples, claim, table_of
+from dqpipe.results.ledger import SCHEMA, ledger
 
 SAMPLES = Samples(pa.table({"id": ["a", "b"], "content": ["1", "2"], "label": [1, None]}))
 DECIDED = Decisions(table_of(Decisions.columns, pd.DataFrame({"id": ["a", "b"], "decision": ["drop", "keep"], "because": [["s.bad"], []]})))

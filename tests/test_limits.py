@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe import plugins
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import StageError
 from dqpipe.execution.local import Processes, Serial
-from dqpipe.limits import TimedOut, within
-from dqpipe.pipeline import Pipeline
+from dqpipe.execution.timeouts import TimedOut, within
+from dqpipe.plugin import registry as plugins
 from dqpipe.testing import ContractError, check_stage
 from tests import hanging
 

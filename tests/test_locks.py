@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import ConfigError, OutputError
 from dqpipe.execution.local import Serial
-from dqpipe.locks import Lock
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import Place, place
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
+from dqpipe.storage.location import Place, place
+from dqpipe.storage.lock import Lock
 
 HOLD = """
 import sys, time

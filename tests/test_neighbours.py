@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dqpipe.neighbours import EXACT, Index, sums
+from dqpipe.data.nearest import EXACT, Index, sums
 
 COUNT = EXACT + 2000
 

@@ -17,18 +17,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dqpipe import config as configs
-from dqpipe import gates, news, plan
-from dqpipe.cli import main
-from dqpipe.engine import read
-from dqpipe.evidence import Evidence
+from dqpipe.api import Pipeline
+from dqpipe.cli.main import main
+from dqpipe.config import gate_grammar, plan
+from dqpipe.config import pipeline_file as configs
+from dqpipe.data.tables import Dataset, Facts, Samples
+from dqpipe.engine import news
+from dqpipe.engine.fact_table import Evidence
+from dqpipe.engine.run import read
+from dqpipe.engine.starter_config import pipeline_yaml
+from dqpipe.engine.unseen import _unjudged
 from dqpipe.execution.local import Serial
-from dqpipe.model import Dataset, Facts, Samples
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.propose import pipeline_yaml
-from dqpipe.stages import Fact
-from dqpipe.unseen import _unjudged
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Fact
 
 STAGES = "stages: [files, image_quality, duplicates, drift]"
 PICTURES = 90
@@ -52,7 +53,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
     (home / "pipeline.yaml").write_text(f"dataset: {{path: set}}\n{STAGES}\noutputs: {{path: out, reports: [json]}}\n")
     run = Pipeline.from_yaml(home / "pipeline.yaml").drive(Serial())
     assert {gate["state"] for gate in run.gates} == {"passed", "first"}
-    assert len(run.gates) == len(gates.DEFAULTS)
+    assert len(run.gates) == len(gate_grammar.DEFAULTS)
     return home
 
 
@@ -126,7 +127,7 @@ def test_a_bad_night_fails_a_default_gate_and_says_what_changed(home: Path, chan
 def test_an_ordinary_night_and_a_quiet_one_pass(home: Path) -> None:
     put(home / "set", range(PICTURES, PICTURES + 40))
     run = night(home)
-    assert [gate["state"] for gate in run.gates] == ["passed"] * len(gates.DEFAULTS), [gate["said"] for gate in run.gates]
+    assert [gate["state"] for gate in run.gates] == ["passed"] * len(gate_grammar.DEFAULTS), [gate["said"] for gate in run.gates]
     assert [(row["kind"], row["said"]) for row in run.news if row["kind"] != "finding"] == [("samples_new", "40 new samples")]
     assert {gate["state"] for gate in night(home).gates} == {"passed"}
 
@@ -163,11 +164,11 @@ def test_too_few_new_samples_are_unjudged_not_passed(home: Path) -> None:
 
 def test_what_init_writes_and_a_file_without_gates_are_one_list(home: Path, registry: Registry) -> None:
     text = pipeline_yaml(registry, str(home / "set"), {})
-    assert all(f'"{gate}"' in text for gate, _ in gates.DEFAULTS)
+    assert all(f'"{gate}"' in text for gate, _ in gate_grammar.DEFAULTS)
     bare = text[: text.index("gates:")]
     for one in (text, bare):
         config = configs.parse(one, registry, checks=False)
-        assert [gate.text for gate in plan.make(config, registry, read(config, registry, str(home / "set"))).gates] == [gate for gate, _ in gates.DEFAULTS]
+        assert [gate.text for gate in plan.make(config, registry, read(config, registry, str(home / "set"))).gates] == [gate for gate, _ in gate_grammar.DEFAULTS]
 
 
 def test_where_nothing_is_new_nothing_is_written(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dqpipe.api import Pipeline, Result
+from dqpipe.data.tables import Findings, claim, table_of
 from dqpipe.errors import DatasetError
 from dqpipe.execution.local import Serial
-from dqpipe.model import Findings, claim, table_of
-from dqpipe.pipeline import Pipeline, Result
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 from dqpipe.testing import small_images
 
 PLANTED = "<script>alert(1)</script>"

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dqpipe import verdicts
-from dqpipe.cli import main
-from dqpipe.pipeline import Pipeline
-from dqpipe.verdicts import Verdict
-from dqpipe.versions import Version
+from dqpipe.api import Pipeline
+from dqpipe.cli.main import main
+from dqpipe.results import verdicts
+from dqpipe.results.verdicts import Verdict
+from dqpipe.results.versions import Version
 
 PLURAL = (
     "samples|classes|files|rows|columns|images|pictures|findings|warnings|errors|failures|verdicts|claims|rules|gates|runs|versions|stages|labels|groups|splits|"

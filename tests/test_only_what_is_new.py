@@ -19,13 +19,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from dqpipe import ownership
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import OutputError
 from dqpipe.execution.local import Serial
-from dqpipe.ledger import ledger
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
+from dqpipe.results.ledger import ledger
+from dqpipe.storage import ownership
 from tests import faulty
 from tests.test_store import age, flipped, truncated
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe import errors, logs
-from dqpipe.cli import app
+from dqpipe import errors
+from dqpipe.cli.main import app
+from dqpipe.execution import logs
 from tests import faulty
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +41,7 @@ def test_logs_are_json_with_run_stage_and_shard_from_driver_and_workers(config: 
     told = [json.loads(line) for line in done.stderr.splitlines()]
     assert all(list(line)[:7] == KEYS for line in told)
     assert len({line["run"] for line in told if line["run"]}) == 1
-    assert {line["shard"] for line in told if line["stage"] == "measure" and line["logger"] == "dqpipe.measure"} == {1, 2, 3}
+    assert {line["shard"] for line in told if line["stage"] == "measure" and line["logger"] == "dqpipe.engine.shard"} == {1, 2, 3}
     assert {"read", "measure", "detect", "publish"} <= {line["stage"] for line in told}
 
 

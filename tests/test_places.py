@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dqpipe.errors import OutputError
-from dqpipe.places import Place, is_url, place
+from dqpipe.storage.location import Place, is_url, place
 
 
 @pytest.fixture(params=["local", "s3", "memory"])

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import dqpipe
-from dqpipe import plugins
+from dqpipe.api import Pipeline
 from dqpipe.errors import PlanError, PluginError
-from dqpipe.pipeline import Pipeline
-from dqpipe.stages import Extension, Fact, Shard, Stage, extension
+from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.stage import Extension, Fact, Shard, Stage, extension
 
 
 @extension

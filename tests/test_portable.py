@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.data.portable_names import REFUSED, doubts
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.portable import REFUSED, doubts
+from dqpipe.plugin.registry import Registry
 from tests import faulty
 
 CAFE = "caf\u00e9.png"

@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dqpipe import asking, versions
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import GateError, OutputError
 from dqpipe.execution.local import Serial
-from dqpipe.explain import explain
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import Place, place
-from dqpipe.plugins import Registry
-from dqpipe.versions import Version
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import ledger_query, versions
+from dqpipe.results.versions import Version
+from dqpipe.review.explain import explain
+from dqpipe.storage.location import Place, place
 
 STAGES = "stages: [files, duplicates]\n"
 
@@ -42,7 +42,7 @@ def test_an_output_on_an_object_store_holds_what_a_local_one_does(registry: Regi
     assert version.findings.table.equals(local.findings.table)
     pd.testing.assert_frame_equal(version.facts.frame(), local.raw.facts().frame())
     assert explain(out, "flower/text.png")["decision"] == "drop"
-    assert asking.rows(version, asking.Question(codes=("files.unreadable",))).column("id").to_pylist() == sorted(
+    assert ledger_query.rows(version, ledger_query.Question(codes=("files.unreadable",))).column("id").to_pylist() == sorted(
         row["id"] for row in local.findings.table.to_pylist() if row["code"] == "files.unreadable"
     )
     assert [row["version"] for row in versions.history(out)] == [ran.version]

@@ -13,18 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from dqpipe import config
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.config import pipeline_file
+from dqpipe.data.tables import media_path
+from dqpipe.engine.run import Run
+from dqpipe.engine.starter_config import pipeline_yaml
 from dqpipe.errors import DatasetError, OutputError
+from dqpipe.execution.decoding import read_bytes
 from dqpipe.execution.local import Processes, Serial
-from dqpipe.locks import Lock
-from dqpipe.model import media_path
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import Place, filesystem, mirror, place
-from dqpipe.plugins import Registry
-from dqpipe.propose import pipeline_yaml
-from dqpipe.reading import read_bytes
-from dqpipe.store import Store
+from dqpipe.plugin.registry import Registry
+from dqpipe.storage.fact_store import Store
+from dqpipe.storage.location import Place, filesystem, mirror, place
+from dqpipe.storage.lock import Lock
 from tests import faulty
 from tests.test_store import age
 
@@ -66,7 +66,7 @@ def at_bucket(bucket: str, images: Path) -> Place:
 
 def test_the_proposed_pipeline_reads_the_url_that_was_looked_at(registry: Registry, at_bucket: Place) -> None:
     text = pipeline_yaml(registry, at_bucket.url, {})
-    assert config.parse(text, registry).source == at_bucket.url
+    assert pipeline_file.parse(text, registry).source == at_bucket.url
 
 
 def test_a_store_on_s3_gives_what_a_local_one_gives_from_any_machine(
@@ -109,11 +109,11 @@ def test_a_dataset_on_s3_is_curated_as_on_disk_and_its_unchanged_files_are_not_r
     registry: Registry, images: Path, tmp_path: Path, at_bucket: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     local = run(registry, images, tmp_path / "local")
-    monkeypatch.setattr("dqpipe.survey.RACY_NS", -(10**12))  # all that was uploaded just now counts as old
+    monkeypatch.setattr("dqpipe.engine.measuring.RACY_NS", -(10**12))  # all that was uploaded just now counts as old
     first = run(registry, at_bucket.url, tmp_path / "out")
     same(local, first)
     read: list[str] = []
-    monkeypatch.setattr("dqpipe.remote.read_bytes", lambda url, limit: read.append(url))
+    monkeypatch.setattr("dqpipe.storage.media_bytes.read_bytes", lambda url, limit: read.append(url))
     stages = "[files, image_quality, duplicates, embeddings]"
     assert measured(run(registry, at_bucket.url, tmp_path / "out", stages=stages)) == 0
     assert read == []

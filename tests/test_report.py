@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dqpipe.counted import many
-from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
-from dqpipe.report import account, plain, record
-from dqpipe.report.sentences import expected, some
+from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
+from dqpipe.data.wording import many
+from dqpipe.results.report import account, plain, record
+from dqpipe.results.report.sentences import expected, some
 
 RUN = {
     "id": "r1",

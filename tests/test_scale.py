@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dqpipe import plugins
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
+from dqpipe.plugin import registry
 from tests.benchmarks import scale, synthetic
 
 
 def run(source: Path, out: Path, **options: int) -> Run:
-    made = Pipeline.from_text(scale.PIPELINE.format(source=source, out=out), registry=plugins.load(extra={"synthetic": synthetic}))
+    made = Pipeline.from_text(scale.PIPELINE.format(source=source, out=out), registry=registry.load(extra={"synthetic": synthetic}))
     return Run(made.config, made.registry, Serial(), **options).run()  # type: ignore[arg-type]
 
 
@@ -28,8 +28,8 @@ def tables(ran: Run) -> dict[str, pd.DataFrame]:
 def test_in_pieces_it_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synthetic.make(300, tmp_path / "rows.parquet")
     whole = run(tmp_path / "rows.parquet", tmp_path / "a")
-    monkeypatch.setattr("dqpipe.evidence.AT_A_TIME", 7)
-    monkeypatch.setattr("dqpipe.measure.WRITTEN_EVERY", 32)
+    monkeypatch.setattr("dqpipe.engine.fact_table.AT_A_TIME", 7)
+    monkeypatch.setattr("dqpipe.engine.shard.WRITTEN_EVERY", 32)
     pieces = run(tmp_path / "rows.parquet", tmp_path / "b", shard_size=100)
     assert whole.version.rpartition("-")[2] == pieces.version.rpartition("-")[2]
     for name, frame in tables(whole).items():

@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.store import Store, read_arrow, sound, write_arrow
+from dqpipe.plugin.registry import Registry
+from dqpipe.storage.fact_store import Store, read_arrow, sound, write_arrow
 from tests import faulty
 
 STAGES = "[files, image_quality, duplicates]"

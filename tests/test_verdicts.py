@@ -14,18 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dqpipe import verdicts
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.data.tables import Samples
+from dqpipe.engine.run import Run
 from dqpipe.errors import DatasetError
 from dqpipe.execution.local import Serial
-from dqpipe.explain import explain
-from dqpipe.model import Samples
-from dqpipe.overruling import DISAGREED, REFUTED, match
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.report import account
-from dqpipe.verdicts import Verdict, agreement, kappa
-from dqpipe.versions import Version
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import verdicts
+from dqpipe.results.report import account
+from dqpipe.results.verdicts import Verdict, agreement, kappa
+from dqpipe.results.versions import Version
+from dqpipe.review.explain import explain
+from dqpipe.review.rulings import DISAGREED, REFUTED, match
 
 
 def verdict(sample: str, said: str = "keep", *, content: str | None = None, by: str = "ann", label: object = None, **more) -> Verdict:

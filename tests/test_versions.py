@@ -10,13 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dqpipe import versions
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import DatasetError, GateError
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.versions import Version
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import versions
+from dqpipe.results.versions import Version
 from tests import faulty
 
 STAGES = "stages: [files, image_quality, duplicates]\n"

@@ -11,14 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dqpipe import config as configs
-from dqpipe.cli import main
+from dqpipe.api import Pipeline
+from dqpipe.cli.main import main
+from dqpipe.config import pipeline_file as configs
 from dqpipe.errors import ConfigError, DatasetError, DqpipeError
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
+from dqpipe.results.versions import Version
 from dqpipe.testing import small_images
-from dqpipe.versions import Version
 
 TEXT = """
 dataset: {path: images}

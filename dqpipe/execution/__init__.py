@@ -1,1 +1,1 @@
-"""Where shards are measured: executors, and flows."""
+"""Where work is done: executors, worker processes, time limits, decoding."""

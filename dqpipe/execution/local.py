@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dqpipe.execution import workers
+from dqpipe.execution import worker_pool as workers
 from dqpipe.execution.executor import Died, WorkerDied, patiently
-from dqpipe.execution.workers import Crew, Worker, first_ready
+from dqpipe.execution.worker_pool import Crew, Worker, first_ready
 
 log = logging.getLogger(__name__)
 MORE_AFTER = 8
@@ -37,7 +37,7 @@ class Threads:
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
         """See `Executor.map`."""
-        from dqpipe.reading import one_thread
+        from dqpipe.execution.decoding import one_thread
 
         # Each item sets what libraries use to one thread, and back: back to one, as others are still at work.
         with one_thread(), ThreadPoolExecutor(self.workers or cores()) as pool:

@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dqpipe.errors import DatasetError, DqpipeError, MediaError, OutputError
-from dqpipe.review.desk import Desk
-from dqpipe.review.sight import SIDES
+from dqpipe.review.review_queue import Desk
+from dqpipe.review.sample_view import SIDES
 
 LARGEST = 1 << 16
 """Bytes of what a page may send."""

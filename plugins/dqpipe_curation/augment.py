@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dqpipe import labels
+from dqpipe.data import labels
+from dqpipe.data.tables import Samples
 from dqpipe.errors import ConfigError, nearest
-from dqpipe.model import Samples
-from dqpipe.stages import Augment, Recipe, extension, option
+from dqpipe.plugin.stage import Augment, Recipe, extension, option
 
 if TYPE_CHECKING:
-    from dqpipe.media import Picture
+    from dqpipe.data.media import Picture
 
 Spec = Mapping[str, Any]
 MILD: tuple[Spec, ...] = (

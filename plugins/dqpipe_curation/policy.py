@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dqpipe import labels
-from dqpipe.model import Decisions, Findings, Samples, label_text
-from dqpipe.stages import Decide, extension, option
+from dqpipe.data import labels
+from dqpipe.data.tables import Decisions, Findings, Samples, label_text
+from dqpipe.plugin.stage import Decide, extension, option
 from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Relabelling, Rule, idle, judge, table
 
 UNSETTLED, EVALUATION, CEILING = "policy.unsettled", "policy.evaluation", "policy.ceiling"

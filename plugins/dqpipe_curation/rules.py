@@ -29,8 +29,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dqpipe.data.tables import DECISIONS, SEVERITIES, Findings, Samples
 from dqpipe.errors import ConfigError, listed, nearest
-from dqpipe.model import DECISIONS, SEVERITIES, Findings, Samples
 
 RULES: Mapping[str, object] = {
     "files.unreadable": "drop",

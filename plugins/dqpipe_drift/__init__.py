@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from dqpipe.hookspecs import hookimpl
-from dqpipe.plugins import discover
-from dqpipe.stages import Extension
+from dqpipe.plugin.hooks import hookimpl
+from dqpipe.plugin.registry import discover
+from dqpipe.plugin.stage import Extension
 
 
 @hookimpl

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from dqpipe import labels
-from dqpipe.counted import many, plural
-from dqpipe.model import Facts, Samples, claim, figure, label_text
-from dqpipe.report.sentences import some
-from dqpipe.since import Since
-from dqpipe.stages import Claim, Figure, Stage, extension, option
+from dqpipe.data import labels
+from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.data.version_comparison import Since
+from dqpipe.data.wording import many, plural
+from dqpipe.plugin.stage import Claim, Figure, Stage, extension, option
+from dqpipe.results.report.sentences import some
 from dqpipe_drift import two_samples
 from dqpipe_drift.sentences import of_categories, of_numbers, of_vectors
 from dqpipe_drift.two_samples import Compared

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dqpipe.counted import plural
-from dqpipe.report.sentences import joined, named
+from dqpipe.data.wording import plural
+from dqpipe.results.report.sentences import joined, named
 
 SHOWN = 3
 """Categories that a sentence names at most."""

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from dqpipe.counted import many
+from dqpipe.data.tables import media_path, path_text
+from dqpipe.data.wording import many
 from dqpipe.errors import ChangedError, MediaError, OutputError, OutsideError, listed
-from dqpipe.media_files import Inside, Within, opened, refuse_url
-from dqpipe.model import media_path, path_text
-from dqpipe.places import is_url
-from dqpipe.reading import LARGEST_FILE, content_of
-from dqpipe.remote import download
-from dqpipe.remote import listed as listed_at
+from dqpipe.execution.decoding import LARGEST_FILE, content_of
+from dqpipe.storage.checked_files import Inside, Within, opened, refuse_url
+from dqpipe.storage.location import is_url
+from dqpipe.storage.media_bytes import download
+from dqpipe.storage.media_bytes import listed as listed_at
 
 SET_ID = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 CHUNK = 1 << 20

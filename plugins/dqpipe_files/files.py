@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe import labels
+from dqpipe.data import labels
+from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.errors import OUTSIDE
-from dqpipe.model import Facts, Samples, claim, figure
-from dqpipe.stages import Claim, Figure, Stage, extension, option
+from dqpipe.plugin.stage import Claim, Figure, Stage, extension, option
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
-from dqpipe.places import is_url
+from dqpipe.storage.location import is_url
 from dqpipe_files.walking import LITTER
 
 LONGEST = 240

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.model import Dataset, label_text
-from dqpipe.places import is_url
+from dqpipe.data.tables import Dataset, label_text
+from dqpipe.storage.location import is_url
 from dqpipe_files.copying import below, keep_mode, writing
 from dqpipe_files.curated import MANIFEST, bring, media_of, source_name, write_manifest
 from dqpipe_files.placing import Places, file_name, folders_of, new_name, safe

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.data.labels import filled
+from dqpipe.data.tables import media_path
 from dqpipe.errors import DatasetError, listed, nearest
-from dqpipe.labels import filled
-from dqpipe.model import media_path
-from dqpipe.places import filesystem, is_url
+from dqpipe.storage.location import filesystem, is_url
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),

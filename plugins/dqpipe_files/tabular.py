@@ -24,9 +24,9 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dqpipe.data.tables import label_text, path_text
 from dqpipe.errors import DatasetError, listed
-from dqpipe.model import label_text, path_text
-from dqpipe.places import is_url, place
+from dqpipe.storage.location import is_url, place
 
 if TYPE_CHECKING:
     import pandas as pd

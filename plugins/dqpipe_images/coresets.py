@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.neighbours import Index
+from dqpipe.data.nearest import Index
 from dqpipe_images.regions import nearest_centre, regions
 
 CANDIDATES = 512

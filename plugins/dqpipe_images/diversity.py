@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dqpipe import labels
-from dqpipe.counted import many
-from dqpipe.model import Facts, Samples, claim, figure
-from dqpipe.neighbours import Index, unit
-from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe.data import labels
+from dqpipe.data.nearest import Index, unit
+from dqpipe.data.tables import Facts, Samples, claim, figure
+from dqpipe.data.wording import many
+from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_images.outliers import no_fact
 from dqpipe_images.regions import regions
 from dqpipe_images.vendi import vendi_score

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe import splits
-from dqpipe.model import Facts, Samples, claim, figure, label_text
-from dqpipe.stages import Claim, Fact, Figure, Pixels, Shard, Stage, extension, option
+from dqpipe.data import splits
+from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Shard, Stage, extension, option
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import STRONG, Links, clustered

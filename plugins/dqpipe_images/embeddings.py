@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.media import Rendition
-from dqpipe.model import Samples
-from dqpipe.stages import Embedder, Extension, Fact, Pixels, Shard, Stage, extension, option
+from dqpipe.data.media import Rendition
+from dqpipe.data.tables import Samples
+from dqpipe.plugin.stage import Embedder, Extension, Fact, Pixels, Shard, Stage, extension, option
 from dqpipe_images import imagenet
 from dqpipe_images.patch_bank import PatchBank
 
 if TYPE_CHECKING:
-    from dqpipe.media import Picture
+    from dqpipe.data.media import Picture
 
 
 @extension

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe import labels
-from dqpipe.model import Facts, Samples, claim, figure
-from dqpipe.stages import Claim, Fact, Figure, Shard, Stage, extension, option
+from dqpipe.data import labels
+from dqpipe.data.tables import Facts, Samples, claim, figure
+from dqpipe.plugin.stage import Claim, Fact, Figure, Shard, Stage, extension, option
 from dqpipe_images.peers import Peers
 from dqpipe_images.picture_statistics import PERCENTILES, statistics
 

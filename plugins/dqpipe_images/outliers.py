@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe import labels
-from dqpipe.model import Facts, Samples, claim, figure
-from dqpipe.neighbours import Index, unit
-from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe.data import labels
+from dqpipe.data.nearest import Index, unit
+from dqpipe.data.tables import Facts, Samples, claim, figure
+from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_images.strangeness import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
 
 STRANGE = 1.0, 1.25

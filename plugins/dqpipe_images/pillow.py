@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from dqpipe.errors import MediaError
-from dqpipe.library_state import Shared, put
+from dqpipe.execution.library_state import Shared, put
 
 if TYPE_CHECKING:
     from contextlib import ExitStack

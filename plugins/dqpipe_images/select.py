@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from dqpipe import labels
+from dqpipe.data import labels
+from dqpipe.data.nearest import Index, unit
+from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.errors import ConfigError
-from dqpipe.model import Facts, Samples, claim, figure
-from dqpipe.neighbours import Index, unit
-from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_images.coresets import METHODS, Order
 from dqpipe_images.outliers import no_fact
 from dqpipe_images.regions import regions

@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dqpipe.media import Picture
-    from dqpipe.stages import Pixels
+    from dqpipe.data.media import Picture
+    from dqpipe.plugin.stage import Pixels
 
 SIDE = 32
 """Side of a thumbnail in pixels; a multiple of the cells that alignment.py compares."""

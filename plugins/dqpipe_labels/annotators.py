@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
 from dqpipe.errors import StageError
-from dqpipe.model import Facts, Samples, claim, figure, label_text
-from dqpipe.stages import Claim, Fact, Figure, Gift, Pixels, Stage, extension, option
+from dqpipe.plugin.stage import Claim, Fact, Figure, Gift, Pixels, Stage, extension, option
 from dqpipe_labels.columns import equal_rows, unfit, vectors_of
 from dqpipe_labels.votes import consensus, votes_of, whole
 

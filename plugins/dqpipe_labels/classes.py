@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dqpipe.data.tables import label_text
 from dqpipe.errors import StageError
-from dqpipe.model import label_text
 
 ADVICE = "Leave {stage} out of the pipeline, or give it columns of classes."
 

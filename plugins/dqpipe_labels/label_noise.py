@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dqpipe import labels
+from dqpipe.data import labels
+from dqpipe.data.intervals import clopper_pearson
+from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
 from dqpipe.errors import StageError
-from dqpipe.intervals import clopper_pearson
-from dqpipe.model import Facts, Samples, claim, figure, label_text
-from dqpipe.stages import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_labels import unclassed
 from dqpipe_labels.classes import Classes, classes_of
 from dqpipe_labels.columns import vectors_of

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from dqpipe.data.tables import label_text
 from dqpipe.errors import StageError
-from dqpipe.model import label_text
 
 ROUNDS, WARM = 60, 8
 """Rounds of expectation-maximisation, and Newton steps on the tags as given before them."""

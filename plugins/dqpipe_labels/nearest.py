@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqpipe.neighbours import unit
+from dqpipe.data.nearest import unit
 
 NEAREST = 3
 FURTHEST = 1.5

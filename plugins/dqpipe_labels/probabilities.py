@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dqpipe.counted import many, plural
+from dqpipe.data.tables import Samples, as_numpy
+from dqpipe.data.wording import many, plural
 from dqpipe.errors import StageError, listed
-from dqpipe.model import Samples, as_numpy
 
 ADVICE = "Give one probability for each class and sample, by a model that was not trained on that sample."
 

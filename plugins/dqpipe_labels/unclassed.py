@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.counted import many, plural
+from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.data.wording import many, plural
 from dqpipe.errors import StageError, listed
-from dqpipe.model import Facts, Samples, claim, figure, label_text
 from dqpipe_labels.columns import equal_rows, unfit, vectors_of
 from dqpipe_labels.folds import grouped_folds
 from dqpipe_labels.multilabel import Tags, judged_tags, learn_tags, own_tags, said, split, tags_of

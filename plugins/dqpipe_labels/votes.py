@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.model import Samples
+from dqpipe.data.tables import Samples
 from dqpipe_labels.classes import classes_of
 from dqpipe_labels.folds import Folds
 from dqpipe_labels.ridge import kernel_features, out_of_fold

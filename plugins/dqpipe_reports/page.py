@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.counted import many, plural
-from dqpipe.report.sentences import sentence
+from dqpipe.data.wording import many, plural
+from dqpipe.results.report.sentences import sentence
 
 if TYPE_CHECKING:
     from jinja2 import Environment

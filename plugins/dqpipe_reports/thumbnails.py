@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dqpipe.data.thumbnail import data_url, shrunk
 from dqpipe.errors import MediaError
-from dqpipe.thumbnails import data_url, shrunk
 from dqpipe_reports.differences import difference
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dqpipe.media import Picture
+    from dqpipe.data.media import Picture
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import labels, splits
-from dqpipe.evidence import row_contents
-from dqpipe.model import Facts, Samples, claim, figure, label_text
-from dqpipe.stages import EVERY, Claim, Fact, Figure, Pixels, Stage, extension
+from dqpipe.data import labels, splits
+from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.engine.fact_table import row_contents
+from dqpipe.plugin.stage import EVERY, Claim, Fact, Figure, Pixels, Stage, extension
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import ChangedError
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import place
-from dqpipe.store import digest
+from dqpipe.storage.fact_store import digest
+from dqpipe.storage.location import place
 from tests import faulty
 
 LONG_AGO = 1_600_000_000
@@ -182,7 +182,7 @@ def test_a_private_table_stays_private(tmp_path: Path) -> None:
 
 
 def test_a_hash_is_that_of_the_facts(images: Path, tmp_path: Path) -> None:
-    from dqpipe.reading import content_of
+    from dqpipe.execution.decoding import content_of
 
     result = going(images, tmp_path / "out").run()
     contents = dict(zip(result.raw.samples.ids, result.raw.samples["content"], strict=True))

@@ -14,8 +14,8 @@ from dqpipe_files.readers.image_folder import ImageFolder
 from dqpipe_files.writers.image_folder import places
 
 import dqpipe
-from dqpipe import labels, splits
-from dqpipe.model import Dataset, Samples
+from dqpipe.data import labels, splits
+from dqpipe.data.tables import Dataset, Samples
 from tests.faulty import small_files
 
 

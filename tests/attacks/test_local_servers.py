@@ -14,9 +14,9 @@ import websockets
 from distributed import Client, Security
 from prefect.settings import PREFECT_API_AUTH_STRING
 
-from dqpipe.execution import tasks
-from dqpipe.execution.embedded import Embedded
-from dqpipe.execution.named import Cluster
+from dqpipe.execution.by_name import Cluster
+from dqpipe.execution.prefect import tasks
+from dqpipe.execution.prefect.server import Embedded
 
 SECONDS = 2
 PATIENCE = 60

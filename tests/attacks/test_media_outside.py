@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 
 import dqpipe
-from dqpipe import media_files
+from dqpipe.api import Pipeline
 from dqpipe.errors import DatasetError, MediaError, OutsideError
-from dqpipe.media_files import Inside
-from dqpipe.pipeline import Pipeline
-from dqpipe.reading import read_bytes
+from dqpipe.execution.decoding import read_bytes
+from dqpipe.storage import checked_files
+from dqpipe.storage.checked_files import Inside
 from tests import faulty
 
 RULES = "policy: {rules: {files.outside: keep}}\n"
@@ -141,9 +141,9 @@ def test_whoever_names_paths_in_a_dataframe_means_them_unless_there_is_a_root(da
 
 
 def test_nothing_outside_is_handed_over_or_shown_for_review(dataset: Path, tmp_path: Path) -> None:
-    from dqpipe.handover.queue import Seen
-    from dqpipe.review.sight import Sight
-    from dqpipe.versions import Version
+    from dqpipe.results.versions import Version
+    from dqpipe.review.exchange.queue import Seen
+    from dqpipe.review.sample_view import Sight
 
     run(dataset, tmp_path / "out", RULES)
     version = Version.open(tmp_path / "out")
@@ -197,7 +197,7 @@ def test_a_link_that_is_put_in_place_between_check_and_opening_leads_nowhere(tmp
     try:
         for _ in range(3000):
             try:
-                handle = media_files.opened(str(root / "cat" / "id.png"), (str(root),))
+                handle = checked_files.opened(str(root / "cat" / "id.png"), (str(root),))
             except (OSError, MediaError) as error:
                 seen.add(type(error))
                 continue

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from dqpipe.api import Pipeline
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 
 NAMES = (
     "c/a+b #1.png", "c/d%C3%A9.png", "c/d\u00e9.png", "d/\N{CAT}.png", "c/" + "\u00e9" * 125 + ".png", "c/" + "n" * 251 + ".png", "c/con.png", "aux/1.png",

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqpipe import audits, ownership, publish, verdicts
+from dqpipe.api import Pipeline
 from dqpipe.errors import DatasetError
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import place
-from dqpipe.plugins import Registry
-from dqpipe.review.desk import Desk
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import publish, verdicts
+from dqpipe.results.verdicts import Verdict, agreement
+from dqpipe.results.versions import Version
+from dqpipe.review import audits
+from dqpipe.review.review_queue import Desk
+from dqpipe.review.sample_view import Sight
 from dqpipe.review.server import LARGEST, Serving
-from dqpipe.review.sight import Sight
-from dqpipe.verdicts import Verdict, agreement
-from dqpipe.versions import Version
+from dqpipe.storage import ownership
+from dqpipe.storage.location import place
 
 TEXT = "dataset: {path: rows.csv, roles: {id: name, label: label}}\nstages: [duplicate_rows]\noutputs: {path: out, reports: []}\n"
 DEEP = '{"content": "c", "id": "a", "verdict": "drop", "reviewer": "x", "given": ' + "[" * 10_000 + "]" * 10_000 + "}"

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dqpipe import spreadsheet
-from dqpipe.account import relabel_queue
+from dqpipe.api import Pipeline
+from dqpipe.data.tables import Decisions, Findings, Samples, claim, table_of
+from dqpipe.engine.run_record import relabel_queue
 from dqpipe.execution.local import Serial
-from dqpipe.model import Decisions, Findings, Samples, claim, table_of
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
+from dqpipe.storage import spreadsheet
 
 FORMULAS = [
     '=HYPERLINK("http://evil","x")', "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", " =1", "\u3000=1", "\ufeff=1", "\x00=1", "\r=1",

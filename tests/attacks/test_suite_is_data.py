@@ -13,8 +13,8 @@ from dqpipe_validation.expectations import Expectations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dqpipe.data.tables import Facts, Samples
 from dqpipe.errors import ConfigError
-from dqpipe.model import Facts, Samples
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,8 +25,8 @@ from dqpipe_validation.duplicate_rows import DuplicateRows
 from PIL import Image
 
 from dqpipe import testing
+from dqpipe.data.tables import Dataset, exact_frame
 from dqpipe.errors import DatasetError
-from dqpipe.model import Dataset, exact_frame
 
 
 def cells(dataset: Dataset, name: str) -> list[Any]:

@@ -22,8 +22,10 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dqpipe import ci, cli, logs, terminal
+from dqpipe.cli import main, terminal
 from dqpipe.errors import ConfigError, DatasetError, StageError
+from dqpipe.execution import logs
+from dqpipe.results import ci_files
 
 ROOT = Path(__file__).parents[2]
 LINK = "[link=http:/evil]ZQZ[/link]"
@@ -54,7 +56,7 @@ def told(folder: Path, *words: str) -> tuple[int, str, str]:
         patched.setattr(sys, "argv", ["dqpipe", *words])
         patched.setattr("warnings.showwarning", terminal._warned)
         try:
-            cli.main()
+            main.main()
         except SystemExit as done:
             code = int(done.code or 0)
     for stream in (out, err):
@@ -132,7 +134,7 @@ def test_no_command_prints_what_a_terminal_obeys(folder: Path) -> None:
 
 
 def test_the_walk_leaves_no_command_out() -> None:
-    app = typer.main.get_command(cli.app)
+    app = typer.main.get_command(main.app)
     names = {(name, *([] if not hasattr(command, "commands") else [""])) for name, command in app.commands.items()}  # type: ignore[attr-defined]
     assert {name[0] for name in names} <= {words[0] for words in WALK}
     assert set(app.commands["store"].commands) <= {words[1] for words in WALK if words[0] == "store"}  # type: ignore[attr-defined]
@@ -142,7 +144,7 @@ def test_what_a_ci_system_is_told_commands_no_terminal(folder: Path) -> None:
     assert told(folder, "check", "class.yaml", "--junit", "class.xml", "--badge", "class.json")[0] in (1, 2)
     said = "".join(text for case in ET.fromstring((folder / "class.xml").read_bytes()).iter() for text in (case.text or "", *case.attrib.values()))
     harmless(said)
-    harmless(ci.junit_of_error(ConfigError(SAFE, SAFE)).decode())
+    harmless(ci_files.junit_of_error(ConfigError(SAFE, SAFE)).decode())
     harmless(json.loads((folder / "class.json").read_text())["message"])
 
 
@@ -192,6 +194,6 @@ def test_a_terminal_that_knows_few_letters_is_told_all_the_same(folder: Path) ->
         patched.setattr(sys, "argv", ["dqpipe", "plugins", "--json"])
         patched.setattr("warnings.showwarning", terminal._warned)
         with pytest.raises(SystemExit):
-            cli.main()
+            main.main()
     out.flush()
     assert json.loads(out.buffer.getvalue())["extensions"]

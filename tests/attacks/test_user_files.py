@@ -20,14 +20,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from dqpipe import cli, lines, versions
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.cli import main
+from dqpipe.engine.run import Run
 from dqpipe.errors import DqpipeError, OutputError
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import place
-from dqpipe.plugins import Registry
-from dqpipe.rollback import roll_back
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import versions
+from dqpipe.results.rollback import roll_back
+from dqpipe.storage import jsonl
+from dqpipe.storage.location import place
 from tests import faulty
 
 HEX = "0123456789abcdef" * 2
@@ -47,7 +49,7 @@ LONG_AGO = time.time() - 30 * 86_400
 
 
 def dqpipe(*words: object) -> Any:
-    return CliRunner().invoke(cli.app, [str(word) for word in words])
+    return CliRunner().invoke(main.app, [str(word) for word in words])
 
 
 def code(told: Any) -> int:
@@ -234,7 +236,7 @@ def test_what_people_say_and_hand_over_and_every_cache_leave_a_users_files_alone
         patch.setenv("XDG_CACHE_HOME", str(top / "cache"))
         patch.setenv("TMPDIR", str(top / "tmp"))
         patch.setattr(tempfile, "tempdir", None)
-        patch.setattr("dqpipe.cli_review.serve", reviewed)
+        patch.setattr("dqpipe.cli.review.serve", reviewed)
         answers = top / "fresh" / "samples.csv"
         for words in (
             ("review", out), ("review", out, "--audit", "files.unreadable", "--n", 2), ("review", out, "--fit", "files.unreadable"),
@@ -266,13 +268,13 @@ def test_nothing_is_added_to_a_file_that_somebody_else_wrote(tmp_path: Path, nam
         assert (tmp_path / name).read_bytes() == held
     for held in (b"", b"\n", b'{"a": 0}\n', b'{"a":', b'{"a": "' + b"x" * 10_000 + b'"}\n'):
         (tmp_path / name).write_bytes(held)
-        lines.append(tmp_path, name, {"a": 1})
-        assert [row["a"] for row in lines.rows(tmp_path, name)][-1] == 1
+        jsonl.append(tmp_path, name, {"a": 1})
+        assert [row["a"] for row in jsonl.rows(tmp_path, name)][-1] == 1
 
 
 def refused(out: Path, name: str) -> None:
     with pytest.raises(OutputError, match="is not of dqpipe's making"):
-        lines.append(out, name, {"a": 1})
+        jsonl.append(out, name, {"a": 1})
 
 
 @pytest.mark.parametrize("name", [".lock", "history.jsonl", "verdicts.jsonl", "audits.jsonl", "version", "versions", ".dqpipe.json", ".publishing"])
@@ -291,7 +293,7 @@ def test_what_is_written_is_never_written_through_a_link(registry: Registry, pic
     assert (state(target) or target.read_bytes()) == before
     if name.endswith("jsonl"):
         with pytest.raises(OutputError, match="is a link"):
-            lines.append(out, name, {"a": 1})
+            jsonl.append(out, name, {"a": 1})
         assert target.read_bytes() == before
 
 
@@ -363,7 +365,7 @@ def killed_before_the_switch(registry: Registry, pictures: Path, out: Path, monk
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("dqpipe.publish.switch", kill)
+        patch.setattr("dqpipe.results.publish.switch", kill)
         with pytest.raises(Killed):
             run(registry, pictures, out)
 
@@ -407,7 +409,7 @@ def test_spare_files_of_killed_runs_go(registry: Registry, pictures: Path, outpu
 
 
 def test_runs_that_start_at_once_on_a_fresh_output_do_not_sweep_each_others_probes(tmp_path: Path) -> None:
-    from dqpipe import publish
+    from dqpipe.results import publish
 
     failed: list[BaseException] = []
 
@@ -470,7 +472,7 @@ def test_a_store_that_a_run_uses_is_not_cleaned_up_from_another_container(pictur
 
 
 def test_a_lock_of_another_machine_on_a_shared_disk_is_seen(tmp_path: Path) -> None:
-    from dqpipe.locks import Lock
+    from dqpipe.storage.lock import Lock
 
     lock = Lock(place(tmp_path), "run 1", stale=60)
     (tmp_path / ".lock").write_text(json.dumps({**lock.me, "boot": "another", "host": "far", "beat": time.time()}))
@@ -507,11 +509,11 @@ def test_an_object_store_that_holds_something_else_is_not_taken(registry: Regist
 ])  # fmt: skip
 def test_a_line_that_cannot_be_read_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
     said: list[str] = []
-    monkeypatch.setattr(lines.log, "warning", lambda text, *told: said.append(text % told))
-    lines.append(tmp_path, "history.jsonl", {"run": "1"})
+    monkeypatch.setattr(jsonl.log, "warning", lambda text, *told: said.append(text % told))
+    jsonl.append(tmp_path, "history.jsonl", {"run": "1"})
     with (tmp_path / "history.jsonl").open("ab") as file:
         file.write(line + b"\n")
-    lines.append(tmp_path, "history.jsonl", {"run": "2"})
+    jsonl.append(tmp_path, "history.jsonl", {"run": "2"})
     assert [row["run"] for row in versions.history(tmp_path)] == ["1", "2"]
     assert "line 2 is left out" in said[0]
 
@@ -522,19 +524,19 @@ def test_what_could_not_be_read_back_is_not_added(tmp_path: Path) -> None:
         deep = [deep]
     for value in ("\ud800", deep, 10**30, 10**5000, float("nan")):
         with pytest.raises(DqpipeError, match="could not be read back"):
-            lines.append(tmp_path, "verdicts.jsonl", {"fine": 1}, {"reviewer": value})
+            jsonl.append(tmp_path, "verdicts.jsonl", {"fine": 1}, {"reviewer": value})
     assert not (tmp_path / "verdicts.jsonl").exists()
 
 
 def test_the_folder_that_the_environment_names_is_no_servers_to_remove(tmp_path: Path) -> None:
-    from dqpipe.execution import embedded
+    from dqpipe.execution.prefect import server
 
     (tmp_path / "prefect" / "inner").mkdir(parents=True)
     (tmp_path / "prefect" / "inner" / "mine.db").write_text("mine")
-    embedded.remove_home(tmp_path / "prefect", "0" * 32)
+    server.remove_home(tmp_path / "prefect", "0" * 32)
     assert (tmp_path / "prefect" / "inner" / "mine.db").exists()
     (tmp_path / "prefect" / ".dqpipe.json").write_text("0" * 32)
-    embedded.remove_home(tmp_path / "prefect", "0" * 32)
+    server.remove_home(tmp_path / "prefect", "0" * 32)
     assert not (tmp_path / "prefect").exists()
 
 

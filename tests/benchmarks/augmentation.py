@@ -101,9 +101,9 @@ def filled(pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
     import pyarrow as pa
     from dqpipe_curation.augment import Augmentation
 
-    from dqpipe.media import Header, Picture
-    from dqpipe.model import Samples
-    from dqpipe.store import digest_json
+    from dqpipe.data.media import Header, Picture
+    from dqpipe.data.tables import Samples
+    from dqpipe.storage.fact_store import digest_json
 
     stage, side = Augmentation(), pictures.shape[1]
     samples = Samples(pa.table({"id": [f"{row:06d}" for row in range(len(pictures))], "label": [f"{label:02d}" for label in labels]}))

@@ -46,9 +46,9 @@ def compared(before, now, new) -> tuple[Mapping[str, tuple[float, float]], int]:
     """Effect and corrected p value of each fact, and the number of claims of a shift."""
     from dqpipe_drift.drift import Drift
 
-    from dqpipe.model import Facts
-    from dqpipe.reading import one_thread
-    from dqpipe.since import Since
+    from dqpipe.data.tables import Facts
+    from dqpipe.data.version_comparison import Since
+    from dqpipe.execution.decoding import one_thread
 
     with one_thread(2):
         rows, claims = Drift(copies=None).compare(now.samples, Facts(now.samples.table), Since("before", before, now, new))
@@ -61,9 +61,9 @@ def compared(before, now, new) -> tuple[Mapping[str, tuple[float, float]], int]:
 
 def measured(source: str, folder: Path, *stages: str):
     """What the engine measured of a source: its evidence."""
-    from dqpipe.engine import Run
+    from dqpipe.api import Pipeline
+    from dqpipe.engine.run import Run
     from dqpipe.execution.local import Processes
-    from dqpipe.pipeline import Pipeline
 
     roles = ", roles: {label: cut}" if "diamonds" in source else ""
     text = f"dataset: {{path: {source}{roles}}}\nstages: [{', '.join(stages)}]\noutputs: {{path: {folder / 'out'}}}"
@@ -89,7 +89,7 @@ def pictures(folder: Path, every: int, kinds: Mapping[str, Callable]):
 
 def alarms(name: str, size: str, splits: int, every: int, folder: Path) -> dict:
     """How often the same source is called different."""
-    from dqpipe.comparing import snapshot
+    from dqpipe.engine.comparison import snapshot
 
     evidence = pictures(folder, every, {})[0] if name == "cifar" else measured(str(SHARED / f"{name}.csv"), folder, "drift: {copies: null}")
     count = min(len(evidence.samples), 10_000)
@@ -108,7 +108,7 @@ def power(seeds: int, every: int, folder: Path) -> list[dict]:
     """How often a delivery that is different is noticed, and by what."""
     import cv2
 
-    from dqpipe.comparing import snapshot
+    from dqpipe.engine.comparison import snapshot
 
     kinds = {
         "darker by 30 %": (lambda tile: (tile * 0.7).astype(np.uint8), "image_quality.brightness"),

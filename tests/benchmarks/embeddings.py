@@ -106,7 +106,7 @@ def text(bench: Bench, folder: Path, said: dict) -> str:
 
 def run(folder: Path, processes: int, out: Path) -> None:
     """The embeddings of a folder through the engine."""
-    from dqpipe.pipeline import Pipeline
+    from dqpipe.api import Pipeline
 
     config = f"dataset: {{path: {folder}}}\nstages: [embeddings: {{embedder: patches}}]\noutputs: {{path: {out / f'{folder.name}-{time.time_ns()}'}}}\n"
     Pipeline.from_text(config).check(f"processes:{processes}" if processes > 1 else "serial")
@@ -125,7 +125,7 @@ def pictures(folder: Path, count: int) -> list:
     """Some pictures of a folder, decoded."""
     import cv2
 
-    from dqpipe.media import Header, Picture
+    from dqpipe.data.media import Header, Picture
 
     read = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in sorted(folder.iterdir())[:count]]
     return [Picture(Header("JPEG", one.shape[1], one.shape[0], "RGB"), one) for one in read]
@@ -144,7 +144,7 @@ def embed(count: int) -> dict:
     """Embed so many pictures of 640×480, a shard of 100 at a time."""
     from dqpipe_images.patch_bank import PatchBank
 
-    from dqpipe.media import Header, Picture
+    from dqpipe.data.media import Header, Picture
 
     rng = np.random.default_rng(0)
     for _ in range(count // 100):
@@ -194,8 +194,8 @@ def embedder(name: str, count: int, splits: int) -> dict:
     from dqpipe_images.patch_bank import PatchBank
     from sklearn.metrics import average_precision_score
 
-    from dqpipe.media import Header, Picture
-    from dqpipe.reading import keep_memory
+    from dqpipe.data.media import Header, Picture
+    from dqpipe.execution.decoding import keep_memory
     from tests.benchmarks.label_errors import judged
     from tests.benchmarks.plant_noise import outlines, outsider, plant
     from tests.benchmarks.strangers import archived

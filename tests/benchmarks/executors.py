@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dqpipe.execution.by_name import executor_named
 from dqpipe.execution.executor import Executor
-from dqpipe.execution.named import executor_named
 from tests.benchmarks.bench import Bench, Row, Section
 
 TITLE = "Executors"
@@ -81,8 +81,8 @@ def each(executor: Executor, function: Callable[[int], Any], count: int) -> floa
 def as_flow(executor: Executor, began: float, shards: int) -> dict[str, float]:
     from prefect import flow
 
-    from dqpipe.execution import prefect as flows
-    from dqpipe.execution.tasks import PrefectTasks
+    from dqpipe.execution.prefect.tasks import PrefectTasks
+    from dqpipe.flow import prefect_flow as flows
 
     @flow
     def trying() -> dict[str, float]:

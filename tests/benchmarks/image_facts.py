@@ -176,9 +176,9 @@ def measure(way: str, folder: Path) -> dict:
     from dqpipe_images.duplicates import Duplicates
     from dqpipe_images.image_quality import ImageQuality
 
-    from dqpipe.model import Samples
-    from dqpipe.reading import keep_memory, one_thread
-    from dqpipe.stages import Shard
+    from dqpipe.data.tables import Samples
+    from dqpipe.execution.decoding import keep_memory, one_thread
+    from dqpipe.plugin.stage import Shard
 
     files = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))][:1500]
     arrays = [np.frombuffer(data, np.uint8) for data in files]
@@ -288,9 +288,9 @@ def image_quality(pictures: list[np.ndarray]) -> tuple[np.ndarray, list[set[str]
     import pyarrow as pa
     from dqpipe_images.image_quality import FACTS, ImageQuality
 
-    from dqpipe.media import Header, Picture
-    from dqpipe.model import Facts, Findings, Samples, fact_array, table_of
-    from dqpipe.stages import Shard
+    from dqpipe.data.media import Header, Picture
+    from dqpipe.data.tables import Facts, Findings, Samples, fact_array, table_of
+    from dqpipe.plugin.stage import Shard
 
     samples = Samples(pa.table({"id": pa.array([f"{row:06d}" for row in range(len(pictures))], pa.string())}))
     shown = tuple(Picture(Header("PNG", one.shape[1], one.shape[0], "RGB"), one) for one in pictures)

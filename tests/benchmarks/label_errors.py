@@ -19,8 +19,8 @@ from tests.benchmarks.plant_noise import outlines, outsider, plant
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dqpipe.model import Facts, Samples
-    from dqpipe.stages import Embedder
+    from dqpipe.data.tables import Facts, Samples
+    from dqpipe.plugin.stage import Embedder
 
 TITLE = "Label errors"
 KINDS, NOT_TUNED_ON, RATES = ("uniform", "class", "look_alike"), ("pairs", "clustered"), (0.05, 0.1, 0.2, 0.4)
@@ -145,7 +145,7 @@ def pictures(count: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.n
 
 def embedded(embedder: Embedder, tiles: list[np.ndarray]) -> np.ndarray:
     """Vectors [n, d] of pictures uint8 [height, width, 3]."""
-    from dqpipe.media import Header, Picture
+    from dqpipe.data.media import Header, Picture
 
     return np.asarray(embedder.embed([Picture(Header("JPEG", tile.shape[1], tile.shape[0], "RGB"), tile) for tile in tiles], None))
 
@@ -170,7 +170,7 @@ def judgement(vectors: np.ndarray, given: np.ndarray) -> Judgement:
     import pyarrow as pa
     from dqpipe_labels.label_noise import LabelNoise
 
-    from dqpipe.model import Facts, Samples, fact_array
+    from dqpipe.data.tables import Facts, Samples, fact_array
 
     ids = [f"{at:06d}" for at in range(len(given))]
     samples = Samples(pa.table({"id": pa.array(ids, pa.string()), "label": pa.array([f"{label:03d}" for label in given])}))

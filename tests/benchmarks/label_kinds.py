@@ -48,7 +48,7 @@ def judged(stage: Any, columns: Mapping[str, Any], vectors: np.ndarray | None = 
     """What a stage of ours says of a table."""
     import pyarrow as pa
 
-    from dqpipe.model import Facts, Samples, fact_array
+    from dqpipe.data.tables import Facts, Samples, fact_array
 
     ids = [f"{row:06d}" for row in range(len(next(iter(columns.values()))))]
     given = {"duplicates.group": pa.array(ids)}

@@ -93,8 +93,8 @@ def measured(data: dict[str, bytes]) -> tuple[Any, dict[str, Any]]:
     from dqpipe_images.decoder import ImageDecoder
     from dqpipe_images.duplicates import Duplicates
 
-    from dqpipe.model import Samples, fact_array
-    from dqpipe.stages import Shard
+    from dqpipe.data.tables import Samples, fact_array
+    from dqpipe.plugin.stage import Shard
 
     stage, decoder, names = Duplicates(), ImageDecoder(), sorted(data)
     samples = Samples(pa.table({"id": pa.array(names, pa.string()), "content": pa.array(names, pa.string())}))
@@ -113,7 +113,7 @@ def related(samples: Any, facts: dict[str, Any], data: dict[str, bytes]) -> tupl
     from dqpipe_images.decoder import ImageDecoder
     from dqpipe_images.duplicates import Duplicates
 
-    from dqpipe.model import Facts, fact_array
+    from dqpipe.data.tables import Facts, fact_array
 
     stage = Duplicates()
     began = time.perf_counter()

@@ -65,14 +65,14 @@ def put(file: zipfile.ZipFile, names: list[str], folder: Path) -> list[Path]:
 
 def night(home: Path) -> list[str]:
     """One night of the pipeline that `dqpipe init` writes: the gates that failed."""
-    from dqpipe import plugins
+    from dqpipe.api import Pipeline
+    from dqpipe.engine.starter_config import pipeline_yaml
     from dqpipe.execution.local import Processes
-    from dqpipe.pipeline import Pipeline
-    from dqpipe.propose import pipeline_yaml
+    from dqpipe.plugin import registry
 
     config = home / "pipeline.yaml"
     if not config.exists():
-        config.write_text(pipeline_yaml(plugins.load(), home / "set", {}))
+        config.write_text(pipeline_yaml(registry.load(), home / "set", {}))
     run = Pipeline.from_yaml(config, changes=[f"dataset.path={home / 'set'}"]).drive(Processes(2), force=True)
     return [gate["gate"] for gate in run.gates if not gate["passed"]]
 

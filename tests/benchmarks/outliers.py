@@ -149,7 +149,7 @@ def embedded(pictures: list[np.ndarray], name: str = "patches") -> np.ndarray:
     from dqpipe_images.imagenet import ImageNet
     from dqpipe_images.patch_bank import PatchBank
 
-    from dqpipe.media import Header, Picture
+    from dqpipe.data.media import Header, Picture
 
     embedder = ImageNet() if name == "imagenet" else PatchBank()
     return embedder.embed([Picture(Header("JPEG", one.shape[1], one.shape[0], "RGB"), one) for one in pictures], None)
@@ -195,7 +195,7 @@ def judged(vectors: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, 
     import pyarrow as pa
     from dqpipe_images.outliers import Outliers
 
-    from dqpipe.model import Facts, Samples, fact_array
+    from dqpipe.data.tables import Facts, Samples, fact_array
 
     ids = [f"{row:06d}" for row in range(len(vectors))]
     samples = Samples(pa.table({"id": ids, "content": ids, **({} if labels is None else {"label": labels.tolist()})}))

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.hookspecs import hookimpl
+from dqpipe.plugin.hooks import hookimpl
 from tests.benchmarks.bench import Bench, Ran, Row, Section, peak
 from tests.benchmarks.embeddings import images
 
 if TYPE_CHECKING:
-    from dqpipe.engine import Run
-    from dqpipe.pipeline import Pipeline
+    from dqpipe.api import Pipeline
+    from dqpipe.engine.run import Run
 
 TITLE = "Scale"
 SIZES = (10_000, 30_000, 100_000, 300_000)
@@ -159,13 +159,14 @@ def sized(count: int, ran: Ran) -> Row:
 
 def rows(source: Path, out: Path) -> dict:
     """One run of the pipeline, imports and planning included."""
-    from dqpipe import plugins, usage
-    from dqpipe.engine import Run
+    from dqpipe.api import Pipeline
+    from dqpipe.engine.run import Run
+    from dqpipe.execution import usage
     from dqpipe.execution.local import Processes
-    from dqpipe.pipeline import Pipeline
+    from dqpipe.plugin import registry
     from tests.benchmarks import synthetic
 
-    made = Pipeline.from_text(PIPELINE.format(source=source, out=out), registry=plugins.load(extra={"synthetic": synthetic}))
+    made = Pipeline.from_text(PIPELINE.format(source=source, out=out), registry=registry.load(extra={"synthetic": synthetic}))
     ran = Run(made.config, made.registry, Processes(2)).run()
     assert ran.published is not None
     steps = ran.record["run"]["timings"]
@@ -183,7 +184,7 @@ def rows(source: Path, out: Path) -> dict:
 
 def made(folder: Path, out: Path, more: str = MEASURING) -> Pipeline:
     """The pipeline of pictures, its output empty."""
-    from dqpipe.pipeline import Pipeline
+    from dqpipe.api import Pipeline
 
     shutil.rmtree(out, ignore_errors=True)
     return Pipeline.from_text(PICTURES.format(source=folder, out=out, more=more))
@@ -191,9 +192,9 @@ def made(folder: Path, out: Path, more: str = MEASURING) -> Pipeline:
 
 def bare(folder: Path, out: Path) -> dict:
     """What a script would do: read, hash and decode each file, call each stage's measure on 32 at a time."""
-    from dqpipe.model import Samples
-    from dqpipe.reading import decode, keep_memory, one_thread, read_bytes
-    from dqpipe.stages import Shard
+    from dqpipe.data.tables import Samples
+    from dqpipe.execution.decoding import decode, keep_memory, one_thread, read_bytes
+    from dqpipe.plugin.stage import Shard
 
     pipeline = made(folder, out)
     plan = pipeline.plan()
@@ -218,7 +219,7 @@ def bare(folder: Path, out: Path) -> dict:
 
 def run(folder: Path, out: Path, processes: int) -> dict:
     """The engine from reading to publishing; `called` are the seconds of relating, detecting and summarising."""
-    from dqpipe.engine import Run
+    from dqpipe.engine.run import Run
     from dqpipe.execution.local import Processes, Serial
 
     pipeline = made(folder, out)
@@ -242,8 +243,8 @@ def links(count: int, folder: Path) -> None:
 
 def files(folder: Path, out: Path) -> dict:
     """A run that measures next to nothing of each file."""
-    from dqpipe import usage
-    from dqpipe.engine import Run
+    from dqpipe.engine.run import Run
+    from dqpipe.execution import usage
     from dqpipe.execution.local import Processes
 
     pipeline = made(folder, out, more="")
@@ -262,7 +263,7 @@ def spent(ran: Run, seconds: float) -> dict:
 
 def flow(folder: Path, out: Path, processes: int) -> dict:
     """The same as a flow, on a server that runs already; `start` is what passes before the first step."""
-    from dqpipe.execution.embedded import embedded, wait_until_ready
+    from dqpipe.execution.prefect.server import embedded, wait_until_ready
 
     with embedded() as server:
         wait_until_ready(server)
@@ -271,7 +272,7 @@ def flow(folder: Path, out: Path, processes: int) -> dict:
         pipeline = made(folder, out)
         began = time.perf_counter()
         from dqpipe.execution.local import Processes
-        from dqpipe.execution.prefect import run_flow
+        from dqpipe.flow.prefect_flow import run_flow
 
         first: list[float] = []
         pipeline.registry.watch("clock", Clock(first))

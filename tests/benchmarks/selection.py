@@ -111,7 +111,7 @@ def estimate(count: int, width: int) -> dict[str, Any]:
     """The estimate beside the exact score, for spectra that fall slowly and fast."""
     from dqpipe_images.vendi import vendi_score
 
-    from dqpipe.neighbours import unit
+    from dqpipe.data.nearest import unit
 
     cases = []
     for decay in (0.0, 0.5, 1.0):
@@ -155,7 +155,7 @@ def cost(what: str, count: int) -> dict[str, Any]:
     import pyarrow as pa
     from dqpipe_images.diversity import Diversity
 
-    from dqpipe.model import Facts, Samples, fact_array
+    from dqpipe.data.tables import Facts, Samples, fact_array
 
     units, labels = _curved(count)
     if what != "diversity":
@@ -177,7 +177,7 @@ def _order(vectors: np.ndarray, labels: np.ndarray, method: str, seed: int) -> n
     import pyarrow as pa
     from dqpipe_images.select import Select
 
-    from dqpipe.model import Facts, Samples, fact_array
+    from dqpipe.data.tables import Facts, Samples, fact_array
 
     ids = [f"{row:07d}" for row in range(len(vectors))]
     label = {} if method == UNLABELLED else {"label": [f"{label:03d}" for label in labels]}
@@ -232,7 +232,7 @@ def _cifar() -> tuple[np.ndarray, np.ndarray]:
     import cv2
     from dqpipe_images.patch_bank import PatchBank
 
-    from dqpipe.media import Header, Picture
+    from dqpipe.data.media import Header, Picture
 
     with zipfile.ZipFile(SHARED / "cifar10_test.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
@@ -243,7 +243,7 @@ def _cifar() -> tuple[np.ndarray, np.ndarray]:
 
 def _curved(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors [count, 512] of ten classes, each around forty points, with directions that fall off; and their classes."""
-    from dqpipe.neighbours import unit
+    from dqpipe.data.nearest import unit
 
     rng = np.random.default_rng(0)
     fall = np.arange(1, WIDTH + 1) ** -0.4

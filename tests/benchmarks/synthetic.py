@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dqpipe.hookspecs import hookimpl
-from dqpipe.model import Facts, Samples, claim, figure
-from dqpipe.stages import Claim, Extension, Fact, Figure, Shard, Stage, extension
+from dqpipe.data.tables import Facts, Samples, claim, figure
+from dqpipe.plugin.hooks import hookimpl
+from dqpipe.plugin.stage import Claim, Extension, Fact, Figure, Shard, Stage, extension
 
 CLASSES = 10
 NAMES = tuple(f"x{at}" for at in range(8))

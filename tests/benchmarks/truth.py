@@ -245,9 +245,9 @@ def relabelled(found: label_errors.Judgement, given: np.ndarray, labels: np.ndar
     """What becomes of the labels int [n] by the policy: the share that is right afterwards, how many are changed, and how many of these right."""
     from dqpipe_curation.policy import Policy
 
-    from dqpipe.apply import with_precision
-    from dqpipe.intervals import clopper_pearson
-    from dqpipe.model import Findings, table_of
+    from dqpipe.data.intervals import clopper_pearson
+    from dqpipe.data.tables import Findings, table_of
+    from dqpipe.engine.curation import with_precision
 
     findings = Findings(table_of(Findings.columns, [found.claims.assign(code=CODE, severity="warning")]))
     rows = np.flatnonzero(np.isin(found.samples.ids, found.claims["id"].dropna().to_numpy()))

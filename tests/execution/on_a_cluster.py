@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from dqpipe import plugins
-from dqpipe.engine import Run
-from dqpipe.execution import tasks
-from dqpipe.pipeline import Pipeline
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
+from dqpipe.execution.prefect import tasks
+from dqpipe.plugin import registry
 from dqpipe.testing import small_images
 from tests.execution import trying
 from tests.test_engine import tables
@@ -17,7 +17,7 @@ KILLING = ("china/05.png", "china/06.png", "china/07.png")
 def pipeline(images: Path, out: Path) -> Pipeline:
     stages = f"files, image_quality, duplicates, {{deadly: {{samples: [{', '.join(KILLING)}]}}}}"
     text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]}}\nstages: [{stages}]\n"
-    return Pipeline.from_text(text, registry=plugins.load(extra={"trying": trying}))
+    return Pipeline.from_text(text, registry=registry.load(extra={"trying": trying}))
 
 
 def compare(executor: str, folder: Path) -> Run:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dqpipe.execution.artifacts import key_of, series, series_markdown, series_rows
+from dqpipe.flow.artifacts import key_of, series, series_markdown, series_rows
 
 FULL = {
     "run": "1", "version": "1", "published": True, "time": "2026-01-01T00:00:00+00:00", "samples": 64, "kept": 60, "dropped": 4, "relabelled": 0,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe import plugins
+from dqpipe.api import Pipeline
 from dqpipe.errors import ConfigError
-from dqpipe.execution import tasks
-from dqpipe.execution.named import Cluster
-from dqpipe.pipeline import Pipeline
+from dqpipe.execution.by_name import Cluster
+from dqpipe.execution.prefect import tasks
+from dqpipe.plugin import registry
 from tests.execution import on_a_cluster, trying
 from tests.test_engine import assert_same
 
@@ -57,7 +57,7 @@ def test_a_worker_of_dask_killed_in_mid_shard_changes_nothing(scheduler: str, im
 
     def pipeline(out: str) -> Pipeline:
         text = f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / out}, reports: [json]}}\nstages: [{stages}]\n"
-        return Pipeline.from_text(text, registry=plugins.load(extra={"trying": trying}))
+        return Pipeline.from_text(text, registry=registry.load(extra={"trying": trying}))
 
     killed: list[int] = []
     killer = threading.Thread(target=killed_at_work, args=(trace, killed))

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe import plugins
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import ConfigError, StageError
-from dqpipe.execution import workers
+from dqpipe.execution import worker_pool
+from dqpipe.execution.by_name import Cluster, executor_named
 from dqpipe.execution.executor import Died, Executor, Lost, patiently
 from dqpipe.execution.local import Processes, Serial, Threads
-from dqpipe.execution.named import Cluster, executor_named
-from dqpipe.pipeline import Pipeline
-from dqpipe.report import account
+from dqpipe.plugin import registry
+from dqpipe.results.report import account
 from tests.execution import trying
 from tests.test_engine import assert_same
 
 
 def run(images: Path, out: Path, stages: str, executor: Executor, *, shard_size: int = 16, force: bool = False) -> Run:
     text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]}}\nstages: [{stages}]\n"
-    made = Pipeline.from_text(text, registry=plugins.load(extra={"trying": trying}))
+    made = Pipeline.from_text(text, registry=registry.load(extra={"trying": trying}))
     return Run(made.config, made.registry, executor, shard_size=shard_size, force=force).run()
 
 
@@ -95,12 +95,12 @@ def test_work_that_nobody_waits_for_any_more_ends_in_silence() -> None:
 
 
 def test_workers_that_grow_or_were_idle_or_killed_meanwhile_hang_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "IDLE", 0.0)
+    monkeypatch.setattr(worker_pool, "IDLE", 0.0)
     for _ in range(20):  # they are sent away while more work comes
         assert sorted(Processes(2).map(trying.grown, range(4), list("abcd"))) == [0, 1, 2, 3]
-    monkeypatch.setattr(workers, "IDLE", 60.0)
+    monkeypatch.setattr(worker_pool, "IDLE", 60.0)
     assert sorted(Processes(2).map(str, range(4), list("abcd"))) == ["0", "1", "2", "3"]
-    for worker in workers._idle:
+    for worker in worker_pool._idle:
         worker.kill()
     assert sorted(Processes(2).map(str, range(4), list("abcd"))) == ["0", "1", "2", "3"]
 

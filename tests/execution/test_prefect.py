@@ -21,18 +21,20 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 from prefect.task_runners import ProcessPoolTaskRunner
 
-from dqpipe import plugins, publish, versions
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.errors import ConfigError, DqpipeError, GateError, OutputError, StageError
-from dqpipe.execution import prefect as flows
-from dqpipe.execution import tasks, telling
-from dqpipe.execution.artifacts import key_of
 from dqpipe.execution.local import Processes, Serial
-from dqpipe.execution.prefect import FlowResult, Options, curate, validate
-from dqpipe.locks import Lock
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import place
-from dqpipe.plugins import Registry
+from dqpipe.execution.prefect import tasks
+from dqpipe.flow import messages
+from dqpipe.flow import prefect_flow as flows
+from dqpipe.flow.artifacts import key_of
+from dqpipe.flow.prefect_flow import FlowResult, Options, curate, validate
+from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import publish, versions
+from dqpipe.storage.location import place
+from dqpipe.storage.lock import Lock
 from tests.execution import trying
 from tests.test_engine import assert_same
 
@@ -137,7 +139,7 @@ def test_nothing_after_publishing_fails_a_run(registry: Registry, images: Path, 
         raise RuntimeError("a fault")
 
     for name in ("account_markdown", "finding_rows", "series_rows", "strips", "emit_event"):
-        monkeypatch.setattr(telling, name, fails)
+        monkeypatch.setattr(messages, name, fails)
     monkeypatch.setattr(publish, "prune", fails)
     monkeypatch.setattr(publish, "_links", fails)
     monkeypatch.setattr(versions, "remember", fails)

@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from dqpipe.data.media import Rendition
 from dqpipe.execution.local import Processes
-from dqpipe.hookspecs import hookimpl
-from dqpipe.media import Rendition
-from dqpipe.stages import Decoder, Extension, Fact, Shard, Stage, extension, option
+from dqpipe.plugin.hooks import hookimpl
+from dqpipe.plugin.stage import Decoder, Extension, Fact, Shard, Stage, extension, option
 
 
 @extension

@@ -22,8 +22,8 @@ import httpx
 import pytest
 import yaml
 
-from dqpipe import versions
-from dqpipe.execution.artifacts import key_of
+from dqpipe.flow.artifacts import key_of
+from dqpipe.results import versions
 from dqpipe.testing import small_images
 
 ROOT = Path(__file__).parents[2]

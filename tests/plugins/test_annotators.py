@@ -15,8 +15,8 @@ from dqpipe_labels import votes as voting
 from dqpipe_labels.annotators import Annotators
 
 import dqpipe
+from dqpipe.data.tables import Facts, Samples, fact_array
 from dqpipe.errors import PlanError
-from dqpipe.model import Facts, Samples, fact_array
 
 RIGHT = {"ann": 0.95, "ben": 0.75, "cho": 0.55}
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 from dqpipe_curation.augment import Augmentation
 
+from dqpipe.data.media import Header, Picture
+from dqpipe.data.tables import Samples
 from dqpipe.errors import ConfigError
-from dqpipe.media import Header, Picture
-from dqpipe.model import Samples
 
 if TYPE_CHECKING:
-    from dqpipe.stages import Recipe
+    from dqpipe.plugin.stage import Recipe
 
 FLIPS = [{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}]
 

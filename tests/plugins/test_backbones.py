@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from dqpipe_images.backbones import Recipe, TorchModule
 
+from dqpipe.data.media import Header, Picture
 from dqpipe.errors import PlanError
-from dqpipe.media import Header, Picture
-from dqpipe.plugins import Registry
-from dqpipe.stages import Embedder
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Embedder
 
 torch = pytest.importorskip("torch")
 

@@ -10,7 +10,7 @@ import pytest
 from dqpipe_validation.data_docs import DataDocs
 from dqpipe_validation.expectations import Expectations
 
-from dqpipe.model import Facts, Samples
+from dqpipe.data.tables import Facts, Samples
 
 if TYPE_CHECKING:
     from pathlib import Path

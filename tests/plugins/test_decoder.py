@@ -9,8 +9,8 @@ import pytest
 from dqpipe_images.decoder import ImageDecoder
 from PIL import Image, features
 
+from dqpipe.data.media import Header
 from dqpipe.errors import MediaError
-from dqpipe.media import Header
 
 DECODER = ImageDecoder()
 AVIF = pytest.mark.skipif(not features.check("avif"), reason="this Pillow cannot write AVIF")

@@ -9,8 +9,8 @@ from dqpipe_images.diversity import Diversity, evenness
 from dqpipe_images.regions import regions
 from dqpipe_images.vendi import vendi_score
 
-from dqpipe.model import Facts, Samples, fact_array
-from dqpipe.neighbours import unit
+from dqpipe.data.nearest import unit
+from dqpipe.data.tables import Facts, Samples, fact_array
 
 
 def by_definition(units: np.ndarray) -> float:

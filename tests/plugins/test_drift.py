@@ -15,7 +15,7 @@ from dqpipe_drift.sentences import of_numbers
 from dqpipe_images.patch_bank import PatchBank
 from sklearn.datasets import load_digits
 
-from dqpipe.pipeline import Pipeline, Result
+from dqpipe.api import Pipeline, Result
 
 DIGITS = load_digits()
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from dqpipe_validation.duplicate_rows import DuplicateRows
 
-from dqpipe.model import Facts, Samples
+from dqpipe.data.tables import Facts, Samples
 
 
 def found(rows: str, **columns: Any) -> tuple[dict[tuple[str, str], str | None], dict[str, float]]:

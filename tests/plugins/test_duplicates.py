@@ -16,9 +16,9 @@ from dqpipe_images.duplicates import Duplicates
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_images
 
-from dqpipe.media import Header, Picture
-from dqpipe.model import Facts, Findings, Samples, fact_array, table_of
-from dqpipe.stages import Shard
+from dqpipe.data.media import Header, Picture
+from dqpipe.data.tables import Facts, Findings, Samples, fact_array, table_of
+from dqpipe.plugin.stage import Shard
 from tests import layouts
 
 SIDE = 72

@@ -16,12 +16,12 @@ from dqpipe_images.backbones import Recipe, TorchModule
 from dqpipe_images.embeddings import Embeddings
 from dqpipe_images.patch_bank import PatchBank
 
-from dqpipe import plan
+from dqpipe.config import plan
+from dqpipe.data.media import Header, Picture
+from dqpipe.data.tables import Samples
 from dqpipe.errors import PlanError
-from dqpipe.media import Header, Picture
-from dqpipe.model import Samples
-from dqpipe.plugins import Registry
-from dqpipe.stages import Embedder, Shard
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Embedder, Shard
 
 torch = pytest.importorskip("torch")
 

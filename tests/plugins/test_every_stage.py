@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dqpipe import plan
-from dqpipe.config import Config, Entry
-from dqpipe.engine import read
-from dqpipe.plugins import Registry
-from dqpipe.stages import Augment, Decide, Stage
+from dqpipe.config import plan
+from dqpipe.config.pipeline_file import Config, Entry
+from dqpipe.engine.run import read
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Augment, Decide, Stage
 from dqpipe.testing import check_stage, small_images
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 from dqpipe_validation.expectations import Expectations
 
+from dqpipe.data.tables import Facts, Samples
 from dqpipe.errors import ConfigError, StageError
-from dqpipe.model import Facts, Samples
-from dqpipe.stages import Claim, Figure
+from dqpipe.plugin.stage import Claim, Figure
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from dqpipe_files.files import Files
 
-from dqpipe.model import Facts, Figures, Findings, Samples, table_of
+from dqpipe.data.tables import Facts, Figures, Findings, Samples, table_of
 
 ERRORS = [None, "the file is empty (0 bytes)", None, "no image: text"]
 

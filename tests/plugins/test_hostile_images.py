@@ -13,8 +13,8 @@ import pytest
 from dqpipe_images.decoder import ImageDecoder
 from PIL import Image, features
 
+from dqpipe.data.media import Header, Picture
 from dqpipe.errors import MediaError
-from dqpipe.media import Header, Picture
 
 DECODER = ImageDecoder()
 SIZE = (23, 17)

@@ -13,9 +13,9 @@ from dqpipe_images.image_quality import FACTS, ImageQuality
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from sklearn.datasets import load_digits, load_sample_images
 
-from dqpipe.media import Header, Picture
-from dqpipe.model import Facts, Findings, Samples, fact_array, table_of
-from dqpipe.stages import Shard
+from dqpipe.data.media import Header, Picture
+from dqpipe.data.tables import Facts, Findings, Samples, fact_array, table_of
+from dqpipe.plugin.stage import Shard
 from tests.sound_pictures import sound_pictures
 
 LIGHT_AND_SHARPNESS = {"low_information", "dark", "light", "low_contrast", "blurry"}

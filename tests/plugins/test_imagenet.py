@@ -16,13 +16,13 @@ from dqpipe_images.embeddings import Auto, Embeddings
 from dqpipe_images.imagenet import BATCH, READ, STRIDES, ImageNet
 from dqpipe_images.patch_bank import PatchBank, shrink
 
-from dqpipe.config import parse
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.config.pipeline_file import parse
+from dqpipe.data.media import Header, Picture
+from dqpipe.engine.run import Run
+from dqpipe.engine.shard import task_of
 from dqpipe.errors import ConfigError, PlanError
-from dqpipe.measure import task_of
-from dqpipe.media import Header, Picture
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 
 torch = pytest.importorskip("torch")
 MODULE = imagenet.PACKAGE.replace("-", "_")

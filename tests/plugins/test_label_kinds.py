@@ -17,9 +17,9 @@ from dqpipe_labels.columns import equal_rows, vectors_of
 from dqpipe_labels.label_noise import LabelNoise
 
 import dqpipe
+from dqpipe.data.labels import kind_of
+from dqpipe.data.tables import Facts, Samples, fact_array
 from dqpipe.errors import PlanError, StageError
-from dqpipe.labels import kind_of
-from dqpipe.model import Facts, Samples, fact_array
 
 TAGS = ("even", "large", "prime", "round")
 

@@ -17,8 +17,8 @@ from dqpipe_labels.label_noise import LabelNoise
 from dqpipe_labels.nearest import nearness, references
 from dqpipe_labels.seams import Seams
 
+from dqpipe.data.tables import Facts, Samples, fact_array
 from dqpipe.errors import StageError
-from dqpipe.model import Facts, Samples, fact_array
 from tests.benchmarks import plant_noise
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dqpipe_reports.sections.losses import lost, said
 
-from dqpipe.intervals import more_than_others
+from dqpipe.data.intervals import more_than_others
 
 
 def rows(dropped: list[int], before: list[int]) -> list[dict[str, object]]:

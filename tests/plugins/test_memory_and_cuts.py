@@ -17,11 +17,11 @@ from dqpipe_images.image_quality import ImageQuality
 from dqpipe_images.levels import eight_bits
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from dqpipe import library_state
+from dqpipe.api import Pipeline
 from dqpipe.errors import MediaError
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.reading import one_thread
+from dqpipe.execution import library_state
+from dqpipe.execution.decoding import one_thread
+from dqpipe.plugin.registry import Registry
 from tests import made_by_hand as hand
 from tests.made_by_hand import COLOUR, GREY, PNG_MAGIC, chunk
 from tests.sound_files import AVIF

@@ -9,7 +9,7 @@ import pytest
 from dqpipe_images.outliers import Outliers
 from dqpipe_images.strangeness import REFERENCES, rare, robust_scores, sure
 
-from dqpipe.model import Facts, Samples, fact_array
+from dqpipe.data.tables import Facts, Samples, fact_array
 
 
 def judged(vectors: np.ndarray, labels: list[str | None] | None, groups: list[str] | None = None) -> dict[str, str]:
@@ -157,7 +157,7 @@ def test_crops_of_photographs_are_strange_to_digits() -> None:
     from dqpipe_images.patch_bank import PatchBank
     from sklearn.datasets import load_digits, load_sample_images
 
-    from dqpipe.media import Header, Picture
+    from dqpipe.data.media import Header, Picture
 
     data, photo = load_digits(), load_sample_images().images[0]
     grey = [cv2.resize((image * 255 / 16).astype(np.uint8), (32, 32)) for image in data.images[:300]]

@@ -11,11 +11,11 @@ import pytest
 from dqpipe_curation import rules
 from dqpipe_curation.policy import BUDGET, CEILING, EVALUATION, LAST_COPY, RELABELS, UNSETTLED, Policy
 
+from dqpipe.api import Pipeline
+from dqpipe.data.tables import Findings, Samples, claim, table_of
 from dqpipe.errors import ConfigError
 from dqpipe.execution.local import Serial
-from dqpipe.model import Findings, Samples, claim, table_of
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 
 WARNING = {"severity": "warning"}
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Page
 
+from dqpipe.api import Pipeline
+from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, figure, table_of
 from dqpipe.execution.local import Serial
-from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, figure, table_of
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
-from dqpipe.report import record
-from dqpipe.report.embedding import Embedding
+from dqpipe.plugin.registry import Registry
+from dqpipe.results.report import record
+from dqpipe.results.report.embedding import Embedding
 from tests.browser import Watched, watched
 from tests.plugins.test_reports import IDS, PLANTED, told, written
 

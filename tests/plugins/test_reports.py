@@ -21,14 +21,14 @@ from dqpipe_reports.html import Html
 from dqpipe_reports.page import anchor, linked, seconds, share, significant
 from dqpipe_reports.record import Json
 
+from dqpipe.data.media import Header, Picture
+from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
+from dqpipe.data.thumbnail import shrunk
 from dqpipe.errors import MediaError
-from dqpipe.media import Header, Picture
-from dqpipe.model import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
-from dqpipe.plugins import Registry, discover
-from dqpipe.report import record
-from dqpipe.report.embedding import Embedding
-from dqpipe.stages import Section, extension
-from dqpipe.thumbnails import shrunk
+from dqpipe.plugin.registry import Registry, discover
+from dqpipe.plugin.stage import Section, extension
+from dqpipe.results.report import record
+from dqpipe.results.report.embedding import Embedding
 
 SCRIPT = "<script>window.planted=1;document.title='planted'</script>"
 BREAK = "\"'><img src=x onerror=\"document.title='planted'\">"

@@ -12,10 +12,10 @@ import pytest
 from dqpipe_images.coresets import METHODS, Order, facility_location, herding, k_centre, semantic
 from dqpipe_images.select import Select, merged
 
+from dqpipe.api import Pipeline
+from dqpipe.data.nearest import unit
+from dqpipe.data.tables import Facts, Samples, fact_array
 from dqpipe.errors import ConfigError
-from dqpipe.model import Facts, Samples, fact_array
-from dqpipe.neighbours import unit
-from dqpipe.pipeline import Pipeline
 
 
 def blobs(sizes: list[int], spread: float = 0.05, width: int = 16) -> np.ndarray:

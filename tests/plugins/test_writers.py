@@ -24,8 +24,8 @@ from dqpipe_files.writers.image_folder import ImageFolder as WriteImageFolder
 from dqpipe_files.writers.manifest import Manifest as WriteManifest
 from dqpipe_files.writers.table import Table as WriteTable
 
+from dqpipe.data.tables import Dataset, Samples
 from dqpipe.errors import ChangedError, OutputError
-from dqpipe.model import Dataset, Samples
 from tests.faulty import small_files
 
 HOSTILE = ["a b.png", 'q"uo\'te.png', "new\nline.png", "<script>.png", "日本.png", "back\\xe9.png", "=cmd|' '!A0.png"]

@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 from dqpipe.testing import small_images
 
 SCRIPT = "<img src=x onerror='window.hacked=1'><script>window.hacked=1<"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dqpipe import verdicts
+from dqpipe.results import verdicts
 from tests import browser as browsers
 from tests.browser import Watched
 from tests.review.conftest import SCRIPT, served

@@ -10,11 +10,11 @@ import httpx
 import pandas as pd
 import pytest
 
-from dqpipe import verdicts
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import verdicts
 from tests.review.conftest import Served, served
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dqpipe.account import ledger_of
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
+from dqpipe.engine.run_record import ledger_of
 from dqpipe.execution.local import Processes
-from dqpipe.pipeline import Pipeline
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
 from sample_data import make, score
 
 ROOT = Path(__file__).parents[2]

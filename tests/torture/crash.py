@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT

@@ -15,9 +15,9 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
 
 
 class Disk(LocalFileSystem):

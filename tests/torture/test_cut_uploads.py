@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dqpipe import versions
-from dqpipe.engine import Run
+from dqpipe.api import Pipeline
+from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
-from dqpipe.pipeline import Pipeline
-from dqpipe.places import place
-from dqpipe.plugins import Registry
+from dqpipe.plugin.registry import Registry
+from dqpipe.results import versions
+from dqpipe.storage.location import place
 from tests import faulty
 from tests.torture import cut
 from tests.torture.test_killed import ENVIRONMENT, ROOT

@@ -19,8 +19,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dqpipe.execution import embedded
-from dqpipe.store import Store
+from dqpipe.execution.prefect import server as embedded
+from dqpipe.storage.fact_store import Store
 from dqpipe.testing import small_images
 
 FEW = 2

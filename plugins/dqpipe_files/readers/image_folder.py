@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from dqpipe.counted import many
+from dqpipe.data.splits import kind_of as split_kind
+from dqpipe.data.tables import Dataset, Samples, label_text, path_text
+from dqpipe.data.wording import many
 from dqpipe.errors import DatasetError, listed
-from dqpipe.model import Dataset, Samples, label_text, path_text
-from dqpipe.places import is_url
-from dqpipe.splits import kind_of as split_kind
-from dqpipe.stages import Reader, extension, option
+from dqpipe.plugin.stage import Reader, extension, option
+from dqpipe.storage.location import is_url
 from dqpipe_files.readers.manifest import Manifest
 from dqpipe_files.tabular import kind_of
 from dqpipe_files.walking import Walk

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from dqpipe.data.tables import Dataset
 from dqpipe.errors import DatasetError
-from dqpipe.model import Dataset
-from dqpipe.stages import Reader, extension, option
+from dqpipe.plugin.stage import Reader, extension, option
 from dqpipe_files.records import Records
 from dqpipe_files.tabular import absolute, is_table
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from dqpipe.model import Dataset
-from dqpipe.stages import Writer, extension
+from dqpipe.data.tables import Dataset
+from dqpipe.plugin.stage import Writer, extension
 from dqpipe_files.rewriting import write_table
 
 

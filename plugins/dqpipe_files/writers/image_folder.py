@@ -6,8 +6,8 @@ import posixpath
 from pathlib import Path
 from typing import Literal
 
-from dqpipe.model import Dataset, label_text
-from dqpipe.stages import Writer, extension
+from dqpipe.data.tables import Dataset, label_text
+from dqpipe.plugin.stage import Writer, extension
 from dqpipe_files.curated import MANIFEST, bring, media_of, write_manifest
 from dqpipe_files.placing import Places, folder_name, folders_of, new_name, safe
 from dqpipe_files.readers.image_folder import class_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dqpipe.diff import KINDS, meaning
-from dqpipe.stages import Section, extension
+from dqpipe.plugin.stage import Section, extension
+from dqpipe.results.diff import KINDS, meaning
 from dqpipe_reports.page import render
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.intervals import more_than_others
-from dqpipe.stages import Section, extension
+from dqpipe.data.intervals import more_than_others
+from dqpipe.plugin.stage import Section, extension
 from dqpipe_reports.charts import chart, margin, named
 from dqpipe_reports.page import plural, render, share
 

@@ -1,0 +1,201 @@
+"""The Python door: `curate`, `check`, `Pipeline`, and the Result they return."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dqpipe.config import pipeline_file as configs
+from dqpipe.config import plan as plans
+from dqpipe.config.pipeline_file import Config
+from dqpipe.data import notebook_html
+from dqpipe.data.tables import DECISIONS
+from dqpipe.engine import starter_config
+from dqpipe.engine.run import Run, read
+from dqpipe.errors import GateError
+from dqpipe.execution import decoding
+from dqpipe.execution.by_name import Cluster, executor_named
+from dqpipe.execution.executor import Executor
+from dqpipe.execution.local import Processes
+from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.registry import Registry
+from dqpipe.results.gallery import Gallery, Pixels, ReportPage, strongest
+from dqpipe.storage.location import is_url
+from dqpipe.storage.printable import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run came to: its tables as DataFrames, its account, and where it was written.
+
+    `samples`, `facts` (without vectors), `findings`, `figures`, `decisions` are of the raw dataset; `curated` are the
+    kept and the new samples, `ledger` says for each sample why it is where it is.
+    """
+
+    samples: pd.DataFrame
+    facts: pd.DataFrame
+    findings: pd.DataFrame
+    figures: pd.DataFrame
+    decisions: pd.DataFrame
+    curated: pd.DataFrame
+    ledger: pd.DataFrame
+    record: Mapping[str, Any]
+    gates: tuple[Mapping[str, Any], ...]
+    path: Path | str | None
+    """The published version's folder, or its URL; None for a check."""
+    pixels: Pixels | None = None
+    """`pixels(ids)` decodes raw samples again; None where there are no media."""
+
+    @property
+    def account(self) -> list[str]:
+        """The run in plain sentences."""
+        from dqpipe.results.report import account
+
+        return account(self.record)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return all(gate["passed"] for gate in self.gates)
+
+    @property
+    def report(self) -> ReportPage:
+        """The page: `.path`, `.open()`."""
+        where = self.path / "report.html" if isinstance(self.path, Path) else f"{self.path}/report.html" if self.path else None
+        return ReportPage(where)
+
+    def show(self, code: str, n: int = 12) -> Gallery:
+        """The n strongest findings of a claim, as a gallery in a notebook. Raises DatasetError where nothing was found of it."""
+        claims = [row["code"] for stage in self.record["counts"]["stages"] for row in stage["codes"]]
+        return strongest(code, n, {"samples": self.samples, "findings": self.findings, "decisions": self.decisions}, self.pixels, claims)
+
+    def _repr_html_(self) -> str:
+        told = self.record["account"]
+        codes = [row for stage in self.record["counts"]["stages"] for row in stage["codes"] if row["findings"]]
+        columns = ("code", "severity", "samples", *DECISIONS)
+        found = notebook_html.table(columns, ([row["code"], row["severity"], row["samples"], *(row["decisions"][name] for name in DECISIONS)] for row in codes))
+        said = notebook_html.listing([*told["alerts"], *told["said"]]), "<p>What to do next</p>", notebook_html.listing(told["next"])
+        where = self.report._repr_html_()
+        return notebook_html.titled("dqpipe.Result", *said, found, where)
+
+    def __repr__(self) -> str:
+        where = f"\n  in {self.path}" if self.path else ""
+        return "dqpipe.Result\n  " + "\n  ".join(map(printable, self.account)) + where
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A pipeline that can run: a checked config and the plugins it was built with."""
+
+    config: Config
+    registry: Registry
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, *, without: Iterable[str] = (), changes: Iterable[str] = ()) -> Pipeline:
+        """The pipeline of a file, with `changes` such as "label_noise.at_least=0.9". Raises ConfigError, PluginError."""
+        registry = plugins.load(without)
+        return cls(configs.load(path, registry, tuple(changes)), registry)
+
+    @classmethod
+    def from_text(cls, text: str, *, base: str | Path | None = None, registry: Registry | None = None) -> Pipeline:
+        """The pipeline of a YAML text; relative paths start from `base`. Raises ConfigError, PluginError."""
+        registry = registry or plugins.load()
+        return cls(configs.parse(text, registry, base=None if base is None else Path(base).absolute()), registry)
+
+    @classmethod
+    def proposed(
+        cls, source: Any, *, roles: Mapping[str, str] | None = None, registry: Registry | None = None, seed: int = 0,  # noqa: ANN401
+        outside: bool = False, **outputs: Any,  # noqa: ANN401
+    ) -> Pipeline:  # fmt: skip
+        """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame); `outputs` as in its section. Raises DatasetError, ConfigError."""
+        registry = registry or plugins.load()
+        text = starter_config.pipeline_yaml(registry, source, roles or {}, seed=seed, outside=outside, outputs=outputs)
+        config = configs.parse(text, registry, name="proposed pipeline")
+        return cls(replace(config, source=source), registry)
+
+    def run(
+        self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None, force: bool = False, rehash: bool = False,  # noqa: ANN401
+    ) -> Result:  # fmt: skip
+        """Run everything and publish. Raises DqpipeError; GateError after the report was written."""
+        run = self.drive(executor, source=source, shard_size=shard_size, force=force, rehash=rehash)
+        run.finish()
+        return result_of(run)
+
+    def check(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None) -> Result:  # noqa: ANN401
+        """Run without curating: findings, decisions and gates, nothing written but measured facts. A failed gate does not raise."""
+        return result_of(self.drive(executor, source=source, shard_size=shard_size, writes=False))
+
+    def drive(self, executor: Executor | str | None = None, *, source: Any = None, flow: bool = False, **options: Any) -> Run:  # noqa: ANN401
+        """The finished run, as a flow if that is asked for or its executor is a cluster; a failed gate does not raise, see `Run.finish`."""
+        chosen = executor_named(executor) if isinstance(executor, str) else executor or Processes()
+        if flow or isinstance(chosen, Cluster):
+            from dqpipe.flow.prefect_flow import run_flow
+
+            return run_flow(self if source is None else replace(self, config=replace(self.config, source=source)), executor=chosen, **options)
+        run = Run(self.config, self.registry, chosen, source=source, **options)
+        with contextlib.suppress(GateError):
+            run.run()
+        return run
+
+    def what_if(self) -> Run:
+        """What the pipeline would decide, from the facts of the published version (see `dqpipe.whatif`). Raises ConfigError, DatasetError."""
+        from dqpipe.engine.what_if import WhatIf
+
+        run = WhatIf(self.config, self.registry)
+        with contextlib.suppress(GateError):
+            run.run()
+        return run
+
+    def dataset(self) -> Any:  # noqa: ANN401
+        """The dataset of the config, read but not measured. Raises DatasetError."""
+        return read(self.config, self.registry, self.config.source)
+
+    def plan(self) -> plans.Plan:
+        """The plan, checked against the dataset. Raises PlanError."""
+        return plans.make(self.config, self.registry, self.dataset())
+
+
+def curate(
+    source: Any, out: str | Path, *, force: bool = False, executor: Executor | str | None = None,  # noqa: ANN401
+    roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0, outside: bool = False,
+) -> Result:  # fmt: skip
+    """Curate a folder, a manifest, a table or a DataFrame with the proposed pipeline. Raises DqpipeError.
+
+    Media outside the dataset's folder are left alone unless `outside` allows them; those of a DataFrame may lie anywhere.
+    """
+    place = str(out) if is_url(out) else str(Path(out).absolute())
+    return Pipeline.proposed(source, roles=roles, seed=seed, outside=outside, path=place, files=files).run(executor, force=force)
+
+
+def check(
+    source: Any, *, gates: Iterable[str] | None = None, executor: Executor | str | None = None,  # noqa: ANN401
+    roles: Mapping[str, str] | None = None, outside: bool = False,
+) -> Result:  # fmt: skip
+    """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline and its gates, or these; nothing is written. Raises DqpipeError."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
+        pipeline = Pipeline.proposed(source, roles=roles, outside=outside, path=folder)
+        config = pipeline.config
+        if gates is not None:
+            texts = [gates] if isinstance(gates, str) else gates
+            config = replace(config, gates=tuple((text, "gates") for text in texts))
+        return Pipeline(config, pipeline.registry).check(executor)
+
+
+def result_of(run: Run) -> Result:
+    """The Result of a finished run."""
+    from dqpipe.engine.run_record import ledger_of
+
+    curated, table = run.outcome()[0], ledger_of(run)
+    return Result(
+        samples=run.raw.samples.frame(), facts=run.raw.facts().frame(), findings=run.findings.frame(), figures=run.figures.frame(),
+        decisions=run.decisions.frame(), curated=curated.frame(), ledger=table.to_pandas(), record=run.record, gates=tuple(run.gates), path=run.published,
+        pixels=decoding.Rereader(run.raw.dataset, run.plan.decoders, {}, "show") if run.raw.dataset.has_media else None,
+    )  # fmt: skip

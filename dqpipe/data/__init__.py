@@ -1,0 +1,1 @@
+"""What flows through a run: tables, media, labels, splits, neighbours."""

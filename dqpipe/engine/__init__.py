@@ -1,0 +1,1 @@
+"""A run: measured, related, judged, decided, applied, published."""

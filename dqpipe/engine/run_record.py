@@ -1,0 +1,301 @@
+"""A run's account on disk: ledger, facts, relabel queue, run.json, and what the report plugins make of the record."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dqpipe import __version__
+from dqpipe.config.plan import DOUBT
+from dqpipe.data.tables import Dataset, Decisions, Findings, Samples, as_numpy, label_text
+from dqpipe.data.version_comparison import beside
+from dqpipe.engine import comparison, unseen
+from dqpipe.engine import curation as applying
+from dqpipe.errors import OUTSIDE, DatasetError
+from dqpipe.execution import decoding
+from dqpipe.plugin.cache_key import version_of
+from dqpipe.plugin.registry import GROUP
+from dqpipe.plugin.stage import Section
+from dqpipe.results import data_card, diff, publish, report, versions
+from dqpipe.results.ledger import ledger
+from dqpipe.results.report.embedding import Embedding
+from dqpipe.results.versions import Version
+from dqpipe.storage import ownership, spreadsheet
+from dqpipe.storage.fact_store import digest_json
+from dqpipe.storage.location import place
+
+if TYPE_CHECKING:
+    from dqpipe.engine.run import Run
+
+LIBRARIES = (
+    "albumentations", "cleanlab", "great-expectations", "numpy", "opencv-python-headless", "pandas", "pillow", "prefect", "pyarrow",
+    "scikit-learn", "scipy", "torch", "umap-learn",
+)  # fmt: skip
+"""Libraries whose version may show in a result."""
+
+
+def of_run(run: Run) -> dict[str, Any]:
+    """The record of a run whose decisions are made: everything that reports and machines are told."""
+    curated = run.outcome()[0] if run.writes else None
+    with decoding.one_thread():
+        return _record(run, curated)
+
+
+def _record(run: Run, curated: Samples | None) -> dict[str, Any]:
+    return report.record(
+        samples=run.raw.samples, facts=run.raw.facts(), findings=run.findings, figures=run.figures,
+        decisions=run.decisions, curated=curated, gates=run.gates, run=run_record(run),
+        embedding=embedding(run),
+    )  # fmt: skip
+
+
+def embedding(run: Run) -> Embedding | None:
+    """The vectors that most stages look at, of those that hold fractions; None where no stage gives any."""
+    vectors = [name for name in run.raw.vectors() if run.raw.has(name).any()]
+    vectors = [name for name in vectors if pa.types.is_floating(run.raw.column(name, np.flatnonzero(run.raw.has(name))[:1]).type.value_type)]
+    if not vectors:
+        return None
+    name = max(vectors, key=lambda vector: sum(vector in planned.facts for planned in run.plan.stages))
+    return Embedding(name, run.raw.has(name), lambda rows: as_numpy(run.raw.column(name, rows)))
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """What run.json holds: config, stages, versions, seed, timings, failures."""
+    described = run.plan.record()
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for (_, stage), why in sorted(run.failures.items(), key=lambda one: (one[0][1] != "measure", one)):
+        reasons.setdefault((stage, why if stage == "measure" else ""), []).append(why)  # each lost shard by itself, and first
+    return {
+        "id": run.id,
+        "version": run.version,
+        "out": str(run.config.out) if run.writes else None,
+        "dqpipe": __version__,
+        "seed": run.config.seed,
+        "lineage": lineage(run),
+        "since": since(run),
+        "diff": changes(run, described),
+        "unchanged": run.unchanged,
+        "unseen": unseen.unseen(run.plan, run.registry, run.raw, run.raw.dataset.layout.get("skipped", {}), run.findings),
+        "news": run.news,
+        "of_new": run.of_new,
+        "passed": all(gate["passed"] for gate in run.gates),
+        "asks": list(run.asks) if run.waits else [],
+        "in_the_way": publish.in_the_way(run.place) if run.place is not None and run.config.outputs.links else [],
+        "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - run.started, 3),
+        "config": described["config"],
+        "stages": described["stages"],
+        "versions": library_versions(),
+        "timings": beside_first(run),
+        "stage_seconds": {name: round(seconds, 4) for name, seconds in sorted(run.survey.seconds.items())},
+        "stage_use": stage_use(run),
+        "measured": run.measured,
+        "rereads": run.survey.rereads,
+        "idle_rules": list(getattr(run.config.policy.extension, "idle", lambda _: [])(run.findings)),
+        "policy_reasons": dict(run.config.policy.extension.reasons),
+        "verdicts": run.rulings.record,
+        "audits": [asdict(one) | {"said": one.said} for one in run.certificates],
+        "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
+        "plugins_broken": dict(run.registry.broken),
+        "doubts": [row["detail"] for row in run.findings.table.to_pylist() if row["code"] == DOUBT],
+        "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
+        "outside": outside(run),
+    }
+
+
+def outside(run: Run) -> int:
+    """How many media were left alone since they lie outside the dataset's folder."""
+    reasons = run.raw.scalars.get("media.error")
+    return 0 if reasons is None else sum(reason.startswith(OUTSIDE) for reason in reasons.drop_null().to_pylist())
+
+
+def beside_first(run: Run) -> list[dict[str, Any]]:
+    """The timings of a run; what needs all samples (relate) with what it cost the first time: seconds, samples."""
+    first: dict[str, Any] = {}
+    if run.last is not None:
+        with contextlib.suppress(DatasetError):
+            for row in run.last.record.get("timings", []):
+                first[row["step"]] = row.get("first") or {"seconds": row["seconds"], "samples": row["samples"]}
+    every = [step for step in run.timings if step["step"].startswith("relate ")]
+    return [{**row, "first": first[row["step"]]} if row in every and row["step"] in first else row for row in run.timings]
+
+
+def since(run: Run) -> dict[str, Any] | None:
+    """What is different from the last published version: samples new, replaced and gone, and what was claimed of the whole; None where nothing was compared."""
+    last, found = run.before, run.since
+    if last is None:
+        return None
+    if found is None:
+        return {"version": last.version, "why": last.why} if last.why else None
+    asked = {planned.name for planned in run.plan.doing("compare")}
+    claims = [row for row in run.findings.table.to_pylist() if row["id"] is None and row["severity"] != "info" and row["code"].split(".")[0] in asked]
+    claims.sort(key=lambda row: (-(row["value"] or 0), row["code"], row["part"] or ""))
+    changed = {name: int(rows.sum()) for name, rows in beside(found.now.samples, found.before.samples).items() if name != "fresh"}
+    gone = len(found.before.samples) + changed["new"] - len(found.now.samples)
+    said = [row["detail"] for row in claims if row["detail"]]
+    stated = {row["figure"].rpartition(".")[2]: row["value"] for row in run.figures.table.to_pylist() if row["scope"] == "set" and row["of"] == "raw"}
+    pooled = {"pooled": int(stated["pooled"]), "nights": int(stated["nights"])} if stated.get("nights") and stated.get("pooled") else {}
+    return {"version": last.version, **changed, "gone": gone, "said": said, **pooled}
+
+
+def stage_use(run: Run) -> dict[str, dict[str, Any]]:
+    """Per stage: seconds of measuring (summed over workers), relating and detecting, samples measured anew, and how many a second of one worker."""
+    used: dict[str, dict[str, Any]] = {planned.name: {} for planned in run.plan.stages}
+    for row in run.timings:
+        kind, _, name = row["step"].partition(" ")
+        if kind == "relate" and name in used:
+            used[name] |= {"relate_seconds": row["seconds"], "relate_cpu_seconds": row["cpu_seconds"], "peak_mib_after_relate": row["peak_mib"]}
+    for name, told in used.items():
+        seconds, samples = run.survey.seconds.get(name, 0.0), run.measured.get(name, 0)
+        if samples:
+            told |= {"measure_seconds": round(seconds, 4), "samples": samples, "samples_per_second": round(samples / max(seconds, 1e-6), 1)}
+        if f"{name} detect" in run.survey.seconds:
+            told["detect_seconds"] = round(run.survey.seconds[f"{name} detect"], 4)
+    return {name: told for name, told in used.items() if told}
+
+
+def lineage(run: Run) -> dict[str, Any]:
+    """What a version was made from and by: input, plan, code, seed, and the version published before it."""
+    described = run.plan.record()
+    shown = {name: described["config"][name] for name in ("stages", "policy", "gates")}
+    made_by = [(stage["name"], stage["stage"], stage["version"]) for stage in described["stages"]]
+    entries = {entry.name: entry.dist for entry in importlib.metadata.entry_points(group=GROUP)}
+    known = {plugin: entries.get(plugin) for plugin in sorted({*run.plan.origin.values()})}
+    return {
+        "parent": run.parent,
+        "input": {"path": described["config"]["dataset"]["path"], "samples": len(run.raw.samples), "content": applying.content_of(run.raw.samples)},
+        "plan": digest_json([shown, made_by, described["config"]["dataset"]["limit"]]),
+        "dqpipe": __version__,
+        "plugins": {plugin: None if dist is None else f"{dist.name} {dist.version}" for plugin, dist in known.items()},
+        "seed": run.config.seed,
+    }
+
+
+def changes(run: Run, described: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What changed since the version published before: counts, the plan, some samples of each kind; None if there is none, or why it cannot be told."""
+    if run.parent is None or not run.writes:
+        return None
+    now = {**described, "seed": run.config.seed, "dqpipe": __version__, "versions": library_versions()}
+    try:
+        before = diff.Side.of(Version.open(run.config.out, run.parent))
+        found = diff.compare(before, diff.Side(run.raw.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
+    except DatasetError as error:
+        return {"before": run.parent, "why": str(error)}
+    return {"before": run.parent, "said": diff.summary(found.counts), **found.record()}
+
+
+def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
+    """Write everything but the curated set into a folder, run.json (with the history's row) last. Raises OSError, OutputError."""
+    curated, added = run.outcome()
+    pq.write_table(ledger_of(run), folder / "ledger.parquet", compression="zstd")
+    pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
+    versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
+    versions.write_shown(folder, run.raw.dataset)
+    versions.write_moved(folder, run.rulings.moved)
+    comparison.write(run.raw, folder, run.version, run.since)
+    queue = relabel_queue(run.raw.samples, run.findings, run.decisions)
+    spreadsheet.write(pa.Table.from_pandas(queue, preserve_index=False), folder / "relabel.csv")
+    (folder / "card.md").write_text(data_card.card(run.record, run.curated.dataset), encoding="utf-8")
+    for entry in run.config.augments:
+        _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))
+    sections = sorted((cls() for cls in run.registry.all(Section)), key=lambda section: (section.order, section.name))
+    media = _media(run, added)
+    for one in run.config.reports:
+        pixels = decoding.Rereader(media, run.plan.decoders, run.survey.rereads, one.name) if media is not None else NoPixels()
+        one.write(run.record, folder, sections, pixels)
+    ownership.remove_tree(folder, "added")
+    versions.write_files(folder, run.owner)
+    _write_json(folder / "run.json", {**run.record["run"], "history": row, "holds": holds(folder)})
+
+
+def holds(folder: Path) -> dict[str, int]:
+    """How many files, and bytes, a version's folder holds beside its run.json: what is missing later shows."""
+    sizes = [entry.size for name, entry in place(folder).entries().items() if name != "run.json"]
+    return {"count": len(sizes), "bytes": sum(sizes)}
+
+
+def ledger_of(run: Run) -> pa.Table:
+    """The ledger of a finished run."""
+    people = run.rulings.people(run.raw.samples)
+    return ledger(run.raw.samples, run.outcome()[1], run.findings, run.decisions, run.record["run"]["stages"], people)
+
+
+def history_row(run: Run, *, published: bool) -> dict[str, Any]:
+    """The run's line of the output's history (see `versions.history`)."""
+    told, figures = run.record["account"], [row for row in run.figures.table.to_pylist() if row["of"] == "raw"]
+    codes = [code for stage in run.record["counts"]["stages"] for code in stage["codes"]]
+    drift: dict[str, dict[str, float]] = {}
+    for row in figures:
+        if row["scope"] == "fact":
+            drift.setdefault(row["key"], {})[row["figure"].rpartition(".")[2]] = row["value"]
+    row = {
+        "run": run.id, "version": run.version, "published": published, "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{name: told[name] for name in ("samples", "kept", "dropped", "relabelled", "review", "added")},
+        "findings": {code["code"]: {"samples": code["samples"], "share": code["samples"] / max(told["samples"], 1)} for code in codes},
+        "figures": {row["figure"]: row["value"] for row in figures if row["scope"] == "set"},
+        "drift": drift,
+        "gates": [{name: gate[name] for name in ("gate", "state", "passed", "said")} for gate in run.gates],
+        "of_new": {row["code"]: {"samples": row["samples"], "of": row["of"]} for row in run.of_new},
+        **({"waiting": True} if run.waits else {}),
+        "seconds": round(time.time() - run.started, 3),
+    }  # fmt: skip
+    return dict(report.plain(row))
+
+
+def _write_json(path: Path, values: Any) -> None:  # noqa: ANN401
+    path.write_text(json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _media(run: Run, added: Samples) -> Dataset | None:
+    """The samples a report may show, raw and new ones."""
+    if not run.raw.dataset.has_media:
+        return None
+    both = pa.concat_tables([samples.table.select(["id", "media"]) for samples in (run.raw.samples, added)])
+    return replace(run.curated.dataset, samples=Samples(both))
+
+
+def relabel_queue(samples: Samples, findings: Findings, decisions: Decisions) -> pd.DataFrame:
+    """The samples whose label was changed or is in question: id, label, suggestion, confidence, code, decision."""
+    found = findings.frame()
+    found = found[found["suggestion"].notna() & found["id"].notna()][["id", "suggestion", "confidence", "code"]]
+    labels = [label_text(v) for v in samples.table.column("label").to_pylist()] if "label" in samples else [None] * len(samples)
+    known = pd.DataFrame({"id": samples.ids, "label": labels}).merge(decisions.frame()[["id", "decision"]], on="id")
+    queue = known.merge(found, on="id").sort_values(["confidence", "id"], ascending=[False, True], kind="stable")
+    return queue[["id", "label", "suggestion", "confidence", "code", "decision"]]
+
+
+class NoPixels:
+    """The `pixels` of a dataset without media: they raise DatasetError."""
+
+    def __call__(self, ids: Sequence[str], rendition: str = "full") -> list[Any]:
+        """Raises DatasetError."""
+        raise DatasetError("this dataset has no media")
+
+    def once(self, ids: Sequence[str], told: Any, rendition: str = "full") -> list[str]:  # noqa: ANN401
+        """Raises DatasetError."""
+        raise DatasetError("this dataset has no media")
+
+
+def library_versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version_of(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

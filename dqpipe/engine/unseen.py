@@ -1,0 +1,133 @@
+"""What a run did not look at, and why: stages that are left out, samples and classes that a stage did not judge, columns that nobody reads, files left out.
+
+Said first thing in every account: "no warning" is worth as much as what was looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from dqpipe.config.plan import BESIDE, Plan, missing_packages
+from dqpipe.data import labels
+from dqpipe.data.tables import Dataset, Findings
+from dqpipe.data.wording import many, plural
+from dqpipe.engine.fact_table import Evidence
+from dqpipe.errors import listed
+from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Fact, Stage
+
+UNJUDGED = ".unjudged"
+"""How the code of a claim ends by which a stage says that it judged nothing: of the class in `part`, for the reason in `detail`; or, without, of any."""
+OURS = {"id", "content", "label", "split", "group", "media", "parent", "made_by"}
+FEW = 5
+
+
+def unseen(plan: Plan, registry: Registry, evidence: Evidence, skipped: Mapping[str, Any], findings: Findings) -> list[dict[str, str]]:
+    """Each as {"what", "why"}; first what concerns the classes."""
+    classes = [*_classes(findings), *_unreadable(evidence)]
+    found = [*classes, *_stages(plan, registry, evidence.dataset), *_unjudged(plan, evidence), *_columns(plan, evidence.dataset)]
+    if skipped:
+        kinds = listed([f"{name}: {count}" for name, count in sorted(skipped.items())], FEW)
+        found.append((f"files beside the samples ({kinds})", "they are of no kind that is read"))
+    return [{"what": what, "why": why} for what, why in found]
+
+
+def _stages(plan: Plan, registry: Registry, dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """The stages that a default pipeline may hold for such data, and this one does not."""
+    here = {type(planned.stage) for planned in plan.stages}
+    given = {*BESIDE} | {f"{planned.name}.{fact.name}" for planned in plan.stages for fact in planned.own()}
+    for cls in registry.all(Stage):
+        if cls in here or not cls.default or getattr(cls, "media", dataset.has_media) not in (None, dataset.has_media):
+            continue
+        if not dataset.has_media and (cls.rendition is not None or any(str(need).startswith("media") for need in _needs(cls))):
+            continue
+        yield cls.name, f"not run, {_why(cls, given, dataset)}"
+
+
+def _needs(cls: type[Stage]) -> tuple[str, ...]:
+    """What a stage needs in any case; one that computes it from its options says so only when it is made."""
+    return cls.needs if isinstance(cls.needs, tuple) else ()
+
+
+def _why(cls: type[Stage], given: set[str], dataset: Dataset) -> str:
+    propose = getattr(cls, "proposal", None)
+    options = propose(dataset.samples) if propose else {}
+    if propose and not options:
+        return "there is nothing that it could work on"
+    stage = cls(**options)
+    if missing := missing_packages(stage):
+        return missing[0]
+    facts = sorted({need for need in stage.needs if "." in need and not need.endswith("?")} - given)
+    made = {need for need in facts if not need.startswith("media.")}
+    columns = [need for need in stage.needs if "." not in need and need.isidentifier() and need not in dataset.samples]
+    if columns:
+        return f"the data has no {listed(columns, FEW)}"
+    if made:
+        return f"it needs {' and '.join(sorted(made))}, which no stage of this pipeline gives"
+    return stage.objection(dataset.samples) or "the pipeline does not hold it"
+
+
+def _classes(findings: Findings) -> Iterator[tuple[str, str]]:
+    """The classes that a stage says it did not judge, those of one reason together."""
+    said = findings.table.filter(pc.and_(pc.ends_with(findings.table.column("code"), UNJUDGED), pc.is_valid(findings.table.column("part"))))
+    together: dict[tuple[str, str], list[str]] = {}
+    for row in said.select(["code", "part", "detail"]).to_pylist():
+        together.setdefault((row["code"].removesuffix(UNJUDGED), row["detail"] or ""), []).append(row["part"])
+    for (stage, why), names in together.items():
+        yield f"{stage}: {plural(len(names), 'class')} {listed(names, FEW)}", why
+
+
+def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """The classes of which no file could be read, so that no stage judged them."""
+    if "media.ok" in evidence.scalars:
+        every = np.ones(len(evidence.samples), dtype=bool)
+        gone = _whole(evidence, ~_readable(evidence), every)
+        if gone:
+            yield f"{plural(len(gone), 'class')} {listed(gone, FEW)}", "none of the files could be read"
+
+
+def _readable(evidence: Evidence) -> np.ndarray:
+    """[n] bool: samples whose media could be read, or that have none."""
+    every = np.ones(len(evidence.samples), dtype=bool)
+    return pc.fill_null(evidence.scalars["media.ok"], False).to_numpy(zero_copy_only=False) if "media.ok" in evidence.scalars else every
+
+
+def _unjudged(plan: Plan, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Samples that could be read and have none of what a stage says of each sample; classes of which that is so of all are named."""
+    readable = _readable(evidence)
+    for planned in plan.stages:
+        facts = [f"{planned.name}.{g.name}" for g in planned.stage.gives if isinstance(g, Fact) and not g.nullable]
+        known = [evidence.has(name) for name in facts if evidence.knows(name)]
+        if not known:
+            continue
+        lacks = readable & ~np.logical_or.reduce(known)
+        if lacks.any():
+            gone = _whole(evidence, lacks, readable)
+            classes = f"; all of class {listed(gone, FEW)}" if gone else ""
+            them = "it" if lacks.sum() == 1 else "them"
+            yield f"{planned.name}: {int(lacks.sum()):,} of {many(len(lacks), 'sample')}{classes}", f"the stage says nothing of {them}"
+
+
+def _whole(evidence: Evidence, lacks: np.ndarray, readable: np.ndarray) -> list[str]:
+    """The classes of which no readable sample was judged."""
+    if labels.kind_in(evidence.samples) not in ("class", "tags"):
+        return []
+    rows, names = labels.members(evidence.samples)[:2]
+    told = list(zip(rows.tolist(), names.to_pylist(), strict=True))
+    judged = {name for row, name in told if readable[row] and not lacks[row]}
+    return sorted({str(name) for row, name in told if name is not None and lacks[row] and name not in judged})
+
+
+def _columns(plan: Plan, dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """The user's columns that no stage asks for by name."""
+    asked = {need.rstrip("?") for planned in plan.stages for need in planned.stage.needs}
+    own = [name for name in dataset.samples.names if name not in OURS and name not in asked]
+    if own:
+        them, selves = ("it", "itself") if len(own) == 1 else ("them", "themselves")
+        beside = [planned.name for planned in plan.stages if planned.stage.does("compare")]
+        compared = f"; {listed(beside, FEW)} {plural(len(beside), 'compares')} {them} with the last version, where that can be done" if beside else ""
+        yield f"{plural(len(own), 'column')} {listed(own, FEW)}", f"no stage reads {them} by {selves}{compared}"

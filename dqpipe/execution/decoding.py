@@ -1,0 +1,242 @@
+"""Media files to bytes and pixels, by whoever reads them: a worker that measures, a stage that rereads, a report."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from dqpipe.data.media import Picture, Rendition
+from dqpipe.data.tables import Dataset, media_path
+from dqpipe.errors import MediaError, SlowError
+from dqpipe.execution.library_state import as_they_come
+from dqpipe.execution.timeouts import TimedOut, within
+from dqpipe.plugin.cache_key import chosen
+from dqpipe.plugin.stage import Decoder
+from dqpipe.storage import media_bytes
+from dqpipe.storage.checked_files import Inside, Within, made_up, opened, refuse_url
+from dqpipe.storage.fact_store import Store, digest_json, trusted
+from dqpipe.storage.location import Entry, is_url
+
+LARGEST_FILE = 1 << 30
+"""Bytes."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Of mallopt(3)."""
+FOR_GOOD = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
+"""Read errors that trying again does not cure."""
+
+
+def read_bytes(path: str, within: Within = None) -> bytes:
+    """The bytes of a file, tried three times where trying again may help.
+
+    Raises OSError; MediaError if it is too large or not a regular file; OutsideError if it lies in none of the folders `within`.
+    """
+    if is_url(path):
+        refuse_url(path, within)
+        return media_bytes.read_bytes(path, LARGEST_FILE)
+    for attempt in range(3):
+        try:
+            with os.fdopen(opened(path, within), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                _refuse_large(size)
+                data = file.read(size + 1)
+                if len(data) > size:  # it grows, or is made up by the system: such files have no size and sometimes no end
+                    data += file.read(LARGEST_FILE + 1 - len(data))
+                if made_up(os.fstat(file.fileno()), len(data)):
+                    raise MediaError("not a regular file but one of the system's, as in /proc")
+            _refuse_large(len(data))
+            return data  # noqa: TRY300 (one way out)
+        except OSError as error:
+            if error.errno in FOR_GOOD or attempt == 2:  # noqa: PLR2004
+                raise
+            time.sleep(0.1 * 2**attempt)
+    raise AssertionError
+
+
+def content_of(path: str, within: Within = None) -> str | None:
+    """The hash of a file's bytes by which its facts are kept, 32 hex digits; None if it cannot be read."""
+    try:
+        return hashlib.blake2b(read_bytes(path, within), digest_size=16).hexdigest()
+    except (OSError, MediaError):
+        return None
+
+
+def _refuse_large(size: int) -> None:
+    if size > LARGEST_FILE:
+        raise MediaError(f"the file has {size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
+
+
+def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401
+    """The bytes decoded by the first decoder that knows their kind. Raises MediaError, SlowError if it takes too long."""
+    if not data:
+        raise MediaError("the file is empty (0 bytes)")
+    decoder = chosen(decoders, data) or next(iter(decoders), None)  # the first one says what the bytes are instead
+    if decoder is None:
+        raise MediaError("no installed decoder reads media")
+    try:
+        with within(decoder.timeout):
+            return decoder.decode(data, rendition)
+    except MediaError:
+        raise
+    except TimedOut as error:
+        raise SlowError(f"decoding it takes {error}") from None
+    except Exception as error:  # noqa: BLE001 (a decoder meets whatever there is; one file is no reason to end a run)
+        raise MediaError(f"the decoder {decoder.name} failed with {type(error).__name__}: {error}"[:500]) from None
+
+
+@dataclass(frozen=True)
+class Rereader:
+    """The `pixels` handed to `relate`: decodes named samples of a dataset again, and counts them under the stage's name."""
+
+    dataset: Dataset
+    decoders: Sequence[Decoder]
+    counts: dict[str, int]
+    name: str
+    store: Store | None = None
+    key: Any = None
+    """What tells apart stages that see other things in a picture, as JSON values."""
+    seen: Sequence[str | None] = ()
+    """By row of the dataset, the key of what is seen of it (see `dqpipe.decoding`)."""
+
+    @cached_property
+    def where(self) -> dict[str, str]:
+        """Where the media of each sample lie; made once: of a million samples it takes half a second."""
+        return dict(zip(self.dataset.samples.ids, self.dataset.samples["media"], strict=True))
+
+    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
+        """The pictures, one for each id. Raises MediaError, OSError, KeyError."""
+        self.counts[self.name] = self.counts.get(self.name, 0) + len(ids)
+        within = self.dataset.within
+        return [decode(self.decoders, read_bytes(media_path(self.dataset.root, self.where[i]), within), rendition) for i in ids]
+
+    def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
+        """What a function says of each picture by itself; its answers stay in the store by content and decoder. Raises MediaError."""
+        import pyarrow as pa
+
+        seen = dict(zip(self.dataset.samples.ids, self.seen or [None] * len(self.dataset), strict=True))
+        wanted = [seen[sample] or sample for sample in ids]
+        key = digest_json(["once", self.key, told.__module__, told.__qualname__, rendition])
+        known: dict[str, str] = {}
+        if self.store is not None:
+            self.store.heal({key: ()})
+            table = self.store.read_facts(key, wanted, ["told"])
+            known = {} if table is None else {c: text for c, text in zip(wanted, table.column("told").to_pylist(), strict=True) if text is not None}
+        fresh = {}
+        for sample, one in zip(ids, wanted, strict=True):
+            if one not in known:
+                known[one] = told(self([sample], rendition)[0])
+                if seen[sample] is not None:
+                    fresh[one] = known[one]
+        if self.store is not None and fresh:
+            self.store.write_facts(key, list(fresh), pa.table({"told": pa.array(list(fresh.values()), pa.string())}), {})
+        return [known[c] for c in wanted]
+
+
+@cache
+def keep_memory() -> None:
+    """Have the C library keep freed memory for the next pictures: glibc gives it back and asks again, a tenth of the time of measuring.
+
+    Elsewhere nothing is done. Blocks above 4 MiB are given back at once, as before; of the others, at most 64 MiB stay.
+    """
+    import ctypes
+
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option:
+        for option, size in ((MMAP_THRESHOLD, 4 << 20), (TRIM_THRESHOLD, 64 << 20)):
+            set_option(option, size)
+
+
+class _Threads:
+    """How many threads numpy, OpenCV and torch have, of the whole process: the user's numbers come back when the last block ends."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.asked: list[int] = []
+        """By the blocks that are open now, in order."""
+        self.users: tuple[int, int | None] = (0, None)
+        self.pools: Any = None
+
+    def enter(self, count: int) -> None:
+        """Set them."""
+        import cv2
+
+        with self.lock:
+            torch = sys.modules.get("torch")
+            if not self.asked:
+                self.users = cv2.getNumThreads(), None
+            if torch and self.users[1] is None:  # it may be loaded meanwhile
+                self.users = self.users[0], torch.get_num_threads()
+            self.asked.append(count)
+            self._set(count)
+
+    def leave(self, count: int) -> None:
+        """Set what the blocks that are still open asked for, or what the user had."""
+        with self.lock:
+            self.asked.reverse()
+            self.asked.remove(count)
+            self.asked.reverse()
+            self._set(self.asked[-1] if self.asked else None)
+
+    def _set(self, count: int | None) -> None:
+        import cv2
+        from threadpoolctl import threadpool_limits
+
+        cv2.setNumThreads(self.users[0] if count is None else count)
+        torch, of_torch = sys.modules.get("torch"), self.users[1] if count is None else count
+        if torch and of_torch is not None:
+            torch.set_num_threads(of_torch)
+        if self.pools is not None and self.pools[0] != count:
+            self.pools[1].restore_original_limits()
+            self.pools = None
+        if count is not None and self.pools is None:
+            self.pools = count, threadpool_limits(count)
+
+
+_THREADS = _Threads()
+
+
+@contextmanager
+def one_thread(count: int = 1) -> Any:  # noqa: ANN401
+    """A fixed number of threads, and libraries as they come: the same bits whatever the user set, and workers that do not crowd each other."""
+    _THREADS.enter(count)
+    try:
+        with as_they_come():
+            yield
+    finally:
+        _THREADS.leave(count)
+
+
+def stat_contents(dataset: Dataset, index: Mapping[str, tuple[int, str, str]]) -> tuple[list[str | None], dict[str, Entry]]:
+    """What is known of unchanged files, and the size and tag of every file that has them; of what lies outside the dataset, nothing."""
+    listed = media_bytes.listed(dataset.root) if is_url(dataset.root) else None
+    inside = Inside(dataset.within)
+    contents: list[str | None] = []
+    stats: dict[str, Entry] = {}
+    for reference in dataset.samples["media"].tolist():
+        if reference is None:
+            contents.append(None)
+            continue
+        path = media_path(dataset.root, reference)
+        try:
+            if not inside.holds(path):
+                contents.append(None)
+                continue
+            stats[path] = _stat(path) if listed is None or not is_url(path) else listed[path]
+        except (OSError, ValueError, KeyError):  # a NUL character; a file that is not there
+            contents.append(None)
+            continue
+        contents.append(trusted(index.get(path), stats[path]))
+    return contents, stats
+
+
+def _stat(path: str) -> Entry:
+    found = os.stat(os.fsencode(path))  # noqa: PTH116
+    return Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}", found.st_mtime_ns)

@@ -1,0 +1,1 @@
+"""Prefect's tasks as an executor, and its embedded server."""

@@ -1,0 +1,421 @@
+"""The kinds of extension that plugins bring, each with the one contract that the engine knows.
+
+    Extension
+    ├── Stage      measure · relate · detect · summarise · compare
+    ├── Decide     findings to decisions
+    ├── Augment    new samples from kept training samples
+    ├── Reader     a source to a Dataset
+    ├── Writer     curated samples to the format they came in
+    ├── Decoder    bytes to a Header or a Picture
+    ├── Embedder   pictures to vectors
+    ├── Report     a result to files beside the curated set
+    └── Section    a part of the report page
+
+Every extension is a frozen dataclass (`@extension`) whose fields are its options, made with `option`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
+
+from dqpipe.data.media import Header, Picture, Rendition
+from dqpipe.data.tables import Dataset, Decisions, Facts, Figures, Findings, Samples
+from dqpipe.data.version_comparison import Since
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+T = TypeVar("T")
+RESERVED = ("gives", "needs", "rendition", "rereads", "default", "again", "order", "learns", "timeout", "retries")
+"""What a stage declares about itself; annotated in a subclass it would become an option."""
+EVERY = "*?"
+"""In `needs`: every column of the samples that is not named there, but for `id`, `content` and `media`."""
+Phase = Literal["measure", "relate", "detect"]
+PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
+
+
+class Pixels(Protocol):
+    """Decodes a few named samples again, in the order asked for; raises MediaError for one that cannot be read."""
+
+    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
+        """The pictures, one for each id."""
+        ...
+
+    def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
+        """What a function says of each picture by itself: asked once for each content, and then kept in the store."""
+        ...
+
+
+def option(default: Any = dataclasses.MISSING, help: str = "", *, at: Phase = "detect", factory: Any = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
+    """An option of an extension: its default, what it means, and the earliest phase that reads it.
+
+    `at="measure"` options are part of the key of cached facts, `at="relate"` ones of that of relations; a `detect`
+    option can change without anything being measured again. `bounds` are pydantic's: ge, gt, le, lt, min_length …
+    """
+    metadata = {"description": help, "json_schema_extra": {"at": at}, **bounds}
+    if factory is not None:
+        return dataclasses.field(default_factory=factory, metadata=metadata)
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
+def extension(cls: type[T]) -> type[T]:
+    """Make a class an extension: a frozen, slotted, keyword-only dataclass of options.
+
+    Slots make the class anew, so that `super()` without arguments does not work inside it: name the parent instead.
+    """
+    fields = {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
+    taken = sorted(name for name in fields if hasattr(Extension, name) or name in RESERVED)
+    if taken:
+        raise TypeError(f"{cls.__name__}: {taken[0]} is no option; assign it without an annotation ({taken[0]} = …)")
+    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A column that a stage gives: its bare name, its type (see `model.fact_array`), and what it means, with its unit.
+
+    A fact that is not `nullable` holds a value wherever the sample could be measured; a stage that needs it sees only
+    the samples that have it.
+    """
+
+    name: str
+    type: str
+    help: str
+    at: Literal["measure", "relate"] = "measure"
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A code that a stage can claim: bare, with its usual severity and a sentence a person understands."""
+
+    code: str
+    severity: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that a stage can state about a whole set."""
+
+    name: str
+    help: str
+
+
+Gift = Fact | Claim | Figure
+
+
+class Extension:
+    """What every kind shares: a name, a version, and what it depends on."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "arbitrary_types_allowed": True}
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    """Raised whenever the same input would give another output: it is part of the key of what is cached."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Optional distributions it cannot work without; a missing one is refused before the run, with the pip line."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose version is part of the key of what is cached."""
+
+    def artifacts(self) -> Mapping[str, str]:
+        """Names and content hashes of the files (weights, filter banks) that its results depend on."""
+        return {}
+
+    def settled(self) -> tuple[Extension, str]:
+        """What stands in its place in this environment, settled once before a run is planned, and a sentence for the account; itself, and nothing to say."""
+        return self, ""
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first sentence of the docstring."""
+        return (inspect.getdoc(cls) or "").split("\n")[0]
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (reached only when the attribute is absent)
+        if name in {f.name for f in dataclasses.fields(self)}:  # type: ignore[arg-type]
+            raise AttributeError(f"option {name!r} of {self.name} may not be read in this phase: declare it with at='measure' or at='relate'")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.options())
+
+    def options(self) -> dict[str, Any]:
+        """The options that are set, by name."""
+        names = [f.name for f in dataclasses.fields(self)]  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in names if _is_set(self, name)}
+
+    def at(self, phase: Phase) -> Any:  # noqa: ANN401 (the same class, with fewer options)
+        """A copy that holds only the options which this phase may read; reading another raises AttributeError."""
+        allowed = PHASES[: PHASES.index(phase) + 1]
+        fields = {f.name: f.metadata.get("json_schema_extra", {}).get("at", "detect") for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return _restore(type(self), {name: value for name, value in self.options().items() if fields[name] in allowed})
+
+
+def _is_set(instance: Extension, name: str) -> bool:
+    try:
+        object.__getattribute__(instance, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def _restore(cls: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401
+    instance = object.__new__(cls)
+    for name, value in options.items():
+        object.__setattr__(instance, name, value)
+    return instance
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Some samples and their media in the rendition the stage asked for, row by row, all of them readable.
+
+    `media` holds Headers for the rendition "header", Pictures for "picture" and "full", nothing for None. `artifact` is
+    what the stage's own `fit` returned, if it has one. How samples are cut into shards must not matter to a result.
+    """
+
+    samples: Samples
+    media: Sequence[Any] = ()
+    artifact: Mapping[str, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        """The media of a stage whose rendition is "picture" or "full"."""
+        return self.media
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        """The headers of the media, whatever the rendition."""
+        return [getattr(item, "header", item) for item in self.media]
+
+
+class Stage(Extension):
+    """One stage: it overrides any of measure, relate, detect, summarise and compare, each a pure function of input and options.
+
+    Columns of its own (facts, codes, figures) are bare names inside the stage; the engine prefixes them with the stage's
+    name, or with its `as:` name. Columns of others stand under their full name, "<stage>.<fact>".
+    """
+
+    __slots__ = ()
+
+    gives: Sequence[Gift] = ()
+    """The facts, claims and figures it can give; a property if they depend on the options."""
+    needs: Sequence[str] = ()
+    """Columns it reads: "label", or "<stage>.<fact>"; "label?" for a column of the samples used if it is there; EVERY for all the user's own.
+    `id` and `content` are always given. A property if they depend on the options."""
+    rendition: Rendition | None = None
+    """What `measure` sees of the media; None if it needs only the samples' columns."""
+    rereads: ClassVar[bool] = False
+    """Whether `relate` uses `pixels`."""
+    default: ClassVar[bool] = False
+    """Whether it belongs in the pipeline that `dqpipe init` proposes, where its needs are met."""
+    again: ClassVar[bool] = True
+    """Whether it summarises the curated set as well as the raw one."""
+    timeout: ClassVar[float | None] = None
+    """Seconds that one `measure` (of some 32 samples) or one `relate` may take, None for any; see `dqpipe.limits`.
+    A `measure` that takes longer is tried sample by sample, and the culprits become `<stage>.failed`; a `relate` ends the run."""
+    retries: ClassVar[int] = 0
+    """How many more times a `measure` or `relate` that raised or timed out is tried as it is, where trying again may help."""
+
+    learns: bool = True
+    """Whether `fit` is called, where there is one; a property if it depends on the options."""
+
+    def objection(self, samples: Samples) -> str | None:
+        """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs, contents not yet known."""
+        return None
+
+    def fit(self, samples: Samples, pixels: Pixels) -> Mapping[str, np.ndarray] | None:
+        """Arrays learned from a seeded subset of the samples before the first measuring, frozen from then on."""
+        return None
+
+    def measure(self, shard: Shard) -> Facts | pd.DataFrame | Mapping[str, Any]:
+        """What is seen in each sample: one row per row of the shard, columns as declared in `gives`."""
+        raise NotImplementedError
+
+    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Facts | pd.DataFrame | Mapping[str, Any]:
+        """What each sample means among the others: one row per row of `samples` (those with all needed facts)."""
+        raise NotImplementedError
+
+    def detect(self, samples: Samples, facts: Facts) -> Findings | pd.DataFrame | list[Any]:
+        """What is claimed, by thresholds only: see `model.claim`; a list of DataFrames is fine."""
+        raise NotImplementedError
+
+    def summarise(self, samples: Samples, facts: Facts) -> Figures | pd.DataFrame | list[Any]:
+        """What is true of the whole set: see `model.figure`; runs on the raw and again on the curated set."""
+        raise NotImplementedError
+
+    def compare(self, samples: Samples, facts: Facts, since: Since) -> tuple[Figures | list[Any], Findings | list[Any]]:
+        """What is different from the last published version, as figures and as claims; asked only where there is one."""
+        raise NotImplementedError
+
+    def does(self, method: str) -> bool:
+        """Whether this stage answers `measure`, `relate`, `detect`, `summarise`, `compare` or `fit`."""
+        return getattr(type(self), method) is not getattr(Stage, method)
+
+    def facts_at(self, phase: str) -> list[Fact]:
+        """The facts that `measure` or `relate` gives."""
+        return [gift for gift in self.gives if isinstance(gift, Fact) and gift.at == phase]
+
+
+class Decide(Extension):
+    """What to do about what was found."""
+
+    __slots__ = ()
+    reasons: ClassVar[Mapping[str, str]] = {}
+    """Codes of its own among the reasons of a decision, each with why less was done than the claims asked for, in words that follow "since"."""
+
+    def decide(self, samples: Samples, findings: Findings) -> Decisions | pd.DataFrame:
+        """One row per sample: id, decision (keep, drop, relabel, review), new_label, because (the codes).
+
+        `samples` has id, and label, split and group where the dataset has them; `findings` carry full codes. For each claim that people audited there
+        is one more, about the whole dataset: audits.precision, `part` the claim's code, `value` the lower end of its precision.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One new sample to make: from which parent, the how-manieth copy, and the seed it draws from."""
+
+    parent: str
+    copy: int
+    seed: int
+
+
+class Augment(Extension):
+    """New samples from the kept training samples.
+
+    Two methods, so that the engine can make the samples in any worker: `plan` says which (it sees the whole set),
+    `make` makes one (it sees one picture and one seed). What is decoded to no picture is nobody's parent.
+    """
+
+    __slots__ = ()
+
+    def objection(self, samples: Samples) -> str | None:
+        """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs."""
+        return None
+
+    def plan(self, samples: Samples, sound: np.ndarray, seeds: Callable[[str, int], int]) -> list[Recipe]:
+        """The samples to make; `seeds(parent_id, copy)` gives each seed.
+
+        `samples` are the training samples of the curated set, `sound` [n] bool those of them that may be parents: kept under their own
+        label, and without a warning or an error.
+        """
+        raise NotImplementedError
+
+    def make(self, picture: Picture, seed: int) -> np.ndarray:
+        """One new picture, uint8 [height, width, 3] or [height, width], from its parent and seed alone."""
+        raise NotImplementedError
+
+    def provenance(self) -> Mapping[str, Any]:
+        """What made the samples, as JSON values: stored with each of them (pipeline, library, version)."""
+        return {"made_by": self.name, "version": self.version}
+
+
+class Reader(Extension):
+    """A source (a path, a URL, an object in memory) to a Dataset."""
+
+    __slots__ = ()
+
+    knows: ClassVar[str] = ""
+    """What it reads, in a few words, for whoever has something else."""
+
+    def suits(self, source: object) -> int:
+        """How well this reader suits a source: 0 not at all; the highest wins when the config names none."""
+        raise NotImplementedError
+
+    def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
+        """The dataset; `roles` maps a role (id, media, label, split, group) to the user's column. Raises DatasetError."""
+        raise NotImplementedError
+
+    def read_outside(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
+        """The same where media may lie outside the dataset's folder: a reader that walks folders follows links to folders elsewhere."""
+        return self.read(source, roles)
+
+
+class Writer(Extension):
+    """Curated samples back to the format they came in."""
+
+    __slots__ = ()
+
+    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+        """Write all of `dataset` below `folder` (which is empty), with manifest.parquet.
+
+        The samples have, besides their own columns: `parent` and `made_by` (null for original ones). Media are relative
+        to `dataset.root` or absolute. `hardlink` links where the file system can, `manifest` writes no media that the
+        source already holds. Raises OutputError, before anything is written, if the space does not suffice.
+        """
+        raise NotImplementedError
+
+
+class Decoder(Extension):
+    """Bytes of one media file to a Header or a Picture; the same bytes always give the same pixels."""
+
+    __slots__ = ()
+
+    timeout: ClassVar[float | None] = 120.0
+    """Seconds that one file may take, None for any; one that takes longer counts as unreadable in this run, and is tried in the next."""
+
+    def suits(self, head: bytes) -> bool:
+        """Whether the first 64 bytes look like a format this decoder reads."""
+        raise NotImplementedError
+
+    def decode(self, data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401 (Header or Picture)
+        """A Header for "header", else a Picture. Raises MediaError with a reason a person understands."""
+        raise NotImplementedError
+
+
+class Embedder(Extension):
+    """Pictures to vectors, independent of the data it is used on unless its artifact says otherwise."""
+
+    __slots__ = ()
+
+    rendition: Rendition = "picture"
+    learns: bool = False
+    """Whether `fit` is called before the first picture is embedded; a property if it depends on the options."""
+
+    def fit(self, pictures: Sequence[Picture], seed: int) -> Mapping[str, np.ndarray] | None:
+        """Arrays learned from some pictures, where the embedder is told to learn; else None."""
+        return None
+
+    def embed(self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None) -> np.ndarray:
+        """float32 [n, d], row by row independent of the other rows, to the bit."""
+        raise NotImplementedError
+
+
+class Report(Extension):
+    """A finished result to files beside the curated set."""
+
+    __slots__ = ()
+
+    def write(self, record: Mapping[str, Any], folder: Path, sections: Iterable[Section], pixels: Pixels) -> None:
+        """Write files into `folder`; `record` is the account as JSON values (see `dqpipe.report`)."""
+        raise NotImplementedError
+
+
+class Section(Extension):
+    """One part of the report page."""
+
+    __slots__ = ()
+
+    order: ClassVar[int] = 500
+
+    def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
+        """HTML of this part, "" for nothing; `thumbnail(id)` and `thumbnail(id, side)` give a data: URL. Everything from the data is escaped."""
+        raise NotImplementedError
+
+
+KINDS: tuple[type[Extension], ...] = (Stage, Decide, Augment, Reader, Writer, Decoder, Embedder, Report, Section)

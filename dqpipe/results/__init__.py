@@ -1,0 +1,1 @@
+"""What a run leaves behind: versions, ledger, report, and how they are read again."""

@@ -1,0 +1,71 @@
+"""FiftyOne: samples.json with the tags, labels and suggestions of every sample, and a script that puts them on a dataset.
+
+A sample is what `fiftyone.Sample.from_dict` takes (docs.voxel51.com/api/fiftyone.core.sample.html), in the layout of
+`fiftyone.types.LegacyFiftyOneDataset`, {"samples": [S, …]}:
+
+    S = {"filepath": PATH, "tags": [TAG, …], "ground_truth": {"_cls": "Classification", "label": NAME}, "dqpipe_suggestion": {…, "confidence": P}}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dqpipe.review.exchange.outgoing import as_json, tags_of
+from dqpipe.review.exchange.queue import CLASSES, NUMBERS, TAGS, Item, Options, Queue, Written
+from dqpipe.review.exchange.tagging import tags, with_media
+
+SCRIPT = '''"""Put what dqpipe found on a FiftyOne dataset: python tag.py DATASET (a new one of this name if there is none)."""
+
+import json
+import sys
+from pathlib import Path
+
+import fiftyone as fo
+
+name = sys.argv[1] if len(sys.argv) > 1 else "dqpipe"
+told = json.loads(Path(__file__).with_name("samples.json").read_text(encoding="utf-8"))["samples"]
+if not fo.dataset_exists(name):
+    dataset = fo.Dataset(name, persistent=True)
+    dataset.add_samples([fo.Sample.from_dict(one) for one in told])
+    print(f"{name}: samples: {len(told)}")
+else:
+    dataset = fo.load_dataset(name)
+    tags = {}
+    for one in told:
+        tags.setdefault(one["filepath"], set()).update(one["tags"])
+    tagged = 0
+    for sample in dataset.iter_samples(autosave=True):
+        new = tags.get(sample.filepath)
+        if new:
+            sample.tags = [tag for tag in sample.tags if not tag.startswith("dqpipe:")] + sorted(new)
+            tagged += 1
+    print(f"{name}: files that are in it and have their tags: {tagged} of {len(tags)}")
+'''
+
+
+def write(queue: Queue, options: Options) -> Written:
+    """The samples and the script. Raises ConfigError."""
+    found = with_media(queue, options)
+    samples = [{"filepath": path, "tags": tags(item), **_labels(queue, item)} for path, item in found]
+    files = {"samples.json": as_json({"samples": samples}), "tag.py": SCRIPT.encode()}
+    left = {"have no media": len(queue.items) - len(found)} if len(found) < len(queue.items) else {}
+    return Written(files, ["where FiftyOne is installed: python tag.py DATASET (tags that begin with dqpipe: are replaced)"], left)
+
+
+def _labels(queue: Queue, item: Item) -> dict[str, Any]:
+    _, confidence, suggestion = item.asked
+    told: dict[str, Any] = {"dqpipe_id": item.id}
+    if (label := _label(queue, item.label)) is not None:
+        told["ground_truth"] = label
+    if (label := _label(queue, suggestion)) is not None:
+        told["dqpipe_suggestion"] = label if confidence is None or queue.kind != CLASSES else label | {"confidence": confidence}
+    return told
+
+
+def _label(queue: Queue, label: str | None) -> dict[str, Any] | None:
+    if label is None or queue.kind not in (CLASSES, TAGS, NUMBERS):
+        return None
+    if queue.kind == NUMBERS:
+        return {"_cls": "Regression", "value": float(label)}
+    every = [{"_cls": "Classification", "label": name} for name in tags_of(queue, label)]
+    return {"_cls": "Classifications", "classifications": every} if queue.kind == TAGS else next(iter(every), None)

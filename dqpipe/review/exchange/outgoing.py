@@ -1,0 +1,47 @@
+"""What formats have in common when they write: JSON and XML that can hold whatever a dataset holds, or say that they cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from dqpipe.data.tables import label_text
+from dqpipe.errors import ConfigError
+from dqpipe.results.verdicts import Verdict
+from dqpipe.review.exchange.queue import TAGS, Item, Queue
+
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML 1.0 document can hold (section 2.2, Char)."""
+XML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+
+
+def as_json(value: object, *, indent: int | None = None) -> bytes:
+    """A JSON document as UTF-8."""
+    return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent) + "\n").encode()
+
+
+def xml(text: object) -> str:
+    """Text for an attribute or an element; it comes back as it was. Raises ConfigError."""
+    told = str(text)
+    if NO_XML.search(told):
+        raise ConfigError(f"{told!r} cannot stand in XML: hand it over as csv")
+    return "".join(XML.get(letter, letter) for letter in told)
+
+
+def tags_of(queue: Queue, label: str | None) -> list[str]:
+    """The classes that a label as text names: one, or those of a set of tags; none for no label."""
+    if not label:
+        return []
+    return [str(tag) for tag in json.loads(label)] if queue.kind == TAGS else [label]
+
+
+def label_said(item: Item, verdict: Verdict) -> str | None:
+    """The label that a verdict leaves a sample with, as text."""
+    return label_text(verdict.label) if verdict.verdict == "relabel" else item.label
+
+
+def asked_of(item: Item) -> dict[str, Any]:
+    """Why it should be looked at."""
+    code, confidence, suggestion = item.asked
+    return {"code": code, "confidence": None if confidence is None else round(confidence, 4), "suggestion": suggestion}

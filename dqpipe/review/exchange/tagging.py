@@ -1,0 +1,23 @@
+"""Tags on samples, for tools to browse by: what was decided, what was claimed, that somebody looked."""
+
+from __future__ import annotations
+
+from dqpipe.errors import ConfigError
+from dqpipe.review.exchange.queue import Item, Options, Queue
+
+FIRST = "dqpipe:"
+"""What each tag begins with, so that all of them can be found, and removed."""
+
+
+def tags(item: Item) -> list[str]:
+    """dqpipe:DECISION, dqpipe:CODE of each claim, dqpipe:reviewed."""
+    told = [item.decision, *sorted({code for code, _, _ in item.claims}), *(["reviewed"] if item.said else [])]
+    return [FIRST + tag for tag in told]
+
+
+def with_media(queue: Queue, options: Options) -> list[tuple[str, Item]]:
+    """The items with media, by their path as the tool knows it. Raises ConfigError where none has."""
+    found = [(options.path(queue, item), item) for item in queue.items if item.media is not None]
+    if queue.items and not found:
+        raise ConfigError("these samples have no media: hand them over as csv")
+    return sorted(found, key=lambda pair: (pair[0], pair[1].id))

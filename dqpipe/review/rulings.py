@@ -1,0 +1,239 @@
+"""Verdicts applied: matched with the samples of a run, hidden claims, decisions replaced.
+
+    verdicts + samples ──match──▶ Rulings ──▶ findings without refuted claims ──policy──▶ decisions ──▶ decisions as people want them
+
+A person outranks the policy, whoever wrote it: also in validation and test splits, and above every ceiling.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dqpipe.data.tables import Decisions, Findings, Samples, label_from_text, label_text
+from dqpipe.results.verdicts import Verdict, agreement, answers, last_words, most
+
+log = logging.getLogger(__name__)
+About = tuple[str | None, str | None, str]
+"""What a verdict is about: content, given label, id."""
+Moved = Mapping[About, str]
+"""What verdicts are about → the content that this sample has now, where it was encoded again since."""
+NOT_MOVED: Moved = MappingProxyType({})
+KEEP, DROP, RELABEL = "verdict.keep", "verdict.drop", "verdict.relabel"
+REFUTED = "verdict.refuted"
+"""The sample is kept: people said that what was claimed of it does not hold."""
+DISAGREED = "verdict.disagreed"
+"""The sample is under review: as many reviewers say one thing as another."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What people want of one sample: keep, drop, relabel or review (they disagree), None where they only answered questions."""
+
+    decision: str | None
+    label: str | None
+    because: str
+    reviewers: tuple[str, ...]
+    time: str
+
+
+@dataclass(frozen=True, eq=False)
+class Rulings:
+    """What people want of the samples of a run: by row, and the claims that do not hold, by row and code."""
+
+    rows: dict[int, Ruling] = field(default_factory=dict)
+    refuted: frozenset[tuple[int, str]] = frozenset()
+    record: dict[str, Any] | None = None
+    """How many verdicts matched, of whom, and how far they agree; None where there are none."""
+    moved: Moved = field(default_factory=dict)
+    """Which of them are about content that their sample does not hold any more, and followed it."""
+
+    def shown(self, samples: Samples, findings: Findings) -> Findings:
+        """The findings without those that people refuted: what a policy gets to see."""
+        if not self.refuted:
+            return findings
+        ids = samples.table.column("id").combine_chunks()
+        names = {(ids[row].as_py(), code) for row, code in self.refuted}
+        suspects = pc.is_in(findings.table.column("id"), value_set=pa.array(sorted({name for name, _ in names}), pa.string()))
+        left = np.ones(len(findings), dtype=bool)
+        for at in np.flatnonzero(suspects.to_numpy(zero_copy_only=False)):
+            left[at] = (findings.table.column("id")[at].as_py(), findings.table.column("code")[at].as_py()) not in names
+        return Findings(findings.table.filter(pa.array(left)))
+
+    def applied(self, decisions: Decisions) -> Decisions:
+        """The decisions, one per sample in the order of the samples, as people want them."""
+        if not self.rows:
+            return decisions
+        columns = decisions.table.to_pydict()
+        for row, ruling in self.rows.items():
+            if ruling.decision is not None:
+                columns["decision"][row], columns["new_label"][row], columns["because"][row] = ruling.decision, ruling.label, [ruling.because]
+            elif columns["decision"][row] == "keep" and not columns["because"][row]:
+                columns["because"][row] = [ruling.because]
+        return Decisions(pa.table({name: pa.array(columns[name], kind) for name, kind in Decisions.columns.items()}))
+
+    def people(self, samples: Samples) -> pd.DataFrame:
+        """id, reviewer (several with commas between), reviewed (the last time) of the samples that somebody ruled on."""
+        ids = samples.ids
+        told = [(ids[row], ", ".join(ruling.reviewers), ruling.time) for row, ruling in sorted(self.rows.items())]
+        return pd.DataFrame(told, columns=["id", "reviewer", "reviewed"], dtype=object)
+
+
+def match(samples: Samples, verdicts: Sequence[Verdict], findings: Findings | None = None, moved: Moved = NOT_MOVED, known: Moved = NOT_MOVED) -> Rulings:
+    """The verdicts that are about samples of this set, settled; answers about claims count where `findings` make the claim.
+
+    `moved` are those that follow a sample that was encoded again, `known` those of them that did so in a version before.
+    """
+    if not verdicts:
+        return Rulings()
+    where = places(samples, verdicts, moved)
+    found = [(where[verdict.about], verdict) for verdict in verdicts if verdict.about in where]
+    kind = samples.table.schema.field("label").type if "label" in samples else pa.null()
+    ids, contents = samples.ids, samples.table.column("content")
+    now = [(row, replace(verdict, id=ids[row], content=contents[row].as_py())) for row, verdict in found]
+    heard = [verdict for _, verdict in now if verdict.verdict != "relabel" or _fits(verdict, kind)]
+    where = {verdict.about: row for row, verdict in now}
+    words, replies = defaultdict(list), defaultdict(list)
+    for verdict in last_words(heard):
+        words[where[verdict.about]].append(verdict)
+    for verdict in answers(heard):
+        replies[where[verdict.about], str(verdict.code)].append(verdict)
+    wrong = {(ids[row], code): (row, code) for (row, code), said in replies.items() if most(verdict.holds for verdict in said) is False}
+    refuted = frozenset(wrong[key] for key in _claims(findings, {sample for sample, _ in wrong}) & set(wrong))
+    rows: dict[int, Ruling] = {row: _settled(said) for row, said in sorted(words.items())}
+    for row, code in sorted(refuted):
+        if row not in rows:
+            rows[row] = _ruling(None, None, REFUTED, replies[row, code])
+    matched = {verdict.about for _, verdict in found}
+    left = stranded(samples, [verdict for verdict in verdicts if verdict.about not in matched], {ids[row] for row, _ in found})
+    followed = sum(says(verdict) and verdict.about in moved and verdict.about not in known for _, verdict in found)
+    record = _record(verdicts, heard, rows, refuted) | {"stranded": len(left), "followed": followed}
+    return Rulings(rows, refuted, record, {verdict.about: moved[verdict.about] for _, verdict in found if verdict.about in moved})
+
+
+def says(verdict: Verdict) -> bool:
+    """Whether a verdict says anything: a decision, or an answer to a claim."""
+    return verdict.verdict != "skip" or verdict.holds is not None
+
+
+def stranded(samples: Samples, unmatched: Sequence[Verdict], judged: Collection[str] = ()) -> list[Verdict]:
+    """Verdicts whose sample is there by its id, holding other bytes or another label than was judged (but not the one that was asked for).
+
+    What somebody judged again since (`judged`: ids) is left out.
+    """
+    said = [verdict for verdict in unmatched if says(verdict) and verdict.content is not None and verdict.id not in judged]
+    some = _by_id(samples, {verdict.id for verdict in said})
+    return [verdict for verdict in said if verdict.id in some and not (verdict.verdict == "relabel" and some[verdict.id][1] == label_text(verdict.label))]
+
+
+def astray(samples: Samples, verdicts: Sequence[Verdict], moved: Moved = NOT_MOVED) -> dict[About, tuple[str, int]]:
+    """What verdicts are about whose content is gone and whose id stands under the same label → the content then, and the row now."""
+    said = {verdict.about: moved.get(verdict.about, verdict.content) for verdict in verdicts if verdict.content is not None}
+    there = pa.array(sorted({content for content in said.values() if content is not None}), pa.string())
+    left = set(there.filter(pc.invert(pc.is_in(there, value_set=samples.table.column("content").combine_chunks()))).to_pylist())
+    some = _by_id(samples, {about[2] for about, content in said.items() if content in left})
+    return {about: (str(content), some[about[2]][0]) for about, content in said.items()
+            if content in left and about[2] in some and some[about[2]][1] == about[1] and some[about[2]][2] is not None}  # fmt: skip
+
+
+def _by_id(samples: Samples, ids: set[str]) -> dict[str, tuple[int, str | None, str | None]]:
+    """Id → row, label and content, of those that are there."""
+    rows = np.flatnonzero(pc.is_in(samples.table.column("id"), value_set=pa.array(sorted(ids), pa.string())).to_numpy(zero_copy_only=False))
+    some = samples.table.take(pa.array(rows))
+    labels = some.column("label").to_pylist() if "label" in samples else [None] * len(rows)
+    told = zip(some.column("id").to_pylist(), rows.tolist(), map(as_given, labels), some.column("content").to_pylist(), strict=True)
+    return {sample: (row, label, content) for sample, row, label, content in told}
+
+
+def _claims(findings: Findings | None, ids: set[str]) -> set[tuple[str, str]]:
+    """The claims that are made of these samples, as (id, code)."""
+    if findings is None or not ids:
+        return set()
+    some = findings.table.filter(pc.is_in(findings.table.column("id"), value_set=pa.array(sorted(ids), pa.string())))
+    return set(zip(some.column("id").to_pylist(), some.column("code").to_pylist(), strict=True))
+
+
+def places(samples: Samples, verdicts: Sequence[Verdict], moved: Moved = NOT_MOVED) -> dict[About, int]:
+    """What each verdict is about → the row of that sample; by content (now, where it moved) and given label, and by id where several have both."""
+    about = {verdict.about: moved.get(verdict.about, verdict.content) for verdict in verdicts}
+    contents = pa.array(sorted({content for content in about.values() if content is not None}), pa.string())
+    rows = np.flatnonzero(pc.is_in(samples.table.column("content"), value_set=contents).to_numpy(zero_copy_only=False))
+    some = samples.table.take(pa.array(rows))
+    labels = some.column("label").to_pylist() if "label" in samples else [None] * len(rows)
+    alike: dict[tuple[str, str | None], dict[str, int]] = defaultdict(dict)
+    for row, sample, content, label in zip(rows, some.column("id").to_pylist(), some.column("content").to_pylist(), labels, strict=True):
+        alike[content, as_given(label)][sample] = int(row)
+    found = {}
+    for verdict in verdicts:
+        _, given, sample = verdict.about
+        among = alike.get((str(about[verdict.about]), given), {})
+        if sample in among:
+            found[verdict.about] = among[sample]
+        elif len(among) == 1 and verdict.alike == 1:
+            found[verdict.about] = next(iter(among.values()))
+    return found
+
+
+def as_given(label: object) -> str | None:
+    """A label of the samples as verdicts compare it."""
+    return None if isinstance(label, float) and label != label else label_text(label)  # noqa: PLR0124 (NaN)
+
+
+def label_for(text: str | None, kind: pa.DataType) -> object:
+    """The label of this Arrow type that a text stands for. Raises ValueError if there is none."""
+    if text is None:
+        raise ValueError("no label is named")
+    try:
+        label = label_from_text(text, kind)
+        pa.array([label], kind.value_type if pa.types.is_dictionary(kind) else kind)
+    except (TypeError, OverflowError, RecursionError, pa.ArrowException) as error:
+        raise ValueError(str(error)) from None
+    if pa.types.is_integer(kind) and not isinstance(label, int):
+        raise ValueError(f"{text} is no whole number")
+    return label
+
+
+def _fits(verdict: Verdict, kind: pa.DataType) -> bool:
+    try:
+        label_for(label_text(verdict.label), kind)
+    except ValueError:
+        log.warning("the verdict on %s is left out: %r cannot be a label of this set", verdict.id, verdict.label)
+        return False
+    return True
+
+
+def _settled(said: list[Verdict]) -> Ruling:
+    decided = most(verdict.said for verdict in said)
+    if decided is None:
+        return _ruling("review", None, DISAGREED, said)
+    verdict, label = decided
+    if verdict == "relabel" and label == label_text(said[0].given):
+        verdict, label = "keep", None
+    return _ruling(verdict, label, f"verdict.{verdict}", said)
+
+
+def _ruling(decision: str | None, label: str | None, because: str, said: list[Verdict]) -> Ruling:
+    return Ruling(decision, label, because, tuple(sorted({v.reviewer for v in said})), max(v.time for v in said))
+
+
+def _record(every: Sequence[Verdict], heard: Sequence[Verdict], rows: dict[int, Ruling], refuted: frozenset[tuple[int, str]]) -> dict[str, Any]:
+    """What run.json says of the verdicts."""
+    meant, matched = [verdict for verdict in every if says(verdict)], [verdict for verdict in heard if says(verdict)]
+    reviewers = sorted({verdict.reviewer for verdict in meant})
+    decided = [ruling.decision for ruling in rows.values()]
+    return {
+        "verdicts": len(meant), "matched": len(matched), "unmatched": len(meant) - len(matched), "samples": len(rows),
+        "kept": decided.count("keep"), "dropped": decided.count("drop"), "relabelled": decided.count("relabel"),
+        "disagreed": decided.count("review"), "refuted": len(refuted),
+        "reviewers": {name: sum(verdict.reviewer == name for verdict in meant) for name in reviewers},
+        "agreement": agreement(matched),
+    }  # fmt: skip

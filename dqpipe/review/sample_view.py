@@ -1,0 +1,166 @@
+"""What a reviewer can be shown of the samples of a version: pictures made anew by the decoders, rows, and who is near whom.
+
+Samples go by their row. Nothing else of the disk can be asked for: a picture is decoded and encoded again, and only where
+its file still is what the version was made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dqpipe.data.nearest import unit
+from dqpipe.data.tables import label_text, media_path
+from dqpipe.errors import DqpipeError, MediaError
+from dqpipe.execution.decoding import decode, read_bytes
+from dqpipe.plugin.cache_key import split
+from dqpipe.plugin.stage import Decoder
+from dqpipe.results.versions import Version
+from dqpipe.review.rulings import as_given
+from dqpipe.storage.fact_store import Store, drawn
+from dqpipe.storage.location import is_url
+
+log = logging.getLogger(__name__)
+SIDES = (160, 320, 1280)
+"""Longer sides of the pictures that can be asked for."""
+CACHED = 400
+"""Encoded pictures that stay in memory."""
+PEERS, AMONG = 4, 500
+"""Typical members shown of a class, and members that they are chosen from."""
+LONGEST = 2000
+"""Letters of a cell."""
+
+
+class Sight:
+    """The samples of a version as people see them."""
+
+    def __init__(self, version: Version, decoders: Sequence[Decoder]) -> None:
+        self.version, self.decoders = version, decoders
+        self.samples = version.samples
+        self.ids: list[str] = self.samples.table.column("id").to_pylist()
+        self.contents: list[str | None] = self.samples.table.column("content").to_pylist()
+        self.labels: list[Any] = self.samples.table.column("label").to_pylist() if "label" in self.samples else [None] * len(self.ids)
+        self.row = {sample: row for row, sample in enumerate(self.ids)}
+        self._table = version.shown
+        self._root = (self._table.schema.metadata or {}).get(b"root", b"").decode("utf-8", "surrogateescape")
+        self._units: dict[int, np.ndarray | None] = {}
+        self.picture = lru_cache(CACHED)(self._picture)
+
+    @cached_property
+    def classes(self) -> dict[str, list[int]]:
+        """Label as text → the rows that carry it; empty where labels are no names of classes."""
+        found: dict[str, list[int]] = {}
+        for row, label in enumerate(self.labels):
+            if label is not None and (text := as_given(label)) is not None:
+                found.setdefault(text, []).append(row)
+        return found
+
+    @cached_property
+    def unreadable(self) -> dict[int, str]:
+        """Rows whose media could not be decoded, and why."""
+        facts = self.version.facts
+        if "media.ok" not in facts:
+            return {}
+        columns = (facts.table.column(name).to_pylist() for name in ("id", "media.ok", "media.error"))
+        return {self.row[sample]: why or "it could not be decoded" for sample, ok, why in zip(*columns, strict=True) if not ok}
+
+    def has_picture(self, row: int) -> bool:
+        """Whether a sample has media that could be decoded."""
+        return "media" in self._table.column_names and self._media(row) is not None and row not in self.unreadable
+
+    def cells(self, row: int) -> dict[str, str]:
+        """The user's own columns of a sample, as text."""
+        names = [name for name in self._table.column_names if name not in ("id", "media")]
+        values = {name: self._table.column(name)[row].as_py() for name in names}
+        return {name: str(label_text(value))[:LONGEST] for name, value in values.items() if value is not None}
+
+    def _media(self, row: int) -> str | None:
+        return self._table.column("media")[row].as_py()
+
+    def _picture(self, row: int, side: int) -> bytes:
+        """A sample's picture as WebP, its longer side at most `side`. Raises MediaError, OSError."""
+        media = self._media(row)
+        if media is None or not self.has_picture(row):
+            raise MediaError(self.unreadable.get(row, "there is no picture"))
+        data = read_bytes(media_path(self._root, media))
+        if hashlib.blake2b(data, digest_size=16).hexdigest() != self.contents[row]:
+            raise MediaError("the file has changed since the run: run again")
+        return encoded(decode(self.decoders, data, "picture" if side <= SIDES[0] else "full").pixels, side)
+
+    # neighbours ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _stored(self) -> tuple[Store, str, str, dict[str, str]] | None:
+        """Where the embedding of the samples is: store, key, fact, and the sample keys of the contents that have one; None where there is none."""
+        try:
+            told = self.version.table("snapshot").schema.metadata or {}
+            keys, names = (json.loads(told.get(name, b"{}")) for name in (b"keys", b"vectors"))
+            place = self.version.record["config"]["outputs"].get("store")
+            floats = [name for name in names if name in keys and pa.types.is_floating(self.version.table(f"vectors-{name}").schema.field(0).type.value_type)]
+            out = self.version.place.local
+            where = place if place and (is_url(place) or Path(place).is_absolute()) else (out / "store" if out is not None and not place else None)
+            if not floats or where is None:
+                return None
+            store, key = Store(where), keys[floats[0]]
+            return store, key, floats[0].partition(".")[2], {split(one)[0]: one for one in sorted(store.keys(key))}  # whoever decoded it
+        except (OSError, DqpipeError, pa.ArrowException, KeyError, ValueError) as error:
+            log.info("no neighbours are shown: %s: %s", type(error).__name__, error)
+            return None
+
+    def prepare(self, rows: Sequence[int]) -> None:
+        """Read the vectors of samples that will be asked for soon, at once."""
+        if self._stored is None:
+            return
+        store, key, fact, has = self._stored
+        wanted = [row for row in rows if row not in self._units]
+        able = [(row, has[content]) for row in wanted if (content := self.contents[row]) in has]
+        self._units |= dict.fromkeys(wanted)
+        if able:
+            found = store.read_vectors(key, [one for _, one in able], fact)
+            assert found is not None
+            self._units |= zip((row for row, _ in able), unit(found.astype(np.float32)), strict=True)
+
+    def vector(self, row: int) -> np.ndarray | None:
+        """The unit vector of a sample in the embedding, if it has one."""
+        self.prepare([row])
+        return self._units.get(row)
+
+    def peers(self, row: int, label: str, but: frozenset[int]) -> list[int]:
+        """Typical members of a class for a sample: those nearest to it in the embedding, of some of the class that `but` does not hold."""
+        return self.nearest(row, self._members(label, but))[:PEERS]
+
+    def nearest(self, row: int, members: Sequence[int]) -> list[int]:
+        """The members, the one most like the sample first; without it, and in their order where there is no embedding."""
+        self.prepare(members)
+        able, own = [member for member in members if member != row], self.vector(row)
+        if own is not None:
+            known = {member: vector for member in able if (vector := self.vector(member)) is not None}
+            able.sort(key=lambda member: -float(known[member] @ own) if member in known else 2.0)
+        return able
+
+    @lru_cache(maxsize=256)  # noqa: B019 (one for each server)
+    def _members(self, label: str, but: frozenset[int]) -> list[int]:
+        members = [row for row in self.classes.get(label, ()) if row not in but and row not in self.unreadable]
+        some = sorted(members, key=lambda row: drawn(0, self.ids[row]))[:AMONG]
+        self.prepare(some)
+        return some
+
+
+def encoded(pixels: np.ndarray, side: int) -> bytes:
+    """A picture, uint8 RGB [h, w, 3], as WebP with its longer side at most `side`; nothing else of its file is in it."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = min(side / max(height, width), 1)
+    if scale < 1:
+        pixels = cv2.resize(pixels, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA)
+    options = [cv2.IMWRITE_WEBP_QUALITY, 90]
+    return bytes(cv2.imencode(".webp", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes())

@@ -1,0 +1,295 @@
+"""One run per output: a lock that the kernel frees at death on a local disk, and one with a heartbeat elsewhere.
+
+    local disk      flock on out/.lock, which every container on the machine sees; what a killed holder wrote in it is
+                    recognised and said
+    other places    out/.lock, made if nothing is there; stale when its process is gone from this machine, or when nothing
+                    renewed it for STALE seconds
+
+A holder renews what stands in the file every BEAT seconds: another machine that shares the disk may not see its flock.
+
+A stale lock is taken over with a line in the log. A machine whose clock is off by more than STALE - BEAT seconds waits longer
+or asks again before it takes over; it never takes what is being renewed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from dqpipe.errors import BusyError, OutputError
+from dqpipe.storage import ownership
+from dqpipe.storage.location import Place, shown
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+NAME = ownership.LOCK
+BEAT, STALE = 20.0, 120.0
+"""Seconds between two signs of life, and after which there is no life any more."""
+TRIES = 6
+"""How often a lock that names nobody is asked for again, within a third of a second: somebody takes it, or looks at it, this moment."""
+Holder = Mapping[str, Any]
+
+
+class Lock:
+    """The right to write an output, from `take` to `free`; a context manager. `doing` says for what: "run 2026…", "rollback"."""
+
+    def __init__(self, place: Place, doing: str, *, beat: float = BEAT, stale: float = STALE) -> None:
+        self.place, self.beat, self.stale = place, beat, stale
+        self.me = {"token": uuid.uuid4().hex, "doing": doing, "since": time.time(), **_here()}
+        self._handle: int | None = None
+        self._held = False
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
+    def take(self) -> None:
+        """Take the lock. Raises OutputError: who holds it, and since when."""
+        if not (self.place.local and fcntl and self._flock(self.place.local / NAME)):
+            self._create()
+
+    def free(self) -> None:
+        """Give the lock back; harmless where it is not held."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._handle is not None:
+            os.ftruncate(self._handle, 0)
+            os.close(self._handle)
+            self._handle = None
+        elif self._held:
+            self._held = False
+            if self._mine():
+                self.place.remove(NAME)
+
+    def check(self) -> None:
+        """Raise OutputError if another one has taken the lock meanwhile (this machine slept, say)."""
+        if self._held and self._handle is None and not self._mine():
+            raise _in_use(self.place, self._read())
+
+    # local disk ------------------------------------------------------------------------------------------------------
+
+    def _flock(self, path: Path) -> bool:
+        """Whether the kernel locks files here; if so, the lock is held. Raises OutputError."""
+        for left in reversed(range(TRIES)):
+            try:
+                handle = ownership.opened(path, os.O_RDWR | os.O_CREAT)
+            except FileNotFoundError as error:
+                raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _holder(os.pread(handle, 4096, 0))
+                os.close(handle)
+                if holder or not left:
+                    raise _in_use(self.place, holder) from None
+                time.sleep(0.05)
+            except OSError:  # a network disk that cannot lock
+                empty = not os.fstat(handle).st_size
+                os.close(handle)
+                if empty:
+                    self.place.remove(NAME)
+                return False
+            else:
+                self._hold(handle, path)
+                return True
+        raise AssertionError
+
+    def _hold(self, handle: int, path: Path) -> None:
+        """Write into a locked file who has it. Raises OutputError where it is somebody's own file."""
+        try:
+            held = os.pread(handle, 4096, 0)
+            _refuse_another_file(held, str(path))
+            if left := _holder(held):
+                log.warning("the lock of %s on %s is taken over: its process is gone", said(left), shown(self.place.url))
+            self._handle = handle
+            self._beat()
+        except OSError as error:
+            self._handle = None
+            os.close(handle)
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+        except OutputError:
+            os.close(handle)
+            raise
+        self._start(self._beat_on)
+
+    def _beat(self) -> None:
+        assert self._handle is not None
+        sign = self._sign()
+        os.pwrite(self._handle, sign, 0)
+        os.ftruncate(self._handle, len(sign))
+
+    def _beat_on(self) -> None:
+        while not self._ended.wait(self.beat):
+            try:
+                self._beat()
+            except OSError as error:
+                log.warning("the lock on %s could not be renewed: %s", shown(self.place.url), error)
+
+    def _start(self, renew: Callable[[], None]) -> None:
+        self._held = True
+        self._ended.clear()
+        self._thread = threading.Thread(target=renew, name="dqpipe lock", daemon=True)
+        self._thread.start()
+
+    # other places ----------------------------------------------------------------------------------------------------
+
+    def _create(self) -> None:
+        if not self.place.create(NAME, self._sign()):
+            holder = self._read()
+            if holder and not self._stale(holder):
+                raise _in_use(self.place, holder)
+            with suppress(FileNotFoundError):
+                _refuse_another_file(self.place.read(NAME), self.place.at(NAME))
+            log.warning("the lock of %s on %s is taken over: it is stale", said(holder), shown(self.place.url))
+            self.place.remove(NAME)
+            if not self.place.create(NAME, self._sign()):
+                raise _in_use(self.place, self._read())
+            time.sleep(min(1.0, self.beat))  # another one may have taken it over in the same moment: the last one has it
+            if not self._mine():
+                raise _in_use(self.place, self._read())
+        self._start(self._renew)
+
+    def holder(self) -> Holder | None:
+        """Who holds the lock now, or may; None: nobody. Takes nothing. Raises OutputError."""
+        if not (self.place.local and fcntl):
+            holder = self._read()
+            return holder if holder and not self._stale(holder) else None
+        try:
+            handle = ownership.opened(self.place.local / NAME, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(os.pread(handle, 4096, 0)) or {"doing": "another process"}
+        except OSError:  # a network disk that cannot lock
+            holder = _holder(os.pread(handle, 4096, 0))
+            return holder if holder and not self._stale(holder) else None
+        else:
+            left = _holder(os.pread(handle, 4096, 0))
+            return left if left and left.get("boot") != _here()["boot"] and not self._stale(left) else None
+        finally:
+            os.close(handle)
+
+    def _stale(self, holder: Holder) -> bool:
+        """Whether nobody lives behind a lock."""
+        here = _here()
+        if all(holder.get(name) == here[name] for name in ("host", "space")):
+            return not alive(holder.get("pid"), holder.get("started"))
+        if abs(time.time() - _number(holder.get("beat"))) < self.stale:
+            return False
+        time.sleep(1.5 * self.beat)  # clocks differ: what is renewed meanwhile is alive
+        return self._read() == holder
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self.beat):
+            try:
+                if not self._mine():
+                    log.error("the lock on %s was taken by %s", shown(self.place.url), said(self._read()))
+                    return
+                self.place.write(NAME, self._sign())
+            except OSError as error:
+                log.warning("the lock on %s could not be renewed: %s", shown(self.place.url), error)
+            except OutputError as error:
+                log.warning("the lock could not be renewed: %s", error)
+
+    # both ------------------------------------------------------------------------------------------------------------
+
+    def _sign(self) -> bytes:
+        return json.dumps({**self.me, "beat": time.time()}).encode()
+
+    def _read(self) -> Holder:
+        try:
+            return _holder(self.place.read(NAME))
+        except FileNotFoundError:
+            return {}
+
+    def _mine(self) -> bool:
+        return self._read().get("token") == self.me["token"]
+
+
+def _holder(data: bytes) -> Holder:
+    try:
+        found = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _refuse_another_file(data: bytes, name: str) -> None:
+    """Raise OutputError where a file is neither a lock nor the beginning of one, which a crash or a full disk cut."""
+    if data and "token" not in _holder(data) and not b'{"token": "'.startswith(data[:11]):
+        raise OutputError(f"{shown(name)} is not a lock of dqpipe: choose another folder, or take the file away")
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and abs(value) < 1e12 else 0.0  # noqa: PLR2004 (seconds)
+
+
+def _in_use(place: Place, holder: Holder) -> BusyError:
+    return BusyError(f"the output {shown(place.url)} is in use by {said(holder)}: wait until it ends, or choose another output")
+
+
+def said(holder: Holder) -> str:
+    """Who holds a lock, for a person."""
+    if not holder:
+        return "another run"
+    if "pid" not in holder:
+        return str(holder.get("doing"))
+    since = datetime.fromtimestamp(_number(holder.get("since")), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{holder.get('doing')} (process {holder.get('pid')} on {holder.get('host')}, since {since})"
+
+
+def _here() -> dict[str, Any]:
+    """Who this process is, told apart from one of the same number on another machine, in another container, or at another time."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        boot = socket.gethostname()
+    return {"host": socket.gethostname(), "boot": boot, "space": space, "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks, where the kernel says it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def alive(pid: object, started: object = None) -> bool:
+    """Whether a process of this machine lives; `started` tells it from a later one of the same number."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return started is None or _started(pid) in (None, started)

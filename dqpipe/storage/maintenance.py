@@ -1,0 +1,274 @@
+"""Looking after a facts store: what is in it, what nobody needs any more, and whether it is sound.
+
+    look(store) ──▶ [Kept …]      unneeded(…) ──▶ [Kept …] ──forget──▶ bytes freed      broken(store) ──▶ [name …]
+
+A finished run leaves used/<run>.json: the keys that it needed, and the output it was for. What the newest run of no output
+needed is not needed any more; what no finished run ever needed may belong to one that was killed, and stays for a while.
+Whatever lies in a store's folder and was not made by dqpipe is neither looked at nor touched.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dqpipe.errors import OutputError, listed
+from dqpipe.storage import ownership
+from dqpipe.storage.fact_store import KILLED_AFTER, Store, read_arrow, sound
+from dqpipe.storage.location import Entry
+from dqpipe.storage.lock import Lock, alive, said
+
+AT_ONCE = 64
+"""Files of a store at a URL that are fetched together to be checked."""
+KINDS = ("facts", "relations", "artifacts")
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the store keeps under one key."""
+
+    kind: str
+    key: str
+    stage: str
+    names: tuple[str, ...]
+    size: int
+    """Bytes."""
+    changed: float
+    """When it was written last, in seconds since 1970; so is the next."""
+    used: float | None
+    """When the newest finished run that needed it ended; None: none that is known."""
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Use:
+    """What one finished run needed."""
+
+    run: str
+    output: str
+    finished: float
+    keys: Mapping[tuple[str, str], str]
+    """(kind, key) → stage."""
+
+
+def look(store: Store) -> list[Kept]:
+    """All keys of a store, by kind and stage; one listing, and the .json files. Raises OutputError."""
+    entries = store.place.entries()
+    uses, abouts = uses_of(store, entries), _documents(store, entries, lambda name: name.endswith("/about.json"))
+    names: dict[tuple[str, str], list[str]] = {}
+    for name in entries:
+        kind, _, rest = name.partition("/")
+        if kind in KINDS and ownership.IN_STORE.fullmatch(name):
+            names.setdefault((kind, rest.split("/")[0].split(".")[0]), []).append(name)
+    kept = [_kept(kind, key, files, entries, uses, abouts.get(f"facts/{key}/about.json", {})) for (kind, key), files in names.items()]
+    return sorted(kept, key=lambda one: (KINDS.index(one.kind), one.stage, one.key))
+
+
+def _kept(kind: str, key: str, names: Sequence[str], entries: Mapping[str, Entry], uses: Sequence[Use], about: Mapping[str, Any]) -> Kept:
+    users = [use for use in uses if (kind, key) in use.keys]
+    stage = str(about.get("stage") or (users[0].keys[kind, key] if users else "?"))
+    changed = max((entries[name].changed or 0) / 1e9 for name in names)
+    used = max((use.finished for use in users), default=None)
+    return Kept(kind, key, stage, tuple(names), sum(entries[name].size for name in names), changed, used, about)
+
+
+def uses_of(store: Store, entries: Mapping[str, Entry]) -> list[Use]:
+    """What the finished runs needed, the newest first."""
+    uses = []
+    for name, told in _documents(store, entries, lambda name: name.startswith("used/")).items():
+        keys = {(kind, key): str(stage) for kind in KINDS if isinstance(of := told.get(kind), dict) for key, stage in of.items()}
+        finished = told.get("finished")
+        uses.append(Use(Path(name).stem, str(told.get("output", "")), float(finished) if isinstance(finished, int) and finished < 1 << 40 else 0.0, keys))
+    return sorted(uses, key=lambda use: (use.finished, use.run), reverse=True)
+
+
+def _documents(store: Store, entries: Mapping[str, Entry], wanted: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
+    """The JSON objects in some files of the store; broken ones are left out."""
+    names = [name for name in entries if wanted(name) and ownership.IN_STORE.fullmatch(name)]
+    if store.home:  # they never change
+        store.home.get({name: store.root / name for name in names if not (store.root / name).exists()})
+    found = {}
+    for name in names:
+        try:
+            value = json.loads((store.root / name).read_bytes())
+        except (ValueError, RecursionError, FileNotFoundError):
+            continue
+        if isinstance(value, dict):
+            found[name] = value
+    return found
+
+
+def count(store: Store, one: Kept) -> int | None:
+    """How many samples have facts under a key; None for what is not kept by sample. At a URL the parts are fetched."""
+    if one.kind != "facts":
+        return None
+    store.refresh(one.key, vectors=False)
+    rows = (read_arrow(path).column("key") for path in store.parts(one.key) if sound(path))
+    return len({key for column in rows for key in column.to_pylist()})
+
+
+def running(store: Store) -> list[str]:
+    """Runs that use the store now, or may: each with the process and the machine. Their locks tell, also those of other containers and machines."""
+    found = []
+    entries = store.place.entries("runs")
+    told = _documents(store, entries, lambda name: name.endswith("/run.json"))
+    for run in sorted({name.split("/")[1] for name in entries if ownership.IN_STORE.fullmatch(name)}):
+        about = told.get(f"runs/{run}/run.json", {})
+        holder = store.holder(run)
+        if holder is not None:
+            found.append(said(holder))
+        elif about and not about.get("locked"):  # of an earlier version, which had no lock
+            last = max((e.changed or 0) / 1e9 for name, e in entries.items() if name.split("/")[1] == run)
+            here = about.get("host") == platform.node() and alive(about.get("pid"))
+            if here or (about.get("host") != platform.node() and time.time() - last < KILLED_AFTER):
+                found.append(f"{run} (process {about.get('pid', '?')} on {about.get('host', '?')})")
+    return found
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """The store for this process alone: no run begins meanwhile. Raises OutputError: a run uses it, or it is not dqpipe's."""
+    store.claim()
+    with Lock(store.place, "cleaning up"):
+        busy = running(store)
+        if busy:
+            raise OutputError(f"the facts store is used by {listed(busy, 3)}: clean it up when that is done")
+        yield
+
+
+def unneeded(store: Store, kept: Iterable[Kept], days: float | None, uses: Sequence[Use] | None = None) -> list[Kept]:
+    """What the newest run of no output needed; with `days`, what no run of so many days needed.
+
+    What no finished run is known to have needed stays for a day (or for `days`): it may be all that a killed run has done.
+    """
+    uses = uses_of(store, store.place.entries("used")) if uses is None else uses
+    oldest = time.time() - DAY * (1 if days is None else days)
+    needed = newest(uses) if days is None else {key for use in uses if use.finished >= oldest for key in use.keys}
+    return [one for one in kept if (one.kind, one.key) not in needed and (one.used is not None or one.changed < oldest)]
+
+
+def forget(store: Store, some: Iterable[Kept]) -> int:
+    """Remove what is kept under these keys; the bytes that it frees. Raises OutputError while a run uses the store."""
+    every = list(some)
+    if every:
+        with _alone(store):
+            for one in every:
+                _drop(store, one.names)
+    return sum(one.size for one in every)
+
+
+def forget_relations(store: Store, needed: Collection[str]) -> int:
+    """Remove the relations that no output's newest run needed; the bytes that it frees. Raises OutputError while a run uses the store.
+
+    Each night of new samples makes new ones, as large as all facts together. `needed` are the keys of the newest run of all.
+    """
+    entries = {name: e for name, e in store.place.entries("relations").items() if ownership.IN_STORE.fullmatch(name) and Path(name).stem not in needed}
+    if not entries:
+        return 0
+    uses = uses_of(store, store.place.entries("used"))
+    return forget(store, unneeded(store, [_kept("relations", Path(name).stem, [name], entries, uses, {}) for name in entries], None, uses))
+
+
+def newest(uses: Sequence[Use]) -> set[tuple[str, str]]:
+    """What the newest run of each output needed: (kind, key)."""
+    return {key for use in {use.output: use for use in reversed(uses)}.values() for key in use.keys}
+
+
+def _drop(store: Store, names: Sequence[str]) -> None:
+    # The scalars first: without them a part is not there, whatever happens next.
+    store.remove(*sorted(names, key=lambda name: not name.endswith(".arrow")))
+    for folder in {name.rpartition("/")[0] for name in names}:
+        if folder.startswith("facts/"):
+            ownership.remove_folder(store.root, folder)
+
+
+def keep_only(store: Store, key: str, samples: frozenset[str], *, dry_run: bool) -> tuple[int, int]:
+    """Forget the facts of all other sample keys under a stage key; how many, and the bytes that it frees. Raises OutputError while a run uses the store."""
+    if dry_run:
+        return _keep_only(store, key, samples, dry_run=True)
+    with _alone(store):
+        return _keep_only(store, key, samples, dry_run=False)
+
+
+def _keep_only(store: Store, key: str, samples: frozenset[str], *, dry_run: bool) -> tuple[int, int]:
+    store.refresh(key)
+    gone = freed = 0
+    for path in store.parts(key):
+        scalars = read_arrow(path)
+        keys = scalars.column("key").to_pylist()
+        mask = pa.array([one in samples for one in keys])
+        left = sum(one in samples for one in keys)
+        if left == len(keys):
+            continue
+        gone += len(keys) - left
+        files = [path, *path.parent.glob(f"{path.stem}.*.vectors")]
+        freed += int(sum(file.stat().st_size for file in files) * (1 - left / len(keys)))
+        if dry_run:
+            continue
+        if left:
+            facts = {file.name.removeprefix(f"{path.stem}.").removesuffix(".vectors"): file for file in files[1:]}
+            vectors = {fact: read_arrow(file).column(0).filter(mask).combine_chunks() for fact, file in facts.items()}
+            rest = scalars.filter(mask).combine_chunks()
+            store.write_facts(key, rest.column("key").to_pylist(), rest.drop_columns(["key"]), vectors)
+        _drop(store, [f"facts/{key}/{file.name}" for file in files])
+    return gone, freed
+
+
+def broken(store: Store) -> list[str]:
+    """The files of a store whose checksum is wrong; at a URL all of them are read there, and the copies here are looked at too."""
+    entries = store.place.entries()
+    names = [name for name in entries if ownership.IN_STORE.fullmatch(name) and not name.startswith("runs/")]
+    wrong = {name for name in names if (store.home is None or (store.root / name).exists()) and not _right(store.root / name)}
+    if store.home:
+        for start in range(0, len(names), AT_ONCE):
+            with tempfile.TemporaryDirectory(prefix="dqpipe-verify-") as folder:
+                copies = {name: Path(folder) / str(number) / Path(name).name for number, name in enumerate(names[start : start + AT_ONCE])}
+                store.home.get(copies)
+                wrong |= {name for name, copy in copies.items() if not _right(copy)}
+    return sorted(wrong)
+
+
+def _right(path: Path) -> bool:
+    if path.suffix != ".json":
+        return sound(path)
+    try:
+        json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def repair(store: Store, names: Iterable[str]) -> None:
+    """Remove what is broken, and what is nothing without it: the next run makes it again. Raises OutputError while a run uses the store."""
+    stems = {name.rpartition("/")[2].split(".")[0]: name for name in names if name.startswith("facts/")}
+    together = [name for name in store.place.names("facts") if name.rpartition("/")[2].split(".")[0] in stems and not name.endswith(".json")]
+    with _alone(store):
+        _drop(store, [*names, *together])
+
+
+def tidy(store: Store, *, dry_run: bool) -> int:
+    """Remove what killed runs left half done a day ago or more, and notes of runs that newer ones of their output replaced; the bytes it frees."""
+    entries = store.place.entries()
+    long_ago = (time.time() - KILLED_AFTER) * 1e9
+    uses = uses_of(store, entries)
+    last = {use.output: use.run for use in reversed(uses)}
+    old = [f"used/{use.run}.json" for use in uses if last[use.output] != use.run and use.finished < time.time() - 90 * DAY]
+    alone = [name for name, e in entries.items() if ownership.IN_STORE.fullmatch(name) and name.endswith(".vectors") and (e.changed or long_ago) < long_ago
+             and f"{name.rpartition('/')[0]}/{name.rpartition('/')[2].split('.')[0]}.arrow" not in entries]  # fmt: skip
+    spares = [(path.relative_to(store.root).as_posix(), path.lstat()) for path in (store.root.rglob(".*") if store.root.exists() else ())]
+    spares = [(name, status) for name, status in spares if ownership.spare_in_store(name) and status.st_mtime * 1e9 < long_ago]
+    freed = sum(entries[name].size for name in (*old, *alone)) + sum(status.st_size for _, status in spares)
+    if not dry_run and (old or alone or spares):
+        with _alone(store):
+            _drop(store, [*old, *alone, *(name for name, _ in spares)])
+    return freed
