@@ -16,7 +16,7 @@ demo: .venv/installed
 	@$(BIN)/python sample_data/score.py out
 
 test: .venv/installed
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile
 
 # A browser for the tests of the pages: Debian's, where there is none and it can be had; without it those tests are skipped.
 browser:

@@ -15,7 +15,7 @@ from dqpipe.data import notebook_html
 from dqpipe.data.tables import DECISIONS
 from dqpipe.engine import starter_config
 from dqpipe.engine.run import Run, read
-from dqpipe.errors import GateError
+from dqpipe.errors import GateError, printable
 from dqpipe.execution import decoding
 from dqpipe.execution.by_name import Cluster, executor_named
 from dqpipe.execution.executor import Executor
@@ -24,7 +24,6 @@ from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
 from dqpipe.results.gallery import Gallery, Pixels, ReportPage, strongest
 from dqpipe.storage.location import is_url
-from dqpipe.storage.printable import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +134,7 @@ class Pipeline:
         """The finished run, as a flow if that is asked for or its executor is a cluster; a failed gate does not raise, see `Run.finish`."""
         chosen = executor_named(executor) if isinstance(executor, str) else executor or Processes()
         if flow or isinstance(chosen, Cluster):
-            from dqpipe.flow.prefect_flow import run_flow
+            from dqpipe.flow import run_flow
 
             return run_flow(self if source is None else replace(self, config=replace(self.config, source=source)), executor=chosen, **options)
         run = Run(self.config, self.registry, chosen, source=source, **options)
@@ -144,7 +143,7 @@ class Pipeline:
         return run
 
     def what_if(self) -> Run:
-        """What the pipeline would decide, from the facts of the published version (see `dqpipe.whatif`). Raises ConfigError, DatasetError."""
+        """What the pipeline would decide, from the facts of the published version (see `dqpipe.engine.what_if`). Raises ConfigError, DatasetError."""
         from dqpipe.engine.what_if import WhatIf
 
         run = WhatIf(self.config, self.registry)

@@ -22,10 +22,21 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dqpipe.storage.printable import readable
-
 LONGEST = 10_000
 """Letters of a text."""
+
+
+def printable(line: str) -> str:
+    """A line with what a terminal would obey (a file's name may hold it) written out."""
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in line)
+
+
+def readable(text: str) -> str:
+    """A text of several lines, each printable; all but the first are indented, so that none passes for a message of its own."""
+    first, *more = text.split("\n")
+    return "\n".join([printable(first), *(printable(line if line[:1] in ("", " ") else f"  {line}") for line in more)])
 
 
 class DqpipeError(Exception):
@@ -140,7 +151,7 @@ class SlowError(MediaError):
 
 
 @contextmanager
-def blamed(name: str, where: str) -> Iterator[None]:
+def stage_errors(name: str, where: str) -> Iterator[None]:
     """What goes wrong inside is said to be the fault of this stage. Raises StageError; OSError and what was raised on purpose, as they are."""
     try:
         yield

@@ -25,7 +25,7 @@ from prefect.exceptions import ObjectNotFound
 
 from dqpipe.cli.terminal import complain, say
 from dqpipe.errors import DqpipeError
-from dqpipe.flow.prefect_flow import standing_server
+from dqpipe.flow import standing_server
 
 NAME = "dqpipe: a gate failed"
 BODY = """The gate of {{ event.payload.out }} failed: {{ event.payload.gates | join('; ') }}.

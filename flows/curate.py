@@ -13,7 +13,7 @@ from pathlib import Path
 from dqpipe.api import Pipeline
 from dqpipe.cli.terminal import complain, say
 from dqpipe.errors import DqpipeError
-from dqpipe.flow.prefect_flow import curate, run_flow
+from dqpipe.flow import curate, run_flow
 from dqpipe.results.report import account
 
 __all__ = ["curate"]

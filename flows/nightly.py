@@ -17,8 +17,8 @@ from prefect.states import State
 
 from dqpipe.cli.terminal import complain
 from dqpipe.errors import DqpipeError
+from dqpipe.flow import FlowResult, Options, name_of_run, run_pipeline, standing_server
 from dqpipe.flow.artifacts import key_of
-from dqpipe.flow.prefect_flow import FlowResult, Options, name_of_run, run_pipeline, standing_server
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "pipeline.yaml"
 

@@ -23,7 +23,7 @@ def test_the_import_contracts_hold() -> None:
 
 def test_prefect_is_imported_in_three_files_of_the_engine() -> None:
     using = [p.relative_to(ROOT).as_posix() for p in (ROOT / "dqpipe").rglob("*.py") if "import prefect" in (t := p.read_text()) or "from prefect" in t]
-    assert sorted(using) == [f"dqpipe/execution/{name}.py" for name in ("prefect", "tasks", "telling")]
+    assert sorted(using) == ["dqpipe/execution/prefect/tasks.py", "dqpipe/flow/messages.py", "dqpipe/flow/prefect_flow.py"]
 
 
 def test_the_engine_names_no_stage(registry: Registry) -> None:
@@ -43,7 +43,7 @@ def test_importing_dqpipe_is_light() -> None:
 
 @pytest.mark.parametrize("command", [["--help"], ["plugins"], ["schema"]])
 def test_looking_around_loads_no_heavy_library(command: list[str]) -> None:
-    start = f"import sys; sys.argv = ['dqpipe', *{command}]\nfrom dqpipe.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    start = f"import sys; sys.argv = ['dqpipe', *{command}]\nfrom dqpipe.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
     code = f"{start}print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
@@ -63,3 +63,12 @@ def test_every_extension_says_what_it_does_and_every_option_has_help(registry: R
     silent = [cls.name for cls in registry.extensions.values() if not cls.summary()]
     mute = [(cls.name, f.name) for cls in registry.extensions.values() for f in dataclasses.fields(cls) if not f.metadata.get("description")]
     assert (silent, mute) == ([], [])
+
+
+def test_the_readmes_stage_passes_a_strict_type_checker(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = readme.partition("## Your own stage")[2].partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "redness.py").write_text(example)
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(tmp_path / "redness.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), done.stdout + done.stderr

@@ -142,7 +142,7 @@ def test_a_full_disk_is_an_error_with_exit_code_2_and_leaves_nothing_half_writte
     # A limit on the size of a file stands in for a full disk: writing fails with an OSError in the middle.
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
-        "sys.argv = ['dqpipe', 'run', 'p.yaml', '--executor', 'serial']; from dqpipe.cli import main; main()"
+        "sys.argv = ['dqpipe', 'run', 'p.yaml', '--executor', 'serial']; from dqpipe.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr

@@ -57,7 +57,7 @@ def test_help_says_what_a_command_does(command: str, capsys: pytest.CaptureFixtu
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    from dqpipe import __version__
+    from dqpipe.version import __version__
 
     assert dqpipe("--version") == 0
     assert capsys.readouterr().out == f"dqpipe {__version__}\n"

@@ -292,7 +292,8 @@ SUBJECTS = st.one_of(
     st.tuples(st.sampled_from(["", "change of "]), COUNTED, PLACES).map("".join),
     st.tuples(st.sampled_from(["any", "embedding", *FACTS, "label"]), st.sampled_from(gate_grammar.MEASURES)).map(" drift ".join),
 )
-CONDITIONS = st.tuples(SUBJECTS, st.sampled_from(gate_grammar.OPERATORS), NUMBERS, st.sampled_from(["", "%", " %"])).map(lambda t: f"{t[0]} {t[1]} {t[2]}{t[3]}")
+OPERATORS = st.sampled_from(gate_grammar.OPERATORS)
+CONDITIONS = st.tuples(SUBJECTS, OPERATORS, NUMBERS, st.sampled_from(["", "%", " %"])).map(lambda t: f"{t[0]} {t[1]} {t[2]}{t[3]}")
 MIXED = ["in", "any", "class", "of", "change", "drift", "and", "p", "effect", ">", "<=", "5", "%", "-1", "drop", "curated", '"', '"a"', "\\"]
 WORDS = st.sampled_from([*MIXED, *CODES])
 TEXTS = st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=9).map(" ".join), st.lists(CONDITIONS, min_size=1, max_size=3).map(" and ".join))

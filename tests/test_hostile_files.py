@@ -17,11 +17,11 @@ import pytest
 from dqpipe_images.decoder import ImageDecoder
 
 from dqpipe.api import Pipeline
-from dqpipe.data.tables import path_text
 from dqpipe.engine.run import Run
 from dqpipe.execution.decoding import read_bytes
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
+from dqpipe.storage.paths import path_text
 from tests.hostile_files import files, make
 from tests.made_by_hand import GREY, chunk, png_claiming
 from tests.sound_files import Truth, encoded, picture
@@ -98,7 +98,7 @@ def test_the_corpus_is_large_and_the_same_each_time(ran: Ran) -> None:
 
 
 def _bytes(name: str) -> bytes:
-    from dqpipe.data.tables import media_path
+    from dqpipe.storage.paths import media_path
 
     return os.fsencode(media_path("", name))
 
@@ -205,7 +205,7 @@ def test_pictures_that_are_large_together_are_held_a_few_at_a_time(tmp_path: Pat
         text = chunk(b"tEXt", b"number\0" + bytes([48 + number]))
         (tmp_path / f"{number}.png").write_bytes(png_claiming(5000, 5000, text, depth=1, kind=GREY, pixels=bytes(5000 * 626)))
     code = (
-        "import sys; from dqpipe.pipeline import Pipeline\n"
+        "import sys; from dqpipe.api import Pipeline\n"
         "text = f'dataset: {{path: {sys.argv[1]}}}\\noutputs: {{path: {sys.argv[1]}/.out}}\\nstages: [files]\\n'\n"
         "result = Pipeline.from_text(text).check('serial')\n"
         "assert result.facts['media.ok'].all() and len(result.facts) == 14"

@@ -25,8 +25,8 @@ from dqpipe.storage.lock import Lock
 
 HOLD = """
 import sys, time
-from dqpipe.locks import Lock
-from dqpipe.places import place
+from dqpipe.storage.lock import Lock
+from dqpipe.storage.location import place
 Lock(place(sys.argv[1]), "run 1", beat=0.2, stale=5).take()
 print("held", flush=True)
 time.sleep(600)

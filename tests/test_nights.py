@@ -168,7 +168,8 @@ def test_what_init_writes_and_a_file_without_gates_are_one_list(home: Path, regi
     bare = text[: text.index("gates:")]
     for one in (text, bare):
         config = configs.parse(one, registry, checks=False)
-        assert [gate.text for gate in plan.make(config, registry, read(config, registry, str(home / "set"))).gates] == [gate for gate, _ in gate_grammar.DEFAULTS]
+        made = plan.make(config, registry, read(config, registry, str(home / "set")))
+        assert [gate.text for gate in made.gates] == [gate for gate, _ in gate_grammar.DEFAULTS]
 
 
 def test_where_nothing_is_new_nothing_is_written(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

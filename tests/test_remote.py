@@ -15,7 +15,6 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from dqpipe.api import Pipeline
 from dqpipe.config import pipeline_file
-from dqpipe.data.tables import media_path
 from dqpipe.engine.run import Run
 from dqpipe.engine.starter_config import pipeline_yaml
 from dqpipe.errors import DatasetError, OutputError
@@ -25,6 +24,7 @@ from dqpipe.plugin.registry import Registry
 from dqpipe.storage.fact_store import Store
 from dqpipe.storage.location import Place, filesystem, mirror, place
 from dqpipe.storage.lock import Lock
+from dqpipe.storage.paths import media_path
 from tests import faulty
 from tests.test_store import age
 

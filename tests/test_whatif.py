@@ -170,7 +170,7 @@ def test_a_change_is_checked_like_the_file(place: Path, registry: Registry, chan
 
 
 def test_a_stage_that_stays_as_it_was_loads_nothing_to_check_its_options(place: Path) -> None:
-    code = "import sys; from dqpipe.cli import app; app(sys.argv[1:], standalone_mode=False); print(sorted({'albumentations', 'torch'} & set(sys.modules)))"
+    code = "import sys; from dqpipe.cli.main import app; app(sys.argv[1:], standalone_mode=False); print(sorted({'albumentations', 'torch'} & {*sys.modules}))"
     command = [sys.executable, "-c", code, "run", str(place / "pipeline.yaml"), "--from-facts", "-o", "labels.at_least=0.9"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe import __version__
 from dqpipe.cli import account, exchange, ledger, review, store, streams, terminal, versions
 from dqpipe.cli.terminal import complain, logged_as_json, say, say_json
-from dqpipe.errors import ConfigError, DqpipeError, OutputError, listed, nearest
+from dqpipe.errors import ConfigError, DqpipeError, OutputError, listed, nearest, printable, readable
 from dqpipe.execution import logs
 from dqpipe.results import ci_files
-from dqpipe.storage.printable import printable, readable
+from dqpipe.version import __version__
 
 if TYPE_CHECKING:
     from dqpipe.api import Pipeline

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from dqpipe.errors import printable, readable
 from dqpipe.execution.logs import configured
-from dqpipe.storage.printable import printable, readable
 
 if TYPE_CHECKING:
     from rich.console import Console

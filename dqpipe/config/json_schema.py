@@ -43,7 +43,7 @@ def schema(registry: Registry) -> dict[str, Any]:
 
 def of_report() -> dict[str, Any]:
     """The schema of report.json, as shipped: dqpipe/report/schema.json."""
-    text = (importlib.resources.files("dqpipe") / "report" / "schema.json").read_text(encoding="utf-8")
+    text = (importlib.resources.files("dqpipe.results.report") / "schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
 

@@ -224,7 +224,7 @@ class Source:
 
 
 def load(path: str | Path, registry: Registry, changes: Sequence[str] = (), *, checks: bool = True) -> Config:
-    """The Config of a file, with options changed (see `dqpipe.changes`); checks: as of `parse`. Raises ConfigError."""
+    """The Config of a file, with options changed (see `dqpipe.config.overrides`); checks: as of `parse`. Raises ConfigError."""
     file = Path(path)
     _refuse_data(file, registry)
     try:

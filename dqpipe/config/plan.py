@@ -83,7 +83,7 @@ class Plan:
 
     def summarising(self) -> list[Planned]:
         """The stages that summarise the curated set, and those whose facts they build on, in order."""
-        wanted = {planned.name for planned in self.doing("summarise") if planned.stage.again}
+        wanted = {planned.name for planned in self.doing("summarise") if planned.stage.summarise_curated}
         for planned in reversed(self.stages):
             if planned.name in wanted:
                 wanted |= {fact.split(".")[0] for fact in planned.facts}

@@ -9,8 +9,6 @@ Each is a small frozen wrapper around an Arrow table that checks its schema when
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -21,7 +19,7 @@ import pyarrow as pa
 from dqpipe.data import notebook_html, splits
 from dqpipe.data.wording import many
 from dqpipe.errors import SchemaError, listed
-from dqpipe.storage.location import is_url, url_below
+from dqpipe.storage.paths import media_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -383,24 +381,3 @@ def label_from_text(text: str, kind: pa.DataType) -> object:
         return label_from_text(text, kind.value_type)
     plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_nested(kind)
     return json.loads(text) if plain else pa.scalar(text, pa.string()).cast(kind).as_py()
-
-
-_BYTE = re.compile(r"\\x([89a-f][0-9a-f]|5c)")
-"""Only bytes that `path_text` writes: a reference that spells `\\x2f` must not become a slash."""
-
-
-def path_text(path: str) -> str:
-    r"""A path as valid Unicode that a table can hold: a byte that is not UTF-8 stands as `\\xe9`.
-
-    Where the name itself has a backslash that looks like that, the backslash stands as `\\x5c`; all other names stay as
-    they are. `media_path` is the inverse.
-    """
-    plain = _BYTE.sub(r"\\x5cx\1", path)
-    return plain.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def media_path(root: str, media: str) -> str:
-    """The file of a media reference, as `open` takes it; bytes that are not UTF-8 come back as they were (see `path_text`)."""
-    # hostile names must not be normalised
-    joined = url_below(root, media) if is_url(root) else os.path.join(root, media)  # noqa: PTH118
-    return _BYTE.sub(lambda match: bytes.fromhex(match[1]).decode("utf-8", "surrogateescape"), joined)

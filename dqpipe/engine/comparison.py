@@ -25,7 +25,7 @@ from dqpipe.engine.fact_table import Evidence
 from dqpipe.errors import DatasetError
 from dqpipe.plugin.cache_key import split
 from dqpipe.results.versions import COLUMNS, Version, write_table
-from dqpipe.storage.fact_store import drawn
+from dqpipe.storage.fact_store import shuffle_key
 
 log = logging.getLogger(__name__)
 MOST, MOST_VECTORS = 20_000, 2_000
@@ -100,7 +100,7 @@ def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
     """What is known of the samples at these rows: their columns, and what was measured of each by itself."""
     samples = evidence.samples
     ids = samples.ids
-    order = rows[np.argsort([drawn(0, ids[row]) for row in rows], kind="stable")] if len(rows) else rows
+    order = rows[np.argsort([shuffle_key(0, ids[row]) for row in rows], kind="stable")] if len(rows) else rows
     some = np.sort(order[:MOST])
     own = {name: samples.table.column(name) for name in samples.names if name not in {*COLUMNS, *LEFT_OUT}}
     own = {name: _plain(column) for name, column in own.items()}
@@ -170,7 +170,7 @@ def _recent(version: Version) -> tuple[Batch, ...]:
 
 def _few(ids: Iterable[str]) -> tuple[str, ...]:
     """At most MOST_OF_A_BATCH of them, always the same ones."""
-    return tuple(sorted(sorted(ids, key=lambda sample: drawn(0, sample))[:MOST_OF_A_BATCH]))
+    return tuple(sorted(sorted(ids, key=lambda sample: shuffle_key(0, sample))[:MOST_OF_A_BATCH]))
 
 
 def _lately(batches: Sequence[Batch]) -> Iterator[Batch]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.data.media import Picture
-from dqpipe.data.tables import Dataset, Decisions, Findings, Samples, label_from_text, media_path, table_of
+from dqpipe.data.tables import Dataset, Decisions, Findings, Samples, label_from_text, table_of
 from dqpipe.data.wording import many
 from dqpipe.errors import OutputError, StageError
 from dqpipe.execution.decoding import decode, one_thread, read_bytes
@@ -23,6 +23,7 @@ from dqpipe.plugin.stage import Augment, Decide, Decoder, Recipe
 from dqpipe.review.rulings import Rulings
 from dqpipe.storage.checked_files import Within
 from dqpipe.storage.fact_store import digest, digest_json
+from dqpipe.storage.paths import media_path
 
 UNREADABLE, PRECISION = "media.unreadable", "audits.precision"
 

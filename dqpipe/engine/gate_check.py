@@ -5,7 +5,7 @@
     Tables last ┘
 
 The state is "passed", "failed", "first" (it compares, and no version was published before) or "unjudged" (there is one, and it
-cannot be compared): that passes or fails as the pipeline.yaml says. What has no value now fails (see `dqpipe.gates`).
+cannot be compared): that passes or fails as the pipeline.yaml says. What has no value now fails (see `dqpipe.config.gate_grammar`).
 """
 
 from __future__ import annotations

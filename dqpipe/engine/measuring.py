@@ -12,17 +12,18 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.config.plan import Planned
-from dqpipe.data.tables import Dataset, Samples, media_path
+from dqpipe.data.tables import Dataset, Samples
 from dqpipe.data.wording import many, plural
 from dqpipe.engine import shard as measuring
 from dqpipe.engine.fact_table import Evidence, row_contents, sample_keys
-from dqpipe.errors import MediaError, StageError, blamed
+from dqpipe.errors import MediaError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts
 from dqpipe.execution.executor import DEATHS, Lost
 from dqpipe.plugin.cache_key import Decoding, identity
 from dqpipe.plugin.stage import Stage
-from dqpipe.storage.fact_store import RACY_NS, digest_json, drawn
+from dqpipe.storage.fact_store import RACY_NS, digest_json, shuffle_key
 from dqpipe.storage.location import Entry
+from dqpipe.storage.paths import media_path
 
 if TYPE_CHECKING:
     from dqpipe.engine.run import Run
@@ -148,10 +149,10 @@ class Survey:
         if found is not None:
             return found
         ids = raw.samples.ids.tolist()
-        order = sorted(range(len(ids)), key=lambda row: drawn(seed, ids[row]))
+        order = sorted(range(len(ids)), key=lambda row: shuffle_key(seed, ids[row]))
         chosen = sorted(self._readable(raw, order))
         subset = raw.samples.take(np.array(chosen, dtype=np.int64))
-        with blamed(planned.name, "fit"), decoding.one_thread(RELATE_THREADS):
+        with stage_errors(planned.name, "fit"), decoding.one_thread(RELATE_THREADS):
             learned = stage.fit(subset, decoding.Rereader(replace(raw.dataset, samples=subset), self.decoders, self.rereads, planned.name))
         if learned is not None:
             self.store.write_artifact(key, learned)

@@ -6,7 +6,6 @@ Tables now, Tables last ──▶ news: [{"kind", "name", "before", "after", "sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dqpipe.config.gate_grammar import Subject
@@ -24,13 +23,6 @@ def news(now: Tables, last: Tables) -> list[News]:
     """What changed: classes that went and came, labels, bytes, shares that are dropped, kept, unreadable, and each finding; `before` and `after` are counts."""
     found = [*_classes(now, last), *_beside(now, last), *_shares(now, last), *_findings(now, last), *_samples(now, last)]
     return found[:MOST]
-
-
-def brief(rows: Iterable[Mapping[str, Any]], shown: int = 3) -> str:
-    """The first of them in one line, for a message: "class cat gone (40 samples), +37 label_noise.likely_wrong (12 → 49)"; empty where nothing changed."""
-    told = [str(row["said"]) for row in rows]
-    rest = len(told) - shown
-    return ", ".join([*told[:shown], *([f"{rest:,} more"] if rest > 0 else [])])
 
 
 def of_new(now: Tables, last: Tables) -> list[News]:

@@ -32,7 +32,7 @@ from dqpipe.config.plan import Plan, Planned
 from dqpipe.data import labels, portable_names
 from dqpipe.data.splits import doubts as split_doubts
 from dqpipe.data.splits import marked as split_kinds_marked
-from dqpipe.data.tables import Dataset, Decisions, Figures, Findings, Samples, Table, claim, media_path, path_text, table_of
+from dqpipe.data.tables import Dataset, Decisions, Figures, Findings, Samples, Table, claim, table_of
 from dqpipe.data.version_comparison import Since
 from dqpipe.engine import comparison, following, gate_check, news, run_record
 from dqpipe.engine import curation as applying
@@ -40,7 +40,7 @@ from dqpipe.engine import shard as measuring
 from dqpipe.engine.fact_table import Evidence
 from dqpipe.engine.measuring import RELATE_THREADS, Survey
 from dqpipe.engine.unchanged import unchanged
-from dqpipe.errors import ApprovalError, ChangedError, DatasetError, GateError, OutputError, StageError, blamed
+from dqpipe.errors import ApprovalError, ChangedError, DatasetError, GateError, OutputError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts, usage
 from dqpipe.execution.executor import Executor
 from dqpipe.plugin.cache_key import identity
@@ -51,9 +51,10 @@ from dqpipe.results.versions import Version
 from dqpipe.review import audits, rulings
 from dqpipe.storage import location, maintenance
 from dqpipe.storage.checked_files import Inside
-from dqpipe.storage.fact_store import Store, digest, digest_json, drawn
+from dqpipe.storage.fact_store import Store, digest, digest_json, shuffle_key
 from dqpipe.storage.location import Place, is_url
 from dqpipe.storage.lock import Lock
+from dqpipe.storage.paths import media_path, path_text
 
 log = logging.getLogger(__name__)
 FOUND_ORDER = [(name, "ascending") for name in ("code", "id", "part", "match")]
@@ -284,7 +285,7 @@ class Run:
         if table is None:
             sees = [stage.name, stage.version]
             pixels = decoding.Rereader(evidence.dataset, self.plan.decoders, self.survey.rereads, planned.name, self.store, sees, evidence.seen)
-            with blamed(planned.name, "relate"), decoding.one_thread(RELATE_THREADS):
+            with stage_errors(planned.name, "relate"), decoding.one_thread(RELATE_THREADS):
                 returned = timeouts.tried(lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries)
                 table = measuring.facts_table(returned, gives, len(samples))
             self.store.write_relation(key, table)
@@ -297,7 +298,7 @@ class Run:
         assert self.before is not None
         self.since = self.since or comparison.since(self.raw, self.before)
         _, samples, facts = self.raw.view(planned)
-        with blamed(planned.name, "compare"), decoding.one_thread(RELATE_THREADS):
+        with stage_errors(planned.name, "compare"), decoding.one_thread(RELATE_THREADS):
             figures, found = planned.stage.compare(samples, facts, self.since)
             stated = figures.table if isinstance(figures, Figures) else table_of(Figures.columns, figures)
             claimed = found.table if isinstance(found, Findings) else table_of(Findings.columns, found)
@@ -328,7 +329,7 @@ class Run:
     def _found(self, planned: Planned) -> pa.Table:
         _, samples, facts = self.raw.view(planned)
         began = time.perf_counter()
-        with blamed(planned.name, "detect"):
+        with stage_errors(planned.name, "detect"):
             returned = planned.stage.detect(samples, facts)
             table = returned.table if isinstance(returned, Findings) else table_of(Findings.columns, returned)
         self.survey.seconds[f"{planned.name} detect"] = time.perf_counter() - began
@@ -337,10 +338,10 @@ class Run:
     def _summarise(self, evidence: Evidence, of: str) -> None:
         tables = [self.figures.table]
         for planned in self.plan.doing("summarise"):
-            if of == "curated" and not planned.stage.again:
+            if of == "curated" and not planned.stage.summarise_curated:
                 continue
             _, samples, facts = evidence.view(planned)
-            with blamed(planned.name, "summarise"), decoding.one_thread(RELATE_THREADS):
+            with stage_errors(planned.name, "summarise"), decoding.one_thread(RELATE_THREADS):
                 returned = planned.stage.summarise(samples, facts)
                 table = returned.table if isinstance(returned, Figures) else table_of(Figures.columns, returned)
             tables.append(_stated(planned, table, "summarise", of))
@@ -355,7 +356,7 @@ class Run:
         self.rulings = rulings.match(self.raw.samples, said, self.findings, moved, {} if self.last is None else self.last.moved)
         self.certificates = audits.certificates(self.config.out, said, self.raw.samples, self.findings, self.plan.record()["stages"])
         certified = {one.code: one.low for one in self.certificates if not one.why}
-        with blamed(self.config.policy.name, "decide"):
+        with stage_errors(self.config.policy.name, "decide"):
             self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok, self.rulings, certified)
         stated = table_of(Figures.columns, audits.figures(self.certificates))
         self.figures = Figures(pa.concat_tables([self.figures.table, stated]))
@@ -374,7 +375,7 @@ class Run:
         result = applying.kept(dataset, self.decisions, hold=self._hold)
         tables, doubted = [result.samples.table], applying.doubted(self.rulings.shown(self.raw.samples, self.findings))
         for entry in self.config.augments:
-            with blamed(entry.name, "plan"):
+            with stage_errors(entry.name, "plan"):
                 table, items = applying.plan_samples(entry.name, entry.extension, result, self.decisions, doubted, folder, self.config.seed)
             size = self.shard_size(len(items), new=True)
             parts = [items[s : s + size] for s in range(0, len(items), size)]
@@ -461,7 +462,7 @@ class Run:
         try:
             if self.passed and self.plan.writer is not None:
                 (self.staging / "curated").mkdir()
-                with blamed(self.plan.writer.name, "write"):
+                with stage_errors(self.plan.writer.name, "write"):
                     self.plan.writer.write(self.curated.dataset, self.staging / "curated", self.config.outputs.files)
                 if changed := self.survey.changed(self._of_the_source()):
                     raise ChangedError(changed)
@@ -503,7 +504,7 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
     _refuse_outside(dataset)
     table = split_kinds_marked(labels.marked(dataset.samples.table.sort_by("id")))
     if config.limit is not None and len(dataset) > config.limit:
-        order = np.argsort([drawn(config.seed, sample) for sample in table.column("id").to_pylist()])
+        order = np.argsort([shuffle_key(config.seed, sample) for sample in table.column("id").to_pylist()])
         table = table.take(pa.array(np.sort(order[: config.limit])))
     if "content" not in table.column_names:
         table = table.append_column("content", pa.nulls(table.num_rows, pa.string()))

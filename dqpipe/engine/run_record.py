@@ -18,7 +18,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe import __version__
 from dqpipe.config.plan import DOUBT
 from dqpipe.data.tables import Dataset, Decisions, Findings, Samples, as_numpy, label_text
 from dqpipe.data.version_comparison import beside
@@ -36,6 +35,7 @@ from dqpipe.results.versions import Version
 from dqpipe.storage import ownership, spreadsheet
 from dqpipe.storage.fact_store import digest_json
 from dqpipe.storage.location import place
+from dqpipe.version import __version__
 
 if TYPE_CHECKING:
     from dqpipe.engine.run import Run
@@ -285,7 +285,7 @@ class NoPixels:
         """Raises DatasetError."""
         raise DatasetError("this dataset has no media")
 
-    def once(self, ids: Sequence[str], told: Any, rendition: str = "full") -> list[str]:  # noqa: ANN401
+    def cached_per_content(self, ids: Sequence[str], told: Any, rendition: str = "full") -> list[str]:  # noqa: ANN401
         """Raises DatasetError."""
         raise DatasetError("this dataset has no media")
 

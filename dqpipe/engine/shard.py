@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.data.media import Rendition
-from dqpipe.data.tables import Facts, Samples, fact_array, media_path
+from dqpipe.data.tables import Facts, Samples, fact_array
 from dqpipe.errors import MediaError, SchemaError, SlowError
 from dqpipe.execution import logs, usage
 from dqpipe.execution.decode_sandbox import Trial
@@ -34,6 +34,7 @@ from dqpipe.plugin.cache_key import HEAD, Decoding, identity, split
 from dqpipe.plugin.stage import Decoder, Fact, Shard, Stage
 from dqpipe.storage.checked_files import Within
 from dqpipe.storage.fact_store import Part, Store, arrow_bytes, digest, digest_json
+from dqpipe.storage.paths import media_path
 
 log = logging.getLogger(__name__)
 MICRO_BATCH = 32

@@ -23,7 +23,7 @@ from dqpipe.plugin.stage import Decoder
 LENGTH = struct.Struct("<Q")
 STARTS_WITHIN = 30
 """Seconds on top of the decoder's own, for the first file: the process starts with it."""
-COMMAND = "import sys; sys.path[:] = eval(sys.argv[1]); from dqpipe.trial import answer; answer()"
+COMMAND = "import sys; sys.path[:] = eval(sys.argv[1]); from dqpipe.execution.decode_sandbox import answer; answer()"
 
 
 class Trial:

@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from dqpipe.data.media import Picture, Rendition
-from dqpipe.data.tables import Dataset, media_path
+from dqpipe.data.tables import Dataset
 from dqpipe.errors import MediaError, SlowError
 from dqpipe.execution.library_state import as_they_come
 from dqpipe.execution.timeouts import TimedOut, within
@@ -25,6 +25,7 @@ from dqpipe.storage import media_bytes
 from dqpipe.storage.checked_files import Inside, Within, made_up, opened, refuse_url
 from dqpipe.storage.fact_store import Store, digest_json, trusted
 from dqpipe.storage.location import Entry, is_url
+from dqpipe.storage.paths import media_path
 
 LARGEST_FILE = 1 << 30
 """Bytes."""
@@ -104,7 +105,7 @@ class Rereader:
     key: Any = None
     """What tells apart stages that see other things in a picture, as JSON values."""
     seen: Sequence[str | None] = ()
-    """By row of the dataset, the key of what is seen of it (see `dqpipe.decoding`)."""
+    """By row of the dataset, the key of what is seen of it (see `dqpipe.plugin.cache_key`)."""
 
     @cached_property
     def where(self) -> dict[str, str]:
@@ -117,7 +118,7 @@ class Rereader:
         within = self.dataset.within
         return [decode(self.decoders, read_bytes(media_path(self.dataset.root, self.where[i]), within), rendition) for i in ids]
 
-    def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
+    def cached_per_content(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
         """What a function says of each picture by itself; its answers stay in the store by content and decoder. Raises MediaError."""
         import pyarrow as pa
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dqpipe.storage.printable import printable, readable
+from dqpipe.errors import printable, readable
 
 log = logging.getLogger(__name__)
 FIELDS = ("run", "stage", "shard")

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from dqpipe.config.gate_grammar import state
-from dqpipe.storage.printable import printable
+from dqpipe.data.wording import slug
+from dqpipe.errors import printable
 
 RUNS = 60
 """How many runs a time series shows."""
@@ -35,11 +36,6 @@ def escaped(text: str) -> str:
     seen = printable(" ".join(text.split()))
     plain = re.sub(r"([\\`*\[\]|~#!])", r"\\\1", seen.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
     return plain.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
-
-
-def slug(text: str) -> str:
-    """Text as the key of an artifact: lowercase letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "x"
 
 
 def key_of(place: object) -> str:

@@ -23,15 +23,14 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from dqpipe.config.gate_grammar import state
-from dqpipe.data.wording import many
-from dqpipe.engine import news
+from dqpipe.data.wording import many, slug
 from dqpipe.engine.run import Run
-from dqpipe.errors import listed
+from dqpipe.errors import listed, printable
 from dqpipe.execution import decoding
-from dqpipe.flow.artifacts import account_markdown, finding_rows, key_of, series_markdown, series_rows, slug, strips
+from dqpipe.flow.artifacts import account_markdown, finding_rows, key_of, series_markdown, series_rows, strips
 from dqpipe.results import versions
+from dqpipe.results.ci_files import brief
 from dqpipe.results.report import account
-from dqpipe.storage.printable import printable
 
 log = logging.getLogger(__name__)
 OUTCOMES = ("published", "unchanged", "checked", "waiting", "rejected", "gate-failed", "failed", "busy")
@@ -118,7 +117,7 @@ def counted(run: Run) -> str:
     text = f"{told['kept']} of {many(told['samples'], 'sample')} kept, {told['relabelled']} relabelled, {told['added']} added, {told['review']} to review"
     if run.failures:
         text += f", {many(len(run.failures), 'measurement')} failed (see the account)"
-    if since := news.brief(run.news, NEWS):
+    if since := brief(run.news, NEWS):
         text += f"; since the last version: {since}"
     if rows := run.record["run"].get("unseen"):
         text += f"; not looked at: {listed([row['what'] for row in rows], 3)}"

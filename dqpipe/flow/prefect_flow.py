@@ -1,10 +1,10 @@
-"""The flow `curate`: a run as Prefect sees it, and one of the three files of dqpipe that import Prefect.
+"""The flow `curate`: a run as Prefect sees it, and one of the files of dqpipe that import Prefect.
 
     curate (flow)
     ├── read                                        one task for each step, named for what it does
     ├── measure ── measure 1/12 · …, 2/12 · …       one task for each shard below it: named, watched, tried again
     ├── relate … detect ─ summarise ─ decide ─ apply ─ … ─ gates ─ publish
-    └── Completed, Failed or Cancelled; what came of it is said in tags, message, artifacts and an event (see `telling`)
+    └── Completed, Failed or Cancelled; what came of it is said in tags, message, artifacts and an event (see `messages`)
 
     validate (task)                                 the same without curating, for flows of one's own
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
 
@@ -40,6 +40,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 from pydantic import BaseModel, ConfigDict, Field
 
 from dqpipe.config import pipeline_file as configs
+from dqpipe.config.pipeline_file import Config
 from dqpipe.engine.run import Run
 from dqpipe.errors import ApprovalError, BusyError, DqpipeError, GateError
 from dqpipe.execution import local, logs
@@ -50,6 +51,7 @@ from dqpipe.execution.prefect.tasks import PrefectTasks, task_named
 from dqpipe.flow.artifacts import key_of
 from dqpipe.flow.messages import FlowResult, advice, counted, dataset_name, each, emit, missed_text, report_of, result_of, run_name, tag, tell  # fmt: skip
 from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.registry import Registry
 from dqpipe.results import rollback, versions
 
 
@@ -73,8 +75,17 @@ class Approval(RunInput):  # type: ignore[misc]
     by: str = Field(default="", title="Who says so", description="For the history of the output.")
 
 
-if TYPE_CHECKING:
-    from dqpipe.api import Pipeline
+class Pipeline(Protocol):
+    """What a flow runs: a checked config, and the plugins it was built with."""
+
+    @property
+    def config(self) -> Config:
+        """What runs."""
+
+    @property
+    def registry(self) -> Registry:
+        """The plugins."""
+
 
 log = logging.getLogger(__name__)
 LOOKS = 5

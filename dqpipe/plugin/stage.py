@@ -47,7 +47,7 @@ class Pixels(Protocol):
         """The pictures, one for each id."""
         ...
 
-    def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
+    def cached_per_content(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
         """What a function says of each picture by itself: asked once for each content, and then kept in the store."""
         ...
 
@@ -222,10 +222,10 @@ class Stage(Extension):
     """Whether `relate` uses `pixels`."""
     default: ClassVar[bool] = False
     """Whether it belongs in the pipeline that `dqpipe init` proposes, where its needs are met."""
-    again: ClassVar[bool] = True
+    summarise_curated: ClassVar[bool] = True
     """Whether it summarises the curated set as well as the raw one."""
     timeout: ClassVar[float | None] = None
-    """Seconds that one `measure` (of some 32 samples) or one `relate` may take, None for any; see `dqpipe.limits`.
+    """Seconds that one `measure` (of some 32 samples) or one `relate` may take, None for any; see `dqpipe.execution.timeouts`.
     A `measure` that takes longer is tried sample by sample, and the culprits become `<stage>.failed`; a `relate` ends the run."""
     retries: ClassVar[int] = 0
     """How many more times a `measure` or `relate` that raised or timed out is tried as it is, where trying again may help."""
@@ -402,7 +402,7 @@ class Report(Extension):
     __slots__ = ()
 
     def write(self, record: Mapping[str, Any], folder: Path, sections: Iterable[Section], pixels: Pixels) -> None:
-        """Write files into `folder`; `record` is the account as JSON values (see `dqpipe.report`)."""
+        """Write files into `folder`; `record` is the account as JSON values (see `dqpipe.results.report`)."""
         raise NotImplementedError
 
 

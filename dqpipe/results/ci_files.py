@@ -8,7 +8,7 @@ All of them are written whole, and before the exit code says what failed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,10 +19,8 @@ from xml.etree import ElementTree as ET
 
 from dqpipe.config import gate_grammar
 from dqpipe.data.wording import many
-from dqpipe.engine import news
-from dqpipe.errors import DqpipeError, OutputError
+from dqpipe.errors import DqpipeError, OutputError, printable, readable
 from dqpipe.storage import ownership
-from dqpipe.storage.printable import printable, readable
 
 LONG = 60
 """Letters of a badge's message."""
@@ -39,7 +37,7 @@ def summary(record: Mapping[str, Any]) -> str:
     states = [gate_grammar.state(gate) for gate in judged]
     parts += [f"{states.count('passed')} of {many(len(judged), 'gate')} passed"] if judged else ["no gates"]
     parts += [f"{states.count(state)} {word}" for state, word in (("unjudged", "unjudged"), ("first", "without a version to compare with")) if state in states]
-    changed = news.brief(record["run"].get("news") or ())
+    changed = brief(record["run"].get("news") or ())
     parts += [f"since the last version: {changed}"] if changed else []
     parts += [f"failed: {gate['gate']}" for gate in failed]
     return printable(f"dqpipe: {' · '.join(parts)}")
@@ -157,3 +155,10 @@ def _xml(suite: ET.Element) -> bytes:
     whole = ET.Element("testsuites", name="dqpipe")
     whole.append(suite)
     return ET.tostring(whole, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def brief(rows: Iterable[Mapping[str, Any]], shown: int = 3) -> str:
+    """The first of them in one line, for a message: "class cat gone (40 samples), +37 label_noise.likely_wrong (12 → 49)"; empty where nothing changed."""
+    told = [str(row["said"]) for row in rows]
+    rest = len(told) - shown
+    return ", ".join([*told[:shown], *([f"{rest:,} more"] if rest > 0 else [])])

@@ -21,7 +21,7 @@ from dqpipe.config import gate_grammar
 from dqpipe.data import labels
 from dqpipe.data.tables import Dataset, Samples, label_text
 from dqpipe.data.wording import many
-from dqpipe.storage.printable import printable
+from dqpipe.errors import printable
 
 MOST_CLASSES, MOST_COLUMNS, ROWS, CHANGES = 1000, 100, 50, 10
 """Names of classes and columns in the head, rows of a table, changes since the last version."""

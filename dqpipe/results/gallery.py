@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dqpipe.data import notebook_html
 from dqpipe.data.tables import label_text
 from dqpipe.data.thumbnail import data_url, shrunk
-from dqpipe.errors import DatasetError, MediaError, listed, nearest
-from dqpipe.storage.printable import printable
+from dqpipe.errors import DatasetError, MediaError, listed, nearest, printable
 
 if TYPE_CHECKING:
     import pandas as pd

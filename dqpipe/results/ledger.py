@@ -1,7 +1,7 @@
 """The ledger: one row for each sample and finding, kept samples and new ones included; why each is where it is.
 
 A sample without findings has one row with a null code; a finding about the whole dataset has a null id. `COLUMNS` says
-what each column means; the file says so, too: its metadata has `dqpipe.ledger` (the version of this schema) and
+what each column means; the file says so, too: its metadata has `dqpipe.results.ledger` (the version of this schema) and
 `dqpipe.columns` (JSON: column → sentence), each field its `description`.
 """
 

@@ -3,7 +3,7 @@
     out/versions/<id>/   curated/  ledger.parquet  facts.parquet  tables/  report.html  report.json  card.md  relabel.csv  run.json
     out/version          the id of the published version; replaced in one step
     out/history.jsonl    one line for each finished run and each roll back
-    out/.dqpipe.json     says that dqpipe made the folder: without it nothing is written or removed (see `dqpipe.ownership`)
+    out/.dqpipe.json     says that dqpipe made the folder: without it nothing is written or removed (see `dqpipe.storage.ownership`)
     out/curated, out/report.html, out/ledger.parquet      links to the published version's, on a local disk
 
 Whoever follows the pointer sees a whole version, the old or the new one, after a power cut too: a version is on the disk
@@ -24,8 +24,7 @@ from typing import Any
 from dqpipe.errors import DatasetError, OutputError
 from dqpipe.execution.logs import harmless
 from dqpipe.results import verdicts
-from dqpipe.results.versions import FILES, HISTORY, POINTER, Version, files_of, history, journal, published, remember, standing, versions, waiting
-from dqpipe.review import audits
+from dqpipe.results.versions import AUDITS, FILES, HISTORY, POINTER, Version, files_of, history, journal, published, remember, standing, versions, waiting
 from dqpipe.storage import ownership
 from dqpipe.storage.fact_store import Store
 from dqpipe.storage.location import Place, is_url, named, place, shown, synced
@@ -33,8 +32,8 @@ from dqpipe.storage.location import Place, is_url, named, place, shown, synced
 log = logging.getLogger(__name__)
 KIND = "output"
 LINKS = ("curated", "report.html", "ledger.parquet")
-OURS = {"versions", "store", POINTER, HISTORY, *LINKS, verdicts.FILE, audits.FILE}
-NO_LINKS = (ownership.MARKER, ownership.LOCK, ownership.PUBLISHING, "versions", POINTER, HISTORY, verdicts.FILE, audits.FILE)
+OURS = {"versions", "store", POINTER, HISTORY, *LINKS, verdicts.FILE, AUDITS}
+NO_LINKS = (ownership.MARKER, ownership.LOCK, ownership.PUBLISHING, "versions", POINTER, HISTORY, verdicts.FILE, AUDITS)
 """What is written to in an output, and must not lead out of it."""
 
 
@@ -88,10 +87,10 @@ def _of_an_earlier_version(out: Place) -> Mapping[str, Any] | None:
     now = _pointer(out)
     if now and any(row.get("version") == now and ownership.RUN.fullmatch(str(row.get("run"))) for row in journal(out)):
         return {"versions": []}
-    alone = not ownership.strangers(name for name in names if name not in {"versions", "store", verdicts.FILE, audits.FILE})
+    alone = not ownership.strangers(name for name in names if name not in {"versions", "store", verdicts.FILE, AUDITS})
     empty = not ownership.strangers(out.listed("versions"))
     said = verdicts.FILE in names and bool(verdicts.verdicts(out))  # what people said elsewhere, brought to a new output
-    fine = alone and empty and (said or not {verdicts.FILE, audits.FILE} & set(names)) and ("store" not in names or Store(out.at("store")).ours)
+    fine = alone and empty and (said or not {verdicts.FILE, AUDITS} & set(names)) and ("store" not in names or Store(out.at("store")).ours)
     return {"versions": []} if fine else None
 
 

@@ -5,7 +5,7 @@
      "holds", "alike", "audit"}
 
 A verdict is about a content under a given label. Where several samples have both (now, or when it was given: `alike`), it is
-about the one with its id. It follows a sample that was encoded again (see `dqpipe.following`). `code` is what was asked,
+about the one with its id. It follows a sample that was encoded again (see `dqpipe.engine.following`). `code` is what was asked,
 `holds` whether that claim is right, if this was answered; `audit` the sample of claims that it belongs to. Of one reviewer the
 last verdict on a sample counts; a skip says nothing.
 """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-POINTER, HISTORY, TABLES, MOVED = "version", "history.jsonl", "tables", "moved"
+POINTER, HISTORY, AUDITS, TABLES, MOVED = "version", "history.jsonl", "audits.jsonl", "tables", "moved"
 FILES = f"{TABLES}/files.arrow"
 COLUMNS = ("id", "content", "label", "split", "group")
 """The columns of the raw samples that a version keeps."""
@@ -135,7 +135,7 @@ class Version:
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
-        """Why each sample is where it is (see `dqpipe.ledger`)."""
+        """Why each sample is where it is (see `dqpipe.results.ledger`)."""
         import pyarrow.parquet as pq
 
         try:

@@ -16,7 +16,7 @@ from dqpipe.review import audits
 from dqpipe.review.audits import Audit, Certificate
 from dqpipe.review.review_queue import Desk
 from dqpipe.review.sample_view import AMONG, Sight
-from dqpipe.storage.fact_store import drawn
+from dqpipe.storage.fact_store import shuffle_key
 
 HOLDS = {"yes": True, "no": False, "skip": None}
 
@@ -55,7 +55,7 @@ class Blind(Desk):
     def _some(self) -> list[int]:
         """Some samples of all, drawn by their ids."""
         every = [row for row in range(len(self.sight.ids)) if row not in self.sight.unreadable]
-        return sorted(every, key=lambda row: drawn(1, self.sight.ids[row]))[:AMONG]
+        return sorted(every, key=lambda row: shuffle_key(1, self.sight.ids[row]))[:AMONG]
 
     def _nearest(self, row: int) -> int | None:
         return next(iter(self.sight.nearest(row, self._some)), None)

@@ -33,13 +33,14 @@ from dqpipe.data.tables import Findings, Samples, figure
 from dqpipe.errors import DatasetError
 from dqpipe.results import verdicts
 from dqpipe.results.verdicts import Verdict, most
+from dqpipe.results.versions import AUDITS
 from dqpipe.review.rulings import as_given
 from dqpipe.storage import jsonl
 from dqpipe.storage.fact_store import digest, digest_json
 from dqpipe.storage.location import Place
 
 log = logging.getLogger(__name__)
-FILE = "audits.jsonl"
+FILE = AUDITS
 SKETCH = 512
 """Samples of a claim that are remembered to tell how alike the claims of another run are (min-hash, Broder 1997)."""
 ALIKE = 0.5

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dqpipe.data.tables import path_text
 from dqpipe.errors import DatasetError, nearest
 from dqpipe.results import versions
 from dqpipe.results.verdicts import verdicts
 from dqpipe.results.versions import Version
 from dqpipe.review.rulings import places, says, stranded
 from dqpipe.storage.location import is_url, place
+from dqpipe.storage.paths import path_text
 
 WORDS = {"keep": "is kept", "drop": "is dropped", "relabel": "gets another label", "review": "is kept and queued for review", None: "was not decided on"}
 

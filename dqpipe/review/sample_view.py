@@ -18,15 +18,16 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.data.nearest import unit
-from dqpipe.data.tables import label_text, media_path
+from dqpipe.data.tables import label_text
 from dqpipe.errors import DqpipeError, MediaError
 from dqpipe.execution.decoding import decode, read_bytes
 from dqpipe.plugin.cache_key import split
 from dqpipe.plugin.stage import Decoder
 from dqpipe.results.versions import Version
 from dqpipe.review.rulings import as_given
-from dqpipe.storage.fact_store import Store, drawn
+from dqpipe.storage.fact_store import Store, shuffle_key
 from dqpipe.storage.location import is_url
+from dqpipe.storage.paths import media_path
 
 log = logging.getLogger(__name__)
 SIDES = (160, 320, 1280)
@@ -149,7 +150,7 @@ class Sight:
     @lru_cache(maxsize=256)  # noqa: B019 (one for each server)
     def _members(self, label: str, but: frozenset[int]) -> list[int]:
         members = [row for row in self.classes.get(label, ()) if row not in but and row not in self.unreadable]
-        some = sorted(members, key=lambda row: drawn(0, self.ids[row]))[:AMONG]
+        some = sorted(members, key=lambda row: shuffle_key(0, self.ids[row]))[:AMONG]
         self.prepare(some)
         return some
 

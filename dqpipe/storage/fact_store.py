@@ -12,7 +12,7 @@
 
 Every file is written beside and renamed, named by what it is made from: writing one twice is harmless. All but the .json
 end with a checksum: what a crash or a bad disk broke is recognised, removed and made again. What is removed has a name that
-only a store gives, in a folder with a store's marker (see `dqpipe.ownership`); nothing else that lies there is touched.
+only a store gives, in a folder with a store's marker (see `dqpipe.storage.ownership`); nothing else that lies there is touched.
 
 A store at a URL has a mirror on each machine: what is written goes there and here, what is read is fetched once. Files are
 written and fetched many at a time, and a stage key costs one listing each time that the store is looked at.
@@ -40,12 +40,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.data.tables import media_path, path_text
 from dqpipe.errors import OutputError
 from dqpipe.storage import ownership
 from dqpipe.storage.location import Entry, Place, is_url, mirror, named, place
 from dqpipe.storage.lock import Holder, Lock
 from dqpipe.storage.lock import said as told_of
+from dqpipe.storage.paths import media_path, path_text
 
 log = logging.getLogger(__name__)
 INDEX, KIND = "index.arrow", "store"
@@ -75,7 +75,7 @@ def digest(*parts: bytes | str) -> str:
     return state.hexdigest()
 
 
-def drawn(seed: int, sample: str) -> bytes:
+def shuffle_key(seed: int, sample: str) -> bytes:
     """A number drawn for a sample: sorted by it, samples are shuffled, in whatever order they came."""
     return hashlib.blake2b(f"{seed} {sample}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
@@ -421,7 +421,7 @@ class Store:
     # the index of files --------------------------------------------------------------------------------------------
 
     def index(self) -> dict[str, tuple[int, str, str]]:
-        """Path → size, tag, content of the last scan (see `dqpipe.places.Entry`)."""
+        """Path → size, tag, content of the last scan (see `dqpipe.storage.location.Entry`)."""
         if self.home:  # another machine may have written it
             self._remove_here(INDEX)
         path = self.find(INDEX)

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from dqpipe.data.tables import media_path, path_text
 from dqpipe.data.wording import many
 from dqpipe.errors import ChangedError, MediaError, OutputError, OutsideError, listed
 from dqpipe.execution.decoding import LARGEST_FILE, content_of
@@ -22,6 +21,7 @@ from dqpipe.storage.checked_files import Inside, Within, opened, refuse_url
 from dqpipe.storage.location import is_url
 from dqpipe.storage.media_bytes import download
 from dqpipe.storage.media_bytes import listed as listed_at
+from dqpipe.storage.paths import media_path, path_text
 
 SET_ID = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 CHUNK = 1 << 20
@@ -31,7 +31,7 @@ MARGIN = 16 * 2**20
 
 
 class File(NamedTuple):
-    """A media file to be copied: the source and the place below the folder, as media references (see `dqpipe.model.path_text`)."""
+    """A media file to be copied: the source and the place below the folder, as media references (see `dqpipe.data.tables.path_text`)."""
 
     media: str
     place: str

@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.data.tables import Dataset, media_path
+from dqpipe.data.tables import Dataset
 from dqpipe.storage.checked_files import Inside
 from dqpipe.storage.location import is_url, url_below
+from dqpipe.storage.paths import media_path
 from dqpipe_files.copying import File, can_be_copied, copy, keep_mode, writing
 from dqpipe_files.records import is_new
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from dqpipe.data.tables import Dataset, Samples, label_text, media_path, path_text
+from dqpipe.data.tables import Dataset, Samples, label_text
 from dqpipe.errors import ChangedError, DatasetError, listed
 from dqpipe.storage.location import is_url, url_below
+from dqpipe.storage.paths import media_path, path_text
 from dqpipe_files.roles import Columns, exists
 from dqpipe_files.tabular import TableFile, find, hash_of
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.data.labels import filled
-from dqpipe.data.tables import media_path
 from dqpipe.errors import DatasetError, listed, nearest
 from dqpipe.storage.location import filesystem, is_url
+from dqpipe.storage.paths import media_path
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),

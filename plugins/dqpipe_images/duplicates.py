@@ -14,7 +14,7 @@ from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import STRONG, Links, clustered
 from dqpipe_images.layouts import Detail, told_apart
-from dqpipe_images.spanning import spanned
+from dqpipe_images.pair_selection import spanned
 from dqpipe_images.thumbnails import SIDE, details, picture_digest, sharpness, thumbnails
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def exact_keys(samples: Samples, facts: Facts, pixels: Pixels) -> np.ndarray:
     full: dict[tuple[str, str], str] = {}
     for key, firsts in files.items():
         if len(firsts) > 1:
-            whole = pixels.once([samples.ids[row] for row in firsts.values()], picture_digest)
+            whole = pixels.cached_per_content([samples.ids[row] for row in firsts.values()], picture_digest)
             full.update(zip([(key, text) for text in firsts], whole, strict=True))
     for row in reduced:
         keys[row] = full.get((keys[row], content[row]), keys[row])

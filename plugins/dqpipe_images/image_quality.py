@@ -18,7 +18,7 @@ import numpy as np
 from dqpipe.data import labels
 from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.plugin.stage import Claim, Fact, Figure, Shard, Stage, extension, option
-from dqpipe_images.peers import Peers
+from dqpipe_images.class_baseline import Peers
 from dqpipe_images.picture_statistics import PERCENTILES, statistics
 
 if TYPE_CHECKING:

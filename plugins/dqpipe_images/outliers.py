@@ -1,6 +1,6 @@
 """Samples that are far from their own class: strangers, and pictures that belong elsewhere.
 
-How far is told in three ways, and the one that finds it strangest counts (`strangeness.py`). A sample is claimed where so few sound ones are
+How far is told in three ways, and the one that finds it strangest counts (`outlier_scores.py`). A sample is claimed where so few sound ones are
 expected to be as far. In a wide class a stranger from another class is no further than its members: there the ratio to its
 distance from the other classes tells (novelty detection by distance ratio, Tax & Duin 1998).
 """
@@ -16,7 +16,7 @@ from dqpipe.data import labels
 from dqpipe.data.nearest import Index, unit
 from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
-from dqpipe_images.strangeness import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
+from dqpipe_images.outlier_scores import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
 
 STRANGE = 1.0, 1.25
 """Score, or ratio, above which a sample's nearest neighbour is looked up."""

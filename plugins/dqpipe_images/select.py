@@ -42,7 +42,7 @@ class Select(Stage):
 
     name = "select"
     version = 2
-    again: ClassVar[bool] = False
+    summarise_curated: ClassVar[bool] = False
     gives = (
         Fact("rank", "int64", "place in the order of choice, 0 for the first; null for samples that are not for training", at="relate", nullable=True),
         Fact("gain", "float64", "what it added when it was chosen, in the terms of the method", at="relate", nullable=True),

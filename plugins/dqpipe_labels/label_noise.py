@@ -17,9 +17,9 @@ from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, o
 from dqpipe_labels import unclassed
 from dqpipe_labels.classes import Classes, classes_of
 from dqpipe_labels.columns import vectors_of
-from dqpipe_labels.doubt import Doubt, doubt
 from dqpipe_labels.folds import Folds, groups_per_class
 from dqpipe_labels.nearest import nearness
+from dqpipe_labels.noise_posterior import Doubt, doubt
 from dqpipe_labels.probabilities import read_probabilities
 from dqpipe_labels.probes import LARGE, informed, kernel_features, learn, log_features
 from dqpipe_labels.seams import Seams

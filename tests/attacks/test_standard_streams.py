@@ -13,7 +13,7 @@ import pytest
 
 from tests import faulty
 
-COMMAND = shlex.join([sys.executable, "-c", "from dqpipe.cli import main; main()"])
+COMMAND = shlex.join([sys.executable, "-c", "from dqpipe.cli.main import main; main()"])
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_failed_gate_is_told_by_the_exit_code_though_nobody_reads(published: P
 
 def test_no_file_takes_the_number_of_a_stream_that_is_closed(published: Path) -> None:
     """What a C library says to its standard error would else stand in a file of the run."""
-    code = "import os; from dqpipe import streams; streams.prepare(); print(os.open('spare', os.O_CREAT | os.O_WRONLY) > 2, file=open('number', 'w'))"
+    code = "import os; from dqpipe.cli import streams; streams.prepare(); print(os.open('spare', os.O_CREAT | os.O_WRONLY) > 2, file=open('number', 'w'))"
     subprocess.run(["bash", "-c", f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} <&- >&- 2>&-"], cwd=published, check=True)
     assert (published / "number").read_text() == "True\n"
 
@@ -108,7 +108,7 @@ def test_a_refusal_comes_before_anything_large_is_loaded(published: Path) -> Non
         "dataset: {path: café}\nstages: [files, expectations: {expectations: [{type: expect_column_to_exist, column: label}]}]\noutputs: {path: out}\n",
         encoding="utf-8",
     )
-    start = "import sys; sys.argv = ['dqpipe', 'run', 'large.yaml']\nfrom dqpipe.cli import main\ntry: main()\nexcept SystemExit as done: print(done.code)\n"
+    start = "import sys; sys.argv = ['dqpipe', 'run', 'large.yaml']\nfrom dqpipe.cli.main import main\ntry: main()\nexcept SystemExit as e: print(e.code)\n"
     code = f"{start}print([m for m in ('torch', 'great_expectations', 'albumentations', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=published, capture_output=True, text=True, check=True)
     assert done.stdout == "2\n[]\n", done.stderr

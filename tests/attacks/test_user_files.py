@@ -432,7 +432,7 @@ def test_runs_that_start_at_once_on_a_fresh_output_do_not_sweep_each_others_prob
 
 USING = """
 import sys
-from dqpipe.store import Store
+from dqpipe.storage.fact_store import Store
 store = Store(__import__("pathlib").Path(sys.argv[1]))
 lock = store.begin_run(sys.argv[2])
 print("using", flush=True)

@@ -80,7 +80,7 @@ def truths_of(folder: Path) -> dict[str, dict]:
 def run(folder: Path, out: Path) -> dict:
     """The pipeline that dqpipe proposes, and what it said of the files."""
     from dqpipe.api import Pipeline
-    from dqpipe.data.tables import path_text
+    from dqpipe.storage.paths import path_text
 
     truths = {path_text(name): truth for name, truth in truths_of(folder).items() if not truth["left_out"] and not truth["hidden"]}
     began = time.perf_counter()

@@ -272,7 +272,7 @@ def flow(folder: Path, out: Path, processes: int) -> dict:
         pipeline = made(folder, out)
         began = time.perf_counter()
         from dqpipe.execution.local import Processes
-        from dqpipe.flow.prefect_flow import run_flow
+        from dqpipe.flow import run_flow
 
         first: list[float] = []
         pipeline.registry.watch("clock", Clock(first))

@@ -26,10 +26,9 @@ from dqpipe.engine.run import Run
 from dqpipe.errors import ConfigError, DqpipeError, GateError, OutputError, StageError
 from dqpipe.execution.local import Processes, Serial
 from dqpipe.execution.prefect import tasks
-from dqpipe.flow import messages
+from dqpipe.flow import FlowResult, Options, curate, messages, validate
 from dqpipe.flow import prefect_flow as flows
 from dqpipe.flow.artifacts import key_of
-from dqpipe.flow.prefect_flow import FlowResult, Options, curate, validate
 from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import publish, versions

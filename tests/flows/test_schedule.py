@@ -216,7 +216,7 @@ def test_a_person_is_asked_on_prefects_page_and_the_version_is_published_then(si
     asking = site.dataset("asking")
     with asking.open("a") as file:
         file.write('approve: ["samples >= 0"]\n')
-    site.start("asking", "-c", f"from dqpipe.execution.prefect import curate; curate({str(asking)!r})")
+    site.start("asking", "-c", f"from dqpipe.flow import curate; curate({str(asking)!r})")
 
     def asked(*kinds: str) -> dict[str, Any] | None:
         runs = site.ask("flow_runs/filter", flow_runs={"tags": {"all_": ["asking/images"]}, "state": {"type": {"any_": list(kinds)}}})

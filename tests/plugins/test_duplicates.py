@@ -124,7 +124,7 @@ class Decoded:
     def __call__(self, ids: Sequence[str], rendition: str = "full") -> list[Picture]:
         return [self.pictures[int(text)] for text in ids]
 
-    def once(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: str = "full") -> list[str]:
+    def cached_per_content(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: str = "full") -> list[str]:
         return [told(self.full[int(text)]) for text in ids]
 
 

@@ -162,7 +162,8 @@ def test_other_weights_are_refused(registry: Registry, tmp_path: Path, monkeypat
 @here
 def test_planning_imports_no_torch() -> None:
     code = (
-        "import sys; from dqpipe import plugins; from dqpipe.config import parse, settle; from dqpipe.measure import task_of;"
+        "import sys; from dqpipe.plugin import registry as plugins\n"
+        "from dqpipe.config.pipeline_file import parse, settle; from dqpipe.engine.shard import task_of;"
         "stage = settle(parse('stages: [embeddings]', plugins.load())).stages[0].extension;"
         "task_of('embeddings', stage, (), (), None); print(stage.embedder.name, 'torch' in sys.modules)"
     )

@@ -86,7 +86,7 @@ def test_the_longest_strips_take_no_more_than_was_estimated(tmp_path: Path) -> N
     (tmp_path / "a.png").write_bytes(strip(1, 12_000_000))
     code = (
         "import sys; from pathlib import Path; import pyarrow as pa\n"
-        "from dqpipe.model import Samples; from dqpipe.stages import Shard; from dqpipe.usage import peak_mib\n"
+        "from dqpipe.data.tables import Samples; from dqpipe.plugin.stage import Shard; from dqpipe.execution.usage import peak_mib\n"
         "from dqpipe_images.decoder import ImageDecoder; from dqpipe_images.image_quality import ImageQuality\n"
         "picture = ImageDecoder().decode(Path(sys.argv[1]).read_bytes(), 'picture')\n"
         "ImageQuality().at('measure').measure(Shard(Samples(pa.table({'id': pa.array([], pa.string())})), (picture,)))\n"

@@ -16,8 +16,9 @@ from dqpipe_files.readers.manifest import Manifest
 from dqpipe_files.readers.table import Table
 from dqpipe_files.roles import Columns, infer
 
-from dqpipe.data.tables import Dataset, media_path, path_text
+from dqpipe.data.tables import Dataset
 from dqpipe.errors import DatasetError
+from dqpipe.storage.paths import media_path, path_text
 from tests.faulty import small_files
 
 

@@ -30,13 +30,13 @@ from prefect.states import Cancelled, State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.transactions import Transaction
 
+from dqpipe.data.wording import slug
 from dqpipe.errors import ConfigError, StageError
 from dqpipe.execution import local, worker_pool
 from dqpipe.execution.by_name import Cluster
 from dqpipe.execution.decoding import one_thread
 from dqpipe.execution.executor import Died, Executor, WorkerDied, patiently
 from dqpipe.execution.worker_pool import Crew
-from dqpipe.flow.artifacts import slug
 
 DELAYS = [1.0, 5.0]
 """Seconds before the first and the second retry: a share that is remounted, a worker that is started again."""

@@ -113,7 +113,7 @@ def _would_be(samples: Samples, decisions: Decisions, rows: pa.ChunkedArray, dec
 
 
 def members(samples: Samples, column: str) -> Members:
-    """The classes of the samples by a column: the label as `dqpipe.labels` says, or a role that is text.
+    """The classes of the samples by a column: the label as `dqpipe.data.labels` says, or a role that is text.
 
     `kind` is "class" or "classes", or why there are none: "number", "other" or "none".
     """

@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-FORMATS = {"label-studio": "label_studio", "cvat": "cvat", "csv": "cells", "fiftyone": "fiftyone", "lightly": "lightly"}
+FORMATS = {"label-studio": "label_studio", "cvat": "cvat", "csv": "csv_file", "fiftyone": "fiftyone", "lightly": "lightly"}
 """The name of a format → its module."""
 BACK = ("label-studio", "cvat", "csv")
 """Those that answers come back in."""

@@ -4,7 +4,7 @@
 
 `verdict` (keep, drop, relabel, skip) and `new_label` are what a person fills in; `new_label` alone means relabel, or keep where it is the
 label that the sample has. `decided_label` is the label in the curated set, empty for what is dropped. A row that nobody filled in says
-nothing. What a spreadsheet would run as a formula has an apostrophe before it, which goes on the way back (see `dqpipe.spreadsheet`).
+nothing. What a spreadsheet would run as a formula has an apostrophe before it, which goes on the way back (see `dqpipe.storage.spreadsheet`).
 """
 
 from __future__ import annotations

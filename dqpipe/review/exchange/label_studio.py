@@ -19,12 +19,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dqpipe import __version__
 from dqpipe.errors import ConfigError, DatasetError
 from dqpipe.results.verdicts import Verdict
 from dqpipe.review.exchange.answers import Answer, json_of
 from dqpipe.review.exchange.outgoing import as_json, asked_of, label_said, tags_of, xml
 from dqpipe.review.exchange.queue import NUMBERS, OTHER, TAGS, Item, Options, Queue, Written
+from dqpipe.version import __version__
 
 PREFIX = "/data/local-files/?d="
 SHOWN, LABEL, VERDICT, REVIEWER = "sample", "label", "verdict", "reviewer"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dqpipe.data.tables import label_from_text, label_text, media_path
+from dqpipe.data.tables import label_from_text, label_text
 from dqpipe.data.wording import many
 from dqpipe.errors import ConfigError, DatasetError, listed
 from dqpipe.results.verdicts import KINDS, Verdict, add_all, json_label, last_words, now, verdicts
@@ -23,6 +23,7 @@ from dqpipe.review.exchange.answers import Answer
 from dqpipe.review.exchange.queue import CLASSES, NUMBERS, OTHER, TAGS, Seen, below
 from dqpipe.review.rulings import as_given
 from dqpipe.storage.location import place
+from dqpipe.storage.paths import media_path
 
 SHOWN, REASONS = 5, 12
 """Places that a message names for each reason, and reasons that it names."""

@@ -15,13 +15,14 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from dqpipe.data import labels
-from dqpipe.data.tables import DECISIONS, label_text, media_path
+from dqpipe.data.tables import DECISIONS, label_text
 from dqpipe.errors import ConfigError, DatasetError, nearest
 from dqpipe.results.verdicts import Verdict, last_words, verdicts
 from dqpipe.results.versions import Version
 from dqpipe.review.rulings import as_given, places
 from dqpipe.storage.checked_files import opened
 from dqpipe.storage.location import is_url, place
+from dqpipe.storage.paths import media_path
 
 CLASSES, TAGS, NUMBERS, OTHER = "classes", "tags", "numbers", "other"
 """What labels are: names of classes, sets of tags, numbers, or something else (structs)."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dqpipe.data.tables import Dataset, Samples, path_text
+from dqpipe.data.tables import Dataset, Samples
 from dqpipe.errors import DatasetError, listed
 from dqpipe.plugin.stage import Reader, extension, option
+from dqpipe.storage.paths import path_text
 from dqpipe_files.cells import array_of
 from dqpipe_files.records import some_exist
 from dqpipe_files.roles import Columns, row_id

@@ -13,11 +13,12 @@ from typing import Any, cast
 import pyarrow as pa
 
 from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Dataset, Samples, label_text, path_text
+from dqpipe.data.tables import Dataset, Samples, label_text
 from dqpipe.data.wording import many
 from dqpipe.errors import DatasetError, listed
 from dqpipe.plugin.stage import Reader, extension, option
 from dqpipe.storage.location import is_url
+from dqpipe.storage.paths import path_text
 from dqpipe_files.readers.manifest import Manifest
 from dqpipe_files.tabular import kind_of
 from dqpipe_files.walking import Walk
@@ -41,7 +42,7 @@ class ImageFolder(Reader):
     that describe the data, as `README` or `labels.csv`; the latter are listed with the dataset, in `layout["skipped"]`.
     A level of folders is the split if all its folders have names of splits (train, val2017, Testing), or most of them where class
     folders are in them; folders without a picture do not count. One folder around all the others is no class. The label is the class
-    folder's name, the id the path below the root (see `dqpipe.model.path_text`). What a person would ask is in `layout["doubts"]`.
+    folder's name, the id the path below the root (see `dqpipe.data.tables.path_text`). What a person would ask is in `layout["doubts"]`.
     """
 
     name = "image_folder"
