@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+@pytest.fixture(autouse=True)
+def _patches_unless_asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`embedder: auto` means the filter bank, which is quicker, in all tests that are not about the network."""
+    if "imagenet" not in request.keywords:
+        monkeypatch.setattr("dqpipe_images.imagenet.installed", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     """Every installed plugin."""

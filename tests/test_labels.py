@@ -71,7 +71,7 @@ def test_all_who_ask_see_the_same_two_classes(column: list[Any]) -> None:
     kept = Decisions(table_of(Decisions.columns, [{"id": i, "decision": "keep", "because": []} for i in ids]))
     joined = counts.Joined.of(samples, Findings(table_of(Findings.columns, [])), kept, None)
     known = [row["name"] for row in counts.by_class(joined)["rows"] if row["name"] is not None]
-    made = Augmentation(target="largest").plan(samples, lambda _, copy: copy)
+    made = Augmentation(target="largest").plan(samples, np.ones(40, dtype=bool), lambda _, copy: copy)
     assert len(counted) == len(known) == 2
     assert set(known) == counted
     assert sorted(np.bincount(of_policy(samples)).tolist()) == [10, 10, 20]

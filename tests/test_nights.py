@@ -22,7 +22,6 @@ from dqpipe.cli.main import main
 from dqpipe.config import gate_grammar, plan
 from dqpipe.config import pipeline_file as configs
 from dqpipe.data.tables import Dataset, Facts, Samples
-from dqpipe.engine import news
 from dqpipe.engine.fact_table import Evidence
 from dqpipe.engine.run import read
 from dqpipe.engine.starter_config import pipeline_yaml
@@ -30,6 +29,7 @@ from dqpipe.engine.unseen import _unjudged
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Fact
+from dqpipe.results.ci_files import brief
 
 STAGES = "stages: [files, image_quality, duplicates, drift]"
 PICTURES = 90
@@ -121,7 +121,7 @@ def test_a_bad_night_fails_a_default_gate_and_says_what_changed(home: Path, chan
     assert gate in [one["gate"] for one in run.gates if one["state"] == "failed"]
     assert (home / "out/version").read_text() == before
     assert kind in [row["kind"] for row in run.news[:3]]
-    assert news.brief(run.news, 1).startswith(run.news[0]["said"])
+    assert brief(run.news, 1).startswith(run.news[0]["said"])
 
 
 def test_an_ordinary_night_and_a_quiet_one_pass(home: Path) -> None:

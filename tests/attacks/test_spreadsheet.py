@@ -77,4 +77,4 @@ def test_the_queue_of_labels_in_question_runs_nowhere(registry: Registry, tmp_pa
 def test_a_cell_of_every_csv_is_made_safe_in_one_place() -> None:
     root = Path(__file__).parents[2] / "dqpipe"
     writers = {str(path.relative_to(root)) for path in root.rglob("*.py") if re.search(r"to_csv\(|csv\.writer\(|csv\.write_csv\(", path.read_text())}
-    assert writers == {"spreadsheet.py", "handover/cells.py"}
+    assert writers == {"storage/spreadsheet.py", "review/exchange/csv_file.py"}

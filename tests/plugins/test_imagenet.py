@@ -24,6 +24,7 @@ from dqpipe.engine.shard import task_of
 from dqpipe.errors import ConfigError, PlanError
 from dqpipe.plugin.registry import Registry
 
+pytestmark = pytest.mark.imagenet
 torch = pytest.importorskip("torch")
 MODULE = imagenet.PACKAGE.replace("-", "_")
 here = pytest.mark.skipif(not imagenet.installed(), reason=f"{imagenet.PACKAGE} is not installed")

@@ -109,7 +109,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_an_audit_is_blind_and_says_what_came_out(out: Path, page: Watched) -> None:
-    code = "image_quality.low_contrast"
+    code = "image_quality.noisy"
     with served(out, "--audit", code, "--n", "3") as server:
         items = server.post("/next", session="other")["items"]
         assert {frozenset(item) for item in items} == {frozenset(items[0])}
