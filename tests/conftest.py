@@ -11,6 +11,8 @@ import pytest
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+from dqpipe_images import imagenet
+
 from dqpipe.execution import library_state
 from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
@@ -18,16 +20,29 @@ from dqpipe.testing import small_images
 from tests import browser as browsers
 
 library_state.WARNINGS_END_IT = True
+INSTALLED, PYTHONPATH = imagenet.installed, os.environ.get("PYTHONPATH", "")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _filter_bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """`embedder: auto` means the filter bank, which is quicker, in all tests that are not about the network, and in the processes they start."""
+    folder = tmp_path_factory.mktemp("without")
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules[{imagenet.PACKAGE.replace('-', '_')!r}] = None\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dqpipe_images.imagenet.installed", lambda: False)
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [PYTHONPATH])]))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _patches_unless_asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`embedder: auto` means the filter bank, which is quicker, in all tests that are not about the network."""
-    if "imagenet" not in request.keywords:
-        monkeypatch.setattr("dqpipe_images.imagenet.installed", lambda: False)
+def _network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests marked so see what is installed."""
+    if "imagenet" in request.keywords:
+        monkeypatch.setattr("dqpipe_images.imagenet.installed", INSTALLED)
+        monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
 
 
 @pytest.fixture(scope="session")
