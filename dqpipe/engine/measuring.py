@@ -14,14 +14,14 @@ import pyarrow as pa
 from dqpipe.config.plan import Planned
 from dqpipe.data.tables import Dataset, Samples
 from dqpipe.data.wording import many, plural
-from dqpipe.engine import shard as measuring
 from dqpipe.engine.fact_table import Evidence, row_contents, sample_keys
+from dqpipe.engine.shard import MEDIA_KEY, Job, Judged, Measured, ShardRef, Task, judged, measure_shard, task_of
 from dqpipe.errors import MediaError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts
 from dqpipe.execution.executor import DEATHS, Lost
 from dqpipe.plugin.cache_key import Decoding, identity
 from dqpipe.plugin.stage import Stage
-from dqpipe.storage.fact_store import RACY_NS, digest_json, shuffle_key
+from dqpipe.storage.fact_store import RACY_NS, Store, digest_json, shuffle_key
 from dqpipe.storage.location import Entry
 from dqpipe.storage.paths import media_path
 
@@ -69,17 +69,17 @@ class Survey:
         """Fill in the contents of a dataset's samples and their facts. Raises StageError if more than 1 % fail."""
         dataset = evidence.dataset
         tasks = tuple(self._task(planned) for planned in stages)
-        job = measuring.Job(
+        job = Job(
             self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders,
             within=dataset.within, logs=logs.configured(), driver=timeouts.process(),
         )  # fmt: skip
         self._heal(job)
-        kept = (measuring.MEDIA_KEY, *(task.key for task in tasks))
+        kept = (MEDIA_KEY, *(task.key for task in tasks))
         self.store.looked(kept, job.snapshot)  # when it was healed, or when what this run measured last was brought
         looked = time.time_ns()
         contents, stats = self._contents(dataset)
-        known = measuring.judged(self.store, self.decoding, job.snapshot) if dataset.has_media else measuring.Judged({}, frozenset())
-        seen = [None if content is None else known.seen.get(content) for content in contents]
+        known = judged(self.store, self.decoding, job.snapshot) if dataset.has_media else Judged({}, frozenset())
+        seen = known.keys_of(contents)
         waiting, keys = self._waiting(job, dataset, contents, seen, known)
         errors: dict[str, str] = {}
         rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
@@ -93,7 +93,7 @@ class Survey:
         table = dataset.samples.table
         filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
         evidence.dataset = replace(dataset, samples=Samples(filled))
-        evidence.add_seen(seen, partial(measuring.judged, self.store, self.decoding, f"{job.snapshot} measured"))
+        evidence.add_seen(seen, partial(judged, self.store, self.decoding, f"{job.snapshot} measured"))
         if self.run.raw.dataset.has_media:  # a curated set of nothing has none of its own
             if evidence is self.run.raw:  # new samples are files of this run only
                 self._seen = stats, looked
@@ -120,15 +120,15 @@ class Survey:
             gone = f"{len(self.lost)} of {many(whole, 'sample')} {plural(len(self.lost), 'is')} lost"
             raise StageError("measure", lost.name, f"the worker processes die ({lost.reason}): {gone}", advice)
 
-    def _heal(self, job: measuring.Job) -> None:
+    def _heal(self, job: Job) -> None:
         """Forget what is broken in the store, once in a run, before anybody asks what is known."""
         vectors = {task.key: [f.name for f in task.gives if f.type.startswith("vector")] for task in job.tasks}
-        left = {key: names for key, names in {measuring.MEDIA_KEY: [], **vectors}.items() if key not in self._healed}
+        left = {key: names for key, names in {MEDIA_KEY: [], **vectors}.items() if key not in self._healed}
         if left:
             self.store.heal(left)
             self._healed.update(left)
-        self.used["facts"][measuring.MEDIA_KEY] = MEDIA_STAGE
-        about: dict[str, dict[str, Any]] = {measuring.MEDIA_KEY: {"stage": MEDIA_STAGE}}
+        self.used["facts"][MEDIA_KEY] = MEDIA_STAGE
+        about: dict[str, dict[str, Any]] = {MEDIA_KEY: {"stage": MEDIA_STAGE}}
         for task in job.tasks:
             told = identity(task.stage, task.stage.options())
             about[task.key] = {"stage": task.name, **dict(zip(("kind", "version", "options", "libraries", "artifacts"), told, strict=True))}
@@ -136,9 +136,9 @@ class Survey:
 
     # what is to be measured ------------------------------------------------------------------------------------------
 
-    def _task(self, planned: Planned) -> measuring.Task:
+    def _task(self, planned: Planned) -> Task:
         artifact = self._artifact(planned) if planned.stage.does("fit") and planned.stage.learns else None
-        return measuring.task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), artifact)
+        return task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), artifact)
 
     def _artifact(self, planned: Planned) -> Mapping[str, np.ndarray] | None:
         """What the stage learned in an earlier run, or learns now from a seeded subset of the raw samples."""
@@ -188,7 +188,7 @@ class Survey:
         return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
 
     def _waiting(
-        self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None], seen: Sequence[str | None], judged: measuring.Judged
+        self, job: Job, dataset: Dataset, contents: Sequence[str | None], seen: Sequence[str | None], known_media: Judged
     ) -> tuple[np.ndarray, dict[str, list[str | None]]]:
         """Rows with anything left to do: content unknown, not yet judged readable, or facts missing.
 
@@ -199,7 +199,7 @@ class Survey:
         if "media" in dataset.samples:
             media = dataset.samples.table.column("media").is_valid().to_numpy()
             left |= media & np.fromiter((key is None for key in seen), dtype=bool, count=count)
-            sees = media & ~np.fromiter((content in judged.unreadable for content in contents), dtype=bool, count=count)
+            sees = media & ~np.fromiter((content in known_media.unreadable for content in contents), dtype=bool, count=count)
         columns = sorted({c for task in job.tasks for c in task.columns})
         table = dataset.samples.table.select(columns).append_column("content", pa.array(contents, pa.string()))
         keys: dict[str, list[str | None]] = {}
@@ -214,15 +214,15 @@ class Survey:
 
     # measuring it ----------------------------------------------------------------------------------------------------
 
-    def _shards(self, job: measuring.Job, dataset: Dataset, contents: Sequence[str | None], waiting: np.ndarray, name: str) -> Iterator[measuring.Measured]:
+    def _shards(self, job: Job, dataset: Dataset, contents: Sequence[str | None], waiting: np.ndarray, name: str) -> Iterator[Measured]:
         columns = {"id", *(c for task in job.tasks for c in task.columns)} | ({"media"} & set(dataset.samples.names))
         table = dataset.samples.table.select(sorted(columns)).append_column("content", pa.array(contents, pa.string()))
         path = self.store.write_reference(self.run.id, f"samples-{name}.arrow", table.take(pa.array(waiting)).combine_chunks())
         size = self.run.shard_size(len(waiting), new=name != "raw")
-        refs = [measuring.ShardRef(n, path, s, min(s + size, len(waiting))) for n, s in enumerate(range(0, len(waiting), size))]
+        refs = [ShardRef(n, path, s, min(s + size, len(waiting))) for n, s in enumerate(range(0, len(waiting), size))]
         what = ", ".join(task.name for task in job.tasks) or "media"
         names = [f"measure {n + 1}/{len(refs)} · {what}" for n in range(len(refs))]
-        for done in self.run.executor.map(measuring.measure_shard, [(job, ref) for ref in refs], names):
+        for done in self.run.executor.map(measure_shard, [(job, ref) for ref in refs], names):
             if isinstance(done, Lost):
                 ref = refs[done.number]
                 self._lose(done, dataset.samples.ids[waiting[ref.start : ref.stop]].tolist())
@@ -232,7 +232,7 @@ class Survey:
             yield done
 
     def _take(
-        self, done: measuring.Measured, rows: Mapping[str, int], contents: list[str | None], seen: list[str | None], errors: dict[str, str]
+        self, done: Measured, rows: Mapping[str, int], contents: list[str | None], seen: list[str | None], errors: dict[str, str]
     ) -> None:
         table = self.store.reference(done.contents).to_pydict()
         for sample, content, key, error in zip(*(table[name] for name in ("id", "content", "seen", "error")), strict=True):
@@ -299,6 +299,13 @@ def _changed(dataset: Dataset, contents: Sequence[str | None], before: Stats, se
         if decoding.content_of(path, dataset.within) != content:
             found.append(row)
     return found
+
+
+def known_task(store: Store, planned: Planned, seed: int) -> Task:
+    """A stage's measuring with what it learned in an earlier run; nothing is learned now."""
+    stage = planned.stage
+    learned = store.artifact(artifact_key(stage.at("measure"), seed)) if stage.does("fit") and stage.learns else None
+    return task_of(planned.name, stage, planned.columns, planned.own("measure"), learned)
 
 
 def artifact_key(stage: Stage, seed: int) -> str:

@@ -36,9 +36,9 @@ from dqpipe.data.tables import Dataset, Decisions, Figures, Findings, Samples, T
 from dqpipe.data.version_comparison import Since
 from dqpipe.engine import comparison, following, gate_check, news, run_record
 from dqpipe.engine import curation as applying
-from dqpipe.engine import shard as measuring
 from dqpipe.engine.fact_table import Evidence
 from dqpipe.engine.measuring import RELATE_THREADS, Survey
+from dqpipe.engine.shard import facts_table
 from dqpipe.engine.unchanged import unchanged
 from dqpipe.errors import ApprovalError, ChangedError, DatasetError, GateError, OutputError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts, usage
@@ -287,7 +287,7 @@ class Run:
             pixels = decoding.Rereader(evidence.dataset, self.plan.decoders, self.survey.rereads, planned.name, self.store, sees, evidence.seen)
             with stage_errors(planned.name, "relate"), decoding.one_thread(RELATE_THREADS):
                 returned = timeouts.tried(lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries)
-                table = measuring.facts_table(returned, gives, len(samples))
+                table = facts_table(returned, gives, len(samples))
             self.store.write_relation(key, table)
         evidence.add_related(planned, rows, table)
 

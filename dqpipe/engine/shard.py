@@ -449,6 +449,10 @@ class Judged:
     unreadable: frozenset[str]
     """The contents that do not decode."""
 
+    def keys_of(self, contents: Iterable[str | None]) -> list[str | None]:
+        """The keys of what is seen of contents, None where no decoder was tried."""
+        return [None if content is None else self.seen.get(content) for content in contents]
+
 
 def judged(store: Store, decoding: Decoding, snapshot: str) -> Judged:
     """The contents that these decoders were tried on, as the store was at a moment; read once in each process. Raises OutputError."""

@@ -6,10 +6,10 @@ import uuid
 
 from dqpipe.config import plan
 from dqpipe.config.pipeline_file import Config
-from dqpipe.engine import shard as measuring
 from dqpipe.engine.fact_table import row_contents, sample_keys
-from dqpipe.engine.measuring import artifact_key
+from dqpipe.engine.measuring import known_task
 from dqpipe.engine.run import read
+from dqpipe.engine.shard import MEDIA_KEY, judged
 from dqpipe.errors import OutputError, listed
 from dqpipe.execution import decoding
 from dqpipe.plugin import registry as plugins
@@ -40,12 +40,10 @@ def forget_gone(store: Store, config: Config, *, dry_run: bool) -> tuple[int, in
     import pyarrow as pa
 
     table = samples.table.set_column(samples.table.column_names.index("content"), "content", pa.array(contents, pa.string()))
-    known = measuring.judged(store, Decoding(made.decoders), f"gone {uuid.uuid4().hex}")
-    seen = [None if content is None else known.seen.get(content) for content in contents]
-    keys = {measuring.MEDIA_KEY: frozenset(key for key in seen if key)}
+    seen = judged(store, Decoding(made.decoders), f"gone {uuid.uuid4().hex}").keys_of(contents)
+    keys = {MEDIA_KEY: frozenset(key for key in seen if key)}
     for planned in made.doing("measure"):
-        learned = store.artifact(artifact_key(planned.stage.at("measure"), config.seed)) if planned.stage.does("fit") and planned.stage.learns else None
-        task = measuring.task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), learned)
+        task = known_task(store, planned, config.seed)
         keys[task.key] = frozenset(key for key in sample_keys(task, table, seen) if key)
     counts = [maintenance.keep_only(store, key, wanted, dry_run=dry_run) for key, wanted in keys.items()]
     return max((gone for gone, _ in counts), default=0), sum(freed for _, freed in counts)

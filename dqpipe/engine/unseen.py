@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from dqpipe.config.plan import BESIDE, Plan, missing_packages
+from dqpipe.config.plan import BESIDE, NOT_JUDGED, Plan, missing_packages
 from dqpipe.data import labels
 from dqpipe.data.tables import Dataset, Findings
 from dqpipe.data.wording import many, plural
@@ -20,8 +20,6 @@ from dqpipe.errors import listed
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Fact, Stage
 
-UNJUDGED = ".unjudged"
-"""How the code of a claim ends by which a stage says that it judged nothing: of the class in `part`, for the reason in `detail`; or, without, of any."""
 OURS = {"id", "content", "label", "split", "group", "media", "parent", "made_by"}
 FEW = 5
 
@@ -73,10 +71,10 @@ def _why(cls: type[Stage], given: set[str], dataset: Dataset) -> str:
 
 def _classes(findings: Findings) -> Iterator[tuple[str, str]]:
     """The classes that a stage says it did not judge, those of one reason together."""
-    said = findings.table.filter(pc.and_(pc.ends_with(findings.table.column("code"), UNJUDGED), pc.is_valid(findings.table.column("part"))))
+    said = findings.table.filter(pc.and_(pc.ends_with(findings.table.column("code"), NOT_JUDGED), pc.is_valid(findings.table.column("part"))))
     together: dict[tuple[str, str], list[str]] = {}
     for row in said.select(["code", "part", "detail"]).to_pylist():
-        together.setdefault((row["code"].removesuffix(UNJUDGED), row["detail"] or ""), []).append(row["part"])
+        together.setdefault((row["code"].removesuffix(NOT_JUDGED), row["detail"] or ""), []).append(row["part"])
     for (stage, why), names in together.items():
         yield f"{stage}: {plural(len(names), 'class')} {listed(names, FEW)}", why
 

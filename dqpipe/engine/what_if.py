@@ -21,10 +21,10 @@ from dqpipe.config.pipeline_file import Config, Entry, options_record
 from dqpipe.config.plan import Planned
 from dqpipe.data.tables import Dataset, Figures, Findings, Samples
 from dqpipe.engine import comparison, run_record
-from dqpipe.engine import shard as measuring
 from dqpipe.engine.fact_table import Evidence, sample_keys
-from dqpipe.engine.measuring import Survey, artifact_key
+from dqpipe.engine.measuring import Survey, known_task
 from dqpipe.engine.run import FOUND_ORDER, Run, Step
+from dqpipe.engine.shard import judged
 from dqpipe.errors import ConfigError, DatasetError, listed
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.cache_key import Decoding
@@ -95,11 +95,9 @@ class WhatIf(Run):
 
     def _vectors(self, planned: Planned, fact: str, rows: np.ndarray) -> pa.Array:
         """A vector fact of some samples, from the store. Raises ConfigError if it is not there any more."""
-        store, stage = Store(self.config.store), planned.stage
-        artifact = store.artifact(artifact_key(stage.at("measure"), self.config.seed)) if stage.does("fit") and stage.learns else None
-        task = measuring.task_of(planned.name, stage, planned.columns, planned.own("measure"), artifact)
-        judged = measuring.judged(store, Decoding(self.plan.decoders), self.id)
-        seen = [judged.seen.get(content) for content in self.raw.samples.table.column("content").to_pylist()]
+        store = Store(self.config.store)
+        task = known_task(store, planned, self.config.seed)
+        seen = judged(store, Decoding(self.plan.decoders), self.id).keys_of(self.raw.samples.table.column("content").to_pylist())
         keys = sample_keys(task, self.raw.samples.table, seen)
         wanted = [keys[row] for row in rows]
         matrix = store.read_vectors(task.key, wanted, fact) if set(wanted) <= store.keys(task.key) else None

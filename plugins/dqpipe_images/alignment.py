@@ -10,7 +10,7 @@ are taken out under the same weights, as in the enhanced correlation coefficient
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -129,6 +129,15 @@ def refined(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust
     return np.clip(warp, -bound, bound).astype(np.float32), trust
 
 
+def converged(
+    templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust: np.ndarray, widths: Iterable[float], margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Warps [n, 4] and trust after a step at each of the widths of the robust weights."""
+    for width in widths:
+        warp, trust = refined(templates, pictures, warp, trust, width, margin)
+    return warp, trust
+
+
 def toned(wanted: np.ndarray, read: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """`read` through the parabola that brings its grey values nearest to `wanted`: takes out light, gamma and clipping."""
     n, size = len(wanted), wanted[0].size if len(wanted) else 0
@@ -228,14 +237,12 @@ def aligned(templates: np.ndarray, pictures: np.ndarray, warp: np.ndarray, trust
     """
     coarse = halved(templates), halved(pictures)
     began = trust = between(trusted, templates.shape[-1] // 2)
-    for width in COARSE_WIDTHS:
-        warp, trust = refined(*coarse, warp, trust, width, COARSE_MARGIN)
+    warp, trust = converged(*coarse, warp, trust, COARSE_WIDTHS, COARSE_MARGIN)
     distance = displacement(coarse[0], *warped(coarse[1], warp, COARSE_MARGIN), began, noise)
     near = np.flatnonzero(distance < HOPELESS)
     wanted, other, fine = blurred(templates[near]), blurred(pictures[near]), warp[near]
     trust = np.repeat(np.repeat(trust[near], 2, axis=1), 2, axis=2)
-    for width in FINE_WIDTHS:
-        fine, trust = refined(wanted, other, fine, trust, width, FINE_MARGIN)
+    fine, trust = converged(wanted, other, fine, trust, FINE_WIDTHS, FINE_MARGIN)
     distance = np.where(distance < HOPELESS, np.inf, distance).astype(np.float32)
     distance[near], warp[near] = seen(templates[near], pictures[near], fine, between(trusted[near], templates.shape[-1]), noise[near]), fine
     return distance, warp

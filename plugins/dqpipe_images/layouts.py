@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dqpipe_images import proof
-from dqpipe_images.alignment import SCORE_WIDTHS, blurred, normalised, oriented, pooled, refined, toned, trusted, warped
+from dqpipe_images.alignment import SCORE_WIDTHS, blurred, converged, normalised, oriented, pooled, toned, trusted, warped
 from dqpipe_images.clusters import TURNED_BACK, TURNED_TWICE, Links, led, nearest, neighbours
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ FEW, MUCH = 3, 0.34
 """How many pictures of a crowd, and which share of those that have a keeper, show something else than it where they share a layout."""
 LAID = 64
 """Side in pixels of pictures that are laid on one of them."""
-STEPS = ((1.0, 4), (0.4, 4))
-"""Widths of the robust weights, and Gauss-Newton steps at each."""
+STEPS = (*[1.0] * 4, *[0.4] * 4)
+"""Widths of the robust weights, one for each Gauss-Newton step."""
 MARGIN = 3 / 32
 """Share of a side that is left out at the edges while aligning."""
 GREY = np.float32(64)
@@ -172,15 +172,12 @@ def told_apart(
 
 def crowds(count: int, links: Links) -> np.ndarray:
     """The smallest row [count] of those that hang together by links."""
-    crowd = np.arange(count)
-    while True:
-        least = crowd.copy()
-        np.minimum.at(least, links.low, crowd[links.high])
-        np.minimum.at(least, links.high, crowd[links.low])
-        least = least[least]
-        if (least == crowd).all():
-            return crowd
-        crowd = least
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    together = coo_array((np.ones(len(links.low), dtype=np.int8), (links.low, links.high)), shape=(count, count))
+    _, first, crowd = np.unique(connected_components(together, directed=False)[1], return_index=True, return_inverse=True)
+    return first[crowd]
 
 
 def searched(rows: np.ndarray, keeper: np.ndarray, links: Links, found: Candidates, detail: Detail, align: Align) -> tuple[Links, np.ndarray]:
@@ -263,10 +260,7 @@ def stacked(first: np.ndarray, pictures: np.ndarray, warps: np.ndarray) -> np.nd
     plain, template = normalised(soft, whole), np.repeat(normalised(blurred(first), whole), len(pictures), axis=0)
     best, agrees = np.zeros((len(pictures), 4), np.float32), np.full(len(pictures), -1, np.float32)
     for start in (np.zeros_like(warps), warps):
-        warp, trust = start.astype(np.float32), np.repeat(whole, len(pictures), axis=0)
-        for width, steps in STEPS:
-            for _ in range(steps):
-                warp, trust = refined(template, plain, warp, trust, width, MARGIN)
+        warp, trust = converged(template, plain, start.astype(np.float32), np.repeat(whole, len(pictures), axis=0), STEPS, MARGIN)
         agreed = (trust * warped(soft, warp, MARGIN)[1]).mean((1, 2))
         best, agrees = np.where((agreed > agrees)[:, None], warp, best), np.maximum(agrees, agreed)
     read, inside = warped(soft, best, 0.0)

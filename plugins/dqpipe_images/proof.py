@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqpipe_images.alignment import blurred, normalised, pooled, refined, toned, trusted, warped
+from dqpipe_images.alignment import blurred, converged, normalised, pooled, toned, trusted, warped
 
 SIDE = 128
 """Largest side in pixels at which pictures are compared."""
@@ -21,8 +21,8 @@ CLOSE_SIDES = ((40, SIDE), (28, 64), (0, 32))
 """The same for pictures that are known to share a layout, where the smallest thing counts."""
 CELLS = {128: (12, 6), 64: (12, 6), 32: (8, 4)}
 """Side of a cell, and from one to the next, in pixels, by the side at which pictures are compared."""
-COARSE, FINE = ((1.0, 3), (0.5, 3)), ((0.4, 2),)
-"""Widths of the robust weights, and Gauss-Newton steps at each: at half the size where that is enough to begin with, then at the full one."""
+COARSE, FINE = (*[1.0] * 3, *[0.5] * 3), (0.4, 0.4)
+"""Widths of the robust weights, one for each Gauss-Newton step: at half the size where that is enough to begin with, then at the full one."""
 AT_ONCE = 64
 """Side in pixels up to which pictures are aligned at once."""
 MARGIN, EDGE = 3.5 / 32, 2 / 32
@@ -84,12 +84,10 @@ def lain(templates: np.ndarray, pictures: np.ndarray, warps: np.ndarray) -> np.n
     """Warps [n, 4] refined from first guesses."""
     warp = warps.astype(np.float32)
     small = templates.shape[1] <= AT_ONCE
-    for shown, other, steps in [(templates, pictures, COARSE)] if small else [(pooled(templates), pooled(pictures), COARSE), (templates, pictures, FINE)]:
+    for shown, other, widths in [(templates, pictures, COARSE)] if small else [(pooled(templates), pooled(pictures), COARSE), (templates, pictures, FINE)]:
         whole = np.ones((1, *shown.shape[1:]), np.float32)
         wanted, read, trust = normalised(blurred(shown), whole), normalised(blurred(other), whole), np.ones_like(shown)
-        for width, count in steps:
-            for _ in range(count):
-                warp, trust = refined(wanted, read, warp, trust, width, MARGIN)
+        warp, _ = converged(wanted, read, warp, trust, widths, MARGIN)
     return warp
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dqpipe.config.gate_grammar import state
+from dqpipe.config.plan import NOT_JUDGED
 from dqpipe.data.wording import many, plural
 
 FEW, LONG = 5, 100
@@ -98,7 +99,7 @@ def _read(record: Mapping[str, Any]) -> str:
 
 def _unjudged(record: Mapping[str, Any]) -> list[str]:
     """What stages say that they could not judge of the whole set: their claims named `unjudged`."""
-    rows = [(code, row) for code, rows in sorted(record["examples"].items()) for row in rows if code.endswith(".unjudged") and row["id"] is row["part"] is None]
+    rows = [(code, row) for code, rows in sorted(record["examples"].items()) for row in rows if code.endswith(NOT_JUDGED) and row["id"] is row["part"] is None]
     return [f"{code.rpartition('.')[0]}: {str(row['detail'] or '').rstrip('.')}." for code, row in rows[:FEW]]
 
 
