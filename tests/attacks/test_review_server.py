@@ -192,13 +192,15 @@ def test_odd_draws_are_set_aside(tmp_path: Path) -> None:
 
 
 def work(desk: Desk, row: int, reviewer: str) -> int:
-    """How many instructions of Python a verdict takes, and the page after it."""
+    """How many lines of Python a verdict runs through, each turn of a loop counted, and the page after it.
+
+    Lines, because Python 3.11 may trace one instruction for ever (with `f_trace_opcodes`, in code that has run often).
+    """
     counted = 0
 
-    def count(frame: FrameType, event: str, _: object) -> Any:
+    def count(_: FrameType, event: str, __: object) -> Any:
         nonlocal counted
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        counted += event == "opcode"
+        counted += event == "line"
         return count
 
     before = sys.gettrace()
@@ -224,7 +226,7 @@ def test_a_verdict_costs_the_same_however_many_there_are(folder: Path, tmp_path:
             one.heard.refresh()
         one.next("s", "ann")
         costs.append(float(np.median([work(one, next(rows), "ann") for _ in range(9)])))
-    assert costs[1] < 1.5 * costs[0]
+    assert costs[1] < 1.1 * costs[0]
 
 
 def test_what_is_counted_as_it_comes_is_what_is_counted_at_once(folder: Path, tmp_path: Path) -> None:
