@@ -18,7 +18,7 @@ demo: .venv/installed
 # Servers, schedules, clusters and kills are left alone; all others share the cores.
 ALONE := tests/execution tests/flows tests/torture
 test: .venv/installed
-	@$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --max-worker-restart 0 --dist loadfile $(addprefix --ignore=,$(ALONE))
 	@$(BIN)/python -m pytest -q $(ALONE)
 
 # A browser for the tests of the pages: Debian's, where there is none and it can be had; without it those tests are skipped.
