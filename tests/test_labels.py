@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from dqpipe_curation.augment import Augmentation
 from dqpipe_curation.policy import classes as of_policy
-from dqpipe_files.files import Files
+from dqpipe_formats.files import Files
 from dqpipe_labels.label_noise import LabelNoise
 
 from dqpipe.data import labels

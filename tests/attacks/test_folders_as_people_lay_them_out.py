@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from dqpipe_files.readers.image_folder import ImageFolder
-from dqpipe_files.writers.image_folder import places
+from dqpipe_formats.image_folder import ImageFolder, places
 
 import dqpipe
 from dqpipe.data import labels, splits

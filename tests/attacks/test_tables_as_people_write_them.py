@@ -17,10 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dqpipe_files.readers.dataframe import DataFrame
-from dqpipe_files.readers.manifest import Manifest
-from dqpipe_files.readers.table import Table
-from dqpipe_files.tabular import find
+from dqpipe_formats.dataframe import DataFrame
+from dqpipe_formats.manifest import Manifest
+from dqpipe_formats.table import Table
+from dqpipe_formats.tabular import find
 from dqpipe_validation.duplicate_rows import DuplicateRows
 from PIL import Image
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from dqpipe_files.files import Files
+from dqpipe_formats.files import Files
 
 from dqpipe.data.tables import Facts, Figures, Findings, Samples, table_of
 

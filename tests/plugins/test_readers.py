@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dqpipe_files.readers.dataframe import DataFrame
-from dqpipe_files.readers.image_folder import ImageFolder
-from dqpipe_files.readers.manifest import Manifest
-from dqpipe_files.readers.table import Table
-from dqpipe_files.roles import Columns, infer
+from dqpipe_formats.dataframe import DataFrame
+from dqpipe_formats.image_folder import ImageFolder
+from dqpipe_formats.manifest import Manifest
+from dqpipe_formats.roles import Columns, infer
+from dqpipe_formats.table import Table
 
 from dqpipe.data.tables import Dataset
 from dqpipe.errors import DatasetError

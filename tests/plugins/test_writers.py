@@ -14,15 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dqpipe_files.placing import Places, folder_name, safe
-from dqpipe_files.readers.dataframe import DataFrame
-from dqpipe_files.readers.image_folder import ImageFolder
-from dqpipe_files.readers.manifest import Manifest
-from dqpipe_files.readers.table import Table
-from dqpipe_files.writers.dataframe import DataFrame as WriteDataFrame
-from dqpipe_files.writers.image_folder import ImageFolder as WriteImageFolder
-from dqpipe_files.writers.manifest import Manifest as WriteManifest
-from dqpipe_files.writers.table import Table as WriteTable
+from dqpipe_formats.dataframe import DataFrame, DataFrameWriter
+from dqpipe_formats.image_folder import ImageFolder, ImageFolderWriter
+from dqpipe_formats.manifest import Manifest, ManifestWriter
+from dqpipe_formats.placing import Places, folder_name, safe
+from dqpipe_formats.table import Table, TableWriter
 
 from dqpipe.data.tables import Dataset, Samples
 from dqpipe.errors import ChangedError, OutputError
@@ -63,7 +59,7 @@ def test_an_image_folder_comes_back(tmp_path: Path, files: Any) -> None:
     names = [*(f"train/c<l>ass/{name}" for name in HOSTILE), "train/c<l>ass/c\udce9.png", "test/dog/deep/1.png", "test/2.png", "3.png"]
     data = image_folder(small_files(tmp_path / "raw", *names))
     before = tree(tmp_path / "raw")
-    WriteImageFolder().write(data, tmp_path / "out", files)
+    ImageFolderWriter().write(data, tmp_path / "out", files)
     assert image_folder(tmp_path / "out").samples.table.equals(data.samples.table)
     assert tree(tmp_path / "out") == tree(tmp_path / "raw") == before
     assert [row["id"] for row in listing(tmp_path / "out")] == list(data.samples.ids)
@@ -72,7 +68,7 @@ def test_an_image_folder_comes_back(tmp_path: Path, files: Any) -> None:
 def test_relabelled_samples_move_to_their_class_and_take_no_name(tmp_path: Path) -> None:
     data = image_folder(small_files(tmp_path / "raw", "cat/1.png", "cat/2.png", "cat/x/3.png", "dog/1.png", "dog/4.png", "stray.png"))
     done = curated(data, {"cat/1.png": "dog", "cat/x/3.png": "dog", "dog/4.png": "bird", "stray.png": "cat"}, drop=("cat/2.png",))
-    WriteImageFolder().write(done, tmp_path / "out", "copy")
+    ImageFolderWriter().write(done, tmp_path / "out", "copy")
     assert tree(tmp_path / "out") == {
         "dog/1.png": b"dog/1.png",
         "dog/1-2.png": b"cat/1.png",
@@ -85,7 +81,7 @@ def test_relabelled_samples_move_to_their_class_and_take_no_name(tmp_path: Path)
 
 def test_relabelled_samples_stay_in_their_split(tmp_path: Path) -> None:
     data = image_folder(small_files(tmp_path / "raw", "train/cat/1.png", "test/cat/1.png", "test/dog/2.png", "val/3.png"))
-    WriteImageFolder().write(curated(data, {"test/cat/1.png": "dog", "val/3.png": "dog"}), tmp_path / "out", "copy")
+    ImageFolderWriter().write(curated(data, {"test/cat/1.png": "dog", "val/3.png": "dog"}), tmp_path / "out", "copy")
     assert sorted(tree(tmp_path / "out")) == ["test/dog/1.png", "test/dog/2.png", "train/cat/1.png", "val/dog/3.png"]
 
 
@@ -94,15 +90,15 @@ def test_new_samples_lie_with_their_class(tmp_path: Path) -> None:
     media = str(small_files(tmp_path / "made", "0af3.png") / "0af3.png")
     new = {"id": "train/cat/1.aug0.png", "media": media, "label": "cat", "split": "train", "parent": "train/cat/1.png", "made_by": "{}"}
     for files in ("copy", "manifest"):
-        WriteImageFolder().write(curated(data, new=(new,)), tmp_path / files, files)
+        ImageFolderWriter().write(curated(data, new=(new,)), tmp_path / files, files)
         assert (tmp_path / files / "train/cat/1.aug0.png").read_bytes() == b"0af3.png"
         assert [row["parent"] for row in listing(tmp_path / files) if row["media"] == "train/cat/1.aug0.png"] == ["train/cat/1.png"]
 
 
 def test_links_to_the_same_bytes_share_them(tmp_path: Path) -> None:
     data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
-    WriteImageFolder().write(data, tmp_path / "linked", "hardlink")
-    WriteImageFolder().write(data, tmp_path / "copied", "copy")
+    ImageFolderWriter().write(data, tmp_path / "linked", "hardlink")
+    ImageFolderWriter().write(data, tmp_path / "copied", "copy")
     source = (tmp_path / "raw/cat/1.png").stat().st_ino
     assert [(tmp_path / out / "cat/1.png").stat().st_ino == source for out in ("linked", "copied")] == [True, False]
 
@@ -113,13 +109,13 @@ def test_where_links_cannot_be_made_files_are_copied(tmp_path: Path, monkeypatch
 
     data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
     monkeypatch.setattr(os, "link", refuse)
-    WriteImageFolder().write(data, tmp_path / "out", "hardlink")
+    ImageFolderWriter().write(data, tmp_path / "out", "hardlink")
     assert tree(tmp_path / "out") == {"cat/1.png": b"cat/1.png"}
 
 
 def test_a_manifest_alone_points_to_the_source_and_can_be_read(tmp_path: Path) -> None:
     data = image_folder(small_files(tmp_path / "raw", "cat/1.png", "dog/2.png"))
-    WriteImageFolder().write(curated(data, {"cat/1.png": "dog"}), tmp_path / "out", "manifest")
+    ImageFolderWriter().write(curated(data, {"cat/1.png": "dog"}), tmp_path / "out", "manifest")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.parquet"]
     again = Manifest().read(tmp_path / "out/manifest.parquet", {})
     assert list(again.samples.ids) == ["cat/1.png", "dog/2.png"]
@@ -132,7 +128,7 @@ def test_links_are_written_as_what_they_lead_to(tmp_path: Path) -> None:
     root = small_files(tmp_path / "raw", "cat/2.png")
     (root / "cat/link.png").symlink_to(pool / "1.png")
     (root / "cat/broken.png").symlink_to("nowhere.png")
-    WriteImageFolder().write(replace(image_folder(root), outside=True), tmp_path / "out", "hardlink")
+    ImageFolderWriter().write(replace(image_folder(root), outside=True), tmp_path / "out", "hardlink")
     assert not (tmp_path / "out/cat/link.png").is_symlink()
     assert (tmp_path / "out/cat/link.png").read_bytes() == b"1.png"
     assert (tmp_path / "out/cat/broken.png").readlink() == Path("nowhere.png")
@@ -141,7 +137,7 @@ def test_links_are_written_as_what_they_lead_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["../../x", "a/b", "/etc", "", ".", "..", "nul\0", ".hidden", "50%", "Thumbs.db", "x" * 5000, "é" * 200, "\\x2e\\x2e\\x2fx"])
 def test_a_hostile_label_is_one_folder_inside(tmp_path: Path, label: str) -> None:
     data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
-    WriteImageFolder().write(curated(data, {"cat/1.png": label}), tmp_path / "out", "copy")
+    ImageFolderWriter().write(curated(data, {"cat/1.png": label}), tmp_path / "out", "copy")
     again = image_folder(tmp_path / "out")
     assert len(again) == 1
     assert len(again.samples.ids[0].split("/")) == 2
@@ -151,7 +147,7 @@ def test_a_hostile_label_is_one_folder_inside(tmp_path: Path, label: str) -> Non
 
 def test_labels_that_look_alike_as_folders_stay_apart(tmp_path: Path) -> None:
     data = image_folder(small_files(tmp_path / "raw", "a%2Fb/1.png", "cat/1.png"))
-    WriteImageFolder().write(curated(data, {"cat/1.png": "a/b"}), tmp_path / "out", "copy")
+    ImageFolderWriter().write(curated(data, {"cat/1.png": "a/b"}), tmp_path / "out", "copy")
     assert sorted(tree(tmp_path / "out")) == ["a%2Fb%/1.png", "a%2Fb/1.png"]
 
 
@@ -159,9 +155,9 @@ def test_a_hostile_reference_stays_inside(tmp_path: Path) -> None:
     small_files(tmp_path, "secret.png", "raw/cat/1.png")
     samples = Samples(pa.table({"id": ["a", "b"], "media": ["../secret.png", str(tmp_path / "raw/cat/1.png")], "label": ["x", None]}))
     dataset = Dataset(samples, str(tmp_path / "raw"), "image_folder", {})
-    WriteImageFolder().write(dataset, tmp_path / "deep/out", "copy")
+    ImageFolderWriter().write(dataset, tmp_path / "deep/out", "copy")
     assert sorted(tree(tmp_path / "deep")) == ["out/1.png"]
-    WriteImageFolder().write(replace(dataset, outside=True), tmp_path / "allowed/out", "copy")
+    ImageFolderWriter().write(replace(dataset, outside=True), tmp_path / "allowed/out", "copy")
     assert sorted(tree(tmp_path / "allowed")) == ["out/1.png", "out/x/secret.png"]
 
 
@@ -171,16 +167,16 @@ def test_the_space_is_checked_before_anything_is_written(tmp_path: Path, monkeyp
         file.truncate(50 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=40 * 2**20))
     with pytest.raises(OutputError, match=r"has 0\.04 GB free and needs 0\.07 GB: .*hardlink"):
-        WriteImageFolder().write(data, tmp_path / "out", "copy")
+        ImageFolderWriter().write(data, tmp_path / "out", "copy")
     assert list((tmp_path / "out").iterdir()) == []
-    WriteImageFolder().write(data, tmp_path / "out", "hardlink")
+    ImageFolderWriter().write(data, tmp_path / "out", "hardlink")
 
 
 def test_a_file_that_is_gone_is_named_before_anything_is_written(tmp_path: Path) -> None:
     data = image_folder(small_files(tmp_path / "raw", "cat/1.png", "cat/2.png"))
     (tmp_path / "raw/cat/2.png").unlink()
     with pytest.raises(OutputError, match=r"1 file of the dataset cannot be found any more: .*cat/2\.png"):
-        WriteImageFolder().write(data, tmp_path / "out", "copy")
+        ImageFolderWriter().write(data, tmp_path / "out", "copy")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -188,7 +184,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     data = image_folder(small_files(tmp_path / "raw", "cat/1.png"))
     small_files(tmp_path, "file")
     with pytest.raises(OutputError, match="file/out cannot be written: Not a directory"):
-        WriteImageFolder().write(data, tmp_path / "file/out", "copy")
+        ImageFolderWriter().write(data, tmp_path / "file/out", "copy")
 
 
 # tables and manifests
@@ -201,9 +197,9 @@ CELLS = (
 def test_the_cells_of_a_csv_file_come_back_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\ufeff" + CELLS, newline="")
     data = Table().read(tmp_path / "t.csv", {})
-    WriteTable().write(curated(data), tmp_path / "out", "copy")
+    TableWriter().write(curated(data), tmp_path / "out", "copy")
     assert (tmp_path / "out/t.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
-    WriteTable().write(curated(data, {"a": True}, drop=("b",)), tmp_path / "less", "copy")
+    TableWriter().write(curated(data, {"a": True}, drop=("b",)), tmp_path / "less", "copy")
     assert (tmp_path / "less/t.csv").read_text("utf-8-sig").split("\n")[1:] == ["a;@home;True;12;2;", 'c;"say ""hi""";True;3;55;x', ""]
 
 
@@ -213,10 +209,10 @@ def test_every_kind_of_table_comes_back(tmp_path: Path, name: str) -> None:
     write = {"jsonl": lambda f: f.to_json(tmp_path / name, orient="records", lines=True), "parquet": lambda f: f.to_parquet(tmp_path / name)}
     write.get(name.rpartition(".")[2], lambda f: f.to_csv(tmp_path / name, index=False, sep="\t" if "tsv" in name else ","))(frame)
     data = Table().read(tmp_path / name, {})
-    WriteTable().write(curated(data), tmp_path / "out", "copy")
+    TableWriter().write(curated(data), tmp_path / "out", "copy")
     assert Table().read(tmp_path / "out" / name, {}).samples.table.equals(data.samples.table)
     relabelled = curated(data, {"row-0000001": "new"}, drop=("row-0000000",))
-    WriteTable().write(relabelled, tmp_path / "less", "copy")
+    TableWriter().write(relabelled, tmp_path / "less", "copy")
     less = Table().read(tmp_path / "less" / name, {}).samples.table.drop(["id"])
     assert less.to_pylist() == relabelled.samples.table.drop(["id", "parent", "made_by"]).to_pylist()
 
@@ -225,7 +221,7 @@ def test_a_packed_table_is_the_same_whenever_it_is_written(tmp_path: Path) -> No
     pd.DataFrame({"a": [1, 2]}).to_csv(tmp_path / "t.csv.gz", index=False)
     data = Table().read(tmp_path / "t.csv.gz", {})
     for out in ("one", "two"):
-        WriteTable().write(data, tmp_path / out, "copy")
+        TableWriter().write(data, tmp_path / out, "copy")
         os.utime(tmp_path / "t.csv.gz", (0, 0))
     assert (tmp_path / "one/t.csv.gz").read_bytes()[10:] == (tmp_path / "two/t.csv.gz").read_bytes()[10:]
     assert (tmp_path / "one/t.csv.gz").read_bytes()[4:8] == b"\0\0\0\0"
@@ -235,14 +231,14 @@ def test_a_label_that_the_encoding_cannot_write_is_named(tmp_path: Path) -> None
     (tmp_path / "t.csv").write_bytes("name,label\ncafé,a\n".encode("latin-1"))
     data = Table(encoding="latin-1").read(tmp_path / "t.csv", {})
     with pytest.raises(OutputError, match="'日' cannot be written as latin-1"):
-        WriteTable().write(curated(data, {"row-0000000": "日"}), tmp_path / "out", "copy")
+        TableWriter().write(curated(data, {"row-0000000": "日"}), tmp_path / "out", "copy")
 
 
 def test_types_and_metadata_of_parquet_come_back(tmp_path: Path) -> None:
     frame = pd.DataFrame({"key": [3, 1, 2], "label": pd.Categorical(["x", "y", "x"]), "when": pd.Timestamp("2024-01-01", tz="UTC")})
     frame.to_parquet(tmp_path / "t.parquet")
     data = Table().read(tmp_path / "t.parquet", {"id": "key"})
-    WriteTable().write(curated(data, {"3": "y"}, drop=("1",)), tmp_path / "out", "copy")
+    TableWriter().write(curated(data, {"3": "y"}, drop=("1",)), tmp_path / "out", "copy")
     expected = frame[frame.key != 1].assign(label=pd.Categorical(["y", "x"], categories=["x", "y"])).reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out/t.parquet").reset_index(drop=True), expected, check_categorical=False)
 
@@ -252,7 +248,7 @@ def test_a_table_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     data = Table().read(tmp_path / "t.csv", {})
     (tmp_path / "t.csv").write_text("id,x\na,1\nc,2\n")
     with pytest.raises(ChangedError, match=r"changed while the run looked at it, so that nothing was published: .*t\.csv"):
-        WriteTable().write(data, tmp_path / "out", "copy")
+        TableWriter().write(data, tmp_path / "out", "copy")
 
 
 def manifest(tmp_path: Path) -> Dataset:
@@ -265,7 +261,7 @@ def manifest(tmp_path: Path) -> Dataset:
 @pytest.mark.parametrize("files", ["copy", "hardlink"])
 def test_a_manifest_comes_back_with_its_images_beside_it(tmp_path: Path, files: Any) -> None:
     data = manifest(tmp_path)
-    WriteManifest().write(curated(data), tmp_path / "out/deep", files)
+    ManifestWriter().write(curated(data), tmp_path / "out/deep", files)
     again = Manifest().read(tmp_path / "out/deep/m.csv", {})
     columns = [column.to_pylist() for column in (data.samples.table.column("n"), data.samples.table.column("label"))]
     assert sorted(zip(*columns, strict=True)) == sorted(zip(again.samples["n"], again.samples["label"], strict=True))
@@ -281,13 +277,13 @@ def test_a_manifest_relabelled_dropped_and_filled(tmp_path: Path) -> None:
     media = str(small_files(tmp_path / "made", "x.png") / "x.png")
     new = {"id": "img/1.aug0.png", "media": media, "label": "a/b", "n": 3, "parent": "img/1.png", "made_by": "{}"}
     done = curated(data, {"img/1.png": "cat"}, drop=tuple(i for i in data.samples.ids if i not in {"img/1.png", "=x.png"}), new=(new,))
-    WriteManifest().write(done, tmp_path / "out", "copy")
+    ManifestWriter().write(done, tmp_path / "out", "copy")
     assert (tmp_path / "out/m.csv").read_text() == "image,label,n\nimg/1.png,cat,3\n=x.png,cat,6\naugmented/a%2Fb/1.aug0.png,a/b,3\n"
     assert sorted(tree(tmp_path / "out")) == ["=x.png", "augmented/a%2Fb/1.aug0.png", "img/1.png", "m.csv"]
 
 
 def test_a_manifest_alone_names_the_source(tmp_path: Path) -> None:
-    WriteManifest().write(curated(manifest(tmp_path)), tmp_path / "out", "manifest")
+    ManifestWriter().write(curated(manifest(tmp_path)), tmp_path / "out", "manifest")
     assert sorted(tree(tmp_path / "out")) == ["m.csv"]
     again = Manifest().read(tmp_path / "out/m.csv", {})
     assert all(Path(path).exists() for path in again.samples["media"] if path)
@@ -297,7 +293,7 @@ def test_a_manifest_whose_images_lie_in_a_folder_of_it_keeps_that(tmp_path: Path
     small_files(tmp_path, "raw/photos/1.png", "raw/2.png")
     (tmp_path / "raw/m.jsonl").write_text('{"pic": "1.png", "label": 1}\n{"pic": "../2.png", "label": 2}\n')
     reader, roles = Manifest(root="photos"), {"media": "pic"}
-    WriteManifest().write(curated(replace(reader.read(tmp_path / "raw/m.jsonl", roles), outside=True)), tmp_path / "out", "copy")
+    ManifestWriter().write(curated(replace(reader.read(tmp_path / "raw/m.jsonl", roles), outside=True)), tmp_path / "out", "copy")
     assert sorted(tree(tmp_path / "out")) == ["m.jsonl", "photos/1.png", "photos/media/2.png"]
     assert list(reader.read(tmp_path / "out/m.jsonl", roles).samples["media"]) == ["1.png", "media/2.png"]
 
@@ -307,7 +303,7 @@ def test_a_key_of_numbers_becomes_text_for_new_samples(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [7], "file": ["1.png"]}), tmp_path / "manifest.parquet")
     data = Manifest().read(tmp_path / "manifest.parquet", {})
     new = {"id": "7.aug0.png", "media": str(tmp_path / "made/x.png"), "parent": "7"}
-    WriteManifest().write(curated(data, new=(new,)), tmp_path / "out", "copy")
+    ManifestWriter().write(curated(data, new=(new,)), tmp_path / "out", "copy")
     rows = pq.read_table(tmp_path / "out/data.parquet").to_pylist()
     assert rows == [{"id": "7", "file": "1.png"}, {"id": "7.aug0.png", "file": "augmented/7.aug0.png"}]
 
@@ -316,7 +312,7 @@ def test_a_dataframe_becomes_parquet_in_its_own_columns(tmp_path: Path) -> None:
     small_files(tmp_path, "raw/1.png", "raw/2.png")
     frame = pd.DataFrame({"key": [2, 1], "file": ["1.png", "2.png"], "target": ["x", "y"], "content": [0.5, None]})
     data = DataFrame(root=str(tmp_path / "raw")).read(frame, {"id": "key"})
-    WriteDataFrame().write(curated(data, {"2": "y"}), tmp_path / "out", "copy")
+    DataFrameWriter().write(curated(data, {"2": "y"}), tmp_path / "out", "copy")
     expected = frame.assign(target="y").sort_values("key").reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out/data.parquet"), expected)
     again = DataFrame(root=str(tmp_path / "out")).read(pd.read_parquet(tmp_path / "out/data.parquet"), {"id": "key"})

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
 from dqpipe.data.tables import Dataset, Samples
 from dqpipe.errors import DatasetError, listed
-from dqpipe.plugin.stage import Reader, extension, option
+from dqpipe.plugin.stage import Reader, Writer, extension, option
 from dqpipe.storage.paths import path_text
-from dqpipe_files.cells import array_of
-from dqpipe_files.records import some_exist
-from dqpipe_files.roles import Columns, row_id
+from dqpipe_formats.cells import array_of
+from dqpipe_formats.records import some_exist
+from dqpipe_formats.rewriting import write_table
+from dqpipe_formats.roles import Columns, row_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,3 +83,15 @@ def _index_ids(index: pd.Index) -> list[str]:
         ids = [value if isinstance(value, str) else "" for value in values]
     unique = all(ids) and len(set(ids)) == len(ids)
     return ids if unique else [row_id(row) for row in range(len(values))]
+
+
+@extension
+class DataFrameWriter(Writer):
+    """The DataFrame as data.parquet, with its images beside it and manifest.parquet."""
+
+    name = "dataframe"
+    version = 1
+
+    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+        """Write the table. Raises OutputError."""
+        write_table(dataset, folder, files)

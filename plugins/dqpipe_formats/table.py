@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from dqpipe.data.tables import Dataset
 from dqpipe.errors import DatasetError
-from dqpipe.plugin.stage import Reader, extension, option
-from dqpipe_files.records import Records
-from dqpipe_files.tabular import absolute, is_table
+from dqpipe.plugin.stage import Reader, Writer, extension, option
+from dqpipe_formats.records import Records
+from dqpipe_formats.rewriting import write_table
+from dqpipe_formats.tabular import absolute, is_table
 
 
 @extension
@@ -38,3 +40,15 @@ class Table(Reader):
             raise DatasetError(f"a table is read from the path of a file, not from {type(source).__name__}")
         path = absolute(source)
         return Records.find(path, roles, media=bool(roles.get("media")), options=self.options()).dataset()
+
+
+@extension
+class TableWriter(Writer):
+    """The same table in its own format, and manifest.parquet."""
+
+    name = "table"
+    version = 1
+
+    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+        """Write the table. Raises OutputError."""
+        write_table(dataset, folder, files)

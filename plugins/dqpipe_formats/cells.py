@@ -13,7 +13,7 @@ import pyarrow as pa
 from dqpipe.data.tables import label_text
 from dqpipe.errors import DatasetError, listed
 from dqpipe.storage.paths import path_text
-from dqpipe_files.tabular import is_hollow
+from dqpipe_formats.tabular import is_hollow
 
 if TYPE_CHECKING:
     import pandas as pd

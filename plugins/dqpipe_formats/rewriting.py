@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from dqpipe.data.tables import Dataset, label_text
 from dqpipe.storage.location import is_url
-from dqpipe_files.copying import below, keep_mode, writing
-from dqpipe_files.curated import MANIFEST, bring, media_of, source_name, write_manifest
-from dqpipe_files.placing import Places, file_name, folders_of, new_name, safe
-from dqpipe_files.records import Records, is_new
+from dqpipe_formats.copying import below, keep_mode, writing
+from dqpipe_formats.curated import MANIFEST, bring, media_of, source_name, write_manifest
+from dqpipe_formats.placing import Places, file_name, folders_of, new_name, safe
+from dqpipe_formats.records import Records, is_new
 
 
 def write_table(dataset: Dataset, folder: Path, files: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
 from dqpipe.storage.location import is_url
-from dqpipe_files.walking import LITTER
+from dqpipe_formats.walking import LITTER
 
 LONGEST = 240
 """Bytes of a name that is made here; most file systems allow 255."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from dqpipe.data.tables import Dataset
 from dqpipe.errors import DatasetError
-from dqpipe.plugin.stage import Reader, extension, option
-from dqpipe_files.records import Records
-from dqpipe_files.roles import is_images, named
-from dqpipe_files.tabular import absolute, find, is_table
+from dqpipe.plugin.stage import Reader, Writer, extension, option
+from dqpipe_formats.records import Records
+from dqpipe_formats.rewriting import write_table
+from dqpipe_formats.roles import is_images, named
+from dqpipe_formats.tabular import absolute, find, is_table
 
 
 @extension
@@ -47,3 +49,15 @@ class Manifest(Reader):
             raise DatasetError(f"a manifest is read from the path of a file, not from {type(source).__name__}")
         path = absolute(source)
         return Records.find(path, roles, media=True, options=self.options()).dataset()
+
+
+@extension
+class ManifestWriter(Writer):
+    """The same table in its own format, with its images beside it and manifest.parquet."""
+
+    name = "manifest"
+    version = 1
+
+    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+        """Write the table. Raises OutputError."""
+        write_table(dataset, folder, files)

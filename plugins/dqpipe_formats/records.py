@@ -14,8 +14,8 @@ from dqpipe.data.tables import Dataset, Samples, label_text
 from dqpipe.errors import ChangedError, DatasetError, listed
 from dqpipe.storage.location import is_url, url_below
 from dqpipe.storage.paths import media_path, path_text
-from dqpipe_files.roles import Columns, exists
-from dqpipe_files.tabular import TableFile, find, hash_of
+from dqpipe_formats.roles import Columns, exists
+from dqpipe_formats.tabular import TableFile, find, hash_of
 
 PROBES = 1000
 """So many images of a manifest are looked for at most, before it is said that none exists."""

@@ -14,8 +14,8 @@ from dqpipe.data.tables import Dataset
 from dqpipe.storage.checked_files import Inside
 from dqpipe.storage.location import is_url, url_below
 from dqpipe.storage.paths import media_path
-from dqpipe_files.copying import File, can_be_copied, copy, keep_mode, writing
-from dqpipe_files.records import is_new
+from dqpipe_formats.copying import File, can_be_copied, copy, keep_mode, writing
+from dqpipe_formats.records import is_new
 
 MANIFEST = "manifest.parquet"
 

@@ -1,1 +1,0 @@
-"""Readers: a source to a Dataset."""

@@ -1,1 +1,0 @@
-"""Writers: curated samples back to the format they came in."""
