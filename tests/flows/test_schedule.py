@@ -66,13 +66,14 @@ class Site:
         self.started.enter_context(running([sys.executable, *command], self.folder, self.environment, log))
         return log
 
-    def ask(self, what: str, **body: Any) -> Any:
-        for _ in range(20):  # a busy server's SQLite is locked for moments
-            answer = httpx.post(f"{self.api}/{what}", json=body, timeout=90)
+    def ask(self, what: str, method: str = "POST", **body: Any) -> Any:
+        for _ in range(60):  # a busy server's SQLite is locked for moments
+            answer = httpx.request(method, f"{self.api}/{what}", json=body, timeout=90)
             if not answer.is_server_error:
                 break
             time.sleep(0.5)
-        return answer.raise_for_status().json()
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
 
     def states(self, deployment: str) -> list[dict[str, Any]]:
         """The flow runs of a deployment that have ended, the oldest first."""
@@ -166,7 +167,7 @@ def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_failed_gate(site: Site, told: tuple[str, list[dict[str, Any]]]) -> None:
     _, pool, worker, deploy, look = commands()
     site.do(*pool)
-    httpx.patch(f"{site.api}/work_pools/dqpipe", json={"concurrency_limit": 1}, timeout=60).raise_for_status()  # a small machine
+    site.ask("work_pools/dqpipe", "PATCH", concurrency_limit=1)  # a small machine
     site.start("worker", *worker)
     site.do(*deploy)
     out = site.folder / "out-sample_data"
@@ -190,7 +191,7 @@ def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_fail
     with (site.folder / "sample_data" / "pipeline.yaml").open("a") as file:
         file.write('gates: ["files.unreadable > 0%"]\n')
     failed = site.until("nightly", "gate-failed")
-    httpx.post(f"{site.api}/deployments/{failed['deployment_id']}/pause_deployment", timeout=60).raise_for_status()  # three nights suffice
+    site.ask(f"deployments/{failed['deployment_id']}/pause_deployment")  # three nights suffice
     assert failed["state"]["name"] == "Failed"
     assert failed["state"]["message"].startswith(f"files.unreadable is 3.125% (2 of 64); it must not be > 0%. Version {version} stays published. Read {out}/")
     usual = eventually(lambda: site.ask("events/filter", filter={"event": {"name": ["prefect.flow-run.Failed"]}})["events"], site.logs)
