@@ -8,6 +8,7 @@ one that sees all of them.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.tables import Samples, label_text
+from dqpipe.data.tables import Samples
 from dqpipe.data.wording import many, plural
 
 Kind = Literal["class", "tags", "number", "objects", "none"]
@@ -142,6 +143,25 @@ def members(samples: Samples) -> Members:
         return Members(np.arange(len(samples)), _texts(column))
     values = pa.concat_arrays(column.chunks)
     return Members(pc.list_parent_indices(values).to_numpy().astype(np.int64), _texts(pa.chunked_array([pc.list_flatten(values)])))
+
+
+def label_text(label: object) -> str | None:
+    """A label as text: a string as it is, None as None, numbers, lists and structs as canonical JSON, dates and the like in their usual form."""
+    if label is None or isinstance(label, str):
+        return label
+    if isinstance(label, (np.generic, np.ndarray)):
+        return label_text(label.tolist())
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "backslashreplace")
+    return json.dumps(label, sort_keys=True, ensure_ascii=False, default=str) if isinstance(label, (bool, int, float, list, tuple, dict)) else str(label)
+
+
+def label_from_text(text: str, kind: pa.DataType) -> object:
+    """The inverse of `label_text` for a label column of this Arrow type."""
+    if pa.types.is_dictionary(kind):
+        return label_from_text(text, kind.value_type)
+    plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_nested(kind)
+    return json.loads(text) if plain else pa.scalar(text, pa.string()).cast(kind).as_py()
 
 
 def _texts(values: pa.ChunkedArray) -> pa.Array:

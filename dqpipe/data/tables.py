@@ -8,7 +8,6 @@ Each is a small frozen wrapper around an Arrow table that checks its schema when
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -362,22 +361,3 @@ def exact_frame(table: pa.Table) -> pd.DataFrame:
 def _nullable(kind: pa.DataType) -> str:
     """The name of pandas' nullable type for an Arrow type of whole numbers."""
     return str(kind).replace("uint", "UInt").replace("int", "Int")
-
-
-def label_text(label: object) -> str | None:
-    """A label as text: a string as it is, None as None, numbers, lists and structs as canonical JSON, dates and the like in their usual form."""
-    if label is None or isinstance(label, str):
-        return label
-    if isinstance(label, (np.generic, np.ndarray)):
-        return label_text(label.tolist())
-    if isinstance(label, bytes):
-        return label.decode("utf-8", "backslashreplace")
-    return json.dumps(label, sort_keys=True, ensure_ascii=False, default=str) if isinstance(label, (bool, int, float, list, tuple, dict)) else str(label)
-
-
-def label_from_text(text: str, kind: pa.DataType) -> object:
-    """The inverse of `label_text` for a label column of this Arrow type."""
-    if pa.types.is_dictionary(kind):
-        return label_from_text(text, kind.value_type)
-    plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_nested(kind)
-    return json.loads(text) if plain else pa.scalar(text, pa.string()).cast(kind).as_py()

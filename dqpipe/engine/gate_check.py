@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.config.gate_grammar import ANY, CERTIFIED, COMPARED, DECISIONS, NUMBERS, VERDICTS, Condition, Gate, Subject
+from dqpipe.data.labels import label_text
 from dqpipe.data.tables import DECISIONS as DECIDED
-from dqpipe.data.tables import SEVERITIES, Decisions, Figures, Findings, Samples, label_text
+from dqpipe.data.tables import SEVERITIES, Decisions, Figures, Findings, Samples
 from dqpipe.data.version_comparison import beside
 from dqpipe.data.wording import many
 from dqpipe.errors import DatasetError, listed, nearest

@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.tables import Decisions, Samples, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Decisions, Samples
 from dqpipe.data.wording import many, plural
 from dqpipe.results.versions import Version
 

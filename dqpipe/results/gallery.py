@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dqpipe.data import notebook_html
-from dqpipe.data.tables import label_text
+from dqpipe.data.labels import label_text
 from dqpipe.data.thumbnail import data_url, shrunk
 from dqpipe.errors import DatasetError, MediaError, listed, nearest, printable
 

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from dqpipe.data.tables import Decisions, Findings, Samples, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Decisions, Findings, Samples
 
 VERSION = 1
 """Of the schema: raised when a column changes its meaning or goes; a new one leaves it as it is."""

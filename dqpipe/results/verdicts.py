@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dqpipe.data.tables import label_text
+from dqpipe.data.labels import label_text
 from dqpipe.errors import DatasetError
 from dqpipe.storage import jsonl
 from dqpipe.storage.location import Place

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from dqpipe.data.tables import label_text
+from dqpipe.data.labels import label_text
 from dqpipe.errors import ConfigError, DatasetError
 from dqpipe.results import verdicts
 from dqpipe.results.verdicts import Verdict

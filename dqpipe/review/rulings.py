@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.tables import Decisions, Findings, Samples, label_from_text, label_text
+from dqpipe.data.labels import label_from_text, label_text
+from dqpipe.data.tables import Decisions, Findings, Samples
 from dqpipe.results.verdicts import Verdict, agreement, answers, last_words, most
 
 log = logging.getLogger(__name__)

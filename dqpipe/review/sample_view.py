@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dqpipe.data.labels import label_text
 from dqpipe.data.nearest import unit
-from dqpipe.data.tables import label_text
 from dqpipe.errors import DqpipeError, MediaError
 from dqpipe.execution.decoding import decode, read_bytes
 from dqpipe.plugin.cache_key import split

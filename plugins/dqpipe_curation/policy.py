@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.data import labels
-from dqpipe.data.tables import Decisions, Findings, Samples, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Decisions, Findings, Samples
 from dqpipe.plugin.stage import Decide, extension, option
 from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Relabelling, Rule, idle, judge, table
 

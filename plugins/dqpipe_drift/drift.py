@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.data import labels
-from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.data.version_comparison import Since
 from dqpipe.data.wording import many, plural
 from dqpipe.plugin.stage import Claim, Figure, Stage, extension, option

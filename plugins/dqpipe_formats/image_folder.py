@@ -12,8 +12,9 @@ from typing import Any, Literal, cast
 
 import pyarrow as pa
 
+from dqpipe.data.labels import label_text
 from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Dataset, Samples, label_text
+from dqpipe.data.tables import Dataset, Samples
 from dqpipe.data.wording import many
 from dqpipe.errors import DatasetError, listed
 from dqpipe.plugin.stage import Reader, Writer, extension, option

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.data.tables import label_text
+from dqpipe.data.labels import label_text
 from dqpipe.errors import DatasetError, listed
 from dqpipe.storage.location import is_url, place
 from dqpipe.storage.paths import path_text

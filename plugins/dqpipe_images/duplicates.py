@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dqpipe.data import splits
-from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Shard, Stage, extension, option
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates

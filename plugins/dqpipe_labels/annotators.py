@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.errors import StageError
 from dqpipe.plugin.stage import Claim, Fact, Figure, Gift, Pixels, Stage, extension, option
 from dqpipe_labels.columns import equal_rows, unfit, vectors_of

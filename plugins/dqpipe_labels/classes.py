@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.data.tables import label_text
+from dqpipe.data.labels import label_text
 from dqpipe.errors import StageError
 
 ADVICE = "Leave {stage} out of the pipeline, or give it columns of classes."

@@ -11,7 +11,8 @@ import numpy as np
 
 from dqpipe.data import labels
 from dqpipe.data.intervals import clopper_pearson
-from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.errors import StageError
 from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_labels import unclassed

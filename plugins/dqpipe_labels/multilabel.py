@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe.data.tables import label_text
+from dqpipe.data.labels import label_text
 from dqpipe.errors import StageError
 
 ROUNDS, WARM = 60, 8

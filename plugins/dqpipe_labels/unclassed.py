@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.data.wording import many, plural
 from dqpipe.errors import StageError, listed
 from dqpipe_labels.columns import equal_rows, unfit, vectors_of

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.data import labels, splits
-from dqpipe.data.tables import Facts, Samples, claim, figure, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.engine.fact_table import row_contents
 from dqpipe.plugin.stage import EVERY, Claim, Fact, Figure, Pixels, Stage, extension
 

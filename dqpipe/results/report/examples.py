@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.tables import DECISIONS, Facts, Findings, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import DECISIONS, Facts, Findings
 from dqpipe.results.report.counts import KEEP, RELABEL, REVIEW, ROWS, Joined, positions
 from dqpipe.results.report.embedding import Embedding
 

@@ -13,7 +13,7 @@ import csv
 import io
 from typing import Any
 
-from dqpipe.data.tables import label_text
+from dqpipe.data.labels import label_text
 from dqpipe.errors import DatasetError, listed
 from dqpipe.results.verdicts import Verdict
 from dqpipe.review.exchange.answers import Answer, text_of

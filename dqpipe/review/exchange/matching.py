@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dqpipe.data.tables import label_from_text, label_text
+from dqpipe.data.labels import label_from_text, label_text
 from dqpipe.data.wording import many
 from dqpipe.errors import ConfigError, DatasetError, listed
 from dqpipe.results.verdicts import KINDS, Verdict, add_all, json_label, last_words, now, verdicts

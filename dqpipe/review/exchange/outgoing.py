@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from dqpipe.data.tables import label_text
+from dqpipe.data.labels import label_text
 from dqpipe.errors import ConfigError
 from dqpipe.results.verdicts import Verdict
 from dqpipe.review.exchange.queue import TAGS, Item, Queue

@@ -15,7 +15,8 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from dqpipe.data import labels
-from dqpipe.data.tables import DECISIONS, label_text
+from dqpipe.data.labels import label_text
+from dqpipe.data.tables import DECISIONS
 from dqpipe.errors import ConfigError, DatasetError, nearest
 from dqpipe.results.verdicts import Verdict, last_words, verdicts
 from dqpipe.results.versions import Version
