@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from dqpipe.api import Result as Result
     from dqpipe.api import check as check
     from dqpipe.api import curate as curate
+    from dqpipe.data.dataset import Dataset as Dataset
     from dqpipe.data.media import Header as Header
     from dqpipe.data.media import Picture as Picture
-    from dqpipe.data.tables import Dataset as Dataset
     from dqpipe.data.tables import Decisions as Decisions
     from dqpipe.data.tables import Facts as Facts
     from dqpipe.data.tables import Figures as Figures
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Augment": "plugin.stage", "check": "api", "Claim": "plugin.stage", "claim": "data.tables", "ConfigError": "errors", "curate": "api",
-    "Dataset": "data.tables", "DatasetError": "errors", "Decide": "plugin.stage", "Decisions": "data.tables", "Decoder": "plugin.stage",
+    "Dataset": "data.dataset", "DatasetError": "errors", "Decide": "plugin.stage", "Decisions": "data.tables", "Decoder": "plugin.stage",
     "discover": "plugin.registry", "DqpipeError": "errors", "Embedder": "plugin.stage", "Extension": "plugin.stage", "extension": "plugin.stage",
     "Fact": "plugin.stage", "Facts": "data.tables", "Figure": "plugin.stage", "figure": "data.tables", "Figures": "data.tables",
     "Findings": "data.tables", "GateError": "errors", "Header": "data.media", "hookimpl": "plugin.hooks", "MediaError": "errors",

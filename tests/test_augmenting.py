@@ -17,7 +17,8 @@ from dqpipe_images.duplicates import Duplicates
 from PIL import Image
 
 from dqpipe.api import Pipeline
-from dqpipe.data.tables import Dataset, Decisions, Facts, Samples, fact_array
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Decisions, Facts, Samples, fact_array
 from dqpipe.engine import curation
 from dqpipe.engine.curation import Making, make_samples
 from dqpipe.engine.run import Run

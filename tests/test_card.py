@@ -14,7 +14,8 @@ import yaml
 from markdown_it import MarkdownIt
 
 from dqpipe.api import Pipeline
-from dqpipe.data.tables import Dataset, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Samples
 from dqpipe.errors import GateError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry

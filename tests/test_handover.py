@@ -24,7 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dqpipe.cli import exchange
-from dqpipe.data.tables import Dataset, Decisions, Figures, Findings, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Decisions, Figures, Findings, Samples
 from dqpipe.errors import ConfigError, DatasetError
 from dqpipe.results import verdicts
 from dqpipe.results.verdicts import Verdict

@@ -21,7 +21,8 @@ from dqpipe.api import Pipeline
 from dqpipe.cli.main import main
 from dqpipe.config import gate_grammar, plan
 from dqpipe.config import pipeline_file as configs
-from dqpipe.data.tables import Dataset, Facts, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Facts, Samples
 from dqpipe.engine.fact_table import Evidence
 from dqpipe.engine.run import read
 from dqpipe.engine.starter_config import pipeline_yaml

@@ -12,7 +12,7 @@ from typing import Any
 from dqpipe.config import gate_grammar as gates
 from dqpipe.config.pipeline_file import Config, Entry, nested_kinds, options_record, settle
 from dqpipe.data import labels
-from dqpipe.data.tables import Dataset
+from dqpipe.data.dataset import Dataset
 from dqpipe.errors import PlanError, listed, nearest
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import EVERY, Claim, Decoder, Extension, Fact, Figure, Stage, Writer

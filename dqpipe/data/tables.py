@@ -9,7 +9,7 @@ Each is a small frozen wrapper around an Arrow table that checks its schema when
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -18,7 +18,6 @@ import pyarrow as pa
 from dqpipe.data import notebook_html, splits
 from dqpipe.data.wording import many
 from dqpipe.errors import SchemaError, listed
-from dqpipe.storage.paths import media_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +169,7 @@ class Findings(Table):
             raise SchemaError(f"severity {listed(wrong)} is none of {listed(SEVERITIES)}")
 
     def _told(self) -> list[str]:
-        return _counts_told(self, "code", "severity")
+        return counts_told(self, "code", "severity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,41 +211,7 @@ class Decisions(Table):
             raise SchemaError(f"decision {listed(wrong)} is none of {listed(DECISIONS)}")
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Samples and where their media lie.
-
-    `root` is the folder that relative media references start from ("" if there are none), `format` the name of the
-    writer that writes the same format back, `layout` what that writer must know (plain JSON values). Media lie below `root`,
-    links resolved, or in one of the folders `added`, unless `outside` says that they may lie anywhere.
-    """
-
-    samples: Samples
-    root: str = ""
-    format: str = ""
-    layout: Mapping[str, Any] = field(default_factory=dict)
-    outside: bool = False
-    added: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def _repr_html_(self) -> str:
-        told = {"samples": len(self), "format": self.format or "none", "media": "yes" if self.has_media else "no", "root": self.root or "none"}
-        return notebook_html.titled("Dataset", notebook_html.facts(told), *_counts_told(self.samples, "label", "split"), self.samples._repr_html_())
-
-    @property
-    def within(self) -> tuple[str, ...] | None:
-        """The folders that media may lie in, as `open` takes them; None for any."""
-        return None if self.outside else tuple(media_path("", folder) for folder in (self.root, *self.added) if folder)
-
-    @property
-    def has_media(self) -> bool:
-        """Whether any sample refers to a file."""
-        return "media" in self.samples and self.samples.table.column("media").null_count < len(self)
-
-
-def _counts_told(table: Table, *names: str) -> list[str]:
+def counts_told(table: Table, *names: str) -> list[str]:
     """The most frequent values of some columns, as HTML."""
     told = []
     for name in names:

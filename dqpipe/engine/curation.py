@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_from_text
 from dqpipe.data.media import Picture
-from dqpipe.data.tables import Dataset, Decisions, Findings, Samples, table_of
+from dqpipe.data.tables import Decisions, Findings, Samples, table_of
 from dqpipe.data.wording import many
 from dqpipe.errors import OutputError, StageError
 from dqpipe.execution.decoding import decode, one_thread, read_bytes

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.config.plan import BESIDE, KEPT, MEDIA, PARENT, Planned
-from dqpipe.data.tables import Dataset, Facts, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Facts, Samples
 from dqpipe.engine.shard import MEDIA_KEY, Judged, Task
 from dqpipe.plugin.cache_key import split
 from dqpipe.storage.fact_store import Store, digest

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.config.plan import Planned
-from dqpipe.data.tables import Dataset, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Samples
 from dqpipe.data.wording import many, plural
 from dqpipe.engine.fact_table import Evidence, row_contents, sample_keys
 from dqpipe.engine.shard import MEDIA_KEY, Job, Judged, Measured, ShardRef, Task, judged, measure_shard, task_of

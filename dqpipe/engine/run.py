@@ -30,9 +30,10 @@ from dqpipe.config import plan
 from dqpipe.config.pipeline_file import Config, settle
 from dqpipe.config.plan import Plan, Planned
 from dqpipe.data import labels, portable_names
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.splits import doubts as split_doubts
 from dqpipe.data.splits import marked as split_kinds_marked
-from dqpipe.data.tables import Dataset, Decisions, Figures, Findings, Samples, Table, claim, table_of
+from dqpipe.data.tables import Decisions, Figures, Findings, Samples, Table, claim, table_of
 from dqpipe.data.version_comparison import Since
 from dqpipe.engine import comparison, following, gate_check, news, run_record
 from dqpipe.engine import curation as applying

@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dqpipe.config.plan import DOUBT
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Dataset, Decisions, Findings, Samples, as_numpy
+from dqpipe.data.tables import Decisions, Findings, Samples, as_numpy
 from dqpipe.data.version_comparison import beside
 from dqpipe.engine import comparison, unseen
 from dqpipe.engine import curation as applying

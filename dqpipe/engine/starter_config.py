@@ -13,7 +13,7 @@ import yaml
 
 from dqpipe.config import gate_grammar, plan
 from dqpipe.config.pipeline_file import Config, Entry, OutputsSection
-from dqpipe.data.tables import Dataset
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.wording import many
 from dqpipe.engine.run import read
 from dqpipe.plugin.registry import Registry

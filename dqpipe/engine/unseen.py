@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from dqpipe.config.plan import BESIDE, NOT_JUDGED, Plan, missing_packages
 from dqpipe.data import labels
-from dqpipe.data.tables import Dataset, Findings
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Findings
 from dqpipe.data.wording import many, plural
 from dqpipe.engine.fact_table import Evidence
 from dqpipe.errors import listed

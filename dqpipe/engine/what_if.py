@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 from dqpipe.config import plan
 from dqpipe.config.pipeline_file import Config, Entry, options_record
 from dqpipe.config.plan import Planned
-from dqpipe.data.tables import Dataset, Figures, Findings, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Figures, Findings, Samples
 from dqpipe.engine import comparison, run_record
 from dqpipe.engine.fact_table import Evidence, sample_keys
 from dqpipe.engine.measuring import Survey, known_task

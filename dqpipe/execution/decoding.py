@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.media import Picture, Rendition
-from dqpipe.data.tables import Dataset
 from dqpipe.errors import MediaError, SlowError
 from dqpipe.execution.library_state import as_they_come
 from dqpipe.execution.timeouts import TimedOut, within

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.media import Header, Picture, Rendition
-from dqpipe.data.tables import Dataset, Decisions, Facts, Figures, Findings, Samples
+from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples
 from dqpipe.data.version_comparison import Since
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ import yaml
 
 from dqpipe.config import gate_grammar
 from dqpipe.data import labels
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Dataset, Samples
+from dqpipe.data.tables import Samples
 from dqpipe.data.wording import many
 from dqpipe.errors import printable
 

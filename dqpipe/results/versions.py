@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dqpipe.data.tables import Dataset, Decisions, Facts, Figures, Findings, Samples, Table
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, Table
 from dqpipe.errors import DatasetError, OutputError, nearest
 from dqpipe.storage import jsonl, ownership
 from dqpipe.storage.location import Place, place

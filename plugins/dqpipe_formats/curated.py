@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.data.tables import Dataset
+from dqpipe.data.dataset import Dataset
 from dqpipe.storage.checked_files import Inside
 from dqpipe.storage.location import is_url, url_below
 from dqpipe.storage.paths import media_path

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from dqpipe.data.tables import Dataset, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Samples
 from dqpipe.errors import DatasetError, listed
 from dqpipe.plugin.stage import Reader, Writer, extension, option
 from dqpipe.storage.paths import path_text

@@ -12,9 +12,10 @@ from typing import Any, Literal, cast
 
 import pyarrow as pa
 
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_text
 from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Dataset, Samples
+from dqpipe.data.tables import Samples
 from dqpipe.data.wording import many
 from dqpipe.errors import DatasetError, listed
 from dqpipe.plugin.stage import Reader, Writer, extension, option

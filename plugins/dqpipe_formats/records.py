@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Dataset, Samples
+from dqpipe.data.tables import Samples
 from dqpipe.errors import ChangedError, DatasetError, listed
 from dqpipe.storage.location import is_url, url_below
 from dqpipe.storage.paths import media_path, path_text

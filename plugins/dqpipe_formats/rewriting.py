@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Dataset
 from dqpipe.storage.location import is_url
 from dqpipe_formats.copying import below, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, bring, media_of, source_name, write_manifest

@@ -14,7 +14,8 @@ from dqpipe_formats.image_folder import ImageFolder, places
 
 import dqpipe
 from dqpipe.data import labels, splits
-from dqpipe.data.tables import Dataset, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Samples
 from tests.faulty import small_files
 
 

@@ -25,7 +25,8 @@ from dqpipe_validation.duplicate_rows import DuplicateRows
 from PIL import Image
 
 from dqpipe import testing
-from dqpipe.data.tables import Dataset, exact_frame
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import exact_frame
 from dqpipe.errors import DatasetError
 
 

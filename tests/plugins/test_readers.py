@@ -16,7 +16,7 @@ from dqpipe_formats.manifest import Manifest
 from dqpipe_formats.roles import Columns, infer
 from dqpipe_formats.table import Table
 
-from dqpipe.data.tables import Dataset
+from dqpipe.data.dataset import Dataset
 from dqpipe.errors import DatasetError
 from dqpipe.storage.paths import media_path, path_text
 from tests.faulty import small_files

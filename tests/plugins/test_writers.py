@@ -20,7 +20,8 @@ from dqpipe_formats.manifest import Manifest, ManifestWriter
 from dqpipe_formats.placing import Places, folder_name, safe
 from dqpipe_formats.table import Table, TableWriter
 
-from dqpipe.data.tables import Dataset, Samples
+from dqpipe.data.dataset import Dataset
+from dqpipe.data.tables import Samples
 from dqpipe.errors import ChangedError, OutputError
 from tests.faulty import small_files
 
