@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import uuid4
 
 import typer
 
@@ -13,6 +12,7 @@ from dqpipe.cli.terminal import say, say_csv, say_json, say_pieces
 from dqpipe.data.wording import many
 from dqpipe.errors import OutputError
 from dqpipe.storage import ownership
+from dqpipe.storage.whole_files import spare_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,17 +71,15 @@ def _export(table: pa.Table, path: Path) -> None:
         write_csv(table, told)
         say_csv(told.getvalue())
         return
-    spare = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
-        write_csv(table, spare)
-        with spare.open("rb") as file:
-            header = file.readline()
-        ownership.refuse_to_replace(path, lambda beginning: beginning.startswith(header))
-        spare.replace(path.resolve())
+        with spare_beside(path) as spare:
+            write_csv(table, spare)
+            with spare.open("rb") as file:
+                header = file.readline()
+            ownership.refuse_to_replace(path, lambda beginning: beginning.startswith(header))
+            spare.replace(path.resolve())
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        spare.unlink(missing_ok=True)
 
 
 def _print(table: pa.Table, most: int, told: str) -> None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 from dqpipe.config import gate_grammar
 from dqpipe.data.wording import many
 from dqpipe.errors import DqpipeError, OutputError, printable, readable
 from dqpipe.storage import ownership
+from dqpipe.storage.whole_files import spare_beside
 
 LONG = 60
 """Letters of a badge's message."""
@@ -113,12 +113,11 @@ class Files:
             raise
 
     def _put(self, path: Path, data: bytes) -> None:
-        spare = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
         try:
-            spare.write_bytes(data)
-            spare.replace(path)
+            with spare_beside(path) as spare:
+                spare.write_bytes(data)
+                spare.replace(path)
         except OSError as error:
-            spare.unlink(missing_ok=True)
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
         self.written.append(path)
 

@@ -12,6 +12,7 @@ before it has its name, and has its name before the pointer says so. Elsewhere (
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -28,6 +29,7 @@ from dqpipe.results.versions import AUDITS, FILES, HISTORY, POINTER, Version, fi
 from dqpipe.storage import ownership
 from dqpipe.storage.fact_store import Store
 from dqpipe.storage.location import Place, is_url, named, place, shown, synced
+from dqpipe.storage.whole_files import spare_beside
 
 log = logging.getLogger(__name__)
 KIND = "output"
@@ -378,9 +380,6 @@ def _link(out: Path, name: str, version: str) -> None:
     if _taken(where):
         log.warning("%s is no link of dqpipe: it stays as it is, and does not show version %s", where, version)
         return
-    spare = out / f".{name}.{os.urandom(4).hex()}"
-    try:
+    with contextlib.suppress(OSError), spare_beside(where) as spare:  # a file system without links: the pointer file is what counts
         spare.symlink_to(Path("versions") / version / name)
-        os.replace(spare, where)  # noqa: PTH105
-    except OSError:
-        spare.unlink(missing_ok=True)  # a file system without links: the pointer file is what counts
+        spare.replace(where)

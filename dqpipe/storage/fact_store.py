@@ -46,6 +46,7 @@ from dqpipe.storage.location import Entry, Place, is_url, mirror, named, place
 from dqpipe.storage.lock import Holder, Lock
 from dqpipe.storage.lock import said as told_of
 from dqpipe.storage.paths import media_path, path_text
+from dqpipe.storage.whole_files import spare_beside
 
 log = logging.getLogger(__name__)
 INDEX, KIND = "index.arrow", "store"
@@ -105,14 +106,12 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """A file, whole or not at all; not forced to the disk, for its checksum tells. Raises OutputError on a full or read-only disk."""
-    spare = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with spare.open("wb") as file:
-            file.write(data)
-        spare.replace(path)
+        with spare_beside(path) as spare:
+            spare.write_bytes(data)
+            spare.replace(path)
     except OSError as error:
-        spare.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 
 

@@ -16,7 +16,6 @@ import re
 import shutil
 import stat
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from urllib.parse import urlsplit
 
 from dqpipe.errors import OutputError
 from dqpipe.storage import ownership
+from dqpipe.storage.whole_files import spare_beside
 
 URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 """A scheme of two letters or more: `C://` is a drive."""
@@ -260,17 +260,13 @@ class Place:
 
     def get(self, files: Mapping[str, Path]) -> None:
         """Copy files from these names to local paths, many at a time; a path is written whole or not at all. Raises FileNotFoundError."""
-        spares = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}") for path in files.values()}
-        try:
-            with named("read", self.url):
-                for path in spares:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                self._get([self.at(name) for name in files], list(spares.values()))
-                for path, spare in spares.items():
-                    spare.replace(path)
-        finally:
-            for spare in spares.values():
-                spare.unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack, named("read", self.url):
+            for path in files.values():
+                path.parent.mkdir(parents=True, exist_ok=True)
+            spares = [stack.enter_context(spare_beside(path)) for path in files.values()]
+            self._get([self.at(name) for name in files], spares)
+            for spare, path in zip(spares, files.values(), strict=True):
+                spare.replace(path)
 
     def _get(self, sources: Sequence[str], targets: Sequence[Path]) -> None:
         if self.local:
@@ -368,17 +364,14 @@ def _making(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _spare(path: Path, data: bytes) -> Iterator[Path]:
-    """The bytes in a file beside, on the disk; gone at the end."""
-    spare = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """The bytes in a file beside the path, on the disk; gone at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with spare_beside(path) as spare:
         with spare.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         yield spare
-    finally:
-        spare.unlink(missing_ok=True)
 
 
 def synced(path: Path) -> None:
