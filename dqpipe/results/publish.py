@@ -147,15 +147,11 @@ def _made_earlier(out: Place, version: str) -> list[str]:
 def create(out: Place) -> None:
     """Make an output's folder, and see that it can be written. Raises OutputError."""
     with named("write the output", out.url):
-        if out.local is None:
-            if ownership.owner(out, KIND):
-                probe = ".probe-" + os.urandom(4).hex()
-                out.write(probe, b"")
-                out.remove(probe)  # else the marker is the first thing that is written, and the proof
-        else:
+        if out.local is not None:
             (out.local / "versions").mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=out.local / "versions"):
-                pass
+            ownership.try_writing(out.below("versions"))
+        elif ownership.owner(out, KIND):  # else the marker is the first thing that is written, and the proof
+            ownership.try_writing(out)
     claim(out)
 
 

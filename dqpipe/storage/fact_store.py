@@ -28,7 +28,6 @@ import mmap
 import os
 import platform
 import time
-import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -170,17 +169,14 @@ class Store:
 
     def create(self) -> None:
         """Make the folder, and see that it is dqpipe's and can be written. Raises OutputError."""
-        probe = f".probe-{uuid.uuid4().hex[:8]}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self.claim()
-            (self.root / probe).write_bytes(b"")
-            (self.root / probe).unlink()
+            ownership.try_writing(place(self.root))
         except OSError as error:
             raise OutputError(f"the facts store {self.root} cannot be written: {error.strerror or error}") from None
         if self.home:
-            self.home.write(probe, b"")
-            self.home.remove(probe)
+            ownership.try_writing(self.home)
 
     def claim(self) -> None:
         """See that the store, and its mirror here, are dqpipe's, or empty and taken now. Raises OutputError: somebody else's."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dqpipe.errors import DatasetError, OutputError
-from dqpipe.storage import ownership
+from dqpipe.storage import ownership, strict_json
 from dqpipe.storage.location import Place, named, place, shown, synced
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def parsed(line: bytes) -> dict[str, Any]:
         raise ValueError(f"it has {len(line):,} bytes")
     try:
         text = line.decode("utf-8")
-        row = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+        row = strict_json.parsed(text, parse_int=_integer, parse_float=_float, parse_constant=_constant)
         if "\\u" in text:
             json.dumps(row, ensure_ascii=False).encode()  # half of a pair of surrogates is no text
     except UnicodeError:

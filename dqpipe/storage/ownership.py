@@ -19,6 +19,7 @@ import json
 import os
 import re
 import stat
+import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -97,6 +98,16 @@ def _cut_short(folder: Place, kind: str, *, alone: bool) -> bool:
         return True
     beginning = json.dumps({"made_by": "dqpipe", "kind": kind, "id": ""}).encode()[:-2]
     return not held or (alone and (beginning.startswith(held) or bool(re.fullmatch(re.escape(beginning) + rb'[0-9a-f]{0,32}"?}?', held))))
+
+
+def try_writing(folder: Place) -> None:
+    """Write an empty file into a folder and take it away again. Raises OSError, or OutputError of a place elsewhere."""
+    if folder.local is not None:
+        with tempfile.TemporaryFile(dir=folder.local):
+            return
+    probe = f".probe-{os.urandom(4).hex()}"
+    folder.write(probe, b"")
+    folder.remove(probe)
 
 
 def strangers(names: Iterable[str]) -> list[str]:

@@ -50,7 +50,7 @@ class Drift(Stage):
     """Compares new samples with the last published version: drift of every fact and of the embedding, new and vanished labels, copies of old samples."""
 
     name = "drift"
-    version = 3
+    version = 4
     default = True
     order = 900
     fallback: ClassVar[Mapping[str, Any]] = {"copies": None}

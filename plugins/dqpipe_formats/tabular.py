@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from dqpipe.data.labels import label_text
 from dqpipe.errors import DatasetError, listed
+from dqpipe.storage import strict_json
 from dqpipe.storage.location import is_url, place
 from dqpipe.storage.paths import path_text
 
@@ -341,7 +342,7 @@ def _json(row: Mapping[str, Any]) -> str:
 
 def _record(line: str, path: str, number: int) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = strict_json.parsed(line)
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path}, line {number}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end

@@ -9,7 +9,6 @@ A suite is data: its row condition is parsed (see `conditions`), {"$PARAMETER": 
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import re._parser as re_parser  # type: ignore[import-not-found]
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dqpipe.errors import ConfigError, listed, nearest
+from dqpipe.storage import strict_json
 from dqpipe_validation.conditions import Condition, parse
 
 SEVERITIES = {"info": "info", "warning": "warning", "error": "error", "critical": "error"}
@@ -156,7 +156,7 @@ def _suite(path: str | None) -> list[Mapping[str, Any]]:
     if path is None:
         return []
     try:
-        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        content = strict_json.parsed(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the suite {path} cannot be read: {error.strerror or error}") from None
     except RecursionError:

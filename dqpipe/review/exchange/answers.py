@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from xml.parsers import expat
 
 from dqpipe.errors import DatasetError
+from dqpipe.storage import strict_json
 
 LARGEST = 512 * 2**20
 """Bytes of a file that is read."""
@@ -70,7 +70,7 @@ def json_of(data: bytes) -> Any:  # noqa: ANN401
         raise ValueError(f"{name} is no JSON")
 
     try:
-        return json.loads(text_of(data), parse_constant=refuse)
+        return strict_json.parsed(text_of(data), parse_constant=refuse)
     except RecursionError:
         raise DatasetError("this is JSON that is nested too deeply") from None
     except ValueError as error:
