@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from dqpipe.plugin.stage import Figure as Figure
     from dqpipe.plugin.stage import Reader as Reader
     from dqpipe.plugin.stage import Recipe as Recipe
+    from dqpipe.plugin.stage import Recognition as Recognition
     from dqpipe.plugin.stage import Report as Report
     from dqpipe.plugin.stage import Section as Section
     from dqpipe.plugin.stage import Shard as Shard
@@ -59,8 +60,8 @@ _PUBLIC = {
     "Fact": "plugin.stage", "Facts": "data.tables", "Figure": "plugin.stage", "figure": "data.tables", "Figures": "data.tables",
     "Findings": "data.tables", "GateError": "errors", "Header": "data.media", "hookimpl": "plugin.hooks", "MediaError": "errors",
     "option": "plugin.stage", "OutputError": "errors", "Picture": "data.media", "Pipeline": "api", "PlanError": "errors", "PluginError": "errors",
-    "Processes": "execution.local", "Reader": "plugin.stage", "Recipe": "plugin.stage", "Report": "plugin.stage", "Result": "api",
-    "Samples": "data.tables", "Section": "plugin.stage", "Serial": "execution.local", "Shard": "plugin.stage", "Stage": "plugin.stage",
+    "Processes": "execution.local", "Reader": "plugin.stage", "Recipe": "plugin.stage", "Recognition": "plugin.stage", "Report": "plugin.stage",
+    "Result": "api", "Samples": "data.tables", "Section": "plugin.stage", "Serial": "execution.local", "Shard": "plugin.stage", "Stage": "plugin.stage",
     "StageError": "errors", "Writer": "plugin.stage",
 }  # fmt: skip
 __all__ = sorted(["__version__", *_PUBLIC])  # noqa: PLE0605 (a list, made of what there is)

@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,19 +125,37 @@ def init(
     out: Annotated[str, typer.Option(help="Where the pipeline will write.")] = "out",
     force: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
     outside: Annotated[bool, typer.Option("--outside", help="Media may lie outside the dataset's folder, where links and paths lead to.")] = False,
+    reader: Annotated[str, typer.Option("--format", metavar="NAME", help="How the data are read, where it shall not be found out.")] = "",
+    role: Annotated[list[str] | None, typer.Option("--role", metavar="COLUMN=ROLE", help=
+        "What a column is for: id, media, label, split or group (repeatable), such as --role diagnosis=label.")] = None,
     without: Without = None,
 ) -> None:
-    """Look at a folder or table and write a commented pipeline.yaml that runs."""
+    """Look at a dataset, say what format it is recognised as, and write a commented pipeline.yaml that runs."""
     from dqpipe.engine.starter_config import pipeline_yaml
 
     if output.exists() and not force:
         raise ConfigError(f"{output} exists: --force replaces it, --output writes another file")
-    text = pipeline_yaml(_registry(without), path, {}, outside=outside, outputs={"path": out})
+    text = pipeline_yaml(_registry(without), path, _roles(role or ()), outside=outside, outputs={"path": out}, reader=reader)
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror or error}") from None
+    for line in text.split("\n")[:2]:
+        say(line.removeprefix("# "))
     say(f"{output} is written; next: dqpipe run {output}")
+
+
+def _roles(given: Iterable[str]) -> dict[str, str]:
+    """Role → column, of COLUMN=ROLE. Raises ConfigError."""
+    found: dict[str, str] = {}
+    for text in given:
+        column, equals, role = text.rpartition("=")
+        if not equals or not column:
+            raise ConfigError(f"--role {text!r}: a column and its role are wanted, such as --role diagnosis=label")
+        if role in found:
+            raise ConfigError(f"--role gives two columns the role {role}: {found[role]!r} and {column!r}")
+        found[role] = column
+    return found
 
 
 @app.command()

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.config import plan
+from dqpipe.config.dataset_source import recognise
 from dqpipe.config.pipeline_file import Config, settle
 from dqpipe.config.plan import Plan, Planned
 from dqpipe.data import labels, portable_names
@@ -46,14 +47,13 @@ from dqpipe.execution import decoding, logs, timeouts, usage
 from dqpipe.execution.executor import Executor
 from dqpipe.plugin.cache_key import identity
 from dqpipe.plugin.registry import Registry
-from dqpipe.plugin.stage import Reader
 from dqpipe.results import publish, verdicts, versions  # fmt: skip
 from dqpipe.results.versions import Version
 from dqpipe.review import audits, rulings
 from dqpipe.storage import location, maintenance
 from dqpipe.storage.checked_files import Inside
 from dqpipe.storage.fact_store import Store, digest, digest_json, shuffle_key
-from dqpipe.storage.location import Place, is_url
+from dqpipe.storage.location import Place
 from dqpipe.storage.lock import Lock
 from dqpipe.storage.paths import media_path, path_text
 
@@ -491,16 +491,10 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
     """The dataset of a source, sorted by id, cut to `limit`. Raises DatasetError."""
     if source is None:
         raise DatasetError("no dataset: give dataset.path in the config, or a source")
-    reader = config.reader
+    reader, said = config.reader, ""
     if reader is None:
-        scores = [(cls().suits(source), cls.name) for cls in registry.all(Reader)]
-        best = max(scores, default=(0, ""))
-        if best[0] <= 0:
-            if isinstance(source, (str, Path)) and not is_url(source) and not Path(source).exists():
-                raise DatasetError(f"{source} does not exist")
-            known = "; ".join(f"{cls.name}: {cls.knows or cls.summary()}" for cls in sorted(registry.all(Reader), key=lambda cls: cls.name))
-            raise DatasetError(f"nothing that is installed reads {str(source)[:200]!r}. What can be read: {known}")
-        reader = registry.get(Reader, best[1])()
+        reading = recognise(registry, source)
+        reader, said = reading.reader, reading.said
     dataset = replace(reader.read_outside(source, config.roles), outside=True) if config.outside else reader.read(source, config.roles)
     _refuse_outside(dataset)
     table = split_kinds_marked(labels.marked(dataset.samples.table.sort_by("id")))
@@ -511,7 +505,8 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
         table = table.append_column("content", pa.nulls(table.num_rows, pa.string()))
     if table.num_rows == 0:
         raise DatasetError(f"{str(source)[:200]} holds no samples")
-    return replace(dataset, samples=Samples(table.combine_chunks()))
+    layout = {**dataset.layout, "recognised": said} if said else dataset.layout
+    return replace(dataset, samples=Samples(table.combine_chunks()), layout=layout)
 
 
 def _refuse_outside(dataset: Dataset) -> None:

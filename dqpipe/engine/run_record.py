@@ -113,6 +113,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "audits": [asdict(one) | {"said": one.said} for one in run.certificates],
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
         "plugins_broken": dict(run.registry.broken),
+        "recognised": run.raw.dataset.layout.get("recognised", ""),
         "doubts": [row["detail"] for row in run.findings.table.to_pylist() if row["code"] == DOUBT],
         "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
         "outside": outside(run),

@@ -16,19 +16,26 @@ from dqpipe.config.pipeline_file import Config, Entry, OutputsSection
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.wording import many
 from dqpipe.engine.run import read
+from dqpipe.errors import printable
 from dqpipe.plugin.registry import Registry
-from dqpipe.plugin.stage import Augment, Decide, Stage
+from dqpipe.plugin.stage import Augment, Decide, Reader, Stage
 from dqpipe.storage.location import is_url
+
+OUTSIDE = "  outside: allow        # media may lie outside the dataset's folder"
 
 
 def pipeline_yaml(
     registry: Registry, source: Any, roles: Mapping[str, str], *, seed: int = 0, outside: bool = False,  # noqa: ANN401
-    outputs: Mapping[str, Any] | None = None,
+    outputs: Mapping[str, Any] | None = None, reader: str = "",
 ) -> str:  # fmt: skip
-    """The text; `outside` allows media outside the dataset's folder, `outputs` goes into its section. Raises DatasetError."""
+    """The text; `outside` allows media outside the dataset's folder, `outputs` goes into its section, `reader` says how the source is read.
+
+    Raises DatasetError, also where the source can be read in several ways and no reader is named; PluginError where there is no such reader.
+    """
     entry = Entry("policy", registry.get(Decide, "policy")())
-    dataset = read(Config((), entry, source=source, roles=roles, outside=outside), registry, source)
-    lines = [*_head(source, dataset, roles), *(["  outside: allow        # media may lie outside the dataset's folder"] if outside else []), "", "stages:"]
+    given = registry.get(Reader, reader)() if reader else None
+    dataset = read(Config((), entry, source=source, reader=given, roles=roles, outside=outside), registry, source)
+    lines = [*_head(source, dataset, roles, reader), *([OUTSIDE] if outside else []), "", "stages:"]
     stages = plan.proposal(registry, dataset)
     for cls, options in stages:
         lines += _stage(cls, options)
@@ -47,11 +54,14 @@ def pipeline_yaml(
     return "\n".join(lines)
 
 
-def _head(source: Any, dataset: Dataset, roles: Mapping[str, str]) -> list[str]:  # noqa: ANN401
+def _head(source: Any, dataset: Dataset, roles: Mapping[str, str], reader: str) -> list[str]:  # noqa: ANN401
     path = str(source if is_url(source) else Path(source).absolute()) if isinstance(source, (str, Path)) else None
     known = [name for name in ("label", "split", "group") if name in dataset.samples]
-    lines = [f"# {many(len(dataset), 'sample')}{' with media' if dataset.has_media else ''}; columns: {', '.join(known) or 'no label'}", "dataset:"]
+    lines = [f"# {many(len(dataset), 'sample')}{' with media' if dataset.has_media else ''}; columns: {', '.join(known) or 'no label'}"]
+    known = dataset.layout.get("recognised", "")
+    lines += [f"# Recognised as {printable(known)}" if known else f"# Read as {reader}, as told", "dataset:"]
     lines += [f"  path: {_scalar(path)}"] if path else []
+    lines += [f"  reader: {_scalar(reader)}"] if reader else []
     if roles:
         lines.append(f"  roles: {json.dumps(dict(roles), ensure_ascii=False)}")
     return lines

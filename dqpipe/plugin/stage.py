@@ -326,6 +326,19 @@ class Augment(Extension):
         return {"made_by": self.name, "version": self.version}
 
 
+@dataclass(frozen=True)
+class Recognition:
+    """How sure a reader is that a source is of its format, and what it saw there.
+
+    `score` is 0 where it is none, about 50 for a guess, 80 and more where the layout can hardly be another one's. `why` is what was
+    seen, in a few words. `refused` says, of a source that only looks like one of this format, what it looks like instead.
+    """
+
+    score: int
+    why: str = ""
+    refused: str = ""
+
+
 class Reader(Extension):
     """A source (a path, a URL, an object in memory) to a Dataset."""
 
@@ -335,8 +348,12 @@ class Reader(Extension):
     """What it reads, in a few words, for whoever has something else."""
 
     def suits(self, source: object) -> int:
-        """How well this reader suits a source: 0 not at all; the highest wins when the config names none."""
+        """How well this reader suits a source: 0 not at all; see `recognise`."""
         raise NotImplementedError
+
+    def recognise(self, source: object) -> Recognition:
+        """How sure it is of a source and why; the highest score wins when the config names no reader, and of two that are close a person is asked."""
+        return Recognition(self.suits(source))
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset; `roles` maps a role (id, media, label, split, group) to the user's column. Raises DatasetError."""

@@ -18,10 +18,12 @@ from dqpipe.data.splits import kind_of as split_kind
 from dqpipe.data.tables import Samples
 from dqpipe.data.wording import many
 from dqpipe.errors import DatasetError, listed
-from dqpipe.plugin.stage import Reader, Writer, extension, option
+from dqpipe.plugin.stage import Reader, Recognition, Writer, extension, option
 from dqpipe.storage.location import is_url
 from dqpipe.storage.paths import path_text
 from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
+from dqpipe_formats.layouts import refusal
+from dqpipe_formats.listing import Listing
 from dqpipe_formats.manifest import Manifest
 from dqpipe_formats.placing import Places, folder_name, folders_of, new_name, safe
 from dqpipe_formats.records import is_new
@@ -61,6 +63,17 @@ class ImageFolder(Reader):
         if isinstance(source, str) and is_url(source):
             return 0 if kind_of(source) or posixpath.splitext(source.lower())[1] in SIDECARS else 50
         return 50 if isinstance(source, (str, os.PathLike)) and Path(source).expanduser().is_dir() else 0
+
+    def recognise(self, source: object) -> Recognition:
+        """A folder of pictures whose folders are classes or splits; refused where their names say that they are none."""
+        score = self.suits(source)
+        listing = Listing.of(source) if score else None
+        if listing is None:
+            return Recognition(score)
+        if refused := refusal(listing):
+            return Recognition(0, refused=refused)
+        shape = Shape.of([file for file in listing.files if not self._describes(file)], [])
+        return Recognition(score, _seen(shape, listing))
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset of a folder; it has no columns, so no roles. Raises DatasetError if it cannot be read or has no file."""
@@ -121,6 +134,15 @@ def _other_labels(root: str, files: list[str], table: pa.Table) -> list[str]:
                     lead = f"{name} gives {many(other, 'image')} another label than the folder does, which counts here"
                     told.append(f"{lead}: read {name} if its labels are meant.")
     return told[:1]
+
+
+def _seen(shape: Shape, listing: Listing) -> str:
+    """What was seen of a folder, in a few words."""
+    if not shape.tops:
+        return "pictures in one folder, without labels"
+    what = "splits" if shape.splits else "classes"
+    more = "" if listing.whole else ", of those that were looked at"
+    return f"folders of pictures as {what} ({listed(map(repr, shape.tops), 5)}{more})"
 
 
 @dataclass(frozen=True)

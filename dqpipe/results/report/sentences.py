@@ -67,7 +67,8 @@ def said(record: Mapping[str, Any]) -> list[str]:
     """What was read, found, decided and made."""
     numbers = record["account"]
     decided = [_dropped(record), _relabelled(record), _review(record), *_verdicts(record), *_audits(record), _marks(record), _idle(record)]
-    sentences = [not_looked_at(record), *_unjudged(record), _read(record), *_settled(record), *_since(record), _found(record), *decided, _added(record)]
+    before = [not_looked_at(record), *_unjudged(record), _read(record), _recognised(record), *_settled(record)]
+    sentences = [*before, *_since(record), _found(record), *decided, _added(record)]
     return [told for told in [*sentences, _result(numbers), *_classes(record), _gates(record)] if told]
 
 
@@ -95,6 +96,12 @@ def _read(record: Mapping[str, Any]) -> str:
     bare = next((row["before"] for row in record["classes"]["rows"] if row["name"] is None), 0)
     without = f" {many(bare, 'sample')} {plural(bare, 'has')} no label." if bare and classes else ""
     return f"{many(n, 'sample')}{classes}{splits} {plural(n, 'was')} read; {carry} a warning or an error{of}.{without}"
+
+
+def _recognised(record: Mapping[str, Any]) -> str:
+    """As what format the data were recognised and why, where nobody named it."""
+    said = record["run"].get("recognised", "")
+    return f"The data were recognised as {said}." if ": " in said else ""
 
 
 def _unjudged(record: Mapping[str, Any]) -> list[str]:
