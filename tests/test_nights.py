@@ -30,7 +30,10 @@ from dqpipe.engine.unseen import _unjudged
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Fact
+from dqpipe.results import verdicts
 from dqpipe.results.ci_files import brief
+from dqpipe.results.verdicts import Verdict
+from dqpipe.results.versions import Version
 
 STAGES = "stages: [files, image_quality, duplicates, drift]"
 PICTURES = 90
@@ -107,7 +110,7 @@ def encoded(home: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "gate", "kind"),
     [
-        (copied, "change of dropped > 10%", "dropped"),
+        (copied, "change of dropped_by_policy > 10%", "dropped"),
         (empty, "curated samples < 1", "unreadable"),
         (swapped, "switched in any class > 50% and > 5", "switched"),
         (corrupt, "change of unreadable > 5%", "unreadable"),
@@ -296,3 +299,18 @@ def test_a_table_without_labels_that_loses_most_of_its_rows_fails_a_default_gate
         (tmp_path / "rows.csv").write_text("".join(f"{row}\n" for row in ["number", *range(count)]))
         gates_now = Pipeline.from_yaml(tmp_path / "pipeline.yaml").drive(Serial(), force=True).gates
         assert [gate["gate"] for gate in gates_now if not gate["passed"]] == failed
+
+
+def test_what_people_drop_fails_no_default_gate_and_is_said_by_others(home: Path) -> None:
+    last = Version.open(home / "out")
+    rows = {row["id"]: row for row in last.samples.table.to_pylist()}
+    for name in [path.relative_to(home / "set").as_posix() for path in files(home)[:50:2]]:
+        verdicts.add(home / "out", Verdict(rows[name]["content"], name, rows[name]["label"], "drop", reviewer="ann"))
+    run = night(home)
+    assert [gate["said"] for gate in run.gates if gate["state"] == "failed"] == []
+    assert len(run.gates) == len(gate_grammar.DEFAULTS)
+    assert any("dropped 0% → 27.8% (25 of 90, 25 by people's verdicts)" in str(row) for row in run.record["run"]["news"]), run.record["run"]["news"]
+    (home / "out/version").write_text(last.id + "\n")  # as it was before
+    asked = night(home, 'gates=["change of dropped > 10%", "dropped_by_policy > 0"]').gates
+    assert [gate["state"] for gate in asked] == ["failed", "passed"]
+    assert asked[0]["said"].endswith("; of 25 samples dropped people's verdicts decided 25")

@@ -10,6 +10,7 @@ r"""Gates: conditions on the account that fail a run, parsed, never evaluated. A
     counted   = a code ("label_noise.likely_wrong"; "files.*" for several) | "any finding" | a decision | a count | figure
     decision  = "dropped" | "relabelled" | "review" | "kept"                     also drop, relabel, reviewed, keep
     count     = "samples" | "curated" | "added" | "marked" | "held" | "unreadable" | "classes" | "classes_after" | "splits" | "whole"
+              | "dropped_by_policy"                              dropped samples but for those that people's verdicts drop
               | "errors"                                     findings about the whole dataset: of severity error, whole counts warnings too
               | "verdicts_stranded"                            people's verdicts whose sample holds other bytes, or stands under another label, now
               | "verdicts_followed"                            those that went over to a sample that was encoded again and shows the same
@@ -59,7 +60,9 @@ DECISIONS = {"dropped": "drop", "relabelled": "relabel", "review": "review", "ke
 SYNONYMS = {"drop": "dropped", "relabel": "relabelled", "relabeled": "relabelled", "reviewed": "review", "keep": "kept"}
 COMPARED = ("replaced", "switched")
 """Counts of samples beside the last version."""
-SHARES = ("curated", "added", "marked", "held", "unreadable", *COMPARED)
+BY_POLICY = "dropped_by_policy"
+"""Samples that are dropped, but for those that people decided to drop."""
+SHARES = ("curated", "added", "marked", "held", "unreadable", BY_POLICY, *COMPARED)
 """Counts of samples, which have a share and stand in classes."""
 VERDICTS = {"verdicts_unmatched": "unmatched", "verdicts_stranded": "stranded", "verdicts_followed": "followed"}
 """Counts of people's verdicts, and where run.json has them."""
@@ -77,8 +80,8 @@ DEFAULTS = (
     ("curated samples in any class < 1 and samples in any class > 10", "cleaning emptied a class"),
     ("change of unreadable > 5%", "files that cannot be read: percentage points more than in the last version"),
     ("unreadable in new > 10% and > 2", "the same among the samples that are new since the last version"),
-    ("dropped in new > 50% and > 10", "more than half of what is new is thrown away"),
-    ("change of dropped > 10%", "percentage points more than in the last version"),
+    ("dropped_by_policy in new > 50% and > 10", "more than half of what is new is thrown away, and not by people's verdicts"),
+    ("change of dropped_by_policy > 10%", "percentage points more than in the last version"),
     ("change of samples < -50% and < -10", "the set lost half of its samples"),
     ("change of samples in any class <= -100%", "a class is gone"),
     ("change of samples in any class < -50% and < -10", "a class lost half of its samples"),

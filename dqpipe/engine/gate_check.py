@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.config.gate_grammar import ANY, CERTIFIED, COMPARED, DECISIONS, NUMBERS, VERDICTS, Condition, Gate, Subject
+from dqpipe.config.gate_grammar import ANY, BY_POLICY, CERTIFIED, COMPARED, DECISIONS, NUMBERS, VERDICTS, Condition, Gate, Subject
 from dqpipe.data.labels import label_text
 from dqpipe.data.tables import DECISIONS as DECIDED
 from dqpipe.data.tables import SEVERITIES, Decisions, Figures, Findings, Samples
@@ -132,8 +132,9 @@ class Tables:
             hit = ~every
             hit[at] = True
             return self.samples, hit
-        if subject.kind == "decision":
-            return self.samples, joined.decision == DECIDED.index(DECISIONS[subject.name])
+        if subject.kind == "decision" or subject.name == BY_POLICY:
+            hit = joined.decision == DECIDED.index(DECISIONS.get(subject.name, "drop"))
+            return self.samples, hit & ~joined.ruled() if subject.name == BY_POLICY else hit
         if subject.name in ("curated", "added"):
             return joined.curated, np.ones(len(joined.origin), dtype=bool) if subject.name == "curated" else joined.origin < 0
         if subject.name in COMPARED:
@@ -211,11 +212,22 @@ def judge(gate: Gate, now: Tables, last: Callable[[], Tables | None], *, unjudge
     said = " and ".join(reading.said for reading in row) + "; it must not be " + " and ".join(_limits(gate))
     others = [str(key) for key in sorted(holding, key=str) if key != worst]
     said += f" (the same holds for {listed(others, FEW)})" if others else ""
+    said += _by_people(gate, now)
     blank = [str(key) for key, row in rows.items() if any(r.value is None and r.compared for r in row)]
     said += f"; without a value: {listed(sorted(blank), FEW)}" if blank else ""
     shut = {key: r.said for key, row in rows.items() for r in row if r.state == "unjudged"}
     said += f"; not judged: {listed(sorted(map(str, shut)), FEW)} ({next(iter(shut.values()))})" if shut else ""
     return _settled(gate, "failed" if holding else "unjudged" if shut else "passed", row[0].value, said, unjudged)
+
+
+def _by_people(gate: Gate, now: Tables) -> str:
+    """How many samples of each decision that a gate counts were decided by people."""
+    told = ""
+    for name in dict.fromkeys(c.subject.name for c in gate.conditions if c.subject.kind == "decision"):
+        hit = now.hits(Subject("decision", name))[1]
+        if ruled := int((hit & now.joined.ruled()).sum()):
+            told += f"; of {many(int(hit.sum()), 'sample')} {name} people's verdicts decided {ruled:,}"
+    return told
 
 
 def _settled(gate: Gate, state: str, value: float | None, said: str, unjudged: str) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def _shares(now: Tables, last: Tables) -> list[News]:
         (after, n), (before, m) = ((int(tables.hits(subject)[1].sum()), len(tables.samples)) for tables in (now, last))
         here, there = 100 * after / max(n, 1), 100 * before / max(m, 1)
         if abs(here - there) >= POINTS:
-            found.append(_row(name, None, before, after, f"{name} {there:.3g}% → {here:.3g}% ({after:,} of {n:,})"))
+            ruled = int((now.joined.ruled() & now.hits(subject)[1]).sum()) if subject.kind == "decision" else 0
+            people = f", {ruled:,} by people's verdicts" if ruled else ""
+            found.append(_row(name, None, before, after, f"{name} {there:.3g}% → {here:.3g}% ({after:,} of {n:,}{people})"))
     return sorted(found, key=lambda row: -abs(row["after"] / max(len(now.samples), 1) - row["before"] / max(len(last.samples), 1)))
 
 

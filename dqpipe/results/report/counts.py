@@ -65,6 +65,13 @@ class Joined:
         marks[self.at[(self.severity > 0) & (self.at >= 0)]] = True
         return marks
 
+    def ruled(self) -> np.ndarray:
+        """[n] bool: samples whose decision is a person's."""
+        first = pc.list_element(self.because.filter(some := pc.greater(pc.fill_null(pc.list_value_length(self.because), 0), 0)), 0)
+        people = some.to_numpy(zero_copy_only=False).copy()
+        people[people] = pc.starts_with(first, VERDICT).to_numpy(zero_copy_only=False)
+        return people
+
     def held(self) -> np.ndarray:
         """[n] bool: samples for review that the policy keeps out of the curated set meanwhile."""
         present = np.zeros(len(self.samples), dtype=bool)
