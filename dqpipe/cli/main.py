@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqpipe.cli import account, exchange, ledger, review, store, streams, terminal, versions
+from dqpipe.cli import account, exchange, ledger, machine, review, store, streams, terminal, versions
 from dqpipe.cli.terminal import complain, logged_as_json, say, say_json
 from dqpipe.errors import ConfigError, DqpipeError, OutputError, listed, nearest, printable, readable
 from dqpipe.execution import logs
@@ -36,6 +36,7 @@ app.add_typer(versions.commands)
 app.command()(review.review)
 app.add_typer(ledger.commands)
 app.add_typer(exchange.commands)
+app.add_typer(machine.commands)
 INTERRUPTED = 130
 Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
