@@ -43,7 +43,7 @@ def test_the_report_of_the_published_version_is_opened(
     images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    ran = dqpipe.curate(images, out=out, stages=["files"], executor="serial")
+    ran = dqpipe.curate(images, out=out, executor="serial")
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", lambda url: bool(opened.append(url)) or True)
     capsys.readouterr()
