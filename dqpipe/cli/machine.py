@@ -71,7 +71,8 @@ def _packages() -> list[dict[str, Any]]:
     """Each required package with its version, and each extra with what it lacks."""
     from packaging.requirements import Requirement
 
-    checks, extras = [], {}
+    checks: list[dict[str, Any]] = []
+    extras: dict[str, list[tuple[Requirement, str | None, bool]]] = {}
     for line in metadata.requires("dqpipe") or []:
         needed = Requirement(line)
         extra = next((e for e in _extras() if needed.marker and needed.marker.evaluate({"extra": e})), None)
