@@ -26,10 +26,14 @@ def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
 
 
-def data_url(pixels: np.ndarray, quality: int) -> str:
-    """A picture, uint8 RGB [h, w, 3], as a WebP data: URL."""
+def webp(pixels: np.ndarray, quality: int) -> bytes:
+    """A picture, uint8 RGB [h, w, 3], as a WebP file without metadata."""
     import cv2
 
     options: Any = [cv2.IMWRITE_WEBP_QUALITY, quality]
-    data = cv2.imencode(".webp", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1]
-    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    return bytes(cv2.imencode(".webp", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes())
+
+
+def data_url(pixels: np.ndarray, quality: int) -> str:
+    """A picture, uint8 RGB [h, w, 3], as a WebP data: URL."""
+    return "data:image/webp;base64," + base64.b64encode(webp(pixels, quality)).decode("ascii")

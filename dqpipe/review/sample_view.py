@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from dqpipe.data.labels import label_text
 from dqpipe.data.nearest import unit
+from dqpipe.data.thumbnail import webp
 from dqpipe.errors import DqpipeError, MediaError
 from dqpipe.execution.decoding import decode, read_bytes
 from dqpipe.plugin.cache_key import split
@@ -163,5 +164,4 @@ def encoded(pixels: np.ndarray, side: int) -> bytes:
     scale = min(side / max(height, width), 1)
     if scale < 1:
         pixels = cv2.resize(pixels, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA)
-    options = [cv2.IMWRITE_WEBP_QUALITY, 90]
-    return bytes(cv2.imencode(".webp", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes())
+    return webp(pixels, 90)

@@ -48,7 +48,7 @@ class Annotators(Stage):
     """
 
     name = "annotators"
-    version = 2
+    version = 3
     libraries = ("cleanlab", "scikit-learn", "numpy")
 
     @property

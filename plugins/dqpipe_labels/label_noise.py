@@ -51,7 +51,7 @@ class LabelNoise(Stage):
     """
 
     name = "label_noise"
-    version = 7
+    version = 8
     default = True
     libraries = ("cleanlab", "scikit-learn", "numpy")
     gives = (

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dqpipe_labels.confusion import estimated_confusion, expected_counts, starting_confusion
+from dqpipe_labels.kernel import softmax
 from dqpipe_labels.seams import Excess, Seams
 
 TEMPERATURES = (1.2, 1.0, 0.85, 0.72, 0.61, 0.52, 0.44)
@@ -244,11 +245,7 @@ def observed(logs: np.ndarray, given: np.ndarray) -> Seen:
 
 def softened(logs: np.ndarray, temperature: float) -> np.ndarray:
     """The softmax of log probabilities [n, c] at a temperature."""
-    scaled = logs / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    np.exp(scaled, out=scaled)
-    scaled /= scaled.sum(axis=1, keepdims=True)
-    return scaled
+    return softmax(logs / temperature)
 
 
 def hardness(logs: np.ndarray) -> np.ndarray:

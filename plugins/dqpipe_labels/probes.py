@@ -17,6 +17,7 @@ import numpy as np
 
 from dqpipe_labels.confusion import estimated_confusion, expected_counts, posterior, starting_confusion
 from dqpipe_labels.folds import Folds
+from dqpipe_labels.kernel import exponent, softmax, squared_distances, standardised
 
 LANDMARKS, PER_LANDMARK = 1000, 8
 """At most so many kernel features, and at least so many samples for each: more of them fit small sets too closely."""
@@ -88,9 +89,7 @@ def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
     landmarks = scaled[np.sort(rng.choice(count, min(most, count), replace=False))]
     some = scaled[np.sort(rng.choice(count, min(256, count), replace=False))]
     norms = (landmarks**2).sum(axis=1)
-    distances = (some**2).sum(axis=1)[:, None] + norms[None] - 2 * some @ landmarks.T
-    apart = distances[distances > distances.max(initial=0) * 1e-6]
-    rate = -1 / float(np.median(apart)) if len(apart) else -1.0
+    rate = exponent(squared_distances(some, landmarks))
     features = np.empty((count, len(landmarks)), dtype=np.float32)
     for start in range(0, count, BLOCK):
         rows = scaled[start : start + BLOCK]
@@ -112,16 +111,6 @@ def log_features(probabilities: np.ndarray) -> np.ndarray:
     return np.hstack([logs, np.ones((len(logs), 1))]).astype(np.float32)
 
 
-def standardised(vectors: np.ndarray) -> np.ndarray:
-    """float32 [n, d] of mean 0 and standard deviation 1 in each direction that varies, 0 in the others."""
-    mean, spread = vectors.mean(axis=0, dtype=np.float64), vectors.std(axis=0, dtype=np.float64)
-    varies = spread > 1e-6 * max(float(spread.max(initial=0)), 1e-30)
-    scale = np.where(varies, 1 / np.where(varies, spread, 1), 0)
-    scaled = np.subtract(vectors, mean.astype(np.float32), dtype=np.float32)
-    scaled *= scale.astype(np.float32)
-    return scaled
-
-
 def conditioned(features: np.ndarray) -> np.ndarray:
     """Turn features [n, m], in place, into coordinates in which softmax regression is well conditioned; its penalty there [m].
 
@@ -140,14 +129,6 @@ def conditioned(features: np.ndarray) -> np.ndarray:
     for start in range(0, count, BLOCK):
         features[start : start + BLOCK] = features[start : start + BLOCK] @ turn
     return (penalty / curvature).astype(np.float32)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in place."""
-    logits -= logits.max(axis=-1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=-1, keepdims=True)
-    return logits
 
 
 def learn(features: np.ndarray, given: np.ndarray, folds: Folds, classes: int) -> np.ndarray:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dqpipe_labels.kernel import exponent, squared_distances, standardised
+
 LANDMARKS = 800
 """At most so many kernel features; at most as many as half of the samples."""
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -57,8 +59,7 @@ def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
     count = len(scaled)
     landmarks = scaled[np.sort(rng.choice(count, min(LANDMARKS, max(count // 2, 1)), replace=False))]
     among = squared_distances(landmarks, landmarks)
-    apart = among[among > among.max(initial=0) * 1e-6]
-    rate = -1 / float(np.median(apart)) if len(apart) else -1.0
+    rate = exponent(among)
     values, directions = np.linalg.eigh(np.exp(rate * among.astype(np.float64)))
     kept = values > values[-1] * 1e-6
     whiten = (directions[:, kept] / np.sqrt(values[kept])).astype(np.float32)
@@ -67,15 +68,3 @@ def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
         rows = slice(start, start + BLOCK)
         features[rows, :-1] = np.exp(rate * squared_distances(scaled[rows], landmarks)) @ whiten
     return features
-
-
-def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances [n, m] between rows."""
-    return np.maximum((one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T, 0)
-
-
-def standardised(vectors: np.ndarray) -> np.ndarray:
-    """float32 [n, d] of mean 0 and standard deviation 1 in each direction that varies, 0 in the others."""
-    mean, spread = vectors.mean(axis=0, dtype=np.float64), vectors.std(axis=0, dtype=np.float64)
-    varies = spread > 1e-6 * max(float(spread.max(initial=0)), 1e-30)
-    return ((vectors - mean) * np.where(varies, 1 / np.where(varies, spread, 1), 0)).astype(np.float32)

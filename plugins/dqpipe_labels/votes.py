@@ -13,6 +13,7 @@ import numpy as np
 from dqpipe.data.tables import Samples
 from dqpipe_labels.classes import classes_of
 from dqpipe_labels.folds import Folds
+from dqpipe_labels.kernel import softmax
 from dqpipe_labels.ridge import kernel_features, out_of_fold
 
 ROUNDS, PASSES = 50, 2
@@ -67,12 +68,6 @@ def dawid_skene(given: np.ndarray, classes: int, likely: np.ndarray | None = Non
         sizes = (true.sum(axis=0) + 1) / (count + classes)
         true = softmax(said + np.log(sizes if likely is None else likely))
     return true
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax of each row."""
-    found = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return found / found.sum(axis=1, keepdims=True)
 
 
 def confusions(counts: np.ndarray) -> np.ndarray:
