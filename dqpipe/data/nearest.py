@@ -8,6 +8,7 @@ of n · m, and memory is that of the vectors. No step depends on the number of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,15 +150,26 @@ def _best(units: np.ndarray, centres: np.ndarray, count: int) -> np.ndarray:
 
 
 def _cells(units: np.ndarray, seed: int) -> np.ndarray:
-    """Centres float32 [c, d] of spherical k-means on a seeded part of the rows (Dhillon & Modha 2001)."""
+    """Centres float32 [c, d] of cells, placed by a seeded part of the rows."""
     rng = np.random.default_rng(seed)
     number = round(np.sqrt(PROBES * len(units)))
     some = units[np.sort(rng.choice(len(units), min(len(units), TRAINED * number), replace=False))]
     centres = some[np.sort(rng.choice(len(some), number, replace=False))]
-    for _ in range(ROUNDS):
-        cell = _best(some, centres, 1)[:, 0]
-        filled = np.bincount(cell, minlength=number)[:, None] > 0
-        centres = np.where(filled, unit(sums(some, cell, number)), centres)
+    return spherical_k_means(some, centres, ROUNDS, lambda rows, centres: _best(rows, centres, 1)[:, 0])
+
+
+def spherical_k_means(rows: np.ndarray, centres: np.ndarray, rounds: int, nearest: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Unit centres [c, d] after at most so many rounds (Dhillon & Modha 2001); a centre that no row is nearest to stays where it is.
+
+    `rows` are unit vectors [n, d]; `nearest` gives the centre int [n] that each row is most like.
+    """
+    for _ in range(rounds):
+        cell = nearest(rows, centres)
+        filled = np.bincount(cell, minlength=len(centres))[:, None] > 0
+        moved = np.where(filled, unit(sums(rows, cell, len(centres))), centres)
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
     return centres
 
 

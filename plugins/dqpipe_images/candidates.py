@@ -20,6 +20,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from dqpipe.data.nearest import spherical_k_means
+
 FREQUENCIES = 8
 FALL_OFF = 3.0
 """Frequency, in half periods a side, beyond which noise and misalignment outweigh what a frequency tells."""
@@ -204,14 +206,8 @@ def largest(queries: np.ndarray, centres: np.ndarray, count: int) -> tuple[np.nd
 
 def means(sample: np.ndarray, count: int) -> np.ndarray:
     """Unit vectors [count, d] by spherical k-means; starts from evenly spaced ones of the sample every time."""
-    out = evenly(sample, count).copy()
-    for _ in range(ITERATIONS if len(out) > 1 else 0):
-        nearest = largest(sample, out, 1)[0][:, 0]
-        order = np.argsort(nearest, kind="stable")
-        filled, first = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(sample[order], first, axis=0)
-        out[filled] = sums / np.maximum(np.sqrt((sums * sums).sum(1, keepdims=True)), 1e-6)
-    return out
+    centres = evenly(sample, count)
+    return spherical_k_means(sample, centres, ITERATIONS if len(centres) > 1 else 0, lambda rows, centres: largest(rows, centres, 1)[0][:, 0])
 
 
 class Leaves:

@@ -24,7 +24,7 @@ class Diversity(Stage):
     """Vendi score, coverage, redundancy and class balance of the set; rare classes and thin regions."""
 
     name = "diversity"
-    version = 3
+    version = 4
     default = True
     fallback: ClassVar[Mapping[str, Any]] = {"vectors": None}
 

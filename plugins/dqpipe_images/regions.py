@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqpipe.data.nearest import unit
+from dqpipe.data.nearest import spherical_k_means
 
 TRAINED, SPREAD, ROUNDS = 128, 32, 12
 """Rows per region that place the centres, those of them that may be where one starts, and rounds: a map to look at, not a model."""
@@ -19,13 +19,7 @@ def regions(units: np.ndarray, number: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     some = units[np.sort(rng.choice(len(units), min(len(units), TRAINED * number), replace=False))]
     centres = _spread(np.ascontiguousarray(some[:: max(1, len(some) // (SPREAD * number))]), number, rng)
-    for _ in range(ROUNDS):
-        cell = nearest_centre(some, centres)
-        members = cell[None, :] == np.arange(len(centres))[:, None]
-        moved = np.where(members.any(axis=1)[:, None], unit(members.astype(np.float32) @ some), centres)
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
+    centres = spherical_k_means(some, centres, ROUNDS, nearest_centre)
     cell = nearest_centre(units, centres)
     rank = np.empty(len(centres), dtype=np.int64)
     rank[np.argsort(-np.bincount(cell, minlength=len(centres)), kind="stable")] = np.arange(len(centres))

@@ -41,7 +41,7 @@ class Select(Stage):
     """The samples to keep within a budget: an order of choice in which every beginning is a good subset of that size."""
 
     name = "select"
-    version = 2
+    version = 3
     summarise_curated: ClassVar[bool] = False
     gives = (
         Fact("rank", "int64", "place in the order of choice, 0 for the first; null for samples that are not for training", at="relate", nullable=True),
