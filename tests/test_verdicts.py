@@ -145,6 +145,8 @@ def test_kappa_is_that_of_cohens_paper_and_of_scikit_learn() -> None:
     table = [("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15
     assert kappa(table) == pytest.approx(0.4)
     assert kappa(table) == pytest.approx(cohen_kappa_score(*zip(*table, strict=True)))
+    uneven = [("a", "a")] * 40 + [("a", "b")] * 9 + [("b", "a")] * 2 + [("b", "b")] * 3 + [("c", "b")] * 4 + [("a", "c")]
+    assert kappa(uneven) == pytest.approx(cohen_kappa_score(*zip(*uneven, strict=True)))
     assert kappa([("yes", "yes")] * 3) is None
     assert kappa([]) is None
 

@@ -197,6 +197,32 @@ def small(device: str, *, mixed: bool = False) -> TorchModule:
     return TorchModule(factory=f"{__name__}:small_net", size=32, device=device, mixed=mixed)
 
 
+def maps_net() -> Any:
+    return torch.nn.Conv2d(3, 4, 5, 2)
+
+
+def test_a_network_without_weights_is_drawn_from_seed_0_and_leaves_other_draws_alone() -> None:
+    torch.manual_seed(7)
+    following = torch.rand(3)
+    torch.manual_seed(7)
+    found = small("cpu").embed(PICTURES[:1], None)[0]
+    assert torch.equal(torch.rand(3), following)
+    torch.manual_seed(0)
+    net = small_net().eval()
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(Recipe(size=32).prepare(PICTURES[0])[None]))[0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_maps_of_a_network_are_averaged() -> None:
+    torch.manual_seed(0)
+    net = maps_net().eval()
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(Recipe(size=32).prepare(PICTURES[0])[None]))[0].numpy().mean((1, 2))
+    embedder = TorchModule(factory=f"{__name__}:maps_net", size=32, device="cpu")
+    np.testing.assert_allclose(embedder.embed(PICTURES[:1], None)[0], expected, atol=1e-5)
+
+
 def test_mixed_precision_gives_vectors_that_are_nearly_equal() -> None:
     exact, mixed = small("cpu").embed(PICTURES, None), small("cpu", mixed=True).embed(PICTURES, None)
     assert mixed.dtype == np.float32

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from dqpipe_images import candidates
-from dqpipe_images.duplicates import Duplicates
+from dqpipe_images.duplicates import Duplicates, label_conflicts
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_images
 
@@ -211,6 +211,12 @@ def test_labels_that_disagree_are_claimed_on_both() -> None:
     conflict = found[found.code == "label_conflict"]
     assert list(conflict.detail) == ["cat here, dog in 0001", "dog here, cat in 0000"]
     assert set(claims([tiles()[0], jpeg(tiles()[0], 50)], label=["cat", "cat"]).code) == {"near"}
+
+
+def test_a_conflict_of_labels_is_as_sure_as_the_less_sure_of_its_two_copies() -> None:
+    named = Samples(pa.table({"id": list("abcde"), "label": ["cat", "dog", "cat", "cat", "dog"]}))
+    found = label_conflicts(named, np.array([0, 0, 0, 3, 3]), np.array([np.nan, 0.9, 0.6, np.nan, np.nan]))
+    assert dict(zip(found.id, found.confidence, strict=True)) == {"a": 0.9, "b": 0.9, "c": 0.6, "d": 1.0, "e": 1.0}
 
 
 def test_clusters_do_not_chain() -> None:
