@@ -11,11 +11,13 @@ from dqpipe.config import plan
 from dqpipe.config.pipeline_file import Config, Entry
 from dqpipe.engine.run import read
 from dqpipe.plugin.registry import Registry
-from dqpipe.plugin.stage import Augment, Decide, Stage
+from dqpipe.plugin.stage import Augment, Decide, Reader, Stage
 from dqpipe.testing import check_stage, small_images
+from tests import annotated
 
 ROOT = Path(__file__).parents[2]
 STAGES = [
+    "annotations",
     "annotators",
     "diversity",
     "drift",
@@ -46,6 +48,9 @@ def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) ->
         rows = {"x": [1, 2, 1, 3] * 5, "label": ["a", "b"] * 10, "ann": ["a", "b"] * 10, "ben": ["a", "b", "b", "b"] * 5}
         pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
         source = str(tmp_path / "rows.csv")
+    elif name == "annotations":
+        source = str(annotated.yolo(tmp_path / "set"))
+        (tmp_path / "set/labels/train/b.txt").write_text("0 nan\n")
     else:
         small_images(tmp_path / "images")
         source = str(tmp_path / "images")
@@ -66,4 +71,11 @@ def test_the_readme_lists_every_stage(registry: Registry) -> None:
     rows = [f"| `{name}` | {registry.get(kind, name).summary()} | {origin} |" for (kind, name), origin in sorted(found.items(), key=lambda i: i[0][1])]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text.split("<!-- stages -->")[1].split("<!-- /stages -->")[0].strip().split("\n")
+    assert table[2:] == rows
+
+
+def test_the_readme_lists_every_format(registry: Registry) -> None:
+    rows = [f"| `{cls.name}` | {cls.knows} |" for cls in sorted(registry.all(Reader), key=lambda cls: cls.name)]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("<!-- formats -->")[1].split("<!-- /formats -->")[0].strip().split("\n")
     assert table[2:] == rows

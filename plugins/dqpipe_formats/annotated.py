@@ -1,0 +1,111 @@
+"""What formats with annotations in files of their own share: files that go with a picture, files of the whole set, and what is wrong in them."""
+
+# names stay as the system gives them; Path would make an object of each
+# ruff: noqa: PTH103, PTH110, PTH120, PTH123
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dqpipe.data.dataset import Dataset
+from dqpipe.errors import ChangedError, DatasetError, MediaError, OutputError, OutsideError, listed
+from dqpipe.storage.checked_files import Inside, Within, opened
+from dqpipe.storage.paths import media_path, path_text
+from dqpipe_formats.copying import File, below, can_be_copied, copy, keep_mode, writing
+from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
+from dqpipe_formats.placing import safe
+
+SHOWN = 5
+"""Problems of one picture, or of a dataset, that are said at most."""
+PROBLEMS = "problems"
+"""The column of what is wrong in a picture's annotations, there where anything is."""
+
+
+class LabelError(Exception):
+    """A file of annotations that cannot be used, with why."""
+
+
+def label_bytes(path: str, within: Within, limit: int) -> bytes:
+    """The bytes of a file of annotations. Raises LabelError: absent, forbidden, elsewhere, no regular file, or more than `limit` bytes."""
+    try:
+        with os.fdopen(opened(path, within), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise LabelError(f"it has {size / 1e6:,.0f} MB, and {limit / 1e6:,.0f} MB is the most that is read")
+            return file.read(limit + 1)
+    except (OSError, MediaError, OutsideError) as error:
+        raise LabelError(getattr(error, "strerror", None) or str(error)) from None
+
+
+def digest_of(data: bytes) -> str:
+    """The hash by which a change of a file is seen."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def unchanged_text(path: str, within: Within, limit: int, content: str) -> str:
+    """The text of a file of annotations again. Raises ChangedError if it has other bytes than when the dataset was read."""
+    try:
+        data = label_bytes(path, within, limit)
+    except LabelError:
+        raise ChangedError([path_text(path)]) from None
+    if digest_of(data) != content:
+        raise ChangedError([path_text(path)])
+    return data.decode("utf-8")
+
+
+def told(problems: Sequence[str]) -> str | None:
+    """What is wrong, as one text: the first few and a count; None for nothing."""
+    return listed(problems, SHOWN) if problems else None
+
+
+def write_folder(dataset: Dataset, folder: Path, files: str, beside: Sequence[Sequence[str]], carried: Sequence[str] = (), also: Sequence[str] = ()) -> None:
+    """Write the pictures where they lay, what goes with each of them beside it, files of the whole set, and manifest.parquet.
+
+    `beside` [n] are files that go with each sample and hold pixels (masks), `carried` files that are written whatever stays (their names),
+    `also` small files of annotations that are copied. All are relative to the dataset's root. Raises OutputError.
+    """
+    new = [path if path is not None and safe(path) not in (None, MANIFEST) else None for path in media_of(dataset)]
+    references = bring(dataset, new, folder, files)
+    inside = Inside(dataset.within)
+    wanted = list(dict.fromkeys([*(name for names in beside if files != "manifest" for name in names), *also, *carried]))
+    kept = [name for name in wanted if (short := safe(name)) and short != MANIFEST and _can(dataset.root, name, inside)]
+    there = {str(folder / str(safe(path))) for path in new if path is not None}
+    copy([File(name, str(safe(name)), None, dataset.within) for name in kept if str(folder / str(safe(name))) not in there], dataset.root, folder, link=False)
+    write_manifest(dataset, references, folder)
+
+
+def _can(root: str, name: str, inside: Inside) -> bool:
+    path = media_path(root, name)
+    return inside.holds(path) and can_be_copied(path) and os.path.exists(path)
+
+
+def write_text(dataset: Dataset, folder: Path, name: str, text: str) -> None:
+    """Write a file of annotations at its place below the folder, with the mode it had. Raises OutputError."""
+    write_bytes(dataset, folder, name, text.encode("utf-8"))
+
+
+def write_bytes(dataset: Dataset, folder: Path, name: str, data: bytes) -> None:
+    """The same from bytes."""
+    place = safe(name)
+    if place is None or place == MANIFEST:
+        raise OutputError(f"{name!r} lies outside the dataset's folder, so that it has no place in the curated set")
+    target = below(folder, place)
+    with writing(folder):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "xb") as file:
+            file.write(data)
+        keep_mode(media_path(dataset.root, name), target)
+
+
+def cannot_add(numbers: Sequence[str], name: str) -> OutputError:
+    """The error of objects that the source does not have."""
+    return OutputError(f"{name}: objects cannot be added: {listed(numbers, SHOWN)}")
+
+
+def refuse_empty(rows: Sequence[Any], root: str, what: str) -> None:
+    """Raise DatasetError where nothing was found."""
+    if not rows:
+        raise DatasetError(f"{path_text(root)} has no {what}")
