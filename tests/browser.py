@@ -56,7 +56,7 @@ def watched(browser: Browser, **options) -> Iterator[Watched]:
     context = browser.new_context(**options)
     try:
         one = Watched(context.new_page())
-        one.page.set_default_timeout(10_000)
+        one.page.set_default_timeout(60_000)  # milliseconds: other tests may keep the machine busy
         one.page.on("console", lambda message: one.errors.append(message.text) if message.type in ("error", "warning") else None)
         one.page.on("pageerror", lambda error: one.errors.append(str(error)))
         one.page.on("request", lambda request: one.requests.append(request.url) if not request.url.startswith(("data:", "blob:")) else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from dqpipe.testing import small_images
 from tests import browser as browsers
 
 library_state.WARNINGS_END_IT = True
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell started the suite in the background; what tests start hears Ctrl-C all the same
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 INSTALLED, PYTHONPATH = imagenet.installed, os.environ.get("PYTHONPATH", "")
 
 if TYPE_CHECKING:

@@ -206,7 +206,8 @@ class LabelNoise(Stage):
         detail = [f"given {label_text(plain(old))}, looks like {new}" for old, new in zip(labels, suggested, strict=True)]
         if self.kind(samples) == "tags":
             detail = unclassed.details(self, labels, suggested)
-        columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": self.at_least, "suggestion_confidence": facts["sureness"][rows]}
+        sure = np.minimum(facts["sureness"][rows], confidence[rows])  # probabilities that sum to 1 but for rounding
+        columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": self.at_least, "suggestion_confidence": sure}
         wrong = claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns)
         left = self.left_out(samples, facts)
         few = {"part": list(left), "value": [float(len(one)) for one, _ in left.values()], "detail": [why for _, why in left.values()]}
