@@ -17,7 +17,6 @@ from tests import annotated
 
 ROOT = Path(__file__).parents[2]
 STAGES = [
-    "annotations",
     "annotators",
     "diversity",
     "drift",
@@ -27,6 +26,7 @@ STAGES = [
     "expectations",
     "files",
     "image_quality",
+    "label_files",
     "label_noise",
     "outliers",
     "select",
@@ -48,7 +48,7 @@ def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) ->
         rows = {"x": [1, 2, 1, 3] * 5, "label": ["a", "b"] * 10, "ann": ["a", "b"] * 10, "ben": ["a", "b", "b", "b"] * 5}
         pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
         source = str(tmp_path / "rows.csv")
-    elif name == "annotations":
+    elif name == "label_files":
         source = str(annotated.yolo(tmp_path / "set"))
         (tmp_path / "set/labels/train/b.txt").write_text("0 nan\n")
     else:

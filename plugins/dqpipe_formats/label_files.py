@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 @extension
-class Annotations(Stage):
+class LabelFiles(Stage):
     """Claims every picture whose annotations are malformed: broken files, numbers that are none, ids that stand twice, with file and line."""
 
-    name = "annotations"
+    name = "label_files"
     version = 1
     default = True
     needs = (PROBLEMS,)
