@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,26 @@ def test_it_passes_the_contract(site: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(site), "WITNESS": str(tmp_path / "witness")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+FIXTURES = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:dqpipe", "-p", "dqpipe.testing.pytest_plugin"]
+
+
+def test_the_fixtures_for_plugin_authors_run_the_readmes_test(site: Path, tmp_path: Path) -> None:
+    shown = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split("fixtures for tests of your own")[1]
+    (tmp_path / "test_redness.py").write_text(shown.split("```python\n")[1].split("```")[0])
+    environment = {**os.environ, "PYTHONPATH": str(site), "WITNESS": str(tmp_path / "witness")}
+    done = subprocess.run([*FIXTURES, "--rootdir", "."], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_pytest_starts_with_the_fixtures_and_nothing_heavy() -> None:
+    from tests.test_architecture import HEAVY
+
+    named = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]["dqpipe"]
+    code = f"import sys, importlib; importlib.import_module({named!r}); print([m for m in {['numpy', 'pandas', 'pyarrow', *HEAVY]} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
 def test_a_broken_plugin_is_named_and_takes_no_other_down(site: Path, tmp_path: Path) -> None:

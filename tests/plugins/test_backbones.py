@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.util
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from dqpipe.plugin.stage import Embedder
 
 torch = pytest.importorskip("torch")
 
+DECLARED = torch.library.Library("torchvision", "FRAGMENT")
 SHAPES = [(300, 200), (97, 231), (32, 32), (224, 224), (500, 333)]
 
 
@@ -24,7 +29,18 @@ def library(name: str) -> Any:
     """The package, or the test is skipped: none of them is needed to run dqpipe."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        declare_operators()
         return pytest.importorskip(name, exc_type=ImportError)
+
+
+@functools.cache
+def declare_operators() -> None:
+    """Let torchvision from PyPI be imported beside a torch that is built otherwise: its own operators do not load there, and none of these tests calls one."""
+    if importlib.util.find_spec("torchvision") is None or "torchvision" in sys.modules:
+        return
+    for name in ("nms", "qnms"):
+        with contextlib.suppress(RuntimeError):  # declared by torchvision itself
+            DECLARED.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def picture(height: int, width: int) -> Picture:
