@@ -18,8 +18,8 @@ from dqpipe.storage.location import is_url, place
 from dqpipe_formats.roles import IMAGES
 from dqpipe_formats.walking import LITTER
 
-ENTRIES, FOLDERS, DEPTH = 500, 60, 5
-"""So many entries of a folder, folders and levels are looked at: enough to know a layout, in a few milliseconds."""
+ENTRIES, FOLDERS, DEPTH = 200_000, 60, 5
+"""So many entries of a folder, folders and levels are looked at: enough to know a layout; names that belong together have to be among them."""
 HEAD = 65536
 """Bytes of a file that are looked at."""
 

@@ -97,10 +97,10 @@ class Records:
         some_exist(dataset, self.columns.roles["media"])
         return dataset
 
-    def rewrite(self, target: str, samples: Samples, cells: Sequence[str | None]) -> None:
+    def rewrite(self, target: str, samples: Samples, cells: Sequence[str | None], own: Mapping[str, Sequence[str | None]] | None = None) -> None:
         """Write the rows of these samples in the order of the file, with new labels and paths, then the new samples.
 
-        `cells` are the paths of images as the table shall have them. Raises ChangedError if the file has changed meanwhile.
+        `cells` are the paths of images as the table shall have them, `own` those in the user's columns. Raises ChangedError if the file has changed meanwhile.
         """
         before = self.samples()
         rows = {id_: row for row, id_ in enumerate(before.column("id").to_pylist())}
@@ -111,6 +111,9 @@ class Records:
             for role, values in (("label", _labels(samples)), ("media", cells))
             if role in self.columns.roles and (changed := _changed(before.column(role), at, values))
         }
+        for name, values in (own or {}).items():
+            if changed := _changed(before.column(name), at, values):
+                changes[self.columns.own[name]] = changed
         if "label" in self.columns.roles and self.file.text:
             _respell(changes, self.columns.roles["label"], before.column("label"), self.table)
         extra = [self._row(samples, number, cells[number]) for number, row in enumerate(at) if row is None]

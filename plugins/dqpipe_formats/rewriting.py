@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,29 +11,34 @@ import pyarrow.parquet as pq
 
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_text
+from dqpipe.storage.checked_files import Inside
 from dqpipe.storage.location import is_url
-from dqpipe_formats.copying import below, keep_mode, writing
+from dqpipe.storage.paths import media_path
+from dqpipe_formats.copying import File, below, can_be_copied, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, bring, media_of, source_name, write_manifest
 from dqpipe_formats.placing import Places, file_name, folders_of, new_name, safe
 from dqpipe_formats.records import Records, is_new
+from dqpipe_formats.roles import is_images
 
 
 def write_table(dataset: Dataset, folder: Path, files: str) -> None:
     """Write the table, the images its rows name, and manifest.parquet. Raises OutputError.
 
     An image lies where its path says, one from elsewhere in `media/`, a new one in `augmented/<label>/`; only the cells
-    of images that lie elsewhere now are changed.
+    of images that lie elsewhere now are changed. Further images that a row names (a mask) go with it.
     """
     records = Records.of(dataset.layout) if "source" in dataset.layout else None
     name, inner = source_name(dataset.layout), _inner(dataset, records)
-    references = bring(dataset, _places(dataset, name, inner), folder, files)
+    beside = _beside(dataset)
+    references = bring(dataset, _places(dataset, name, inner, [path for paths in beside.values() for path in paths]), folder, files)
+    own = {column: _bring_beside(dataset, paths, inner, folder, files) for column, paths in beside.items()}
     cells = [_cell(media, reference, inner) for media, reference in zip(media_of(dataset), references, strict=True)]
     target = below(folder, name)
     with writing(folder):
         if records is None:
-            pq.write_table(_frame(dataset, cells), target)
+            pq.write_table(_frame(dataset, cells, own), target)
         else:
-            records.rewrite(target, dataset.samples, cells)
+            records.rewrite(target, dataset.samples, cells, own)
             keep_mode(records.file.path, target)
     write_manifest(dataset, references, folder)
 
@@ -45,10 +50,39 @@ def _inner(dataset: Dataset, records: Records | None) -> str:
     return safe(posixpath.relpath(records.root, posixpath.dirname(records.file.path))) or ""
 
 
-def _places(dataset: Dataset, name: str, inner: str) -> list[str | None]:
-    """The place of each image below the folder, one for each file; paths that stay choose first."""
+def _beside(dataset: Dataset) -> dict[str, list[str | None]]:
+    """The paths in further columns of images, as those of masks, by the column's name among the samples; null for new samples."""
+    if not dataset.has_media:
+        return {}
+    table, new = dataset.samples.table, is_new(dataset.samples)
+    names = [name for name in dataset.layout.get("own", {}) if name in table.column_names and is_images(table.column(name))]
+    return {name: [None if made else path for path, made in zip(table.column(name).to_pylist(), new, strict=True)] for name in names}
+
+
+def _bring_beside(dataset: Dataset, paths: Sequence[str | None], inner: str, folder: Path, files: str) -> list[str | None]:
+    """Copy what a column names to where its paths say, and give back the cells: absolute where a file stays where it is."""
+    inside, cells, wanted = Inside(dataset.within), list[str | None](), dict[str, File]()
+    for path in paths:
+        short = safe(path) if path else None
+        source = media_path(dataset.root, path) if path else ""
+        if path is None or is_url(dataset.root) or not inside.holds(source) or not can_be_copied(source) or not Path(source).exists():
+            cells.append(path)
+        elif short is None or files == "manifest":
+            cells.append(path if path.startswith("/") else posixpath.join(dataset.root, path))
+        else:
+            cells.append(path)
+            place = posixpath.join(inner, short)
+            if not Path(below(folder, place)).exists():  # it may be a sample's own image, too
+                wanted[place] = File(path, place, None, dataset.within)
+    copy(list(wanted.values()), dataset.root, folder, link=files == "hardlink")
+    return cells
+
+
+def _places(dataset: Dataset, name: str, inner: str, beside: Sequence[str | None]) -> list[str | None]:
+    """The place of each image below the folder, one for each file; paths that stay choose first, those of images beside next."""
     media, new = media_of(dataset), is_new(dataset.samples)
-    taken, found = Places([MANIFEST, name]), dict[str, str]()
+    theirs = {posixpath.join(inner, short) for path in beside if path and path not in set(media) and (short := safe(path))}
+    taken, found = Places([MANIFEST, name, *theirs]), dict[str, str]()
     for path, made in zip(media, new, strict=True):
         if path is not None and not made and path not in found and (short := safe(path)):
             found[path] = taken.take(posixpath.join(inner, short))
@@ -69,7 +103,7 @@ def _cell(media: str | None, reference: str | None, inner: str) -> str | None:
     return media if safe(media) and posixpath.join(inner, str(safe(media))) == reference else posixpath.relpath(reference, inner or ".")
 
 
-def _frame(dataset: Dataset, cells: Sequence[str | None]) -> pa.Table:
+def _frame(dataset: Dataset, cells: Sequence[str | None], own: Mapping[str, Sequence[str | None]]) -> pa.Table:
     """The user's columns, from the samples alone, in the types they had."""
     layout, samples = dataset.layout, dataset.samples
     names = {column: name for name, column in {**layout.get("own", {}), **layout.get("roles", {})}.items()}
@@ -77,7 +111,8 @@ def _frame(dataset: Dataset, cells: Sequence[str | None]) -> pa.Table:
     arrays = {}
     for column in columns:
         name = names.get(column, column)
-        array = pa.array(cells, pa.string()) if name == "media" else samples.table.column(name)
+        given = cells if name == "media" else own.get(name)
+        array = samples.table.column(name) if given is None else pa.array(given, pa.string())
         arrays[column] = _typed(array, layout.get("types", {}).get(column))
     return pa.table(arrays)
 
