@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test browser test-install torture bench bench-quick lint clean
+.PHONY: demo test test-extras browser test-install torture bench bench-quick lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "installing into .venv (a minute or two)"
@@ -32,6 +32,16 @@ browser:
 test-install: .venv/installed
 	@$(BIN)/python -m pytest -q tests/install --full-install
 
+# The embedders and the hand-over beside the libraries whose results they must equal, in an environment that has those on top of ours.
+.venv-extras/installed: .venv/installed tests/extras.txt
+	@$(PYTHON) -m venv .venv-extras
+	@$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(' + repr(sysconfig.get_path('purelib')) + ')')" > "$$(.venv-extras/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dqpipe.pth"
+	@.venv-extras/bin/pip install -qq --disable-pip-version-check --no-deps -r tests/extras.txt
+	@touch $@
+
+test-extras: .venv-extras/installed
+	@.venv-extras/bin/python -m pytest -q tests/plugins/test_backbones.py tests/test_handover.py -k "backbones or label_studios_own"
+
 # Runs killed at twenty moments of each kind, full disks, a server that dies: the short version of it is in the test suite.
 torture: .venv/installed
 	@DQPIPE_TORTURE=20 $(BIN)/python -m pytest -q tests/torture
@@ -53,4 +63,4 @@ lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-peers out dist build
+	rm -rf .venv .venv-extras .venv-peers out dist build
