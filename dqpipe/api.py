@@ -12,6 +12,7 @@ from dqpipe.config import pipeline_file as configs
 from dqpipe.config import plan as plans
 from dqpipe.config.pipeline_file import Config
 from dqpipe.data import notebook_html
+from dqpipe.data.labels import Kind
 from dqpipe.data.tables import DECISIONS
 from dqpipe.engine import starter_config
 from dqpipe.engine.run import Run, read
@@ -110,14 +111,15 @@ class Pipeline:
     @classmethod
     def proposed(
         cls, source: Any, *, roles: Mapping[str, str] | None = None, registry: Registry | None = None, seed: int = 0,  # noqa: ANN401
-        outside: bool = False, format: str = "", **outputs: Any,  # noqa: ANN401, A002
+        outside: bool = False, format: str = "", labels: Kind | None = None, **outputs: Any,  # noqa: ANN401, A002
     ) -> Pipeline:  # fmt: skip
         """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame); `outputs` as in its section. Raises DatasetError, ConfigError.
 
         `format` names the reader of the source where it shall not be found out, or can be read in several ways.
         """
         registry = registry or plugins.load()
-        text = starter_config.pipeline_yaml(registry, source, roles or {}, seed=seed, outside=outside, outputs=outputs, reader=format)
+        text = starter_config.pipeline_yaml(registry, source, roles or {}, seed=seed, outside=outside, labels=labels, outputs=outputs,
+                                            reader=format)
         config = configs.parse(text, registry, name="proposed pipeline")
         return cls(replace(config, source=source), registry)
 
@@ -166,26 +168,28 @@ class Pipeline:
 def curate(
     source: Any, out: str | Path, *, force: bool = False, executor: Executor | str | None = None,  # noqa: ANN401
     roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0, outside: bool = False,
-    format: str = "",  # noqa: A002
+    format: str = "", labels: Kind | None = None,  # noqa: A002
 ) -> Result:  # fmt: skip
     """Curate a dataset in any format that is known, or a DataFrame, with the proposed pipeline. Raises DqpipeError.
 
     The format is recognised from what is there, and `format` names it where several are possible: `dqpipe plugins` lists the readers.
     Media outside the dataset's folder are left alone unless `outside` allows them; those of a DataFrame may lie anywhere.
+    `labels` says what the labels are (class, tags, number, objects, mask, none) where their column does not tell it right.
     """
     place = str(out) if is_url(out) else str(Path(out).absolute())
-    return Pipeline.proposed(source, roles=roles, seed=seed, outside=outside, format=format, path=place, files=files).run(executor, force=force)
+    return Pipeline.proposed(source, roles=roles, seed=seed, outside=outside, format=format, labels=labels, path=place, files=files).run(executor, force=force)
 
 
 def check(
     source: Any, *, gates: Iterable[str] | None = None, executor: Executor | str | None = None,  # noqa: ANN401
     roles: Mapping[str, str] | None = None, outside: bool = False, format: str = "",  # noqa: A002
+    labels: Kind | None = None,
 ) -> Result:  # fmt: skip
     """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline and its gates, or these; nothing is written. Raises DqpipeError."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
-        pipeline = Pipeline.proposed(source, roles=roles, outside=outside, format=format, path=folder)
+        pipeline = Pipeline.proposed(source, roles=roles, outside=outside, format=format, labels=labels, path=folder)
         config = pipeline.config
         if gates is not None:
             texts = [gates] if isinstance(gates, str) else gates

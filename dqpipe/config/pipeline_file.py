@@ -21,6 +21,7 @@ import yaml
 
 from dqpipe.config.gate_grammar import BY_DEFAULT, DEFAULTS
 from dqpipe.config.overrides import changed
+from dqpipe.data.labels import Kind
 from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import KINDS, Augment, Decide, Decoder, Extension, Reader, Report, Stage
@@ -55,6 +56,9 @@ class DatasetSection(pydantic.BaseModel, extra="forbid"):
     roles: dict[Literal["id", "media", "label", "split", "group"], str] = pydantic.Field(
         default_factory=dict, description="which of your columns plays which role"
     )
+    labels: Kind | None = pydantic.Field(
+        default=None, description="what the labels are; found out from the label column when left away"
+    )
     limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(default=None, description="only so many samples, for a first look")
     decoders: dict[str, dict[str, Any]] = pydantic.Field(
         default_factory=dict, description="options of decoders by name, such as the memory that one file may take: {image: {memory: 4096}}"
@@ -86,6 +90,8 @@ class Config:
     roles: Mapping[str, str] = field(default_factory=dict)
     decoders: tuple[Decoder, ...] = ()
     """Those with options; the others are as they come."""
+    labels: Kind | None = None
+    """What the labels are; None: as their column says (see `dqpipe.data.labels`)."""
     limit: int | None = None
     outside: bool = False
     """Whether media may lie outside the dataset's folder."""
@@ -124,6 +130,7 @@ class Config:
                 "reader": self.reader.name if self.reader else None,
                 "roles": dict(self.roles),
                 "decoders": {decoder.name: options_record(decoder) for decoder in self.decoders},
+                **({"labels": self.labels} if self.labels else {}),
                 "limit": self.limit,
                 "outside": "allow" if self.outside else "refuse",
             },
@@ -275,6 +282,7 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         reader=None if dataset.reader is None else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
         roles=dataset.roles,
         decoders=tuple(build.one(Decoder, {name: options}, ("dataset", "decoders")).extension for name, options in dataset.decoders.items()),
+        labels=dataset.labels,
         limit=dataset.limit,
         outside=dataset.outside == "allow",
         gates=build.gates(values),

@@ -1,6 +1,7 @@
-"""What the labels of a dataset are (classes, tags, numbers, objects), decided once and asked by everybody.
+"""What the labels of a dataset are (classes, tags, numbers, objects, masks), decided once and asked by everybody.
 
-    label column ──kind_of──▶ Kind ──marked on the column──▶ kind_in(samples) ──▶ classes (names, a code for each sample), members
+    label column ──kind_of, or as the config says──▶ Kind ──marked on the column──▶ kind_in(samples)
+                                       ──▶ classes (names, a code for each sample), members, numbers, texts
 
 The kind travels with the column (in its Arrow metadata), so that a stage which is shown some of the samples gets the same answer as
 one that sees all of them.
@@ -11,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +22,9 @@ import pyarrow.compute as pc
 
 from dqpipe.data.tables import Samples
 from dqpipe.data.wording import many, plural
+from dqpipe.errors import DatasetError
 
-Kind = Literal["class", "tags", "number", "objects", "none"]
+Kind = Literal["class", "tags", "number", "objects", "mask", "none"]
 FEW, EACH = 20, 5
 """Whole numbers with so few different values, each that often on average, are classes."""
 MOST_DOUBTS = 5
@@ -43,11 +46,12 @@ class Members(NamedTuple):
     names: pa.Array
 
 
-def kind_of(column: pa.ChunkedArray | pa.Array, separator: str = "") -> Kind:
-    """The kind of a label column by its type and values; texts are tags if a `separator` stands between them.
+def kind_of(column: pa.ChunkedArray | pa.Array) -> Kind:
+    """The kind of a label column by its type and values; that labels are masks has to be said.
 
-    Whole numbers (also as floats) are classes where they count from 0 or 1 almost without gaps, or take few values; else
-    (prices, years) they are numbers. So are dates, which are never counted. Text, truth values and bytes are classes.
+    Whole numbers (also as floats) are classes where they count from 0 or 1 almost without gaps, or
+    take few values; else (prices, years) they are numbers. So are dates, which are never counted.
+    Text, truth values and bytes are classes.
     """
     given = filled(column)
     kind = given.type
@@ -59,24 +63,53 @@ def kind_of(column: pa.ChunkedArray | pa.Array, separator: str = "") -> Kind:
         return "objects"
     if _is_number(kind) or pa.types.is_temporal(kind):
         return "class" if _are_codes(given.drop_null()) else "number"
-    return "tags" if separator and _is_text(kind) else "class"
+    return "class"
 
 
 def kind_in(samples: Samples) -> Kind:
     """The kind of the labels of these samples: as it was decided for the whole dataset, else by what is there."""
     if "label" not in samples:
         return "none"
-    marked = (samples.table.schema.field("label").metadata or {}).get(MARK, b"").decode()
-    return cast("Kind", marked) if marked in get_args(Kind) else kind_of(samples.table.column("label"))
+    return _mark(samples.table) or kind_of(samples.table.column("label"))
+
+
+def unfit(column: pa.ChunkedArray | pa.Array, kind: Kind) -> str | None:
+    """Why labels of this type cannot be of a kind, as a clause that follows "labels: KIND, but"; or None."""
+    given = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if kind == "none" or pa.types.is_null(given):
+        return None
+    wanted = {
+        "class": (not pa.types.is_nested(given), "one text, number or truth value for each sample"),
+        "tags": (_is_list(given) and not pa.types.is_nested(given.value_type), "a list of names for each sample"),
+        "number": (_is_number(given) or pa.types.is_temporal(given), "numbers, dates or times"),
+        "objects": (pa.types.is_nested(given), "lists of structs"),
+        "mask": (not (_is_number(given) or pa.types.is_boolean(given)), "masks, or the paths of their files"),
+    }
+    fits, what = wanted[kind]
+    return None if fits else f"the labels are {given}; {what} would be"
 
 
 def marked(table: pa.Table, kind: Kind | None = None) -> pa.Table:
-    """A table of samples whose label column has null for what is no label, and says of which kind it is (else as `kind_of` finds)."""
+    """A table of samples whose label column has null for what is no label, and says of which kind it is.
+
+    That is `kind`, else what its reader marked it as, else as `kind_of` finds; without any label it is
+    "none". Raises DatasetError where labels of this type cannot be of that kind.
+    """
     if "label" not in table.column_names:
         return table
     column = filled(table.column("label"))
-    field = pa.field("label", column.type, metadata={MARK: (kind or kind_of(column)).encode()})
+    kind = kind or _mark(table) or kind_of(column)
+    if why := unfit(column, kind):
+        raise DatasetError(f"labels: {kind}, but {why}")
+    kind = "none" if column.null_count == len(column) else kind
+    field = pa.field("label", column.type, metadata={MARK: kind.encode()})
     return table.set_column(table.column_names.index("label"), field, column)
+
+
+def _mark(table: pa.Table) -> Kind | None:
+    """The kind that the label column says it is of, if it does."""
+    said = (table.schema.field("label").metadata or {}).get(MARK, b"").decode()
+    return cast("Kind", said) if said in get_args(Kind) else None
 
 
 def filled(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
@@ -134,15 +167,61 @@ def is_text(samples: Samples) -> bool:
 
 
 def members(samples: Samples) -> Members:
-    """The classes or tags that each sample has, a sample without a label under null; of numbers and objects there are none."""
+    """The classes or tags that each sample has, each once; of other kinds there are none.
+
+    A sample without a class stands under null, one without a tag nowhere.
+    """
     kind = kind_in(samples)
     if kind not in ("class", "tags"):
         return Members(np.zeros(0, dtype=np.int64), pa.array([], pa.string()))
     column = filled(samples.table.column("label"))
-    if kind == "class" or not _is_list(column.type):
-        return Members(np.arange(len(samples)), _texts(column))
+    if kind == "class":
+        return Members(np.arange(len(samples)), _texts(classes_of(column)))
     values = pa.concat_arrays(column.chunks)
-    return Members(pc.list_parent_indices(values).to_numpy().astype(np.int64), _texts(pa.chunked_array([pc.list_flatten(values)])))
+    rows = pc.list_parent_indices(values).to_numpy().astype(np.int64)
+    found = classes_of(pc.list_flatten(values))
+    pairs = rows * (len(found.names) + 1) + found.codes
+    _, first = np.unique(np.where(found.codes < 0, -1, pairs), return_index=True)
+    once = np.sort(first[found.codes[first] >= 0])
+    return Members(rows[once], _texts(Classes(found.names, found.codes[once])))
+
+
+def numbers(samples: Samples) -> np.ndarray:
+    """Labels that are numbers, float64 [n], NaN for none; dates and times in the unit of their column."""
+    column = samples.table.column("label")
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64())  # noqa: PLR2004
+    found = column.cast(pa.float64()).to_numpy()
+    return np.asarray(found, dtype=np.float64)
+
+
+def split_tags(label: object, separator: str = "") -> list[Any]:
+    """The tags of one label, empty ones left out: a list, or a text with `separator` between them."""
+    if isinstance(label, str):
+        return [tag.strip() for tag in (label.split(separator) if separator else [label]) if tag.strip()]
+    every = label if isinstance(label, (list, tuple)) else [label]
+    return [tag for tag in every if tag is not None and tag == tag and not (isinstance(tag, str) and not tag.strip())]  # noqa: PLR0124 (NaN)
+
+
+def tags_in(text: str) -> list[str]:
+    """The tags in the text of a label that is a set of tags (see `label_text`), each as a text."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return []
+    return [str(label_text(tag)) for tag in split_tags(told)] if isinstance(told, list) else []
+
+
+def relabelled(table: pa.Table, new: Sequence[str | None] | np.ndarray) -> pa.Table:
+    """A table of samples under new labels, [n] texts of labels or None where the label stays."""
+    if "label" not in table.column_names:
+        return table
+    field = table.schema.field("label")
+    labels = table.column("label").to_pylist()
+    for row, text in enumerate(new):
+        if text is not None:
+            labels[row] = label_from_text(text, field.type)
+    return table.set_column(table.column_names.index("label"), field, pa.array(labels, field.type))
 
 
 def label_text(label: object) -> str | None:
@@ -164,9 +243,8 @@ def label_from_text(text: str, kind: pa.DataType) -> object:
     return json.loads(text) if plain else pa.scalar(text, pa.string()).cast(kind).as_py()
 
 
-def _texts(values: pa.ChunkedArray) -> pa.Array:
-    """Values as label texts."""
-    found = classes_of(values)
+def _texts(found: Classes) -> pa.Array:
+    """The name of each one's class, null for none."""
     at = pa.array(found.codes, mask=found.codes < 0)
     return pa.array(found.names, pa.string()).take(at)
 

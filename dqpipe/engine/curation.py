@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.data.dataset import Dataset
-from dqpipe.data.labels import label_from_text
+from dqpipe.data.labels import relabelled
 from dqpipe.data.media import Picture
 from dqpipe.data.tables import Decisions, Findings, Samples, table_of
 from dqpipe.data.wording import many
@@ -67,13 +67,7 @@ def kept(dataset: Dataset, decisions: Decisions, *, hold: bool) -> Dataset:
     decided, new_labels = decisions["decision"], decisions["new_label"]
     rows = np.flatnonzero([decision not in gone for decision in decided])
     table = dataset.samples.table.take(pa.array(rows))
-    if "label" in dataset.samples:
-        field = table.schema.field("label")
-        labels = table.column("label").to_pylist()
-        for at, row in enumerate(rows):
-            if decided[row] == "relabel" and new_labels[row] is not None:
-                labels[at] = label_from_text(new_labels[row], field.type)
-        table = table.set_column(table.column_names.index("label"), field, pa.array(labels, field.type))
+    table = relabelled(table, [new_labels[row] if decided[row] == "relabel" else None for row in rows])
     for name in ("parent", "made_by"):
         table = table.append_column(name, pa.nulls(len(rows), pa.string()))
     return replace(dataset, samples=Samples(table))

@@ -497,7 +497,7 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
         reader, said = reading.reader, reading.said
     dataset = replace(reader.read_outside(source, config.roles), outside=True) if config.outside else reader.read(source, config.roles)
     _refuse_outside(dataset)
-    table = split_kinds_marked(labels.marked(dataset.samples.table.sort_by("id")))
+    table = split_kinds_marked(labels.marked(dataset.samples.table.sort_by("id"), config.labels))
     if config.limit is not None and len(dataset) > config.limit:
         order = np.argsort([shuffle_key(config.seed, sample) for sample in table.column("id").to_pylist()])
         table = table.take(pa.array(np.sort(order[: config.limit])))

@@ -174,14 +174,15 @@ def stage_use(run: Run) -> dict[str, dict[str, Any]]:
 def lineage(run: Run) -> dict[str, Any]:
     """What a version was made from and by: input, plan, code, seed, and the version published before it."""
     described = run.plan.record()
+    read = described["config"]["dataset"]
     shown = {name: described["config"][name] for name in ("stages", "policy", "gates")}
     made_by = [(stage["name"], stage["stage"], stage["version"]) for stage in described["stages"]]
     entries = {entry.name: entry.dist for entry in importlib.metadata.entry_points(group=GROUP)}
     known = {plugin: entries.get(plugin) for plugin in sorted({*run.plan.origin.values()})}
     return {
         "parent": run.parent,
-        "input": {"path": described["config"]["dataset"]["path"], "samples": len(run.raw.samples), "content": applying.content_of(run.raw.samples)},
-        "plan": digest_json([shown, made_by, described["config"]["dataset"]["limit"]]),
+        "input": {"path": read["path"], "samples": len(run.raw.samples), "content": applying.content_of(run.raw.samples)},
+        "plan": digest_json([shown, made_by, read["limit"], *([read["labels"]] if "labels" in read else [])]),
         "dqpipe": __version__,
         "plugins": {plugin: None if dist is None else f"{dist.name} {dist.version}" for plugin, dist in known.items()},
         "seed": run.config.seed,

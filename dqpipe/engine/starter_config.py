@@ -14,6 +14,7 @@ import yaml
 from dqpipe.config import gate_grammar, plan
 from dqpipe.config.pipeline_file import Config, Entry, OutputsSection
 from dqpipe.data.dataset import Dataset
+from dqpipe.data.labels import Kind
 from dqpipe.data.wording import many
 from dqpipe.engine.run import read
 from dqpipe.errors import printable
@@ -26,16 +27,19 @@ OUTSIDE = "  outside: allow        # media may lie outside the dataset's folder"
 
 def pipeline_yaml(
     registry: Registry, source: Any, roles: Mapping[str, str], *, seed: int = 0, outside: bool = False,  # noqa: ANN401
-    outputs: Mapping[str, Any] | None = None, reader: str = "",
+    labels: Kind | None = None, outputs: Mapping[str, Any] | None = None, reader: str = "",
 ) -> str:  # fmt: skip
-    """The text; `outside` allows media outside the dataset's folder, `outputs` goes into its section, `reader` says how the source is read.
+    """The text that `dqpipe init` writes.
+
+    `outside` allows media outside the dataset's folder, `outputs` goes into its section, `reader` says how the source is read,
+    `labels` what its labels are.
 
     Raises DatasetError, also where the source can be read in several ways and no reader is named; PluginError where there is no such reader.
     """
     entry = Entry("policy", registry.get(Decide, "policy")())
     given = registry.get(Reader, reader)() if reader else None
-    dataset = read(Config((), entry, source=source, reader=given, roles=roles, outside=outside), registry, source)
-    lines = [*_head(source, dataset, roles, reader), *([OUTSIDE] if outside else []), "", "stages:"]
+    dataset = read(Config((), entry, source=source, reader=given, roles=roles, labels=labels, outside=outside), registry, source)
+    lines = [*_head(source, dataset, roles, reader), *([f"  labels: {labels}"] if labels else []), *([OUTSIDE] if outside else []), "", "stages:"]
     stages = plan.proposal(registry, dataset)
     for cls, options in stages:
         lines += _stage(cls, options)

@@ -158,10 +158,10 @@ def dataset_of(version: Version) -> Dataset:
 def changed(config: Config, version: Version) -> frozenset[str]:
     """The stages with another option of `detect` than in a version. Raises ConfigError where more than that is different."""
     was, now = version.record["config"], config.record()
-    for name in ("path", "reader", "roles", "limit", "outside"):
+    for name in ("path", "reader", "roles", "labels", "limit", "outside"):
         before = was["dataset"].get(name, "refuse" if name == "outside" else None)
-        if before != now["dataset"][name]:
-            raise _refused(f"dataset.{name} is {now['dataset'][name]!r}; the published version was made with {before!r}")
+        if before != now["dataset"].get(name):
+            raise _refused(f"dataset.{name} is {now['dataset'].get(name)!r}; the published version was made with {before!r}")
     if was["seed"] != now["seed"]:
         raise _refused(f"seed is {now['seed']}; the published version was made with {was['seed']}")
     stages = {stage["name"]: stage for stage in version.record["stages"]}

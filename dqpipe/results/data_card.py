@@ -88,7 +88,7 @@ def _task(dataset: Dataset) -> tuple[str, list[str]]:
     """The Hub's task category and ids that the kind of label speaks for."""
     of = "image" if dataset.has_media else "tabular"
     kind = labels.kind_in(dataset.samples)
-    if kind in ("none", "objects"):
+    if kind in ("none", "objects", "mask"):
         return "other", []
     if kind == "number":
         return ("tabular-regression", []) if of == "tabular" else ("other", [])
@@ -111,10 +111,9 @@ def _features(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _label(samples: Samples) -> dict[str, Any]:
-    column = samples.table.column("label")
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return _dtype(column.type)
-    classes = sorted(pc.unique(column.drop_null()).to_pylist())
+    classes = labels.classes(samples).names
+    if not labels.is_text(samples) or labels.kind_in(samples) == "tags":
+        return _dtype(samples.table.schema.field("label").type)
     if not classes or len(classes) > MOST_CLASSES:
         return {"dtype": "string"}
     return {"dtype": {"class_label": {"names": {str(number): printable(name) for number, name in enumerate(classes)}}}}

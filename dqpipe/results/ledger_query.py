@@ -17,6 +17,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.data import labels
 from dqpipe.data.tables import DECISIONS
 from dqpipe.errors import ConfigError, DatasetError, OutputError, nearest
 from dqpipe.results.ledger import SCHEMA
@@ -25,6 +26,7 @@ from dqpipe.storage import spreadsheet
 
 AT_A_TIME = 1 << 14
 """Rows."""
+TAG = "tag"
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,17 @@ def rows(version: Version, question: Question) -> pa.Table:
              ("decision", question.decisions, DECISIONS), ("severity", question.severities, ("info", "warning", "error")))  # fmt: skip
     for name, wanted, known in asked:
         if wanted:
-            hit = _hit(table.column(name), name, wanted, known)
+            hit = _hit(table.column(name), TAG if name == "label" and _tagged(version) else name, wanted, known)
             mask = hit if mask is None else pc.and_(mask, hit)
     return table if mask is None else table.filter(mask)
+
+
+def _tagged(version: Version) -> bool:
+    """Whether the labels of a version are sets of tags."""
+    try:
+        return labels.kind_in(version.samples) == "tags"
+    except DatasetError:  # a version that keeps no samples
+        return False
 
 
 def _hit(column: pa.ChunkedArray, name: str, wanted: Sequence[str], known: Sequence[str]) -> Any:  # noqa: ANN401 (a boolean array)
@@ -64,22 +74,17 @@ def _hit(column: pa.ChunkedArray, name: str, wanted: Sequence[str], known: Seque
     for one in wanted:
         found = [value for value in values if _is(value, one, name)]
         if not found and not any(_is(value, one, name) for value in known):
-            what = {"label": "class"}.get(name, name)
+            what = {"label": "class", TAG: "class"}.get(name, name)
             raise ConfigError(f"no {what} of this ledger is {one!r}: {nearest(one, {*values, *known})}")
         chosen.update(found)
     return pc.is_in(column, value_set=pa.array(sorted(chosen), pa.string()))
 
 
 def _is(value: str, wanted: str, name: str) -> bool:
-    """Whether a value is meant; a set of labels (JSON) where one of them is."""
+    """Whether a value is meant; a set of tags where one of them is."""
     if name == "code":
         return fnmatch.fnmatchcase(value, wanted)
-    if name == "label" and value != wanted and value.startswith("["):
-        try:
-            return wanted in {one if isinstance(one, str) else json.dumps(one) for one in json.loads(value)}
-        except (ValueError, TypeError):
-            return False
-    return value == wanted
+    return value == wanted or (name == TAG and wanted in labels.tags_in(value))
 
 
 def samples(table: pa.Table) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dqpipe.data import labels
 from dqpipe.data.labels import label_text
 from dqpipe.data.nearest import unit
 from dqpipe.data.thumbnail import webp
@@ -60,6 +61,8 @@ class Sight:
     def classes(self) -> dict[str, list[int]]:
         """Label as text → the rows that carry it; empty where labels are no names of classes."""
         found: dict[str, list[int]] = {}
+        if labels.kind_in(self.samples) not in ("class", "tags"):
+            return found
         for row, label in enumerate(self.labels):
             if label is not None and (text := as_given(label)) is not None:
                 found.setdefault(text, []).append(row)

@@ -130,18 +130,20 @@ class Drift(Stage):
             if any(name not in table for table in tables):
                 continue
             columns = [table.table.column(name).filter(readable(table, name)) for table in tables]
-            kinds = label_kinds(since) if name == "label" else {kind_of(column) for column in columns[:2]}
+            labelled = [s.samples for s in (before, now, new)] if name == "label" else []
+            kinds = label_kinds(since) if labelled else {kind_of(column) for column in columns[:2]}
             if kinds == {"number"}:
-                yield from _numbers(name, [column.to_numpy().astype(np.float64) for column in columns], enough, len(new.samples))
+                numbers = [labels.numbers(samples) for samples in labelled] or [column.to_numpy().astype(np.float64) for column in columns]
+                yield from _numbers(name, numbers, enough, len(new.samples))
             elif kinds == {"category"}:
-                yield from _categories(name, [counted(column) for column in columns], enough, rng)
+                counts = [classes(samples) for samples in labelled] or [counted(column) for column in columns]
+                yield from _categories(name, counts, enough, rng)
 
     def _labels(self, since: Since) -> Iterator[Any]:
         """Claims on classes that came and that went."""
-        tables = [s.samples.table for s in (since.before, since.now)]
         if label_kinds(since) != {"category"}:
             return
-        old, now = (counted(table.column("label")) for table in tables)
+        old, now = (classes(s.samples) for s in (since.before, since.now))
         for name in sorted(name for name in now if name is not None and name not in old):
             near = misspelt(name, [other for other in old if other is not None])
             like = f", which looks like {near}" if near else ""
@@ -223,12 +225,13 @@ def kind_of(column: pa.ChunkedArray) -> str | None:
     return "category" if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind) else None
 
 
-def counted(column: pa.ChunkedArray) -> Counter[str | None]:
-    """How often each value stands in a column; each of the values where they are lists."""
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        import pyarrow.compute as pc
+def classes(samples: Samples) -> Counter[str | None]:
+    """How often each class, or tag, is the label."""
+    return Counter(labels.members(samples).names.to_pylist())
 
-        column = pc.list_flatten(column)
+
+def counted(column: pa.ChunkedArray) -> Counter[str | None]:
+    """How often each value stands in a column."""
     return Counter({label_text(row["values"]): row["counts"] for row in column.value_counts().to_pylist()})
 
 

@@ -11,12 +11,11 @@ import numpy as np
 
 from dqpipe.data import labels
 from dqpipe.data.intervals import clopper_pearson
-from dqpipe.data.labels import label_text
+from dqpipe.data.labels import Classes, label_text
 from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.errors import StageError
 from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
 from dqpipe_labels import unclassed
-from dqpipe_labels.classes import Classes, classes_of
 from dqpipe_labels.columns import vectors_of
 from dqpipe_labels.folds import Folds, groups_per_class
 from dqpipe_labels.nearest import nearness
@@ -28,7 +27,7 @@ from dqpipe_labels.seams import Seams
 if TYPE_CHECKING:
     import pandas as pd
 
-OBJECTS = "label_noise judges classes, tags and numbers, and here a label is a struct or a list of lists"
+OBJECTS = "label_noise judges classes, tags and numbers, and here a label is a mask, a struct or a list of lists"
 
 @extension
 class LabelNoise(Stage):
@@ -123,7 +122,8 @@ class LabelNoise(Stage):
         """What the labels are."""
         if self.labels != "auto":
             return self.labels
-        return labels.kind_of(samples.table.column("label"), self.separator) if self.separator else labels.kind_in(samples)
+        kind = labels.kind_in(samples)
+        return "tags" if kind == "class" and self.separator and labels.is_text(samples) else kind
 
     def artifacts(self) -> Mapping[str, str]:
         """The content of the file of probabilities, if there is one."""
@@ -138,11 +138,11 @@ class LabelNoise(Stage):
             return "no sample has a label"
         if self.vectors is None and self.probabilities is None:
             return "there is nothing to judge labels by: set `vectors` or `probabilities`"
-        if self.kind(samples) == "objects":
+        if self.kind(samples) in ("objects", "mask"):
             return OBJECTS
+        if self.labels == "class" and (why := labels.unfit(samples.table.column("label"), "class")):
+            return f"labels: class, but {why}"
         try:
-            if self.kind(samples) == "class":
-                classes_of(self.name, samples["label"])
             return unclassed.objection(self, samples)
         except StageError as error:
             return f"{error.reason}. {error.advice}"
@@ -151,11 +151,11 @@ class LabelNoise(Stage):
         """Each label judged by models that saw neither it nor its copies."""
         if self.vectors is None and self.probabilities is None:
             raise StageError(self.name, "relate", "there is nothing to judge labels by", "Set `vectors` or `probabilities`.")
-        if (kind := self.kind(samples)) == "objects":
+        if (kind := self.kind(samples)) in ("objects", "mask"):
             raise StageError(self.name, "relate", OBJECTS, "Leave label_noise out of the pipeline, or give it a column of classes as the label.")
         if kind not in ("class", "none"):
             return blank(len(samples)) | dict(unclassed.judge(self, kind, samples, facts))
-        classes, groups = classes_of(self.name, samples["label"]), unclassed.groups_of(self, samples, facts)
+        classes, groups = labels.classes_of(samples.table.column("label")), unclassed.groups_of(self, samples, facts)
         rows, given, names = self.judged(classes, groups)
         if len(names) < 2:  # noqa: PLR2004 (one class cannot be confused)
             return blank(len(samples))
@@ -167,11 +167,11 @@ class LabelNoise(Stage):
 
     def judged(self, classes: Classes, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """The rows of classes with enough different things, their classes among these [k], and the names of these."""
-        labelled = np.flatnonzero(classes.given >= 0)
-        things = groups_per_class(groups[labelled], classes.given[labelled], len(classes.names))
+        labelled = np.flatnonzero(classes.codes >= 0)
+        things = groups_per_class(groups[labelled], classes.codes[labelled], len(classes.names))
         kept = np.flatnonzero(things >= self.least)
-        rows = labelled[np.isin(classes.given[labelled], kept)]
-        return rows, np.searchsorted(kept, classes.given[rows]), tuple(classes.names[position] for position in kept)
+        rows = labelled[np.isin(classes.codes[labelled], kept)]
+        return rows, np.searchsorted(kept, classes.codes[rows]), tuple(classes.names[position] for position in kept)
 
     def opinions(self, samples: Samples, facts: Facts, classes: Classes, rows: np.ndarray, given: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
         """What models that did not see it say of each sample, float64 [n, c]: one opinion, or two; each the geometric mean over the repeats."""
@@ -220,15 +220,16 @@ class LabelNoise(Stage):
             return unclassed.left_out(self, samples, facts)
         if kind != "class":
             return {}
-        classes, judged = classes_of(self.name, samples["label"]), np.array([name is not None for name in facts["foretold"]], dtype=bool)
-        gone = sorted(set(range(len(classes.names))) - set(classes.given[judged].tolist()))
+        classes = labels.classes_of(samples.table.column("label"))
+        judged = np.array([name is not None for name in facts["foretold"]], dtype=bool)
+        gone = sorted(set(range(len(classes.names))) - set(classes.codes[judged].tolist()))
         if not gone:
             return {}
-        known = classes.given >= 0
-        things = groups_per_class(unclassed.groups_of(self, samples, facts)[known], classes.given[known], len(classes.names))
+        known = classes.codes >= 0
+        things = groups_per_class(unclassed.groups_of(self, samples, facts)[known], classes.codes[known], len(classes.names))
         alone = "there is no other class to tell it from" if len(classes.names) == 1 else f"no other class has {self.least} different samples to tell it from"
         whys = {number: f"fewer than {self.least} different samples have it" if things[number] < self.least else alone for number in gone}
-        return {classes.names[number]: (np.flatnonzero(classes.given == number), why) for number, why in whys.items()}
+        return {classes.names[number]: (np.flatnonzero(classes.codes == number), why) for number, why in whys.items()}
 
     def unjudged(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """That no label is judged, since classes are not told apart, with what was foretold and what would be by chance."""

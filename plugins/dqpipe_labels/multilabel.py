@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe.data.labels import label_text
+from dqpipe.data.labels import label_text, split_tags
 from dqpipe.errors import StageError
 
 ROUNDS, WARM = 60, 8
@@ -43,7 +43,7 @@ class Tags:
 
 def tags_of(stage: str, labels: np.ndarray, separator: str) -> Tags:
     """The tags of a label column [n]: lists, or texts with a separator. Raises StageError for tags that are no names."""
-    rows = [None if label is None or label != label else split(label, separator) for label in labels.tolist()]  # noqa: PLR0124 (NaN)
+    rows = [None if label is None else split_tags(label, separator) for label in labels.tolist()]
     present = {tag for row in rows for tag in row or () if isinstance(tag, (str, int, float, bool))}
     odd = next((tag for row in rows for tag in row or () if not isinstance(tag, (str, int, float, bool))), None)
     if odd is not None:
@@ -54,13 +54,6 @@ def tags_of(stage: str, labels: np.ndarray, separator: str) -> Tags:
     for row, tags in enumerate(rows):
         given[row, [place[tag] for tag in tags or ()]] = True
     return Tags(names, given, np.array([row is not None for row in rows], dtype=bool))
-
-
-def split(label: object, separator: str) -> list[Any]:
-    """The tags of one label, empty ones left out."""
-    if isinstance(label, str):
-        return [tag.strip() for tag in label.split(separator) if tag.strip()]
-    return [tag for tag in (label if isinstance(label, (list, tuple)) else [label]) if tag is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +149,7 @@ def corrected(labels: Sequence[Any], tags: Tags, wrong: np.ndarray, separator: s
     place = {tag: position for position, tag in enumerate(tags.names)}
     found: list[Any] = []
     for row, label in enumerate(labels):
-        kept = [tag for tag in dict.fromkeys(split(label, separator)) if not change[row, place[tag]]]
+        kept = [tag for tag in dict.fromkeys(split_tags(label, separator)) if not change[row, place[tag]]]
         more = [tags.names[k] for k in np.flatnonzero(change[row] & ~tags.given[row])]
         found.append(separator.join([*kept, *more]) if isinstance(label, str) else [*kept, *more])
     return found

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data.labels import label_text
+from dqpipe.data.labels import label_text, numbers, split_tags
 from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.data.wording import many, plural
 from dqpipe.errors import StageError, listed
 from dqpipe_labels.columns import equal_rows, unfit, vectors_of
 from dqpipe_labels.folds import grouped_folds
-from dqpipe_labels.multilabel import Tags, judged_tags, learn_tags, own_tags, said, split, tags_of
-from dqpipe_labels.probabilities import ADVICE, as_floats, read_columns
+from dqpipe_labels.multilabel import Tags, judged_tags, learn_tags, own_tags, said, tags_of
+from dqpipe_labels.probabilities import ADVICE, read_columns
 from dqpipe_labels.regression import Learned, folds_of, judged_numbers
 from dqpipe_labels.ridge import kernel_features, out_of_fold
 
@@ -122,16 +122,16 @@ def finite(stage: LabelNoise, samples: Samples, names: tuple[str, ...]) -> np.nd
 def by_numbers(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarray, dict[str, Any]]:
     """The judged rows and their facts."""
     labels = samples["label"]
-    numbers = as_floats(labels)
-    rows, groups = np.flatnonzero(np.isfinite(numbers)), groups_of(stage, samples, facts)
+    measured = numbers(samples)
+    rows, groups = np.flatnonzero(np.isfinite(measured)), groups_of(stage, samples, facts)
     whole = all(isinstance(label, int) for label in labels[rows[:1]].tolist())
     if stage.probabilities is not None:
         own = finite(stage, samples, ("predicted",))[rows, 0]
-        return rows, judged_numbers(numbers[rows], groups[rows], own, whole=whole, seed=stage.seed)
+        return rows, judged_numbers(measured[rows], groups[rows], own, whole=whole, seed=stage.seed)
     vectors = vectors_of(stage.name, stage.vectors or (), samples, facts)[rows]
-    fold = folds_of(numbers[rows], groups[rows], stage.folds, stage.seed)
+    fold = folds_of(measured[rows], groups[rows], stage.folds, stage.seed)
     source = Learned(vectors, fold, columns=not isinstance(stage.vectors, str), seed=stage.seed)
-    return rows, judged_numbers(numbers[rows], groups[rows], source, whole=whole, seed=stage.seed)
+    return rows, judged_numbers(measured[rows], groups[rows], source, whole=whole, seed=stage.seed)
 
 
 def claims(stage: LabelNoise, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
@@ -152,13 +152,13 @@ def details(stage: LabelNoise, labels: np.ndarray, suggested: np.ndarray) -> lis
 def pairs(stage: LabelNoise, labels: np.ndarray, suggested: np.ndarray) -> list[tuple[list[Any], list[Any]]]:
     """The given and the suggested tags of each sample."""
     news = [new if isinstance(old, str) else json.loads(new) for old, new in zip(labels, suggested, strict=True)]
-    return [(split(old, stage.separator), split(new, stage.separator)) for old, new in zip(labels, news, strict=True)]
+    return [(split_tags(old, stage.separator), split_tags(new, stage.separator)) for old, new in zip(labels, news, strict=True)]
 
 
 def figures_of_numbers(samples: Samples, facts: Facts) -> list[dict[str, Any]]:
     """The usual error, in the label's unit, and how many could not be judged."""
     rows = np.flatnonzero(~np.isnan(facts["deviation"]))
-    errors = np.abs(as_floats(samples["label"][rows]) - np.array([float(text) for text in facts["suggested"][rows]]))
+    errors = np.abs(numbers(samples)[rows] - np.array([float(text) for text in facts["suggested"][rows]]))
     return [figure("not_judged", len(samples) - len(rows)), figure("error", float(np.median(errors)))]
 
 

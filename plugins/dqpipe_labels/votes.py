@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
+from dqpipe.data.labels import Classes, classes_of
 from dqpipe.data.tables import Samples
-from dqpipe_labels.classes import classes_of
+from dqpipe.errors import StageError
 from dqpipe_labels.folds import Folds
 from dqpipe_labels.kernel import softmax
 from dqpipe_labels.ridge import kernel_features, out_of_fold
@@ -34,11 +36,23 @@ class Votes:
 
 def votes_of(stage: str, columns: Sequence[str], samples: Samples) -> Votes:
     """The votes in these columns. Raises StageError for labels that are no classes."""
-    found = [classes_of(stage, whole(samples[name])) for name in columns]
+    found = [_classes(stage, whole(samples[name])) for name in columns]
     names = tuple(dict.fromkeys(name for classes in found for name in classes.names))
     place = {name: number for number, name in enumerate(sorted(names))}
-    given = [np.array([*(place[name] for name in classes.names), -1], dtype=np.int64)[classes.given] for classes in found]
+    given = [np.array([*(place[name] for name in classes.names), -1], dtype=np.int64)[classes.codes] for classes in found]
     return Votes(tuple(place), np.stack(given, axis=1))
+
+
+def _classes(stage: str, labels: np.ndarray) -> Classes:
+    """The classes of one annotator's labels [n], as `whole` gives them. Raises StageError."""
+    advice = f"Leave {stage} out of the pipeline, or give it columns of classes."
+    for label in labels.tolist():
+        if isinstance(label, float):
+            raise StageError(stage, "relate", f"it judges class labels, and here a label is the number {label}", advice)
+        if isinstance(label, (list, dict)):
+            what = f"it judges one class label for each sample, and here a label is a {type(label).__name__}"
+            raise StageError(stage, "relate", what, advice)
+    return classes_of(pa.array(labels.tolist()))
 
 
 def whole(labels: np.ndarray) -> np.ndarray:

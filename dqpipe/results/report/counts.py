@@ -112,10 +112,9 @@ def _origin(curated: Samples, samples: Samples) -> np.ndarray:
 def _would_be(samples: Samples, decisions: Decisions, rows: pa.ChunkedArray, decision: np.ndarray) -> Samples:
     """The set that the decisions would make: without what is dropped, under the new labels."""
     table = samples.table
-    if "label" in samples and "new_label" in decisions and table.schema.field("label").type == pa.string():
-        new = decisions.table.column("new_label").take(rows)
-        label = pc.if_else(pa.array(decision == RELABEL), _flat(new), _flat(table.column("label")))
-        table = table.set_column(table.column_names.index("label"), table.schema.field("label"), label)
+    if "new_label" in decisions and (decision == RELABEL).any():
+        new = decisions.table.column("new_label").take(rows).to_pylist()
+        table = labels.relabelled(table, [label if asked else None for label, asked in zip(new, decision == RELABEL, strict=True)])
     return Samples(table.filter(pa.array(decision != DROP)))
 
 
@@ -126,7 +125,7 @@ def members(samples: Samples, column: str) -> Members:
     """
     if column == "label":
         found, kind = labels.members(samples), labels.kind_in(samples)
-        return Members(found.rows, found.names, {"tags": "classes", "objects": "other"}.get(kind, kind))
+        return Members(found.rows, found.names, {"tags": "classes", "objects": "other", "mask": "other"}.get(kind, kind))
     if column not in samples or samples.table.column(column).null_count == len(samples):
         return Members(np.zeros(0, dtype=np.int64), pa.array([], pa.string()), "none")
     return Members(np.arange(len(samples)), _flat(samples.table.column(column)), "class")

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.data import labels
 from dqpipe.data.labels import label_text
 from dqpipe.data.tables import DECISIONS, Facts, Findings
 from dqpipe.results.report.counts import KEEP, RELABEL, REVIEW, ROWS, Joined, positions
@@ -119,13 +120,13 @@ def peers(joined: Joined, shown: dict[str, list[dict[str, Any]]], embedding: Emb
     """A few sound samples of each class that an example is compared with: those nearest the middle of their class, or spread evenly over it."""
     wanted = [name for rows in shown.values() for row in rows for name in _compared_with(row)]
     names = list(dict.fromkeys(wanted))[:CLASSES_WITH_PEERS]
-    if not names or "label" not in joined.samples or joined.samples.table.schema.field("label").type != pa.string():
+    if not names or not (known := labels.classes(joined.samples)).names:
         return {}
     sound = ~joined.marked() & (joined.decision == KEEP)
-    codes = pc.fill_null(pc.index_in(joined.samples.table.column("label"), value_set=pa.array(names)), -1).to_numpy()
+    place = {name: number for number, name in enumerate(known.names)}
     found = {}
-    for number, name in enumerate(names):
-        rows = _typical(np.flatnonzero(sound & (codes == number)), embedding)
+    for name in names:
+        rows = _typical(np.flatnonzero(sound & (known.codes == place.get(name, len(place)))), embedding)
         found[name] = joined.samples.table.column("id").take(pa.array(rows)).to_pylist()
     return found
 

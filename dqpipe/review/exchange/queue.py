@@ -212,18 +212,19 @@ class Seen:
         kind = labels.kind_in(self.samples)
         if kind == "tags":
             return TAGS if pa.types.is_string(self.type.value_type) or pa.types.is_large_string(self.type.value_type) else OTHER
-        return {"objects": OTHER, "number": NUMBERS}.get(kind, CLASSES)
+        return {"objects": OTHER, "mask": OTHER, "number": NUMBERS}.get(kind, CLASSES)
 
     @cached_property
     def classes(self) -> list[str]:
         """Every class or tag that a sample has or is suggested, as text."""
+        present = labels.members(self.samples).names.drop_null().to_pylist()
         if self.kind == TAGS:
-            return sorted({tag for label in self.labels if label is not None for tag in label if tag})
+            return sorted(set(present))
         if self.kind != CLASSES:
             return []
         suggested = self.version.findings.table.column("suggestion").unique().to_pylist()
         decided = self.version.decisions.table.column("new_label").unique().to_pylist()
-        return sorted({text for text in (*self.texts, *suggested, *decided) if text})
+        return sorted({text for text in (*present, *suggested, *decided) if text})
 
     def items(self, said: Sequence[Verdict]) -> list[Item]:
         """All samples that have content to recognise them by."""
