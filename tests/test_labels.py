@@ -123,9 +123,10 @@ def test_every_part_of_a_run_says_the_same_of_the_classes(case: str, tmp_path: P
     values, said, kind, names = CASES[case]
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"key": [f"{i:03d}" for i in range(len(values))], "x": rng.normal(size=len(values)), "label": pd.Series(values, dtype=object)})
+    noise = [] if kind == "none" else [{"label_noise": {"vectors": ["x"], "folds": 2, "repeats": 1}}]
     config = {
         "dataset": {"roles": {"id": "key"}} | ({"labels": said} if said else {}),
-        "stages": ["duplicate_rows", {"drift": {"copies": None, "least": 5}}, *([] if kind == "none" else [{"label_noise": {"vectors": ["x"], "folds": 2, "repeats": 1}}])],
+        "stages": ["duplicate_rows", {"drift": {"copies": None, "least": 5}}, *noise],
         "gates": ["classes > 1000"],
         "outputs": {"path": str(tmp_path / "out"), "files": "manifest"},
     }
