@@ -1,4 +1,4 @@
-"""Decoding, quality, duplicates, embeddings, outliers and diversity of images."""
+"""Decoding, quality, duplicates and embeddings of images."""
 
 from collections.abc import Iterable
 

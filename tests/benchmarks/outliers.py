@@ -193,7 +193,7 @@ def cell(name: str, kind: str, tries: list[tuple[np.ndarray, np.ndarray | None, 
 def judged(vectors: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score, whether claimed, and the claim's confidence, of each sample, by the stage as the pipeline runs it."""
     import pyarrow as pa
-    from dqpipe_images.outliers import Outliers
+    from dqpipe_vectors.outliers import Outliers
 
     from dqpipe.data.tables import Facts, Samples, fact_array
 

@@ -93,7 +93,7 @@ def _cost_rows(bench: Bench) -> list[Row]:
 
 def exactness(count: int) -> dict[str, Any]:
     """Seconds and error of the Vendi score, and seconds of the definition."""
-    from dqpipe_images.vendi import vendi_score
+    from dqpipe_vectors.vendi import vendi_score
 
     units = _curved(count)[0]
     began = time.perf_counter()
@@ -109,7 +109,7 @@ def exactness(count: int) -> dict[str, Any]:
 
 def estimate(count: int, width: int) -> dict[str, Any]:
     """The estimate beside the exact score, for spectra that fall slowly and fast."""
-    from dqpipe_images.vendi import vendi_score
+    from dqpipe_vectors.vendi import vendi_score
 
     from dqpipe.data.nearest import unit
 
@@ -153,7 +153,7 @@ def probe(name: str, seeds: int, wrong: float, methods: str, scratch: Path) -> d
 def cost(what: str, count: int) -> dict[str, Any]:
     """Seconds of relate and summarise of diversity, or of select's order."""
     import pyarrow as pa
-    from dqpipe_images.diversity import Diversity
+    from dqpipe_vectors.diversity import Diversity
 
     from dqpipe.data.tables import Facts, Samples, fact_array
 
@@ -175,7 +175,7 @@ def cost(what: str, count: int) -> dict[str, Any]:
 def _order(vectors: np.ndarray, labels: np.ndarray, method: str, seed: int) -> np.ndarray:
     """Rows in the order in which the stage chooses them."""
     import pyarrow as pa
-    from dqpipe_images.select import Select
+    from dqpipe_vectors.select import Select
 
     from dqpipe.data.tables import Facts, Samples, fact_array
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from dqpipe_images.diversity import Diversity, evenness
-from dqpipe_images.regions import regions
-from dqpipe_images.vendi import vendi_score
+from dqpipe_vectors.diversity import Diversity, evenness
+from dqpipe_vectors.regions import regions
+from dqpipe_vectors.vendi import vendi_score
 
 from dqpipe.data.nearest import unit
 from dqpipe.data.tables import Facts, Samples, fact_array

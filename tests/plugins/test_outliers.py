@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from dqpipe_images.outlier_scores import REFERENCES, rare, robust_scores, sure
-from dqpipe_images.outliers import Outliers
+from dqpipe_vectors.outlier_scores import REFERENCES, rare, robust_scores, sure
+from dqpipe_vectors.outliers import Outliers
 
 from dqpipe.data.tables import Facts, Samples, fact_array
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from dqpipe_images.coresets import METHODS, Order, facility_location, herding, k_centre, semantic
-from dqpipe_images.select import Select, merged
+from dqpipe_vectors.coresets import METHODS, Order, facility_location, herding, k_centre, semantic
+from dqpipe_vectors.select import Select, merged
 
 from dqpipe.api import Pipeline
 from dqpipe.data.nearest import unit

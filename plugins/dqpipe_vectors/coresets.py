@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dqpipe.data.nearest import Index
-from dqpipe_images.regions import nearest_centre, regions
+from dqpipe_vectors.regions import nearest_centre, regions
 
 CANDIDATES = 512
 """Rows that herding chooses the next one among."""

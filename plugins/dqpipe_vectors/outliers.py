@@ -16,7 +16,7 @@ from dqpipe.data import labels
 from dqpipe.data.nearest import Index, unit
 from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
-from dqpipe_images.outlier_scores import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
+from dqpipe_vectors.outlier_scores import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
 
 STRANGE = 1.0, 1.25
 """Score, or ratio, above which a sample's nearest neighbour is looked up."""

@@ -12,9 +12,9 @@ from dqpipe.data.nearest import Index, unit
 from dqpipe.data.tables import Facts, Samples, claim, figure
 from dqpipe.data.wording import many
 from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
-from dqpipe_images.outliers import no_fact
-from dqpipe_images.regions import regions
-from dqpipe_images.vendi import vendi_score
+from dqpipe_vectors.outliers import no_fact
+from dqpipe_vectors.regions import regions
+from dqpipe_vectors.vendi import vendi_score
 
 EXAMPLES = 5
 

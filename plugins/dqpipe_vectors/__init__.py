@@ -1,0 +1,13 @@
+"""What works on the vectors of any samples: outliers, diversity, selection."""
+
+from collections.abc import Iterable
+
+from dqpipe.plugin.hooks import hookimpl
+from dqpipe.plugin.registry import discover
+from dqpipe.plugin.stage import Extension
+
+
+@hookimpl
+def dqpipe_register() -> Iterable[type[Extension]]:
+    """Every extension in this package's modules."""
+    return discover(__name__)
