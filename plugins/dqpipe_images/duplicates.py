@@ -48,7 +48,7 @@ class Duplicates(Stage):
     """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree, and leaks between splits."""
 
     name = "duplicates"
-    version = 6
+    version = 7
     rendition = "picture"
     default = True
     rereads = True
@@ -109,7 +109,7 @@ class Duplicates(Stage):
         first = equal(exact_keys(samples, facts, pixels), rank)
         single = np.flatnonzero((first == np.arange(count)) & (facts["contrast"] >= self.contrast))
 
-        def detail(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def detail(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             return details(samples.ids[single[rows]], pixels)
 
         keeper, links, certain = self.near(single, facts, np.argsort(np.argsort(rank)[single], kind="stable"), detail)

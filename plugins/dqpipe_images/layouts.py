@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dqpipe_images import proof
+from dqpipe_images import colour, proof
 from dqpipe_images.alignment import SCORE_WIDTHS, blurred, converged, normalised, oriented, pooled, toned, trusted, warped
 from dqpipe_images.clusters import TURNED_BACK, TURNED_TWICE, Links, led, nearest, neighbours
 
@@ -34,6 +34,8 @@ CROWD = 4
 """Pictures that look alike from which on they may share a layout."""
 FEW, MUCH = 3, 0.34
 """How many pictures of a crowd, and which share of those that have a keeper, show something else than it where they share a layout."""
+MOVED = 0.1
+"""Shift, in half sides, from which a small thing lies in another place."""
 LAID = 64
 """Side in pixels of pictures that are laid on one of them."""
 STEPS = (*[1.0] * 4, *[0.4] * 4)
@@ -56,24 +58,28 @@ NEAR = 2
 SURE, LITTLE = 0.75, 0.25
 """That correlation from which two that are neither proven nor refuted may be copies, and which share of what they show of their own may differ."""
 
-Detail = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Rows [n] to their grey pictures, uint8 [n, SIDE, SIDE], and the mean sides [n] that these had."""
+Detail = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Rows [n] to their grey pictures, uint8 [n, SIDE, SIDE], the mean sides [n] that these had, and their colours (see thumbnails.details)."""
 Align = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pairs [n, 2] (template, picture) and the orientation [n] of the picture to displacements [n] and warps [n, 4]."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of pairs [n]: how far apart they are as thumbnails, and what differs at the worst place, [3, n] (see proof.differing)."""
+    """Of pairs [n]: how far apart they are as thumbnails, and what differs at the worst place, [3, n] (see proof.differing).
+
+    `doubtful` [n] are pairs that prove nothing by being alike (see looked_at).
+    """
 
     distance: np.ndarray
     differs: np.ndarray
+    doubtful: np.ndarray
 
     @property
     def proven(self) -> np.ndarray:
         """Pairs [n] of which nothing differs beyond what their encodings explain."""
         times, other, _ = self.differs
-        return (times <= PROVEN) & (other <= SAME)
+        return (times <= PROVEN) & (other <= SAME) & ~self.doubtful
 
     @property
     def refuted(self) -> np.ndarray:
@@ -94,20 +100,30 @@ Own = tuple[np.ndarray, np.ndarray]
 def examined(pairs: np.ndarray, turns: np.ndarray, detail: Detail, align: Align, own: Own | None = None) -> Evidence:
     """What differs between the pairs [n, 2] (template, picture), the picture turned; in a crowd, against what they show of their own."""
     distance, warps = align(pairs, turns)
-    differs = np.full((3, len(pairs)), np.inf)
+    differs, doubtful = np.full((3, len(pairs)), np.inf), np.zeros(len(pairs), dtype=bool)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     for start in range(0, len(order), proof.BLOCK):
         part = order[start : start + proof.BLOCK]
         amount = None if own is None else np.square(own[1][own[0][part]].astype(np.float32)).sum(1)
-        differs[:, part] = looked_at(pairs[part], turns[part], warps[part], amount, detail)
-    return Evidence(distance, differs)
+        differs[:, part], doubtful[part] = looked_at(pairs[part], turns[part], warps[part], amount, detail)
+    return Evidence(distance, differs, doubtful)
 
 
-def looked_at(pairs: np.ndarray, turns: np.ndarray, warps: np.ndarray, amount: np.ndarray | None, detail: Detail) -> np.ndarray:
-    """What differs between some pairs, [3, n]; `amount` [n, LAID, LAID] is what the two show of their own, in squared grey steps."""
+def looked_at(
+    pairs: np.ndarray, turns: np.ndarray, warps: np.ndarray, amount: np.ndarray | None, detail: Detail
+) -> tuple[np.ndarray, np.ndarray]:
+    """What differs between some pairs, [3, n], and which [n] prove nothing by being alike.
+
+    These have other colours, or show one small thing on an even ground, in another place.
+    `amount` [n, LAID, LAID] is what the two show of their own, in squared grey steps.
+    """
     rows, at = np.unique(pairs, return_inverse=True)
-    shown, sides = detail(rows)
+    shown, sides, colours = detail(rows)
     template, picture = at.reshape(-1, 2).T
+    turned = [oriented(colours[picture, channel].astype(np.float32), turns) for channel in (0, 1)]
+    light = reduced(shown[template].astype(np.float32), colours.shape[-1])
+    doubtful = colour.recoloured(colours[template].astype(np.float32), np.stack(turned, axis=1), light, warps)
+    doubtful |= proof.alone(light) & ((turns != 0) | (np.abs(warps[:, :2]) > MOVED).any(1))
     side = proof.side_for(np.minimum(sides[template], sides[picture]), close=amount is not None)
     differs = np.full((3, len(pairs)), np.inf)
 
@@ -118,10 +134,10 @@ def looked_at(pairs: np.ndarray, turns: np.ndarray, warps: np.ndarray, amount: n
 
     if (side > LAID).any() and amount is not None:  # most pairs of a crowd are told apart at half the size
         compare(np.flatnonzero(side > LAID), LAID)
-        side = np.where((side > LAID) & Evidence(sides, differs).refuted, 0, side)
+        side = np.where((side > LAID) & Evidence(sides, differs, doubtful).refuted, 0, side)
     for size in np.unique(side[side > 0]).tolist():
         compare(np.flatnonzero(side == size), size)
-    return differs
+    return differs, doubtful
 
 
 def resized(pictures: np.ndarray, side: int) -> np.ndarray:

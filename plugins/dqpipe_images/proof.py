@@ -60,6 +60,8 @@ UNCOMMON = 0.25
 """Share of the cells, those that show most of what others do not, in which it is seen how much of that differs."""
 BLOCK = 64
 """Pairs that are compared at once."""
+GROUND, SMALL = 0.25, 0.1
+"""Share of the range of grey values within which a pixel belongs to the ground, and the share of a picture that one small thing takes."""
 
 
 def side_for(sides: np.ndarray, *, close: bool) -> np.ndarray:
@@ -78,6 +80,13 @@ def differing(templates: np.ndarray, pictures: np.ndarray, warps: np.ndarray, ow
     wanted, read, rest, mask = levelled(templates, pictures, warp)
     spread = np.sqrt(np.maximum(mean(wanted * wanted, mask) - mean(wanted, mask) ** 2, 1.0))
     return worst(wanted, read, rest, mask, spread, own)
+
+
+def alone(pictures: np.ndarray) -> np.ndarray:
+    """Which pictures [n, s, s] show one small thing on an even ground: a crop explains any place of it."""
+    flat = pictures.reshape(len(pictures), -1)
+    ground, span = np.median(flat, axis=1, keepdims=True), np.ptp(flat, axis=1, keepdims=True)
+    return np.asarray((np.abs(flat - ground) > GROUND * span).mean(1) <= SMALL)
 
 
 def lain(templates: np.ndarray, pictures: np.ndarray, warps: np.ndarray) -> np.ndarray:
@@ -121,9 +130,9 @@ def mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (values * mask).sum((1, 2)) / np.maximum(mask.sum((1, 2)), 1)
 
 
-def celled(values: np.ndarray) -> np.ndarray:
-    """Means [n, cells] of the cells of [n, s, s]."""
-    cell, stride = CELLS[values.shape[1]]
+def celled(values: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Means [n, cells] of the cells of [n, s, s], of the side and at the distance of CELLS or of `size`."""
+    cell, stride = size or CELLS[values.shape[1]]
     sums = np.pad(values, ((0, 0), (1, 0), (1, 0))).cumsum(1, dtype=np.float64).cumsum(2)
     at = np.arange(0, values.shape[1] - cell + 1, stride)
     rows = sums[:, at + cell] - sums[:, at]

@@ -73,18 +73,25 @@ def thumbnails(pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
     return stretched.astype(np.uint8), flat.std(axis=1, dtype=np.float64).astype(np.float32)
 
 
-def details(ids: Sequence[str], pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
-    """Grey pictures of some samples, decoded again, uint8 [n, proof.SIDE, proof.SIDE], and the mean sides [n] that these had; a few at a time."""
+def details(ids: Sequence[str], pixels: Pixels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pictures of some samples, decoded again, a few at a time.
+
+    Grey values uint8 [n, proof.SIDE, proof.SIDE], the mean sides [n] that these had, and two colour
+    differences int16 [n, 2, SIDE, SIDE]: red less green, and blue less the mean of both.
+    """
     import cv2
 
     from dqpipe_images.proof import SIDE as FINE
 
     out, sides = np.empty((len(ids), FINE, FINE), dtype=np.uint8), np.empty(len(ids), dtype=np.int64)
+    colours = np.empty((len(ids), 2, SIDE, SIDE), dtype=np.int16)
     for start in range(0, len(ids), READ_AT_ONCE):
         for at, picture in enumerate(pixels(list(ids[start : start + READ_AT_ONCE]), "picture"), start):
             sides[at] = round(np.sqrt(picture.grey.size))
             out[at] = cv2.resize(picture.grey, (FINE, FINE), interpolation=cv2.INTER_CUBIC if min(picture.grey.shape) < FINE else cv2.INTER_AREA)
-    return out, sides
+            red, green, blue = np.moveaxis(cv2.resize(picture.pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.int16), 2, 0)
+            colours[at] = red - green, blue - (red + green) // 2
+    return out, sides, colours
 
 
 def sharpness(picture: Picture) -> float:

@@ -135,8 +135,15 @@ class Expectations(Stage):
 
 
 def _types(table: Samples | Facts) -> dict[str, pa.DataType]:
-    """The type of each column."""
-    return {field.name: field.type for field in table.table.schema}
+    """The type of each column; null where a table of text has no value in it, which is then of any type."""
+    return {
+        field.name: pa.null() if pa.types.is_string(field.type) and _empty(table.table.column(field.name)) else field.type
+        for field in table.table.schema
+    }
+
+
+def _empty(column: pa.ChunkedArray) -> bool:
+    return column.null_count == len(column)
 
 
 def _frame(samples: Samples, facts: Facts) -> pd.DataFrame:
@@ -152,6 +159,8 @@ def _frame(samples: Samples, facts: Facts) -> pd.DataFrame:
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):  # codes would have no order
             table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
+        if pa.types.is_string(field.type) and _empty(table.column(place)):  # of any type: as numbers, it can be calculated with
+            table = table.set_column(place, field.name, pa.nulls(len(table), pa.float64()))
         if pa.types.is_decimal(field.type) and field.type.precision <= _DIGITS:
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
     gaps = [field.type for field in table.schema if table.column(field.name).null_count]

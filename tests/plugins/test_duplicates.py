@@ -329,3 +329,38 @@ def test_the_shares_are_of_all_samples() -> None:
     image = tiles()[0]
     figures = stage.summarise(*related([image, image, jpeg(image, 40), tiles()[1]]))
     assert {figure["figure"]: figure["value"] for figure in figures} == {"exact": 0.25, "near": 0.25, "clusters": 1, "redundancy": 0.5}
+
+
+def spot(place: tuple[int, int], colour: tuple[int, int, int], ground: int = 255) -> Image.Image:
+    image = Image.new("RGB", (96, 96), (ground,) * 3)
+    image.paste(colour, (*place, place[0] + 24, place[1] + 24))
+    return image
+
+
+def chance(*images: Image.Image) -> list[float]:
+    """The confidence with which each copy is claimed."""
+    return claims(list(images))["confidence"].astype(float).tolist()
+
+
+@pytest.mark.parametrize("colours", [((200, 40, 40), (40, 113, 40)), ((40, 60, 200), (90, 74, 10)), ((230, 60, 60), (60, 60, 230))])
+def test_things_of_other_colours_are_no_proven_copies(colours: tuple[tuple[int, int, int], tuple[int, int, int]]) -> None:
+    assert all(sure <= 0.85 for sure in chance(*(spot((30, 40), colour) for colour in colours)))
+    paler = tuple(128 + (value - 128) // 2 for value in colours[0])
+    assert chance(spot((30, 40), colours[0]), spot((30, 40), paler))[0] > 0.9
+
+
+def test_one_small_thing_in_another_place_is_no_proven_copy() -> None:
+    places = [(10, 14), (40, 30), (60, 8), (22, 60), (62, 62), (34, 12)]
+    assert all(sure <= 0.85 for sure in chance(*(spot(place, (200, 40, 40)) for place in places)))
+    small = spot((10, 14), (200, 40, 40)).resize((80, 80))
+    assert chance(spot((10, 14), (200, 40, 40)), small)[0] > 0.9
+
+
+def test_copies_in_other_colours_stay_proven() -> None:
+    """Grey, paler, stronger, warmer and cooler copies of a photograph."""
+    photo = tiles()[0]
+    pixels = np.asarray(photo, dtype=np.float32)
+    mean = pixels.mean(2, keepdims=True)
+    changed = [mean.repeat(3, 2), mean + (pixels - mean) * 0.5, mean + (pixels - mean) * 1.4, pixels * [1.12, 1, 0.88], pixels * [0.88, 1, 1.12]]
+    for other in changed:
+        assert min(chance(photo, Image.fromarray(np.clip(other, 0, 255).astype(np.uint8)))) > 0.9

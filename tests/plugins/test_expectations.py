@@ -419,3 +419,25 @@ def test_what_cannot_be_compared_is_refused_while_planning(expected: dict[str, A
 def test_whole_numbers_are_told_exactly() -> None:
     stage = Expectations(expectations=[{"expectation": "values_to_be_in_set", "column": "big", "value_set": [2**60 + 2]}])
     assert stage.detect(kinds_of_columns(), NONE)[0]["detail"][0].startswith("big is 1152921504606846977; ")
+
+
+@pytest.mark.parametrize(
+    ("expected", "claimed"),
+    [
+        ({"expectation": "values_to_be_between", "column": "age", "min_value": 0, "max_value": 120}, []),
+        ({"expectation": "values_to_be_between", "column": "age", "min_value": dt.date(2020, 1, 1)}, []),
+        ({"expectation": "values_to_match_regex", "column": "age", "regex": "^a"}, []),
+        ({"expectation": "values_to_be_in_set", "column": "age", "value_set": [1, 2]}, []),
+        ({"expectation": "values_to_be_unique", "column": "id", "row_condition": "age > 3", "condition_parser": "pandas"}, []),
+        ({"expectation": "column_mean_to_be_between", "column": "age", "min_value": 1}, ["observed empty"]),
+        ({"expectation": "column_stdev_to_be_between", "column": "age", "max_value": 3}, ["observed empty"]),
+        ({"expectation": "values_to_not_be_null", "column": "age"}, ["age is empty"] * 3 + ["3 of 3 rows fail"]),
+    ],
+)
+def test_a_column_without_any_value_is_of_any_type(expected: dict[str, Any], claimed: list[str]) -> None:
+    samples = Samples(pa.table({"id": list("abc"), "content": list("abc"), "age": pa.nulls(3, pa.string())}))
+    stage = Expectations(expectations=(expected,))
+    assert stage.objection(samples) is None
+    details = [detail for found in stage.detect(samples, NONE) for detail in found["detail"]]
+    assert len(details) == len(claimed)
+    assert all(part in detail for part, detail in zip(claimed, details, strict=True))
