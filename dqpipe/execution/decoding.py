@@ -21,7 +21,7 @@ from dqpipe.execution.library_state import as_they_come
 from dqpipe.execution.timeouts import TimedOut, within
 from dqpipe.plugin.cache_key import chosen
 from dqpipe.plugin.stage import Decoder
-from dqpipe.storage import media_bytes
+from dqpipe.storage import containers, media_bytes
 from dqpipe.storage.checked_files import Inside, Within, made_up, opened, refuse_url
 from dqpipe.storage.fact_store import Store, digest_json, trusted
 from dqpipe.storage.location import Entry, is_url
@@ -239,5 +239,8 @@ def stat_contents(dataset: Dataset, index: Mapping[str, tuple[int, str, str]]) -
 
 
 def _stat(path: str) -> Entry:
-    found = os.stat(os.fsencode(path))  # noqa: PTH116
+    meant = containers.address(path)
+    found = os.stat(os.fsencode(meant.container if meant else path))  # noqa: PTH116
+    if meant:
+        return Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}!{meant.member}", found.st_mtime_ns)
     return Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}", found.st_mtime_ns)

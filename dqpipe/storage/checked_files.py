@@ -16,6 +16,7 @@ import stat
 from functools import cache
 
 from dqpipe.errors import MediaError, OutsideError
+from dqpipe.storage import containers
 from dqpipe.storage.location import is_url
 
 Within = tuple[str, ...] | None
@@ -30,9 +31,14 @@ LONGEST = 200
 
 
 def opened(path: str, within: Within = None) -> int:
-    """The descriptor of a file, to be closed by the caller. Raises OSError; MediaError if it is not a regular file, OutsideError."""
+    """The descriptor of a file, or of a member of a container (see `dqpipe.storage.containers`), to be closed by the caller.
+
+    Raises OSError; MediaError if it is not a regular file, OutsideError.
+    """
     if "\0" in path:
         raise MediaError("no file can have this name: it holds a NUL character")
+    if (meant := containers.address(path)) is not None:
+        return containers.opened(meant, opened(meant.container, within))
     if within is None:
         _refuse_special(os.stat(path), path)  # before it is opened: opening a device may already do something
         handle = os.open(path, READ)

@@ -21,7 +21,7 @@ from tests.faulty import small_files
     ("names", "likeness"),
     [
         (["images/1.png", "other/1.png"], "'images'"),
-        (["frames/1.png", "gt/1.png"], "'frames', 'gt'"),
+        (["frames/1.png", "gt/2.png"], "'frames', 'gt'"),
         (["data/JPEGImages/1.png", "data/stuff.bin"], "'JPEGImages'"),
         (["cat/1.png", "cat/1.json", "cat/2.png", "cat/2.json"], ".json files of the same name"),
     ],
