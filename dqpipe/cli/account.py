@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dqpipe.cli.terminal import say, say_json
 from dqpipe.cli.versions import told
+from dqpipe.data.wording import without_backticks
 from dqpipe.results.ci_files import summary
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _say(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
     from dqpipe.results.report import account
 
     for line in account(ran.record):
-        say(line)
+        say(without_backticks(line))
     if compared is not None:
         say()
         say(f"Beside the published version {compared[0]}:")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from dqpipe.data.wording import IN_BACKTICKS
+
 LETTERS = 80
 """Letters of a cell that are shown."""
 
@@ -34,4 +36,8 @@ def titled(title: str, *parts: str) -> str:
 
 def listing(sentences: Iterable[str]) -> str:
     """Sentences as a list."""
-    return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+    return "<ul>" + "".join(f"<li>{_with_code(sentence)}</li>" for sentence in sentences) + "</ul>"
+
+
+def _with_code(sentence: str) -> str:
+    return IN_BACKTICKS.sub(r"<code>\1</code>", escape(sentence))

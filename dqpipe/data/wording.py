@@ -1,4 +1,4 @@
-"""Numbers with their words: nouns and verbs agree with how many there are."""
+"""Numbers with their words: nouns and verbs agree with how many there are; and what a sentence marks as code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ PLURALS = {
     "has": "have", "stays": "stay", "compares": "compare", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
     "follows": "follow", "counts": "count", "fails": "fail", "looks": "look", "stands": "stand",
 }  # fmt: skip
+
+
+IN_BACKTICKS = re.compile(r"`([^`]+)`")
+"""What a sentence marks as code: options, commands, names of parts."""
+
+
+def without_backticks(text: str) -> str:
+    """A sentence for a place that shows no code apart."""
+    return IN_BACKTICKS.sub(r"\1", text)
 
 
 def many(number: int, word: str) -> str:

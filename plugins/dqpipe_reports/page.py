@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.data.wording import many, plural
+from dqpipe.data.wording import IN_BACKTICKS, many, plural
 from dqpipe.results.report.sentences import sentence
 
 if TYPE_CHECKING:
@@ -100,20 +100,20 @@ def short(text: object, limit: int = 60) -> str:
 
 
 def linked(text: str, codes: Mapping[str, bool]) -> Markup:
-    """A sentence in which the known codes stand as code, and lead to their examples where there are some."""
+    """A sentence in which known codes, and what stands in backticks, are code; known codes lead to their examples."""
     from markupsafe import Markup, escape
 
     escaped = str(escape(text))
     names = {str(escape(code)): (code, has) for code, has in codes.items()}
-    if not names:
-        return Markup(escaped)  # noqa: S704 (escaped above)
     every = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    known = rf"|(?<![\w./-])(?:{every})(?![\w/-])" if names else ""
 
     def marked(found: re.Match[str]) -> str:
-        code, has = names[found.group()]
-        return f'<a href="#code-{anchor(code)}"><code>{found.group()}</code></a>' if has else f"<code>{found.group()}</code>"
+        words = found[1] or found[0]
+        code, has = names.get(words, ("", False))
+        return f'<a href="#code-{anchor(code)}"><code>{words}</code></a>' if has else f"<code>{words}</code>"
 
-    return Markup(re.sub(rf"(?<![\w./-])(?:{every})(?![\w/-])", marked, escaped))  # noqa: S704 (escaped above)
+    return Markup(re.sub(IN_BACKTICKS.pattern + known, marked, escaped))  # noqa: S704 (escaped above)
 
 
 def quoted(text: object) -> str:

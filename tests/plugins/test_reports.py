@@ -21,6 +21,8 @@ from dqpipe_reports.html import Html
 from dqpipe_reports.page import anchor, linked, seconds, share, significant
 from dqpipe_reports.record import Json
 
+from dqpipe.api import Pipeline
+from dqpipe.cli.main import main
 from dqpipe.data.media import Header, Picture
 from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
 from dqpipe.data.thumbnail import shrunk
@@ -29,6 +31,7 @@ from dqpipe.plugin.registry import Registry, discover
 from dqpipe.plugin.stage import Section, extension
 from dqpipe.results.report import record
 from dqpipe.results.report.embedding import Embedding
+from dqpipe.testing import small_images
 
 SCRIPT = "<script>window.planted=1;document.title='planted'</script>"
 BREAK = "\"'><img src=x onerror=\"document.title='planted'\">"
@@ -280,6 +283,28 @@ def test_numbers_are_written_for_people(actual: str, expected: str) -> None:
 def test_codes_in_a_sentence_lead_to_their_examples() -> None:
     said = linked("1 for a.b, 2 for a.bc and <b>", {"a.b": True, "a.bc": False})
     assert said == f'1 for <a href="#code-{anchor("a.b")}"><code>a.b</code></a>, 2 for <code>a.bc</code> and &lt;b&gt;'
+
+
+@pytest.mark.parametrize("codes", [{}, {"a.b": True}])
+def test_what_stands_in_backticks_is_code(codes: dict[str, bool]) -> None:
+    assert linked("by `imagenet` & `<b>x`, one ` alone", codes) == "by <code>imagenet</code> &amp; <code>&lt;b&gt;x</code>, one ` alone"
+    assert linked("`a.b c`", codes) == "<code>a.b c</code>"
+    assert linked("`a.b`", {"a.b": True}) == '<a href="#code-a-b"><code>a.b</code></a>'
+
+
+def test_no_backtick_of_an_account_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    small_images(tmp_path / "images")
+    stages = "stages: [files, duplicates, embeddings: {embedder: auto}]"
+    (tmp_path / "p.yaml").write_text(f"dataset: {{path: images}}\n{stages}\noutputs: {{path: out, reports: [html]}}\n")
+    monkeypatch.setattr("sys.argv", ["dqpipe", "run", str(tmp_path / "p.yaml"), "--executor", "serial"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "pictures became vectors by patches" in (told := capsys.readouterr().out).lower()
+    assert "`" not in told
+    page = (tmp_path / "out/report.html").read_text()
+    assert "by <code>patches</code>" in page
+    assert "`" not in re.sub(r"(?s)<(script|style)\b.*?</\1>", "", page)
+    assert "by <code>patches</code>" in Pipeline.from_yaml(tmp_path / "p.yaml").check()._repr_html_()
 
 
 @pytest.mark.parametrize("scheme", [0, 1])
