@@ -35,6 +35,8 @@ PARENT = "made.parent"
 """The engine's fact of the sample that a new one was made from; null for those that were there. Not shown to `relate`."""
 BESIDE = frozenset({KEPT, PARENT})
 """Facts of the engine that say what became of samples, and nothing of what they are: no version keeps them."""
+FIXED = frozenset({"id", "content", "media", "label", "parent", "made_by"})
+"""Columns of the curated samples that no fact becomes: the dataset has them, or decisions make them."""
 FAILED = Claim("failed", "error", "this stage could not measure the sample, so nothing it says covers it")
 
 
@@ -82,6 +84,10 @@ class Plan:
     def only(self, names: Collection[str]) -> Plan:
         """The plan with these stages alone."""
         return replace(self, stages=tuple(planned for planned in self.stages if planned.name in names))
+
+    def becoming(self) -> dict[str, str]:
+        """Columns of the curated samples and the facts, by full name, that become them."""
+        return {fact.becomes: f"{planned.name}.{fact.name}" for planned in self.stages for fact in planned.own("relate") if fact.becomes}
 
     def summarising(self) -> list[Planned]:
         """The stages that summarise the curated set, and those whose facts they build on, in order."""
@@ -131,6 +137,7 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     of_media = {cls.name for cls in registry.all(Stage) if cls.rendition is not None}
     stages = tuple(_planned(entry, number, config.stages, dataset, problems, of_media) for number, entry in enumerate(config.stages))
     _clashes(stages, problems)
+    problems += _become(stages, dataset)
     for entry in config.augments:
         problems += [f"{entry.where}: {entry.name} needs media and labels; {what}" for what in _lacks(dataset)]
     for entry in () if problems else (*config.stages, *config.augments):
@@ -233,6 +240,26 @@ def _clashes(stages: Sequence[Planned], problems: list[str]) -> None:
         twice |= {name for name in facts if facts.count(name) > 1}
         if twice:
             problems.append(f"stage {planned.name} gives {listed(sorted(twice))} twice")
+
+
+def _become(stages: Sequence[Planned], dataset: Dataset) -> list[str]:
+    """What is wrong with the facts that become columns, and with those that a stage remembers."""
+    problems, taken = [], dict[str, str]()
+    for planned in stages:
+        related = {fact.name: fact for fact in planned.own("relate")}
+        for fact in planned.own():
+            name = f"{planned.name}.{fact.name}"
+            if fact.becomes and (fact.becomes in FIXED or fact.at != "relate"):
+                problems.append(f"{name} cannot become the column {fact.becomes!r} of the curated samples")
+            elif fact.becomes in dataset.samples and fact.becomes not in ("split", "group"):
+                problems.append(f"{name} becomes the column {fact.becomes!r}, which the dataset has already: rename it there")
+            elif fact.becomes in taken:
+                problems.append(f"{taken[fact.becomes]} and {name} both become the column {fact.becomes!r}")
+            elif fact.becomes:
+                taken[fact.becomes] = name
+        unknown = sorted(set(planned.stage.remembers) - set(related))
+        problems += [f"{planned.name} remembers {name!r}, which its relate does not give" for name in unknown]
+    return problems
 
 
 def _unknown_codes(config: Config, claims: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dqpipe.data import splits
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import relabelled
 from dqpipe.data.media import Picture
@@ -59,6 +60,18 @@ def with_precision(findings: Findings, certified: Mapping[str, float]) -> Findin
     """Findings with one more about the whole dataset for each claim that was audited: audits.precision, `part` the claim, `value` its precision."""
     rows = [{"id": None, "part": code, "code": PRECISION, "severity": "info", "value": low} for code, low in sorted(certified.items())]
     return Findings(pa.concat_tables([findings.table, table_of(Findings.columns, rows)])) if rows else findings
+
+
+def become(samples: Samples, columns: Mapping[str, pa.Array]) -> Samples:
+    """The samples with the columns that facts become; a sample for which the fact is null keeps what it has."""
+    table = samples.table
+    for name, values in columns.items():
+        if name in table.column_names:
+            before = table.column(name).combine_chunks()
+            values = pc.coalesce(values, before) if before.type == values.type else values  # noqa: PLW2901
+            table = table.drop_columns([name])
+        table = table.append_column(name, values)
+    return Samples(splits.marked(table)) if "split" in columns else Samples(table)
 
 
 def kept(dataset: Dataset, decisions: Decisions, *, hold: bool) -> Dataset:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from dqpipe.config.plan import BESIDE, KEPT, MEDIA, PARENT, Planned
 from dqpipe.data.dataset import Dataset
-from dqpipe.data.tables import Facts, Samples
+from dqpipe.data.tables import Facts, Samples, arrow_type
 from dqpipe.engine.shard import MEDIA_KEY, Judged, Task
 from dqpipe.plugin.cache_key import split
 from dqpipe.storage.fact_store import Store, digest
@@ -35,6 +35,7 @@ class Evidence:
         self._has: dict[str, np.ndarray] = {}
         self._vectors: dict[str, Callable[[np.ndarray], pa.Array]] = {}
         self._tasks: dict[str, Task] = {}
+        self._remembered: dict[str, pa.Array] = {}
         made = {"parent", "made_by"} <= {*self.samples.names}
         self._keep(PARENT, self.samples.table.column("parent") if made else pa.nulls(len(self.samples), pa.string()))
 
@@ -105,8 +106,6 @@ class Evidence:
             if task.rendition is not None:
                 self.decoded.add(name)
             if fact.name in scalars:
-                from dqpipe.data.tables import arrow_type
-
                 self._keep(name, table.column(fact.name).combine_chunks() if table is not None else pa.nulls(len(keys), arrow_type(fact.type)))
             else:
                 self._has[name] = has
@@ -132,6 +131,15 @@ class Evidence:
         for name in facts.names:
             if name != "id":
                 self._keep(name, facts.table.column(name).take(rows))
+
+    def add_remembered(self, then: Samples, facts: Facts, names: Sequence[str]) -> None:
+        """What an earlier state of the dataset holds of these facts (full names): `then` are its samples, `facts` have their id.
+
+        A sample is known by its id, one that was made from another by that one, and one with another id by its content.
+        """
+        at = places(self.samples, then)
+        rows = pc.index_in(then.table.column("id").combine_chunks(), value_set=facts.table.column("id").combine_chunks()).take(at)
+        self._remembered |= {name: facts.table.column(name).combine_chunks().take(rows) for name in names if name in facts}
 
     def add_vector(self, name: str, has: np.ndarray, read: Callable[[np.ndarray], pa.Array]) -> None:
         """A vector fact: which samples have it [n], and how it is read for some rows."""
@@ -161,9 +169,17 @@ class Evidence:
         rows = np.flatnonzero(mask)
         columns = {name: self.column(name, rows) for name in planned.facts if related or name not in BESIDE}
         columns |= {name.split(".", 1)[1]: self.column(name, rows) for name in own}
+        if not related:
+            columns |= self._of_last(planned, rows)
         names = ["id", "content", *planned.columns]
         samples = self.samples.select([n for n in names if n in self.samples]).take(rows)
         return rows, samples, Facts(pa.table(columns) if columns else pa.table({"": pa.nulls(len(rows))}).select([]))
+
+    def _of_last(self, planned: Planned, rows: np.ndarray) -> dict[str, pa.Array]:
+        kinds = {fact.name: arrow_type(fact.type) for fact in planned.own("relate")}
+        known = {name: self._remembered.get(f"{planned.name}.{name}") for name in planned.stage.remembers}
+        fitting = {name: array for name, array in known.items() if array is not None and array.type == kinds[name]}
+        return {f"last.{name}": fitting[name].take(pa.array(rows)) if name in fitting else pa.nulls(len(rows), kinds[name]) for name in known}
 
     def column(self, name: str, rows: np.ndarray) -> pa.Array:
         """One fact for the samples at these rows."""
@@ -183,6 +199,18 @@ class Evidence:
         """All scalar facts, wide, without vectors."""
         scalars = {name: column for name, column in self.scalars.items() if name not in BESIDE and not pa.types.is_fixed_size_list(column.type)}
         return Facts(pa.table({"id": self.samples.table.column("id"), **scalars}))
+
+
+def places(now: Samples, then: Samples) -> pa.Array:
+    """The row of `then` that each sample was, null for none: by its id, or its parent's, else by the content of one whose id is gone."""
+    ids, old = (of.table.column("id").combine_chunks() for of in (now, then))
+    contents, old_contents = (of.table.column("content").combine_chunks() for of in (now, then))
+    if "parent" in now:
+        ids = pc.coalesce(now.table.column("parent").combine_chunks(), ids)
+    at = pc.index_in(ids, value_set=old)
+    gone = np.flatnonzero(pc.invert(pc.is_in(old, value_set=ids)).to_numpy(zero_copy_only=False))
+    moved = pc.index_in(contents, value_set=old_contents.take(pa.array(gone)), skip_nulls=True)
+    return pc.coalesce(at.cast(pa.int64()), pa.array(gone, pa.int64()).take(moved))
 
 
 def sample_keys(task: Task, table: pa.Table, seen: Sequence[str | None]) -> list[str | None]:

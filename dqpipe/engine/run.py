@@ -274,7 +274,20 @@ class Run:
         if any(plan.KEPT in planned.facts for planned in self.plan.stages):
             evidence.add_kept(comparison.kept(self.last) if evidence is self.raw and self.last is not None else None)
 
+    def _remember(self, evidence: Evidence, planned: Planned) -> None:
+        """Let a stage see what the last version holds of its facts; of the curated set, what this run holds."""
+        names = [f"{planned.name}.{name}" for name in planned.stage.remembers]
+        if evidence is not self.raw:
+            evidence.add_remembered(self.raw.samples, self.raw.facts(), names)
+        elif self.last is not None:
+            try:
+                evidence.add_remembered(self.last.samples, self.last.facts, names)
+            except DatasetError as error:
+                raise StageError(planned.name, "relate", f"what was published cannot be read, so it might not stay as it is: {error}") from None
+
     def _relate(self, evidence: Evidence, planned: Planned) -> None:
+        if planned.stage.remembers:
+            self._remember(evidence, planned)
         rows, samples, facts = evidence.view(planned, related=False)
         stage = planned.stage.at("relate")
         gives = planned.own("relate")
@@ -358,7 +371,7 @@ class Run:
         self.certificates = audits.certificates(self.config.out, said, self.raw.samples, self.findings, self.plan.record()["stages"])
         certified = {one.code: one.low for one in self.certificates if not one.why}
         with stage_errors(self.config.policy.name, "decide"):
-            self.decisions = applying.decide(self.config.policy.extension, self.raw.samples, self.findings, ok, self.rulings, certified)
+            self.decisions = applying.decide(self.config.policy.extension, self._arranged.samples, self.findings, ok, self.rulings, certified)
         stated = table_of(Figures.columns, audits.figures(self.certificates))
         self.figures = Figures(pa.concat_tables([self.figures.table, stated]))
 
@@ -373,7 +386,7 @@ class Run:
         except OSError as error:
             raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
         dataset = self.raw.dataset
-        result = applying.kept(dataset, self.decisions, hold=self._hold)
+        result = applying.kept(self._arranged, self.decisions, hold=self._hold)
         tables, doubted = [result.samples.table], applying.doubted(self.rulings.shown(self.raw.samples, self.findings))
         for entry in self.config.augments:
             with stage_errors(entry.name, "plan"):
@@ -438,7 +451,7 @@ class Run:
 
     def outcome(self) -> tuple[Samples, Samples]:
         """The curated samples, and those of them that are new."""
-        dataset = self.curated.dataset if self.writes else applying.kept(self.raw.dataset, self.decisions, hold=self._hold)
+        dataset = self.curated.dataset if self.writes else applying.kept(self._arranged, self.decisions, hold=self._hold)
         new = np.array([parent is not None for parent in dataset.samples["parent"]], dtype=bool)
         return dataset.samples, dataset.samples.take(new)
 
@@ -446,6 +459,12 @@ class Run:
         """The curated set without the samples that this run made."""
         samples = self.curated.samples
         return replace(self.curated.dataset, samples=Samples(samples.table.filter(pc.is_null(samples.table.column("parent")))))
+
+    @cached_property
+    def _arranged(self) -> Dataset:
+        """The dataset with the columns that facts become: so it is decided on, and curated."""
+        columns = {column: self.raw.scalars[fact] for column, fact in self.plan.becoming().items()}
+        return replace(self.raw.dataset, samples=applying.become(self.raw.samples, columns)) if columns else self.raw.dataset
 
     @property
     def _hold(self) -> bool:

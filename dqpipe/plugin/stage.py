@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
-RESERVED = ("gives", "needs", "rendition", "rereads", "default", "again", "order", "learns", "timeout", "retries")
+RESERVED = ("gives", "needs", "remembers", "rendition", "rereads", "default", "again", "order", "learns", "timeout", "retries")
 """What a stage declares about itself; annotated in a subclass it would become an option."""
 EVERY = "*?"
 """In `needs`: every column of the samples that is not named there, but for `id`, `content` and `media`."""
@@ -93,6 +93,9 @@ class Fact:
     help: str
     at: Literal["measure", "relate"] = "measure"
     nullable: bool = False
+    becomes: str = ""
+    """The column of the curated samples that it becomes (a split, a fold), and that the policy is shown; of
+    `relate` only. Where it is null, the sample keeps what it has."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,9 @@ class Stage(Extension):
     needs: Sequence[str] = ()
     """Columns it reads: "label", or "<stage>.<fact>"; "label?" for a column of the samples used if it is there; EVERY for all the user's own.
     `id` and `content` are always given. A property if they depend on the options."""
+    remembers: Sequence[str] = ()
+    """Facts of its own `relate` of which it is shown there, as `last.<fact>`, what the last published version holds of
+    each sample, null where it holds nothing. So what was published can stay as it is. A property if they depend on the options."""
     rendition: Rendition | None = None
     """What `measure` sees of the media; None if it needs only the samples' columns."""
     rereads: ClassVar[bool] = False

@@ -137,5 +137,7 @@ def _check_gift(name: str, gift: Fact | Claim | Figure) -> None:
         raise ContractError(f"{name}: {gift} has no help")
     if isinstance(gift, Claim) and gift.severity not in SEVERITIES:
         raise ContractError(f"{name}: severity of {gift.code} is one of {SEVERITIES}")
+    if isinstance(gift, Fact) and gift.becomes and gift.at != "relate":
+        raise ContractError(f"{name}: {gift.name} becomes a column, so `relate` gives it")
     if isinstance(gift, Fact) and gift.type not in VECTOR_TYPES:
         arrow_type(gift.type)

@@ -221,8 +221,9 @@ def _table(files: list[str], wrapped: int, *, splits: bool) -> pa.Table:
 class ImageFolderWriter(Writer):
     """A folder of images in the same split and class folders, with manifest.parquet beside them.
 
-    What keeps its label keeps its path. A relabelled sample goes to the folder of its new label, a new one to that of its
-    class; where the name is taken, a number is added. A label that cannot be a folder's name is written as in a URL.
+    What keeps its label and its split keeps its path. A relabelled sample goes to the folder of its new label, a new one to
+    that of its class, what has another split to the folder of that one; where the name is taken, a number is added. A label
+    that cannot be a folder's name is written as in a URL.
     """
 
     name = "image_folder"
@@ -242,7 +243,8 @@ def places(dataset: Dataset) -> list[str | None]:
     labels, tops = _texts(dataset, "label"), _texts(dataset, "split")
     placed = [not made and path is not None and safe(path) == path for path, made in zip(media, new, strict=True)]
     was = [class_of(path, wrapped + splits) if path and has else None for path, has in zip(media, placed, strict=True)]
-    stays = [has and old == label for has, old, label in zip(placed, was, labels, strict=True)]
+    under = [class_of(path, wrapped) if splits and path and has else None for path, has in zip(media, placed, strict=True)]
+    stays = [has and old == label and at == top for has, old, label, at, top in zip(placed, was, labels, under, tops, strict=True)]
     folders = folders_of((label for label in labels if label is not None), {name for name in was if name is not None})
     around = next(("/".join(path.split("/")[:wrapped]) for path, has in zip(media, placed, strict=True) if path and has), "")
     taken = Places([MANIFEST])
@@ -251,7 +253,7 @@ def places(dataset: Dataset) -> list[str | None]:
         if path is not None and not stays[number]:
             label, top = labels[number], tops[number]
             rest = _rest(path, wrapped + splits) if placed[number] else new_name(samples.ids[number], path)
-            parts = (around, folder_name(top) if splits and top else "", "" if label is None else folders[label], rest)
+            parts = (around, folder_name(top) if top else "", "" if label is None else folders[label], rest)
             found[number] = taken.take(posixpath.join(*parts))
     return found
 

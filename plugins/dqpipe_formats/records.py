@@ -16,7 +16,7 @@ from dqpipe.data.tables import Samples
 from dqpipe.errors import ChangedError, DatasetError, listed
 from dqpipe.storage.location import is_url, url_below
 from dqpipe.storage.paths import media_path, path_text
-from dqpipe_formats.roles import Columns, exists
+from dqpipe_formats.roles import RESERVED, Columns, exists
 from dqpipe_formats.tabular import TableFile, find, hash_of
 
 PROBES = 1000
@@ -98,7 +98,9 @@ class Records:
         return dataset
 
     def rewrite(self, target: str, samples: Samples, cells: Sequence[str | None], own: Mapping[str, Sequence[str | None]] | None = None) -> None:
-        """Write the rows of these samples in the order of the file, with new labels and paths, then the new samples.
+        """Write the rows of these samples in the order of the file, with new labels, splits and paths, then the new samples.
+
+        Columns that the file does not have (a split, a fold) are added to it.
 
         `cells` are the paths of images as the table shall have them, `own` those in the user's columns. Raises ChangedError if the file has changed meanwhile.
         """
@@ -108,7 +110,7 @@ class Records:
         at = [None if made else rows[id_] for id_, made in zip(samples.ids, new, strict=True)]
         changes = {
             self.columns.roles[role]: changed
-            for role, values in (("label", _labels(samples)), ("media", cells))
+            for role, values in (("label", _column(samples, "label")), ("split", _column(samples, "split")), ("media", cells))
             if role in self.columns.roles and (changed := _changed(before.column(role), at, values))
         }
         for name, values in (own or {}).items():
@@ -116,14 +118,27 @@ class Records:
                 changes[self.columns.own[name]] = changed
         if "label" in self.columns.roles and self.file.text:
             _respell(changes, self.columns.roles["label"], before.column("label"), self.table)
+        for name, column in self.added(samples).items():
+            values = zip(at, _column(samples, name), strict=True)
+            changes[column] = {row: value for row, value in values if row is not None}
         extra = [self._row(samples, number, cells[number]) for number, row in enumerate(at) if row is None]
         self.file.rewrite(target, sorted(row for row in at if row is not None), changes, extra)
         self.refuse_changed()  # it was read once more meanwhile
 
+    def added(self, samples: Samples) -> dict[str, str]:
+        """Columns that curation made, and the name of each in the file: with a `_` behind it where the file has such a column."""
+        theirs, found = {*self.columns.own.values(), *self.columns.roles.values()}, dict[str, str]()
+        for name in samples.names:
+            if name not in self.columns.own and name not in self.columns.roles and (name == "split" or name not in RESERVED):
+                found[name] = name
+                while found[name] in theirs:
+                    found[name] += "_"
+        return found
+
     def _row(self, samples: Samples, number: int, cell: str | None) -> dict[str, Any]:
         """The user's columns of a new sample."""
         row = {name: samples.table.column(name)[number].as_py() for name in samples.names} | {"media": cell}
-        names = {**self.columns.own, **self.columns.roles}
+        names = {**self.columns.own, **self.columns.roles, **self.added(samples)}
         return {column: row.get(name) for name, column in names.items()}
 
 
@@ -141,8 +156,8 @@ def some_exist(dataset: Dataset, column: str) -> None:
         raise DatasetError(f"no image of column {column!r} exists below {dataset.root} (looked for {shown}): set the reader's `root`")
 
 
-def _labels(samples: Samples) -> list[Any]:
-    return list(samples.table.column("label").to_pylist()) if "label" in samples else [None] * len(samples)
+def _column(samples: Samples, name: str) -> list[Any]:
+    return list(samples.table.column(name).to_pylist()) if name in samples else [None] * len(samples)
 
 
 def _changed(before: pa.ChunkedArray, at: Sequence[int | None], values: Sequence[Any]) -> dict[int, Any]:

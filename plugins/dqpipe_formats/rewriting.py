@@ -107,7 +107,9 @@ def _frame(dataset: Dataset, cells: Sequence[str | None], own: Mapping[str, Sequ
     """The user's columns, from the samples alone, in the types they had."""
     layout, samples = dataset.layout, dataset.samples
     names = {column: name for name, column in {**layout.get("own", {}), **layout.get("roles", {})}.items()}
-    columns = layout.get("types") or [name for name in samples.names if name not in {"content", "parent", "made_by"}]
+    columns = list(layout.get("types") or ())
+    known = {names.get(column, column) for column in columns} | {"content", "parent", "made_by"} | ({"id", "media"} if columns else set())
+    columns += [name for name in samples.names if name not in known]
     arrays = {}
     for column in columns:
         name = names.get(column, column)

@@ -164,6 +164,9 @@ class CsvFile:
 
         cells = self._cells(None)
         names = [name or f"column_{number}" for number, name in enumerate(cells.iloc[0], 1)]
+        for name in (new for new in changes if new not in names):
+            names.append(name)
+            cells[cells.shape[1]] = [name, *[""] * (len(cells) - 1)]
         for name, column in changes.items():
             where = [row + 1 for row in column]
             cells.iloc[where, names.index(name)] = [cell_text(value) for value in column.values()]
@@ -248,6 +251,8 @@ class ParquetFile:
         A column whose type cannot hold a new value (a key of numbers, for a new sample) becomes text.
         """
         table = self.read()
+        for name in (new for new in changes if new not in table.column_names):
+            table = table.append_column(name, pa.nulls(table.num_rows, pa.array(list(changes[name].values())).type))
         columns = {}
         for name in table.column_names:
             kind = table.schema.field(name).type

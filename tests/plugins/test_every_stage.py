@@ -30,6 +30,7 @@ STAGES = [
     "label_noise",
     "outliers",
     "select",
+    "split",
 ]
 OPTIONS = {
     "annotators": {"columns": ("ann", "ben")},

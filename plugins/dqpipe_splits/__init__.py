@@ -1,0 +1,13 @@
+"""Training, validation and test splits, and folds, that nothing leaks between."""
+
+from collections.abc import Iterable
+
+from dqpipe.plugin.hooks import hookimpl
+from dqpipe.plugin.registry import discover
+from dqpipe.plugin.stage import Extension
+
+
+@hookimpl
+def dqpipe_register() -> Iterable[type[Extension]]:
+    """Every extension in this package's modules."""
+    return discover(__name__)
