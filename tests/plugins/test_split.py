@@ -53,7 +53,7 @@ def crossing(split: Sequence[int], *links_: Sequence[int]) -> bool:
 several = st.integers(1, 60).flatmap(lambda n: st.tuples(*[st.lists(st.integers(-1, 25), min_size=n, max_size=n) for _ in range(3)]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(several, st.integers(0, 2**32 - 1))
 def test_no_link_crosses_whatever_the_links(lists: tuple[list[int], ...], seed: int) -> None:
     first, second, classes = lists
@@ -63,7 +63,7 @@ def test_no_link_crosses_whatever_the_links(lists: tuple[list[int], ...], seed: 
     assert not crossing(list(found.values()), first, second)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(several, st.integers(0, 2**32 - 1))
 def test_what_groups_are_called_does_not_matter(lists: tuple[list[int], ...], seed: int) -> None:
     first, second, classes = lists
@@ -83,7 +83,7 @@ def test_the_order_of_a_file_does_not_matter(tmp_path: Path) -> None:
     assert column(run(tmp_path / "c", frame, "groups: [patient]", seed=5)) != column(one)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(several, st.integers(0, 1000))
 def test_as_data_grow_nothing_moves_and_copies_join_their_group(lists: tuple[list[int], ...], before: int) -> None:
     first, _, classes = lists
@@ -152,7 +152,7 @@ def test_numbers_are_stratified_by_quantile_and_empty_ones_apart() -> None:
     assert abs((found[:50] == 0).sum() - 25) <= 2
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(-1, 6), st.integers(-1, 2)), min_size=1, max_size=50), st.integers(0, 5))
 def test_training_is_before_test_with_the_gap_and_groups_whole(rows: list[tuple[int, int, int]], gap: int) -> None:
     times, groups = np.array([float(t) for t, _, _ in rows]), [g for _, g, _ in rows]
