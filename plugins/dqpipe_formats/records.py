@@ -119,8 +119,8 @@ class Records:
         if "label" in self.columns.roles and self.file.text:
             _respell(changes, self.columns.roles["label"], before.column("label"), self.table)
         for name, column in self.added(samples).items():
-            values = zip(at, _column(samples, name), strict=True)
-            changes[column] = {row: value for row, value in values if row is not None}
+            cells_of = zip(at, _column(samples, name), strict=True)
+            changes[column] = {row: value for row, value in cells_of if row is not None}
         extra = [self._row(samples, number, cells[number]) for number, row in enumerate(at) if row is None]
         self.file.rewrite(target, sorted(row for row in at if row is not None), changes, extra)
         self.refuse_changed()  # it was read once more meanwhile
