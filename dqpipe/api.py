@@ -16,6 +16,7 @@ from dqpipe.data.labels import Kind
 from dqpipe.data.tables import DECISIONS
 from dqpipe.engine import starter_config
 from dqpipe.engine.run import Run, read
+from dqpipe.engine.what_if import what_if
 from dqpipe.errors import GateError, printable
 from dqpipe.execution import decoding
 from dqpipe.execution.by_name import Cluster, executor_named
@@ -24,6 +25,7 @@ from dqpipe.execution.local import Processes
 from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
 from dqpipe.results.gallery import Gallery, Pixels, ReportPage, strongest
+from dqpipe.results.outcome import Outcome
 from dqpipe.storage.location import is_url
 
 if TYPE_CHECKING:
@@ -127,16 +129,16 @@ class Pipeline:
         self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None, force: bool = False, rehash: bool = False,  # noqa: ANN401
     ) -> Result:  # fmt: skip
         """Run everything and publish. Raises DqpipeError; GateError after the report was written."""
-        run = self.drive(executor, source=source, shard_size=shard_size, force=force, rehash=rehash)
-        run.finish()
-        return result_of(run)
+        outcome = self.drive(executor, source=source, shard_size=shard_size, force=force, rehash=rehash)
+        outcome.raise_for_gates()
+        return result_of(outcome)
 
     def check(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None) -> Result:  # noqa: ANN401
         """Run without curating: findings, decisions and gates, nothing written but measured facts. A failed gate does not raise."""
         return result_of(self.drive(executor, source=source, shard_size=shard_size, writes=False))
 
-    def drive(self, executor: Executor | str | None = None, *, source: Any = None, flow: bool = False, **options: Any) -> Run:  # noqa: ANN401
-        """The finished run, as a flow if that is asked for or its executor is a cluster; a failed gate does not raise, see `Run.finish`."""
+    def drive(self, executor: Executor | str | None = None, *, source: Any = None, flow: bool = False, **options: Any) -> Outcome:  # noqa: ANN401
+        """What a run came to, as a flow if that is asked for or its executor is a cluster; a failed gate does not raise, see `Outcome.raise_for_gates`."""
         chosen = executor_named(executor) if isinstance(executor, str) else executor or Processes()
         if flow or isinstance(chosen, Cluster):
             from dqpipe.flow import run_flow
@@ -144,17 +146,13 @@ class Pipeline:
             return run_flow(self if source is None else replace(self, config=replace(self.config, source=source)), executor=chosen, **options)
         run = Run(self.config, self.registry, chosen, source=source, **options)
         with contextlib.suppress(GateError):
-            run.run()
-        return run
+            return run.run()
+        assert run.outcome is not None
+        return run.outcome
 
-    def what_if(self) -> Run:
+    def what_if(self) -> Outcome:
         """What the pipeline would decide, from the facts of the published version (see `dqpipe.engine.what_if`). Raises ConfigError, DatasetError."""
-        from dqpipe.engine.what_if import WhatIf
-
-        run = WhatIf(self.config, self.registry)
-        with contextlib.suppress(GateError):
-            run.run()
-        return run
+        return what_if(self.config, self.registry)
 
     def dataset(self) -> Any:  # noqa: ANN401
         """The dataset of the config, read but not measured. Raises DatasetError."""
@@ -197,13 +195,13 @@ def check(
         return Pipeline(config, pipeline.registry).check(executor)
 
 
-def result_of(run: Run) -> Result:
+def result_of(run: Outcome) -> Result:
     """The Result of a finished run."""
-    from dqpipe.engine.run_record import ledger_of
+    from dqpipe.results.run_record import ledger_of
 
-    curated, table = run.outcome()[0], ledger_of(run)
     return Result(
-        samples=run.raw.samples.frame(), facts=run.raw.facts().frame(), findings=run.findings.frame(), figures=run.figures.frame(),
-        decisions=run.decisions.frame(), curated=curated.frame(), ledger=table.to_pandas(), record=run.record, gates=tuple(run.gates), path=run.published,
-        pixels=decoding.Rereader(run.raw.dataset, run.plan.decoders, {}, "show") if run.raw.dataset.has_media else None,
+        samples=run.samples.frame(), facts=run.facts.frame(), findings=run.findings.frame(), figures=run.figures.frame(),
+        decisions=run.decisions.frame(), curated=run.curated.samples.frame(), ledger=ledger_of(run).to_pandas(), record=run.record, gates=run.gates,
+        path=run.published,
+        pixels=decoding.Rereader(run.dataset, run.plan.decoders, {}, "show") if run.dataset.has_media else None,
     )  # fmt: skip

@@ -30,7 +30,7 @@ def main() -> int:
         run = run_flow(Pipeline.from_yaml(given.pipeline), force=given.force, logs=True)
         for line in (*account(run.record), "", f"in {run.published}"):
             say(line)
-        run.finish()
+        run.raise_for_gates()
     except DqpipeError as error:
         complain(f"error: {error}")
         return error.exit_code

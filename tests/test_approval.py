@@ -17,6 +17,7 @@ from dqpipe.errors import ApprovalError, ConfigError, DatasetError, GateError, O
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import versions
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.rollback import approve, listing, reject, roll_back
 from dqpipe.storage.location import place
 from dqpipe.storage.lock import Lock
@@ -29,14 +30,15 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def run(registry: Registry, images: Path, out: Path, more: str = ASKS, outputs: str = "") -> Run:
+def run(registry: Registry, images: Path, out: Path, more: str = ASKS, outputs: str = "") -> Outcome:
     text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]{outputs}}}\nstages: [files]\n{more}"
     made = Pipeline.from_text(text, registry=registry)
     driven = Run(made.config, made.registry, Serial(), force=True)
     for step in driven.steps():
         step.call()
     driven.close()
-    return driven
+    assert driven.outcome is not None
+    return driven.outcome
 
 
 def spoil(images: Path, number: int) -> None:
@@ -52,7 +54,7 @@ def test_a_version_waits_whole_and_is_published_by_the_one_who_is_asked(registry
     spoil(images, 1)
     second = run(registry, images, out)
     with pytest.raises(ApprovalError, match=rf"version {second.version} waits for approval \(dropped is 4.*dqpipe approve {out} {second.version}"):
-        second.finish()
+        second.raise_for_gates()
     assert (versions.published(out), versions.waiting(out), states(out)) == (first.version, second.version, ["waiting", "published"])
     assert (out / "versions" / second.version / "curated" / "manifest.parquet").exists()
     assert (out / "curated").resolve().parent.name == first.version
@@ -106,7 +108,7 @@ def test_a_run_that_would_make_the_version_that_waits_makes_none(registry: Regis
     made = Pipeline(second.config, registry)
     again = made.drive("serial", force=True, if_changed=True)
     assert (again.unchanged, versions.waiting(out), len(versions.versions(out))) == (second.version, second.version, 2)
-    again.finish()
+    again.raise_for_gates()
 
 
 def test_a_rejected_version_is_never_published(registry: Registry, images: Path, out: Path) -> None:
@@ -148,7 +150,7 @@ def test_a_crash_between_switching_and_writing_it_down_leaves_the_version_publis
 def test_nothing_is_asked_where_a_gate_fails_and_always_is_possible(registry: Registry, images: Path, out: Path) -> None:
     failed = run(registry, images, out, 'approve: ["samples >= 0"]\ngates: ["files.unreadable > 0%"]\n')
     with pytest.raises(GateError, match=r"files\.unreadable"):
-        failed.finish()
+        failed.raise_for_gates()
     assert versions.waiting(out) is None
     waits = run(registry, images, out, 'approve: ["samples >= 0"]\n')
     assert (versions.published(out), versions.waiting(out)) == (None, waits.version)

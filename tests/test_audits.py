@@ -16,11 +16,11 @@ from dqpipe_curation.rules import precisions
 from dqpipe.api import Pipeline
 from dqpipe.data.intervals import at_least, at_most, clopper_pearson
 from dqpipe.data.tables import Findings, Samples, claim, table_of
-from dqpipe.engine.run import Run
-from dqpipe.errors import ConfigError, DatasetError, GateError
+from dqpipe.errors import ConfigError, DatasetError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import verdicts
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.report import account
 from dqpipe.results.verdicts import Verdict
 from dqpipe.results.versions import Version
@@ -200,14 +200,10 @@ def test_a_sure_threshold_is_wrong_in_at_most_5_of_100_draws() -> None:
 CODE = "image_quality.low_contrast"
 
 
-def run(registry: Registry, source: Path, out: Path, gate: str, contrast: float = 0.2) -> Run:
+def run(registry: Registry, source: Path, out: Path, gate: str, contrast: float = 0.2) -> Outcome:
     stages = f"[files, {{image_quality: {{low_contrast: {contrast}}}}}]"
     text = f"dataset: {{path: {source}}}\noutputs: {{path: {out}, reports: [json]}}\nstages: {stages}\ngates: ['{gate}']\n"
-    made = Run(Pipeline.from_text(text, registry=registry).config, registry, Serial(), force=True)
-    try:
-        return made.run()
-    except GateError:
-        return made
+    return Pipeline.from_text(text, registry=registry).drive(Serial(), force=True)
 
 
 def test_a_gate_asks_for_certified_precision_and_the_run_says_it(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,18 +25,19 @@ from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Decoder, Recipe, extension
+from dqpipe.results.outcome import Outcome
 
 EVERY = "files, image_quality, duplicates"
 
 
-def run(registry: Registry, images: Path, out: Path, stages: str, more: str = "") -> Run:
+def run(registry: Registry, images: Path, out: Path, stages: str, more: str = "") -> Outcome:
     text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: []}}\nstages: [{stages}]\n{more}"
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, made.registry, Serial()).run()
 
 
-def curated(ran: Run) -> pd.DataFrame:
-    return ran.outcome()[0].frame()
+def curated(ran: Outcome) -> pd.DataFrame:
+    return ran.curated.samples.frame()
 
 
 def planned(decided: dict[str, str], doubted: set[str], tmp_path: Path, **columns: list[Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dqpipe.execution.local import Serial
 from dqpipe.plugin import registry
 from dqpipe.plugin.cache_key import Decoding, chosen
 from dqpipe.plugin.stage import Extension
+from dqpipe.results.outcome import Outcome
 from dqpipe.storage.fact_store import Store
 from tests import decoders
 from tests.decoders import Darkened, Mirrored, Raw, Stumbling
@@ -49,27 +51,28 @@ def pipeline(source: Path, out: Path, *kinds: type[Extension], stages: str = STA
     return Pipeline.from_text(text, registry=registry.load(extra={"more": decoders.plugin(*kinds)} if kinds else None))
 
 
-def run(source: Path, out: Path, *kinds: type[Extension], stages: str = STAGES, store: str = "null") -> Run:
+def run(source: Path, out: Path, *kinds: type[Extension], stages: str = STAGES, store: str = "null") -> Outcome:
     made = pipeline(source, out, *kinds, stages=stages, store=store)
     return Run(made.config, made.registry, Serial(), force=True).run()
 
 
-def facts(ran: Run) -> pd.DataFrame:
-    return ran.raw.facts().frame().set_index("id")
+def facts(ran: Outcome) -> pd.DataFrame:
+    return ran.facts.frame().set_index("id")
 
 
-def equal(one: Run, other: Run) -> None:
+def equal(one: Outcome, other: Outcome) -> None:
     pd.testing.assert_frame_equal(facts(one), facts(other), check_exact=True)
     for name in TABLES:
         pd.testing.assert_frame_equal(getattr(one, name).frame(), getattr(other, name).frame(), check_exact=True)
 
 
-def counts(ran: Run) -> set[int]:
+def counts(ran: Outcome) -> set[int]:
     return set(ran.measured.values()) or {0}
 
 
-def relations(ran: Run) -> set[str]:
-    return set(ran.survey.used["relations"])
+def relations(ran: Outcome) -> set[str]:
+    """The keys of the relations that a run used, as its store keeps them."""
+    return set(json.loads((Store(ran.config.store).root / "used" / f"{ran.id}.json").read_text())["relations"])
 
 
 def test_a_decoder_of_another_kind_of_file_measures_nothing_again(mixed: Path, tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_another_version_of_a_decoder_measures_what_it_reads_and_nothing_else(mi
     assert counts(second) == {JPEGS}
     assert relations(second).isdisjoint(relations(first))
     changed = facts(first).compare(facts(second)).index
-    assert set(changed) == {sample for sample in first.raw.samples.ids if sample.endswith(".jpg")}
+    assert set(changed) == {sample for sample in first.samples.ids if sample.endswith(".jpg")}
     equal(second, run(mixed, tmp_path / "fresh", Darkened))
 
 

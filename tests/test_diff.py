@@ -13,12 +13,12 @@ import pytest
 from dqpipe.api import Pipeline
 from dqpipe.cli.main import main
 from dqpipe.data.tables import Decisions, Samples, table_of
-from dqpipe.engine.run import Run
-from dqpipe.errors import DatasetError, GateError, OutputError
+from dqpipe.errors import DatasetError, OutputError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import versions
 from dqpipe.results.diff import KINDS, Side, compare
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.rollback import roll_back
 from dqpipe.results.versions import Version
 from dqpipe.storage.location import place
@@ -28,14 +28,10 @@ from tests import faulty
 STAGES = "stages: [files, {image_quality: {}}, duplicates]\n"
 
 
-def run(registry: Registry, images: Path, out: str | Path, stages: str = STAGES, *, keep: int = 9, more: str = "", reports: str = "json") -> Run:
+def run(registry: Registry, images: Path, out: str | Path, stages: str = STAGES, *, keep: int = 9, more: str = "", reports: str = "json") -> Outcome:
     outputs = f"{{path: {str(out)!r}, store: {images.parent / 'store'}, reports: [{reports}], keep_versions: {keep}}}"
     text = f"dataset: {{path: {images}}}\noutputs: {outputs}\n{stages}{more}"
-    made = Run(Pipeline.from_text(text, registry=registry).config, registry, Serial(), force=True)
-    try:
-        return made.run()
-    except GateError:
-        return made
+    return Pipeline.from_text(text, registry=registry).drive(Serial(), force=True)
 
 
 def side(rows: list[tuple[str, str, str, str, list[str]]], record: dict[str, object] | None = None, labels: dict[str, str] | None = None) -> Side:

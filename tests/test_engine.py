@@ -14,6 +14,7 @@ from dqpipe.engine.run import Run
 from dqpipe.errors import GateError, OutputError, PlanError, StageError
 from dqpipe.execution.local import Processes, Serial
 from dqpipe.plugin.registry import Registry
+from dqpipe.results.outcome import Outcome
 from tests import faulty
 
 STAGES = "stages: [files, image_quality, duplicates, embeddings, outliers, label_noise, diversity, augment]\n"
@@ -24,19 +25,19 @@ def pipeline(registry: Registry, images: Path, out: Path, stages: str = STAGES, 
     return Pipeline.from_text(text, registry=registry)
 
 
-def run(registry: Registry, images: Path, out: Path, **options: object) -> Run:
+def run(registry: Registry, images: Path, out: Path, **options: object) -> Outcome:
     made = pipeline(registry, images, out, str(options.pop("stages", STAGES)), str(options.pop("more", "")))
     return Run(made.config, made.registry, options.pop("executor", Serial()), **options).run()  # type: ignore[arg-type]
 
 
-def tables(ran: Run) -> dict[str, pd.DataFrame]:
-    vectors = {name: pd.DataFrame(np.stack(ran.raw.column(name, np.flatnonzero(ran.raw.has(name))).to_pylist())) for name in ran.raw.vectors()}
-    made = ran.outcome()[0].frame().drop(columns="media")
-    return {"facts": ran.raw.facts().frame(), "findings": ran.findings.frame(), "figures": ran.figures.frame(),
+def tables(ran: Outcome) -> dict[str, pd.DataFrame]:
+    vectors = {name: pd.DataFrame(vectors.read(np.flatnonzero(vectors.has))) for name, vectors in ran.vectors.items()}
+    made = ran.curated.samples.frame().drop(columns="media")
+    return {"facts": ran.facts.frame(), "findings": ran.findings.frame(), "figures": ran.figures.frame(),
             "decisions": ran.decisions.frame(), "curated": made, **vectors}  # fmt: skip
 
 
-def assert_same(one: Run, other: Run) -> None:
+def assert_same(one: Outcome, other: Outcome) -> None:
     first, second = tables(one), tables(other)
     assert first.keys() == second.keys()
     for name, frame in first.items():
@@ -53,9 +54,9 @@ def test_the_same_result_from_every_executor_and_shard_size(registry: Registry, 
 def test_a_run_has_at_most_some_five_hundred_tasks_whatever_the_size(registry: Registry, images: Path, tmp_path: Path, count: int) -> None:
     made = pipeline(registry, images, tmp_path / "out")
     chosen = Run(made.config, registry, Serial())
-    shards = [-(-count // chosen.shard_size(count, new=new)) for new in (False, True, True)]  # measured, made, measured again
+    shards = [-(-count // chosen._size(count, new=new)) for new in (False, True, True)]  # measured, made, measured again
     assert sum(shards) <= 450
-    assert chosen.shard_size(count, new=False) >= 256
+    assert chosen._size(count, new=False) >= 256
     assert Run(made.config, registry, Serial(), shard_size=7).shard_size(count, new=False) == 7
 
 
@@ -111,7 +112,7 @@ def test_a_changed_file_is_measured_again(registry: Registry, images: Path, tmp_
     first = run(registry, images, tmp_path / "out", stages=stages)
     faulty.picture(images / "china" / "05.png", seed=2)
     second = run(registry, images, tmp_path / "out", stages=stages, force=True)
-    changed = first.raw.facts().frame().set_index("id").compare(second.raw.facts().frame().set_index("id"))
+    changed = first.facts.frame().set_index("id").compare(second.facts.frame().set_index("id"))
     assert list(changed.index) == ["china/05.png"]
 
 
@@ -123,8 +124,8 @@ def test_a_detecting_option_measures_nothing_again_a_measuring_one_does(registry
 
 
 def test_adding_a_stage_changes_no_fact_of_the_others(registry: Registry, images: Path, tmp_path: Path) -> None:
-    few = run(registry, images, tmp_path / "a", stages="stages: [files, duplicates, embeddings]\n").raw.facts().frame()
-    more = run(registry, images, tmp_path / "b", stages="stages: [image_quality, files, duplicates, embeddings, outliers]\n").raw.facts().frame()
+    few = run(registry, images, tmp_path / "a", stages="stages: [files, duplicates, embeddings]\n").facts.frame()
+    more = run(registry, images, tmp_path / "b", stages="stages: [image_quality, files, duplicates, embeddings, outliers]\n").facts.frame()
     pd.testing.assert_frame_equal(few, more[few.columns], check_exact=True)
 
 
@@ -269,7 +270,7 @@ def test_a_stage_that_needs_pixels_is_refused_on_a_table(registry: Registry, tmp
 
 def test_two_uses_of_one_stage_keep_apart(registry: Registry, images: Path, tmp_path: Path) -> None:
     ran = run(registry, images, tmp_path / "out", stages="stages: [image_quality, {image_quality: {as: again}}]\n")
-    facts = ran.raw.facts().frame()
+    facts = ran.facts.frame()
     pd.testing.assert_series_equal(facts["image_quality.brightness"], facts["again.brightness"], check_names=False)
     assert sum(count for name, count in ran.measured.items()) == ran.measured["image_quality"] + ran.measured["again"]
 

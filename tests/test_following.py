@@ -13,10 +13,10 @@ import pytest
 
 from dqpipe.api import Pipeline
 from dqpipe.cli.main import main
-from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import verdicts
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.report import account
 from dqpipe.results.verdicts import Verdict
 from dqpipe.results.versions import Version
@@ -60,16 +60,16 @@ def home(judged: Path, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def night(home: Path, *changes: str) -> Run:
+def night(home: Path, *changes: str) -> Outcome:
     return Pipeline.from_yaml(home / "pipeline.yaml", changes=["gates=[]", *changes]).drive(Serial(), force=True)
 
 
-def dropped(run: Run) -> list[str]:
+def dropped(run: Outcome) -> list[str]:
     table = run.decisions.frame()
     return sorted(table.loc[table["decision"] == "drop", "id"])
 
 
-def told(run: Run) -> tuple[int, int, int]:
+def told(run: Outcome) -> tuple[int, int, int]:
     return tuple(run.record["run"]["verdicts"][name] for name in ("followed", "stranded", "unmatched"))
 
 
@@ -168,6 +168,6 @@ def test_new_and_replaced_samples_are_told_apart_and_alike_everywhere(home: Path
     since = run.record["run"]["since"]
     assert (counts["new"], counts["replaced"], counts["gone"]) == (1, 29, 1)
     assert (since["new"], since["replaced"], since["gone"]) == (1, 29, 1)
-    rows = {row["kind"]: row["after"] if row["kind"] == "replaced" else row["said"] for row in run.news}
+    rows = {row["kind"]: row["after"] if row["kind"] == "replaced" else row["said"] for row in run.beside.news}
     assert (rows["samples_new"], rows["samples_gone"], rows["replaced"]) == ("1 new sample", "1 sample gone", 29)
     assert ": 1 new sample, 29 samples replaced by other content under the same name, 1 sample gone." in " ".join(account(run.record))

@@ -172,7 +172,7 @@ def test_the_curated_set_holds_what_was_kept(ran: Ran) -> None:
 def test_one_process_sees_the_same(ran: Ran, registry: Registry, tmp_path: Path) -> None:
     text = f"dataset: {{path: {ran.folder}}}\noutputs: {{path: {tmp_path / 'out'}}}\nstages: [files, image_quality]\n"
     made = Pipeline.from_text(text, registry=registry)
-    alone = Run(made.config, made.registry, Serial(), writes=False).run().raw.facts().frame()
+    alone = Run(made.config, made.registry, Serial(), writes=False).run().facts.frame()
     both = ran.table("facts.parquet")
     shared = [name for name in alone if name in both]
     assert len(shared) > 20

@@ -16,6 +16,8 @@ from dqpipe.errors import StageError
 from dqpipe.execution.local import Processes, Serial
 from dqpipe.execution.timeouts import TimedOut, within
 from dqpipe.plugin import registry as plugins
+from dqpipe.results.outcome import Outcome
+from dqpipe.storage.fact_store import Store
 from dqpipe.testing import ContractError, check_stage
 from tests import hanging
 
@@ -80,14 +82,14 @@ def test_a_limit_that_cannot_be_meant_breaks_the_contract(monkeypatch: pytest.Mo
         check_stage(hanging.Pondering())
 
 
-def run(images: Path, out: Path, stages: str, executor: object) -> Run:
+def run(images: Path, out: Path, stages: str, executor: object) -> Outcome:
     registry = plugins.load(extra={"hanging": hanging})
     text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: []}}\nstages: [{stages}]\n"
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, registry, executor, shard_size=16).run()  # type: ignore[arg-type]
 
 
-def failed(ran: Run) -> dict[str, str]:
+def failed(ran: Outcome) -> dict[str, str]:
     found = ran.findings.frame().query("code.str.endswith('.failed')")
     return dict(zip(found["id"], found["detail"], strict=True))
 
@@ -120,7 +122,7 @@ def test_a_decode_that_hangs_is_an_unreadable_file_of_this_run_alone(images: Pat
     ran = run(images, tmp_path / "out", "files", Processes(2))
     said = ran.findings.frame().set_index("id").loc["china/slow.png"]
     assert (said["code"], said["detail"]) == ("files.unreadable", "decoding it takes longer than 0.2 s")
-    store = ran.store
-    assert run(images, tmp_path / "other", "files", Processes(2)).raw.scalars["media.ok"].to_pylist().count(False) == 3
+    store = Store(ran.config.store)
+    assert run(images, tmp_path / "other", "files", Processes(2)).facts["media.ok"].tolist().count(False) == 3
     (images / "china" / "slow.png").unlink()
     assert store.root.exists()

@@ -26,12 +26,12 @@ from dqpipe.data.tables import Facts, Samples
 from dqpipe.engine.fact_table import Evidence
 from dqpipe.engine.run import read
 from dqpipe.engine.starter_config import pipeline_yaml
-from dqpipe.engine.unseen import _unjudged
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Fact
 from dqpipe.results import verdicts
 from dqpipe.results.ci_files import brief
+from dqpipe.results.unseen import unjudged
 from dqpipe.results.verdicts import Verdict
 from dqpipe.results.versions import Version
 
@@ -124,15 +124,15 @@ def test_a_bad_night_fails_a_default_gate_and_says_what_changed(home: Path, chan
     run = night(home, "policy.max_drop=1.0") if change is copied else night(home)
     assert gate in [one["gate"] for one in run.gates if one["state"] == "failed"]
     assert (home / "out/version").read_text() == before
-    assert kind in [row["kind"] for row in run.news[:3]]
-    assert brief(run.news, 1).startswith(run.news[0]["said"])
+    assert kind in [row["kind"] for row in run.beside.news[:3]]
+    assert brief(run.beside.news, 1).startswith(run.beside.news[0]["said"])
 
 
 def test_an_ordinary_night_and_a_quiet_one_pass(home: Path) -> None:
     put(home / "set", range(PICTURES, PICTURES + 40))
     run = night(home)
     assert [gate["state"] for gate in run.gates] == ["passed"] * len(gate_grammar.DEFAULTS), [gate["said"] for gate in run.gates]
-    assert [(row["kind"], row["said"]) for row in run.news if row["kind"] != "finding"] == [("samples_new", "40 new samples")]
+    assert [(row["kind"], row["said"]) for row in run.beside.news if row["kind"] != "finding"] == [("samples_new", "40 new samples")]
     assert {gate["state"] for gate in night(home).gates} == {"passed"}
 
 
@@ -144,7 +144,7 @@ def test_wrong_files_among_the_new_are_told_apart_from_the_rest(home: Path) -> N
     failed = [gate["gate"] for gate in run.gates if gate["state"] == "failed"]
     assert "unreadable in new > 10% and > 2" in failed
     assert "change of any finding in new > 20% and p < 0.001" in failed
-    told = next(row for row in run.of_new if row["code"] == "files.unreadable")
+    told = next(row for row in run.beside.of_new if row["code"] == "files.unreadable")
     assert (told["samples"], told["of"], told["before"]) == (6, 20, 0.0)
     assert "6 of 20 new samples carry files.unreadable (30%); of the last version it was 0.0%." in run.record["account"]["said"]
     row = json.loads((home / "out/history.jsonl").read_text().splitlines()[-1])
@@ -201,7 +201,7 @@ def test_where_nothing_is_new_nothing_is_written(home: Path, monkeypatch: pytest
 
 def test_no_gates_is_said(home: Path) -> None:
     run = night(home, "gates=[]")
-    assert run.gates == []
+    assert run.gates == ()
     assert "There are no gates: whatever comes out is published." in run.record["account"]["said"]
 
 
@@ -239,7 +239,8 @@ def test_a_class_that_nobody_judged_is_named() -> None:
     evidence = Evidence(Dataset(samples))
     evidence.add_known(Facts(pa.table({"id": ["a"], "s.sure": [0.5]})))
     stage = SimpleNamespace(name="s", stage=SimpleNamespace(gives=(Fact("sure", "float", "how sure"),)))
-    told = list(_unjudged(SimpleNamespace(stages=[stage]), evidence))
+    known = SimpleNamespace(plan=SimpleNamespace(stages=[stage]), samples=samples, facts=evidence.facts(), has=evidence.presence())
+    told = list(unjudged(known))
     assert told == [("s: 3 of 4 samples; all of class y", "the stage says nothing of them")]
 
 

@@ -25,6 +25,7 @@ from dqpipe.errors import OutputError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results.ledger import ledger
+from dqpipe.results.outcome import Outcome
 from dqpipe.storage import ownership
 from tests import faulty
 from tests.test_store import age, flipped, truncated
@@ -35,31 +36,30 @@ ROWS = "[{duplicate_rows: {}}, {expectations: {checks: []}}]"
 FEW = settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None, phases=[Phase.generate])
 
 
-def run(registry: Registry, source: object, out: Path, store: Path, stages: str = IMAGES) -> Run:
+def run(registry: Registry, source: object, out: Path, store: Path, stages: str = IMAGES) -> Outcome:
     text = f"dataset: {{path: {source}}}\nstages: {stages}\noutputs: {{path: {out}, store: {store}, reports: []}}\n"
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, made.registry, Serial(), force=True).run()
 
 
-def tables(ran: Run) -> dict[str, pa.Table]:
+def tables(ran: Outcome) -> dict[str, pa.Table]:
     """All that a run says, bit for bit."""
-    curated, added = ran.outcome()
-    book = ledger(ran.raw.samples, added, ran.findings, ran.decisions, [])
-    every = {"samples": ran.raw.samples.table, "facts": ran.raw.facts().table, "findings": ran.findings.table, "figures": ran.figures.table}
-    for name in ran.raw.vectors():
-        rows = np.flatnonzero(ran.raw.has(name))
-        every[name] = pa.table({"row": rows, "vector": ran.raw.column(name, rows)})
-    every |= {"decisions": ran.decisions.table, "curated": curated.table, "ledger": book}
+    book = ledger(ran.samples, ran.added, ran.findings, ran.decisions, [])
+    every = {"samples": ran.samples.table, "facts": ran.facts.table, "findings": ran.findings.table, "figures": ran.figures.table}
+    for name, vectors in ran.vectors.items():
+        rows = np.flatnonzero(vectors.has)
+        every[name] = pa.table({"row": rows, "vector": list(vectors.read(rows))})
+    every |= {"decisions": ran.decisions.table, "curated": ran.curated.samples.table, "ledger": book}
     return {name: table.combine_chunks().replace_schema_metadata(None) for name, table in every.items()}
 
 
-def files(ran: Run) -> dict[str, bytes]:
+def files(ran: Outcome) -> dict[str, bytes]:
     assert ran.published is not None
     folder = ran.published / "curated"
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".parquet"}
 
 
-def same(one: Run, other: Run) -> None:
+def same(one: Outcome, other: Outcome) -> None:
     mine, theirs = tables(one), tables(other)
     assert mine.keys() == theirs.keys()
     for name, table in mine.items():
@@ -67,7 +67,7 @@ def same(one: Run, other: Run) -> None:
     assert files(one) == files(other)
 
 
-def measured(ran: Run) -> int:
+def measured(ran: Outcome) -> int:
     return max(ran.measured.values(), default=0)
 
 
@@ -137,7 +137,7 @@ def test_a_run_after_any_edits_of_a_table_equals_one_from_nothing(registry: Regi
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        def go(out: str, store: str) -> Run:
+        def go(out: str, store: str) -> Outcome:
             pd.DataFrame(rows).to_json(folder / "t.jsonl", orient="records", lines=True)
             return run(registry, folder / "t.jsonl", folder / out, folder / store, "[{duplicate_rows: {}}]")
 
@@ -160,7 +160,7 @@ def test_a_run_after_any_edits_of_a_table_equals_one_from_nothing(registry: Regi
 def test_what_each_change_costs_is_what_is_new(registry: Registry, tmp_path: Path) -> None:
     images, store = small(tmp_path / "images", 100), tmp_path / "store"
 
-    def again(stages: str = IMAGES) -> Run:
+    def again(stages: str = IMAGES) -> Outcome:
         return run(registry, images, tmp_path / "out", store, stages)
 
     assert measured(again()) == 100
@@ -173,7 +173,7 @@ def test_what_each_change_costs_is_what_is_new(registry: Registry, tmp_path: Pat
     (images / "china" / "04.png").unlink()
     left = again()
     assert measured(left) == 0
-    assert "china/04.png" not in set(left.raw.samples.ids)
+    assert "china/04.png" not in set(left.samples.ids)
     faulty.picture(images / "flower" / "new.png", seed=501)
     grown = again()
     assert 0 < sum(grown.measured.values()) <= 0.05 * 100 * len(grown.measured)

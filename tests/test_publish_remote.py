@@ -13,6 +13,7 @@ from dqpipe.errors import GateError, OutputError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import ledger_query, versions
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.versions import Version
 from dqpipe.review.explain import explain
 from dqpipe.storage.location import Place, place
@@ -20,7 +21,7 @@ from dqpipe.storage.location import Place, place
 STAGES = "stages: [files, duplicates]\n"
 
 
-def run(registry: Registry, images: Path, out: str, store: Path | None, *, more: str = "", keep: int = 2) -> Run:
+def run(registry: Registry, images: Path, out: str, store: Path | None, *, more: str = "", keep: int = 2) -> Outcome:
     kept = "null" if store is None else store
     outputs = f"{{path: {out!r}, store: {kept}, reports: [html, json], keep_versions: {keep}}}"
     made = Pipeline.from_text(f"dataset: {{path: {images}}}\noutputs: {outputs}\n{STAGES}{more}", registry=registry)
@@ -40,7 +41,7 @@ def test_an_output_on_an_object_store_holds_what_a_local_one_does(registry: Regi
     assert any(name.startswith("store/facts/") for name in where.names("store"))
     version = Version.open(out)
     assert version.findings.table.equals(local.findings.table)
-    pd.testing.assert_frame_equal(version.facts.frame(), local.raw.facts().frame())
+    pd.testing.assert_frame_equal(version.facts.frame(), local.facts.frame())
     assert explain(out, "flower/text.png")["decision"] == "drop"
     assert ledger_query.rows(version, ledger_query.Question(codes=("files.unreadable",))).column("id").to_pylist() == sorted(
         row["id"] for row in local.findings.table.to_pylist() if row["code"] == "files.unreadable"

@@ -21,6 +21,7 @@ from dqpipe.errors import DatasetError, OutputError
 from dqpipe.execution.decoding import read_bytes
 from dqpipe.execution.local import Processes, Serial
 from dqpipe.plugin.registry import Registry
+from dqpipe.results.outcome import Outcome
 from dqpipe.storage.fact_store import Store
 from dqpipe.storage.location import Place, filesystem, mirror, place
 from dqpipe.storage.lock import Lock
@@ -32,27 +33,27 @@ STAGES = "[files, image_quality, duplicates, embeddings, {augment: {target: 22}}
 TABLES = ("findings", "figures", "decisions")
 
 
-def run(registry: Registry, source: object, out: Path, executor: object = None, stages: str = STAGES, outside: str = "refuse", **outputs: object) -> Run:
+def run(registry: Registry, source: object, out: Path, executor: object = None, stages: str = STAGES, outside: str = "refuse", **outputs: object) -> Outcome:
     named = {"path": str(out), "reports": "[]", **outputs}
     text = f"dataset: {{path: '{source}', outside: {outside}}}\nstages: {stages}\noutputs: {{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, made.registry, executor or Serial(), force=True, shard_size=20).run()  # type: ignore[arg-type]
 
 
-def same(one: Run, other: Run) -> None:
-    pd.testing.assert_frame_equal(one.raw.facts().frame(), other.raw.facts().frame(), check_exact=True)
+def same(one: Outcome, other: Outcome) -> None:
+    pd.testing.assert_frame_equal(one.facts.frame(), other.facts.frame(), check_exact=True)
     for table in TABLES:
         pd.testing.assert_frame_equal(getattr(one, table).frame(), getattr(other, table).frame(), check_exact=True)
     assert curated(one) == curated(other)
 
 
-def curated(ran: Run) -> dict[str, bytes]:
+def curated(ran: Outcome) -> dict[str, bytes]:
     assert ran.published is not None
     folder = ran.published / "curated"
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".parquet"}
 
 
-def measured(ran: Run) -> int:
+def measured(ran: Outcome) -> int:
     return sum(ran.measured.values())
 
 
@@ -127,7 +128,7 @@ def test_a_changed_object_is_measured_again_and_a_removed_one_leaves(registry: R
     at_bucket.remove("china/02.png")
     second = run(registry, at_bucket.url, tmp_path / "out")
     assert set(second.measured.values()) <= {0, 1, 2}
-    facts = second.raw.facts().frame().set_index("id")
+    facts = second.facts.frame().set_index("id")
     assert "china/02.png" not in facts.index
     assert facts.loc[changed, "image_quality.brightness"] == facts.loc["flower/01.png", "image_quality.brightness"]
 
@@ -144,7 +145,7 @@ def test_a_manifest_on_s3_with_images_beside_and_above_it(registry: Registry, tm
     with pytest.raises(DatasetError, match="all 12 media lie outside"):
         run(registry, f"{there.url}/t.csv", tmp_path / "out", stages="[files, image_quality]")
     ran = run(registry, f"{there.url}/t.csv", tmp_path / "out", stages="[files, image_quality]", outside="allow")
-    assert ran.raw.facts().frame()["media.ok"].all()
+    assert ran.facts.frame()["media.ok"].all()
     assert ran.published is not None
     written = ran.published / "curated"
     cells = pd.read_csv(written / "t.csv")["image"].tolist()
@@ -170,7 +171,7 @@ def test_hostile_keys_and_cells_lead_nowhere(registry: Registry, tmp_path: Path,
     with pytest.raises(DatasetError, match="names files of this machine"):
         run(registry, f"{url}/t.csv", tmp_path / "out2", stages="[files]")
     place(url).write("t.csv", b"image,label\n../../../../etc/passwd.jpg,a\ns3://elsewhere/x.jpg,b\na/1.jpg,b\n")
-    facts = run(registry, f"{url}/t.csv", tmp_path / "out3", stages="[files]").raw.facts().frame()
+    facts = run(registry, f"{url}/t.csv", tmp_path / "out3", stages="[files]").facts.frame()
     assert facts["media.ok"].tolist().count(True) == 1
 
 

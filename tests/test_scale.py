@@ -11,18 +11,19 @@ from dqpipe.api import Pipeline
 from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
 from dqpipe.plugin import registry
+from dqpipe.results.outcome import Outcome
 from tests.benchmarks import scale, synthetic
 
 
-def run(source: Path, out: Path, **options: int) -> Run:
+def run(source: Path, out: Path, **options: int) -> Outcome:
     made = Pipeline.from_text(scale.PIPELINE.format(source=source, out=out), registry=registry.load(extra={"synthetic": synthetic}))
     return Run(made.config, made.registry, Serial(), **options).run()  # type: ignore[arg-type]
 
 
-def tables(ran: Run) -> dict[str, pd.DataFrame]:
+def tables(ran: Outcome) -> dict[str, pd.DataFrame]:
     assert ran.published is not None
     ledger = pd.read_parquet(ran.published / "ledger.parquet")
-    return {"facts": ran.raw.facts().frame(), "findings": ran.findings.frame(), "decisions": ran.decisions.frame(), "ledger": ledger}
+    return {"facts": ran.facts.frame(), "findings": ran.findings.frame(), "decisions": ran.decisions.frame(), "ledger": ledger}
 
 
 def test_in_pieces_it_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +41,7 @@ def test_a_kept_row_is_not_measured_again(tmp_path: Path) -> None:
     synthetic.make(300, tmp_path / "rows.parquet")
     ran = run(tmp_path / "rows.parquet", tmp_path / "out")
     relabelled = int((ran.decisions["decision"] == "relabel").sum())
-    again = next(row["measured"] for row in ran.timings if row["step"] == "measure curated")
+    again = next(row["measured"] for row in ran.usage.timings if row["step"] == "measure curated")
     assert again == relabelled  # the label is among what the stage reads
 
 

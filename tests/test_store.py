@@ -15,21 +15,22 @@ from dqpipe.api import Pipeline
 from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
+from dqpipe.results.outcome import Outcome
 from dqpipe.storage.fact_store import Store, read_arrow, sound, write_arrow
 from tests import faulty
 
 STAGES = "[files, image_quality, duplicates]"
 
 
-def run(registry: Registry, source: object, out: Path, stages: str = STAGES, executor: object = None, **outputs: object) -> Run:
+def run(registry: Registry, source: object, out: Path, stages: str = STAGES, executor: object = None, **outputs: object) -> Outcome:
     named = {"path": str(out), "reports": "[]", **outputs}
     text = f"dataset: {{path: {source}}}\nstages: {stages}\noutputs: {{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, made.registry, executor or Serial(), force=True).run()  # type: ignore[arg-type]
 
 
-def facts(ran: Run) -> pd.DataFrame:
-    return ran.raw.facts().frame().set_index("id")
+def facts(ran: Outcome) -> pd.DataFrame:
+    return ran.facts.frame().set_index("id")
 
 
 def truncated(data: bytes) -> bytes:
@@ -112,7 +113,7 @@ def test_a_label_that_changes_measures_that_sample_alone_and_changes_what_is_sai
     paths = sorted(str(p) for p in images.rglob("*.png"))
     table = tmp_path / "t.csv"
 
-    def with_labels(labels: list[str]) -> Run:
+    def with_labels(labels: list[str]) -> Outcome:
         pd.DataFrame({"image": paths, "label": labels}).to_csv(table, index=False)
         return run(registry, table, tmp_path / "out")
 

@@ -21,6 +21,7 @@ from dqpipe.errors import DatasetError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import verdicts
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.report import account
 from dqpipe.results.verdicts import Verdict, agreement, kappa
 from dqpipe.results.versions import Version
@@ -161,12 +162,12 @@ def test_agreement_is_told_for_each_two_reviewers_who_saw_the_same() -> None:
 DROPS = "stages: [files, image_quality, duplicates]\npolicy: {rules: {image_quality.low_information: drop, duplicates.exact: drop}}\n"
 
 
-def run(registry: Registry, source: Path, out: Path, more: str = DROPS) -> Run:
+def run(registry: Registry, source: Path, out: Path, more: str = DROPS) -> Outcome:
     text = f"dataset: {{path: {source}}}\noutputs: {{path: {out}, reports: [json]}}\n{more}"
     return Run(Pipeline.from_text(text, registry=registry).config, registry, Serial(), force=True).run()
 
 
-def decided(ran: Run) -> dict[str, tuple[str, str | None, Sequence[str]]]:
+def decided(ran: Outcome) -> dict[str, tuple[str, str | None, Sequence[str]]]:
     return {row["id"]: (row["decision"], row["new_label"], row["because"]) for row in ran.decisions.table.to_pylist()}
 
 

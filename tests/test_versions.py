@@ -12,31 +12,30 @@ import pytest
 
 from dqpipe.api import Pipeline
 from dqpipe.engine.run import Run
-from dqpipe.errors import DatasetError, GateError
+from dqpipe.errors import DatasetError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import versions
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.versions import Version
+from dqpipe.storage import ownership
+from dqpipe.storage.location import place
 from tests import faulty
 
 STAGES = "stages: [files, image_quality, duplicates]\n"
 
 
-def run(registry: Registry, images: Path, out: Path, stages: str = STAGES, *, outputs: str = "", more: str = "") -> Run:
+def run(registry: Registry, images: Path, out: Path, stages: str = STAGES, *, outputs: str = "", more: str = "") -> Outcome:
     text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]{outputs}}}\n{stages}{more}"
-    made = Run(Pipeline.from_text(text, registry=registry).config, registry, Serial(), force=True)
-    try:
-        return made.run()
-    except GateError:
-        return made
+    return Pipeline.from_text(text, registry=registry).drive(Serial(), force=True)
 
 
 def test_a_version_gives_its_tables_back_exactly(registry: Registry, images: Path, tmp_path: Path) -> None:
     ran = run(registry, images, tmp_path / "out")
     version = Version.open(tmp_path / "out")
     assert version.id == ran.version
-    wanted = ran.raw.samples.select(["id", "content", "label"])
-    pairs = [(version.samples, wanted), (version.facts, ran.raw.facts()), (version.findings, ran.findings),
+    wanted = ran.samples.select(["id", "content", "label"])
+    pairs = [(version.samples, wanted), (version.facts, ran.facts), (version.findings, ran.findings),
              (version.decisions, ran.decisions), (version.figures, ran.figures)]  # fmt: skip
     for found, table in pairs:
         assert found.table.equals(table.table, check_metadata=False)
@@ -108,7 +107,7 @@ def test_what_a_crash_after_the_pointer_left_undone_is_finished_by_the_next_run(
     first = run(registry, images, out)
     (out / "history.jsonl").unlink()
     (out / "curated").unlink()
-    killed = out / "versions" / f".{first.id}.{first.owner}"
+    killed = out / "versions" / f".{first.id}.{ownership.owner(place(out), 'output')}"
     (killed / "curated").mkdir(parents=True)
     second = run(registry, images, out)
     assert [row["version"] for row in versions.history(out)] == [first.version, second.version]

@@ -75,7 +75,7 @@ def test_it_says_what_a_run_would_and_writes_nothing(place: Path, registry: Regi
     order = ["figure", "scope", "key"]
     figures = [frame.sort_values(order).reset_index(drop=True) for frame in (made.figures.frame(), expected.figures)]
     pd.testing.assert_frame_equal(*figures)
-    assert made.gates == list(expected.gates)
+    assert made.gates == expected.gates
     assert {**made.record["account"]} == {**expected.record["account"]}
 
 

@@ -11,14 +11,14 @@ from dqpipe.data.wording import without_backticks
 from dqpipe.results.ci_files import summary
 
 if TYPE_CHECKING:
-    from dqpipe.engine.run import Run
     from dqpipe.results.diff import Diff
+    from dqpipe.results.outcome import Outcome
 
 SHOWN = 5
 """Samples of each kind that a dry run names."""
 
 
-def tell(ran: Run, *, as_json: bool, dry: bool) -> None:
+def tell(ran: Outcome, *, as_json: bool, dry: bool) -> None:
     """The account, short: found, dropped, relabelled, added, why; where the report is, or what a dry run decides otherwise than what is published."""
     from dqpipe.results.versions import published
 
@@ -33,7 +33,7 @@ def tell(ran: Run, *, as_json: bool, dry: bool) -> None:
     _say(ran, compared, dry=dry)
 
 
-def _say(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
+def _say(ran: Outcome, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
     from dqpipe.results.report import account
 
     for line in account(ran.record):
@@ -55,13 +55,13 @@ def _say(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
                 say(f"{what} {_short(ran.published / name)}")
 
 
-def _compared(ran: Run) -> tuple[str, Diff] | None:
+def _compared(ran: Outcome) -> tuple[str, Diff] | None:
     from dqpipe.engine.what_if import difference
 
     return difference(ran)
 
 
-def _tell_json(ran: Run, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
+def _tell_json(ran: Outcome, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
     record = {"summary": summary(ran.record), "account": ran.record["account"], "counts": ran.record.get("counts"), "gates": ran.gates,
               "path": None if ran.published is None else str(ran.published), "version": ran.version, "unchanged": ran.unchanged}  # fmt: skip
     if dry:

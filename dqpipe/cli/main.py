@@ -22,8 +22,8 @@ from dqpipe.version import __version__
 
 if TYPE_CHECKING:
     from dqpipe.api import Pipeline
-    from dqpipe.engine.run import Run
     from dqpipe.plugin.registry import Registry
+    from dqpipe.results.outcome import Outcome
 
 app = typer.Typer(
     name="dqpipe", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -305,14 +305,14 @@ def _refuse(pipeline: Pipeline, *, force: bool) -> None:
         entry.check()
 
 
-def _conclude(ran: Run, files: ci_files.Files, *, as_json: bool, dry: bool = False, summary: bool = False) -> None:
+def _conclude(ran: Outcome, files: ci_files.Files, *, as_json: bool, dry: bool = False, summary: bool = False) -> None:
     """Tell the account, then say by the exit code what was not fine. Raises GateError."""
     files.write(ran.record)
     if summary and not as_json:
         say(ci_files.summary(ran.record))
     else:
         account.tell(ran, as_json=as_json, dry=dry)
-    ran.finish()
+    ran.raise_for_gates()
     if ran.failures and ran.unchanged is None:
         raise typer.Exit(1)
 

@@ -263,11 +263,10 @@ def _become(stages: Sequence[Planned], dataset: Dataset) -> list[str]:
 
 
 def _unknown_codes(config: Config, claims: Sequence[str]) -> list[str]:
-    codes = getattr(config.policy.extension, "codes", None)
     import fnmatch
 
     return [f"{config.policy.where}: the policy speaks of {code!r}, which no stage of the plan claims: {nearest(code, claims)}"
-            for code in (codes() if codes else ()) if not fnmatch.filter(claims, code)]  # fmt: skip
+            for code in config.policy.extension.codes() if not fnmatch.filter(claims, code)]  # fmt: skip
 
 
 def missing_packages(extension: Extension) -> list[str]:

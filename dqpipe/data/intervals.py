@@ -43,3 +43,11 @@ def more_than_others(hits: Sequence[int], counts: Sequence[int]) -> list[bool]:
         share, rest = hits[at] / counts[at], (every - hits[at]) / max(total - counts[at], 1)
         sure[at] = share >= TIMES * rest and share - rest >= APART
     return sure
+
+
+def chance(count: int, n: int, was: int, m: int) -> float:
+    """The probability that chance alone moves a share so far from `was` of `m` to `count` of `n`, in that direction (Fisher's exact test, one-sided)."""
+    from scipy.stats import hypergeom
+
+    spread = hypergeom(n + m, count + was, n)
+    return float(spread.sf(count - 1) if count * m >= was * n else spread.cdf(count))

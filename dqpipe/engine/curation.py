@@ -188,9 +188,3 @@ def version_content(curated: Samples, decisions: Decisions) -> str:
     for row in chain(zip(*columns, strict=True), zip(decisions["id"], decisions["decision"], decisions["new_label"], strict=True)):
         state.update(encode(row).encode())
     return state.hexdigest()
-
-
-def content_of(samples: Samples) -> str:
-    """The hash of a dataset, 32 hex digits: of every sample its id, content, label, split and group."""
-    columns = [samples.table.column(name).to_pylist() for name in ("id", "content", "label", "split", "group") if name in samples]
-    return digest(*(json.dumps(column, default=str, ensure_ascii=True) for column in columns))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,10 @@ import pyarrow.compute as pc
 
 from dqpipe.config.plan import BESIDE, KEPT, MEDIA, PARENT, Planned
 from dqpipe.data.dataset import Dataset
-from dqpipe.data.tables import Facts, Samples, arrow_type
+from dqpipe.data.tables import Facts, Samples, arrow_type, as_numpy
 from dqpipe.engine.shard import MEDIA_KEY, Judged, Task
 from dqpipe.plugin.cache_key import split
+from dqpipe.results.report.embedding import Embedding
 from dqpipe.storage.fact_store import Store, digest
 
 AT_A_TIME = 1 << 15
@@ -194,6 +196,17 @@ class Evidence:
     def vectors(self) -> Sequence[str]:
         """The names of the vector facts."""
         return sorted(self._vectors)
+
+    def embeddings(self) -> dict[str, Embedding]:
+        """The vector facts by name, to be read as matrices."""
+        return {name: Embedding(name, self.has(name), partial(self._matrix, name)) for name in self.vectors()}
+
+    def _matrix(self, name: str, rows: np.ndarray) -> np.ndarray:
+        return as_numpy(self.column(name, rows))
+
+    def presence(self) -> dict[str, np.ndarray]:
+        """Every fact that is known → [n] bool: which samples have it."""
+        return dict(self._has)
 
     def facts(self) -> Facts:
         """All scalar facts, wide, without vectors."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,20 +19,16 @@ from dqpipe.engine.fact_table import Evidence, row_contents, sample_keys
 from dqpipe.engine.shard import MEDIA_KEY, Job, Judged, Measured, ShardRef, Task, judged, measure_shard, task_of
 from dqpipe.errors import MediaError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts
-from dqpipe.execution.executor import DEATHS, Lost
+from dqpipe.execution.decoding import RELATE_THREADS
+from dqpipe.execution.executor import DEATHS, Executor, Lost
 from dqpipe.plugin.cache_key import Decoding, identity
-from dqpipe.plugin.stage import Stage
+from dqpipe.plugin.stage import Decoder, Stage
 from dqpipe.storage.fact_store import RACY_NS, Store, digest_json, shuffle_key
 from dqpipe.storage.location import Entry
 from dqpipe.storage.paths import media_path
 
-if TYPE_CHECKING:
-    from dqpipe.engine.run import Run
-
 LEARN_FROM = 2000
 """How many samples a `fit` learns from at most."""
-RELATE_THREADS = 2
-"""A fixed number, not that of the machine: sums in another order give other bits."""
 MOST_LOST = (10, 0.1)
 """Shards, and a share of the samples: when more are lost with the workers they kill, nothing would be left to judge."""
 CHANGED = "it changed, or went, while the run measured others: the next run measures what is there then"
@@ -42,11 +38,32 @@ MEDIA_STAGE = "media"
 Stats = Mapping[str, Entry]
 
 
+class ShardSize(Protocol):
+    """How many samples go into a shard."""
+
+    def __call__(self, count: int, *, new: bool) -> int:
+        """Of so many samples that wait; `new` are those that the run made."""
+        ...
+
+
+class Notify(Protocol):
+    """Tells observers a record, by the name of a hook."""
+
+    def __call__(self, hook: str, **record: Mapping[str, Any]) -> None:
+        """Tell them."""
+        ...
+
+
 class Survey:
     """The measuring of one run, and what it counted."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.store, self.decoders = run, run.store, run.plan.decoders
+    def __init__(
+        self, run: str, raw: Evidence, store: Store, decoders: Sequence[Decoder], executor: Executor, *,
+        seed: int, rehash: bool, shard_size: ShardSize, notify: Notify,
+    ) -> None:  # fmt: skip
+        self.run, self.raw, self.store, self.decoders = run, raw, store, tuple(decoders)
+        self._executor, self._shard_size, self._notify = executor, shard_size, notify
+        self._seed, self._rehash = seed, rehash
         self.decoding = Decoding(self.decoders)
         self.failures: dict[tuple[str, str], str] = {}
         self.lost: dict[str, str] = {}
@@ -71,7 +88,7 @@ class Survey:
         dataset = evidence.dataset
         tasks = tuple(self._task(planned) for planned in stages)
         job = Job(
-            self.run.id, f"{self.run.id} {name}", dataset.root, self.store, tasks, self.decoders,
+            self.run, f"{self.run} {name}", dataset.root, self.store, tasks, self.decoders,
             within=dataset.within, logs=logs.configured(), driver=timeouts.process(),
         )  # fmt: skip
         self._heal(job)
@@ -86,17 +103,17 @@ class Survey:
         rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
         for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
             self._take(done, rows, contents, seen, errors)
-            self._bear(max(len(dataset), len(self.run.raw.dataset)))
+            self._bear(max(len(dataset), len(self.raw.dataset)))
         if len(waiting):
             self.store.refresh(*kept)  # workers elsewhere wrote to it
-            if evidence is self.run.raw and dataset.has_media:
+            if evidence is self.raw and dataset.has_media:
                 self._leave_out(dataset, contents, seen, errors, stats)
         table = dataset.samples.table
         filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
         evidence.dataset = replace(dataset, samples=Samples(filled))
         evidence.add_seen(seen, partial(judged, self.store, self.decoding, f"{job.snapshot} measured"))
-        if self.run.raw.dataset.has_media:  # a curated set of nothing has none of its own
-            if evidence is self.run.raw:  # new samples are files of this run only
+        if self.raw.dataset.has_media:  # a curated set of nothing has none of its own
+            if evidence is self.raw:  # new samples are files of this run only
                 self._seen = stats, looked
                 self._keep_index(dataset, contents, stats, looked)
             evidence.add_media(self.store, errors)
@@ -115,7 +132,7 @@ class Survey:
         why = f"{lost.name}: {DEATHS} worker processes died of it ({lost.reason}); smaller shards tell which of its samples it was"
         self.lost.update(dict.fromkeys(samples, why))
         self.failures.update({(sample, "measure"): why for sample in samples})
-        shards, most, whole = len(set(self.lost.values())), MOST_LOST, len(self.run.raw.dataset)
+        shards, most, whole = len(set(self.lost.values())), MOST_LOST, len(self.raw.dataset)
         if len(self.lost) >= whole or (shards >= most[0] and len(self.lost) > most[1] * whole):
             advice = "what was measured is kept; try fewer workers (--executor processes:1), smaller shards, or leave stages out until it goes"
             gone = f"{len(self.lost)} of {many(whole, 'sample')} {plural(len(self.lost), 'is')} lost"
@@ -143,7 +160,7 @@ class Survey:
 
     def _artifact(self, planned: Planned) -> Mapping[str, np.ndarray] | None:
         """What the stage learned in an earlier run, or learns now from a seeded subset of the raw samples."""
-        stage, seed, raw = planned.stage.at("measure"), self.run.config.seed, self.run.raw
+        stage, seed, raw = planned.stage.at("measure"), self._seed, self.raw
         key = artifact_key(stage, seed)
         self.used["artifacts"][key] = planned.name
         found = self.store.artifact(key)
@@ -180,7 +197,7 @@ class Survey:
         samples = dataset.samples
         if "media" not in samples:
             return [given or row for given, row in zip(samples["content"], row_contents(samples), strict=True)], {}
-        index = {} if self.run.rehash else self.store.index()
+        index = {} if self._rehash else self.store.index()
         self._index = self._index or index
         media = samples["media"].tolist()
         contents, stats = decoding.stat_contents(dataset, index)
@@ -218,18 +235,18 @@ class Survey:
     def _shards(self, job: Job, dataset: Dataset, contents: Sequence[str | None], waiting: np.ndarray, name: str) -> Iterator[Measured]:
         columns = {"id", *(c for task in job.tasks for c in task.columns)} | ({"media"} & set(dataset.samples.names))
         table = dataset.samples.table.select(sorted(columns)).append_column("content", pa.array(contents, pa.string()))
-        path = self.store.write_reference(self.run.id, f"samples-{name}.arrow", table.take(pa.array(waiting)).combine_chunks())
-        size = self.run.shard_size(len(waiting), new=name != "raw")
+        path = self.store.write_reference(self.run, f"samples-{name}.arrow", table.take(pa.array(waiting)).combine_chunks())
+        size = self._shard_size(len(waiting), new=name != "raw")
         refs = [ShardRef(n, path, s, min(s + size, len(waiting))) for n, s in enumerate(range(0, len(waiting), size))]
         what = ", ".join(task.name for task in job.tasks) or "media"
         names = [f"measure {n + 1}/{len(refs)} · {what}" for n in range(len(refs))]
-        for done in self.run.executor.map(measure_shard, [(job, ref) for ref in refs], names):
+        for done in self._executor.map(measure_shard, [(job, ref) for ref in refs], names):
             if isinstance(done, Lost):
                 ref = refs[done.number]
                 self._lose(done, dataset.samples.ids[waiting[ref.start : ref.stop]].tolist())
                 continue
             told = {"number": done.number, "of": len(refs), "samples": done.samples, "total": len(waiting), "decoded": done.decoded}
-            self.run.registry.notify("dqpipe_shard_finished", shard={**told, "measured": dict(done.measured)})
+            self._notify("dqpipe_shard_finished", shard={**told, "measured": dict(done.measured)})
             yield done
 
     def _take(

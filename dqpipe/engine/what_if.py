@@ -8,8 +8,10 @@ What would need measuring is refused by name. Vectors, where a stage asks for th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,66 +19,92 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dqpipe.config import plan
-from dqpipe.config.pipeline_file import Config, Entry, options_record
-from dqpipe.config.plan import Planned
+from dqpipe.config.pipeline_file import Config, Entry, options_record, settle
+from dqpipe.config.plan import Plan, Planned
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.tables import Figures, Findings, Samples
-from dqpipe.engine import comparison, run_record
+from dqpipe.engine import comparison, conclusions, curation
+from dqpipe.engine.conclusions import Decided, Last
 from dqpipe.engine.fact_table import Evidence, sample_keys
-from dqpipe.engine.measuring import Survey, known_task
-from dqpipe.engine.run import FOUND_ORDER, Run, Step
+from dqpipe.engine.measuring import known_task
 from dqpipe.engine.shard import judged
+from dqpipe.engine.steps import Step, Steps, Work, run_id
 from dqpipe.errors import ConfigError, DatasetError, listed
-from dqpipe.execution.local import Serial
 from dqpipe.plugin.cache_key import Decoding
 from dqpipe.plugin.registry import Registry
+from dqpipe.results import run_record
 from dqpipe.results.diff import Diff, Side, compare
+from dqpipe.results.outcome import Beside, Outcome, Usage
+from dqpipe.results.run_tables import Tables, unreadable
 from dqpipe.results.versions import Version
 from dqpipe.storage.fact_store import Store
 
 MEASURES = "`dqpipe run --dry-run` with the same options measures what is missing, and writes nothing but measured facts"
 
 
-class WhatIf(Run):
-    """A run from the facts of the published version. Raises ConfigError for what would need measuring, DatasetError where nothing is published."""
+def what_if(config: Config, registry: Registry) -> Outcome:
+    """What a config would decide, from the facts of the published version; a failed gate does not raise.
+
+    Raises ConfigError for what would need measuring, DatasetError where nothing is published.
+    """
+    one = WhatIf(config, registry)
+    for step in one.steps():
+        step.call()
+    return one.outcome
+
+
+class WhatIf:
+    """The steps of a what-if, and what they came to."""
+
+    outcome: Outcome
 
     def __init__(self, config: Config, registry: Registry) -> None:
-        super().__init__(config, registry, Serial(), writes=False)
-
-    @cached_property
-    def version_used(self) -> Version:
-        """The version whose facts are used."""
-        try:
-            return Version.open(self.config.out)
-        except DatasetError as error:
-            raise DatasetError(f"{error}: run the pipeline once, then ask what would be") from None
+        self.config, self.registry = settle(config), registry
+        self.id, self._started = run_id(), time.time()
+        self._steps = Steps(self.id, registry, self._work)
+        self._seconds: dict[str, float] = {}
+        self._version: Version
+        self._changed: frozenset[str] = frozenset()
+        self._plan: Plan
+        self._raw: Evidence | None = None
+        self._failures: dict[tuple[str, str], str] = {}
+        self._findings: Findings
+        self._figures: Figures
+        self._decided: Decided
+        self._last = Last(self.config)
 
     def steps(self) -> Iterator[Step]:
-        """The steps, in order."""
-        yield self._step("read", self._read)
-        yield self._step("detect", self._detect)
-        yield self._step("summarise", self._summarised)
-        yield self._step("decide", self._decide)
-        yield self._step("gates", self._gates)
-        yield self._step("account", self._accounted)
+        """The steps, in order; each must be called before the next is asked for."""
+        step = self._steps.step
+        yield step("read", self._read)
+        yield step("detect", self._detect)
+        yield step("summarise", self._summarise)
+        yield step("decide", self._decide)
+        yield step("gates", self._gates)
+        yield step("account", self._account)
 
-    def close(self) -> None:
-        """There is nothing that could be left behind."""
+    def _work(self) -> Work:
+        return Work() if self._raw is None else Work(len(self._raw.dataset))
+
+    @property
+    def raw(self) -> Evidence:
+        """The raw dataset and what the version knows of it."""
+        assert self._raw is not None
+        return self._raw
 
     def _read(self) -> None:
-        version = self.version_used
-        self.changed = changed(self.config, version)
+        version = self._version = _published(self.config)
+        self._changed = changed(self.config, version)
         dataset = dataset_of(version)
         for entry in (*self.config.stages, *self.config.augments):
-            if entry.name in self.changed:
+            if entry.name in self._changed:
                 entry.check()
-        self.plan = plan.make(self.config, self.registry, dataset)
-        for planned in self.plan.stages:
-            if planned.name in self.changed and planned.stage.does("compare"):
+        self._plan = plan.make(self.config, self.registry, dataset)
+        for planned in self._plan.stages:
+            if planned.name in self._changed and planned.stage.does("compare"):
                 raise _refused(f"{planned.name} compares with the version before, which happens in a run only")
-        self.raw = Evidence(dataset)
-        self.survey = Survey(self)
-        self.survey.failures = failures(version)
+        self._raw = Evidence(dataset)
+        self._failures = failures(version)
         self.raw.add_known(version.facts)
         self.raw.add_kept(comparison.kept(version))
         self._add_vectors()
@@ -86,8 +114,8 @@ class WhatIf(Run):
         read = np.ones(len(self.raw.samples), dtype=bool)
         if "media.ok" in self.raw.scalars:
             read = pc.fill_null(self.raw.scalars["media.ok"], False).to_numpy(zero_copy_only=False)
-        for planned in self.plan.doing("measure"):
-            lost = pa.array(sorted({sample for sample, stage in self.survey.failures if stage in (planned.name, "measure")}), pa.string())
+        for planned in self._plan.doing("measure"):
+            lost = pa.array(sorted({sample for sample, stage in self._failures if stage in (planned.name, "measure")}), pa.string())
             has = read if planned.stage.rendition is not None else np.ones(len(read), dtype=bool)
             has = has & ~pc.is_in(self.raw.samples.table.column("id"), value_set=lost).to_numpy(zero_copy_only=False)
             for fact in planned.own("measure"):
@@ -98,7 +126,7 @@ class WhatIf(Run):
         """A vector fact of some samples, from the store. Raises ConfigError if it is not there any more."""
         store = Store(self.config.store)
         task = known_task(store, planned, self.config.seed)
-        seen = judged(store, Decoding(self.plan.decoders), self.id).keys_of(self.raw.samples.table.column("content").to_pylist())
+        seen = judged(store, Decoding(self._plan.decoders), self.id).keys_of(self.raw.samples.table.column("content").to_pylist())
         keys = sample_keys(task, self.raw.samples.table, seen)
         wanted = [keys[row] for row in rows]
         matrix = store.read_vectors(task.key, wanted, fact) if set(wanted) <= store.keys(task.key) else None
@@ -107,42 +135,72 @@ class WhatIf(Run):
         return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
 
     def _detect(self) -> None:
-        found = self.version_used.findings.table
+        """Findings as published, but for stages whose options changed."""
+        found = self._version.findings.table
         stays = [not self._anew(code) for code in found.column("code").to_pylist()]
         tables = [found.filter(pa.array(stays, pa.bool_()))]
-        tables += [self._found(planned) for planned in self._again("detect")]
-        self.findings = Findings(pa.concat_tables(tables).sort_by(FOUND_ORDER))
+        for planned in self._again("detect"):
+            began = time.perf_counter()
+            tables.append(conclusions.detected(planned, self.raw))
+            self._seconds[f"{planned.name} detect"] = time.perf_counter() - began
+        self._findings = conclusions.findings_of(tables)
 
     def _anew(self, code: str) -> bool:
         """Whether the published findings of this code do not count: their stage says anew what it claims, or is gone."""
         stage, _, claim = code.rpartition(".")
-        return claim != "failed" and code != plan.DOUBT and (stage in self.changed or all(stage != planned.name for planned in self.plan.stages))
+        return claim != "failed" and code != plan.DOUBT and (stage in self._changed or all(stage != planned.name for planned in self._plan.stages))
 
-    def _summarised(self) -> None:
+    def _summarise(self) -> None:
         """Figures of the raw set: as published, but for stages whose options changed."""
-        again = {planned.name for planned in self._again("summarise")}
-        known = {planned.name for planned in self.plan.stages} - again
-        table = self.version_used.figures.table
+        again = self._again("summarise")
+        known = {planned.name for planned in self._plan.stages} - {planned.name for planned in again}
+        table = self._version.figures.table
         of = [of == "raw" and name.rpartition(".")[0] in known for of, name in zip(*(table.column(n).to_pylist() for n in ("of", "figure")), strict=True)]
-        whole, self.figures = table.filter(pa.array(of, pa.bool_())), Figures(table.slice(0, 0))
-        every, self.plan = self.plan, self.plan.only(again)
-        self._summarise(self.raw, "raw")
-        self.plan = every
-        self.figures = Figures(pa.concat_tables([whole, self.figures.table]))
-
-    def _accounted(self) -> None:
-        """The account, without a map of the embedding."""
-        self.raw.drop_vectors()
-        self._account()
+        anew = [conclusions.summarised(planned, self.raw, "raw") for planned in again]
+        self._figures = Figures(pa.concat_tables([table.filter(pa.array(of, pa.bool_())), *anew]))
 
     def _again(self, method: str) -> list[Planned]:
         """The stages whose options changed, as far as they answer a method. Raises ConfigError where a fact is not known."""
-        stages = [planned for planned in self.plan.doing(method) if planned.name in self.changed]
+        stages = [planned for planned in self._plan.doing(method) if planned.name in self._changed]
         for planned in stages:
             missing = [name for name in (*planned.facts, *planned.required, *(f"{planned.name}.{f.name}" for f in planned.own())) if not self.raw.knows(name)]
             if missing:
                 raise _refused(f"{planned.name} looks at {missing[0]}, which the published version does not hold")
         return stages
+
+    def _decide(self) -> None:
+        store = Store(self.config.store)
+        self._decided = conclusions.decided(self._plan, self.raw, self._findings, store, self._last.version)
+        self._figures = Figures(pa.concat_tables([self._figures.table, self._decided.figures]))
+
+    def _gates(self) -> None:
+        raw, facts, decided = self.raw, self.raw.facts(), self._decided
+        made_by = self._plan.made_by(self._plan.record()["stages"])
+        tables = Tables(
+            raw.samples, self._findings, decided.decisions, None, self._figures,
+            unread=unreadable(facts), made_by=made_by, verdicts=decided.rulings.record,
+        )  # fmt: skip
+        said = conclusions.judged(self._plan, tables, self._last)
+        curated = curation.kept(raw.dataset, decided.decisions, hold=self.config.policy.extension.hold)
+        self.outcome = Outcome(
+            id=self.id, started=self._started, source=self.config.source, writes=False, plan=self._plan, registry=self.registry,
+            dataset=raw.dataset, facts=facts, vectors={}, has=raw.presence(), findings=self._findings, figures=self._figures,
+            decisions=decided.decisions, curated=curated, failures=self._failures, gates=said.gates, asks=said.asks,
+            people=decided.people(raw.samples), beside=Beside(self._last.version, news=said.news, of_new=said.of_new), version=self.id, from_facts=True,
+        )  # fmt: skip
+
+    def _account(self) -> None:
+        """The account, without a map of the embedding."""
+        known = replace(self.outcome, usage=Usage(tuple(self._steps.timings), self._seconds))
+        self.outcome = replace(known, record=run_record.of_run(known))
+
+
+def _published(config: Config) -> Version:
+    """The version whose facts are used. Raises DatasetError where there is none."""
+    try:
+        return Version.open(config.out)
+    except DatasetError as error:
+        raise DatasetError(f"{error}: run the pipeline once, then ask what would be") from None
 
 
 def dataset_of(version: Version) -> Dataset:
@@ -204,19 +262,19 @@ def failures(version: Version) -> dict[tuple[str, str], str]:
     return {(row["id"], row["code"].rpartition(".")[0]): row["detail"] or "" for row in table.to_pylist()}
 
 
-def difference(run: Run) -> tuple[str, Diff] | None:
+def difference(run: Outcome) -> tuple[str, Diff] | None:
     """What a run that published nothing decides otherwise than the published version, and that version; None where there is none. New samples are left out.
 
     Raises DatasetError where the published version cannot be read.
     """
-    version = run.last
+    version = run.beside.last
     if version is None:
         return None
-    now = {**run.plan.record(), "seed": run.config.seed, **{name: version.record.get(name) for name in ("dqpipe", "lineage", "versions")}}
-    if not isinstance(run, WhatIf):
-        now |= {"dqpipe": run_record.run_record(run)["dqpipe"], "lineage": run_record.lineage(run), "versions": run_record.library_versions()}
+    now = {**run.plan.record(), "seed": run.config.seed}
+    made = version.record if run.from_facts else run.record["run"]
+    now |= {name: made.get(name) for name in ("dqpipe", "lineage", "versions")}
     before = Side(version.samples, _made_out(version.curated), version.decisions, version.record)
-    return version.id, compare(before, Side(run.raw.samples, _made_out(run.outcome()[0]), run.decisions, now))
+    return version.id, compare(before, Side(run.samples, _made_out(run.curated.samples), run.decisions, now))
 
 
 def _made_out(curated: Samples) -> Samples:

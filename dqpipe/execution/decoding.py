@@ -204,6 +204,10 @@ class _Threads:
 _THREADS = _Threads()
 
 
+RELATE_THREADS = 2
+"""A fixed number, not that of the machine: sums in another order give other bits."""
+
+
 @contextmanager
 def one_thread(count: int = 1) -> Any:  # noqa: ANN401
     """A fixed number of threads, and libraries as they come: the same bits whatever the user set, and workers that do not crowd each other."""

@@ -1,8 +1,8 @@
 """What a flow run says of a dqpipe run in Prefect: its name, tags and last message, its artifacts and events.
 
-    Run ──▶ name (dataset and date) · tags (dqpipe, dataset, what came of it) · message (counts, what changed, where the report is)
-       ├──▶ artifacts: account · findings · examples · quality (each figure over the runs)
-       └──▶ event: dqpipe.dataset.published, dqpipe.dataset.waiting, or dqpipe.gate.failed
+    Outcome ──▶ name (dataset and date) · tags (dqpipe, dataset, what came of it) · message (counts, what changed, where the report is)
+           ├──▶ artifacts: account · findings · examples · quality (each figure over the runs)
+           └──▶ event: dqpipe.dataset.published, dqpipe.dataset.waiting, or dqpipe.gate.failed
 
 All of it comes after the work: what cannot be told is logged and said, and changes neither the run nor its state.
 """
@@ -24,12 +24,12 @@ from prefect.events import emit_event
 
 from dqpipe.config.gate_grammar import state
 from dqpipe.data.wording import many, slug
-from dqpipe.engine.run import Run
 from dqpipe.errors import listed, printable
 from dqpipe.execution import decoding
 from dqpipe.flow.artifacts import account_markdown, finding_rows, key_of, series_markdown, series_rows, strips
 from dqpipe.results import versions
 from dqpipe.results.ci_files import brief
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.report import account
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class FlowResult:
     ledger: str | None = None
 
 
-def result_of(run: Run, outcome: str, version: str | None) -> FlowResult:
+def result_of(run: Outcome, outcome: str, version: str | None) -> FlowResult:
     """What a run came to, as a flow returns it."""
     where = None if version is None else f"{run.config.out}/versions/{version}"
     found = {code["code"]: code["samples"] for stage in run.record["counts"]["stages"] for code in stage["codes"]} if run.record else {}
@@ -71,7 +71,7 @@ def result_of(run: Run, outcome: str, version: str | None) -> FlowResult:
     )  # fmt: skip
 
 
-def counts(run: Run, version: str | None) -> dict[str, int]:
+def counts(run: Outcome, version: str | None) -> dict[str, int]:
     """The counts of a run, or of the version that it left as it is."""
     told = run.record.get("account") if run.record else None
     if told is None:
@@ -106,18 +106,18 @@ def tag(*words: str) -> None:
         client.update_flow_run(run.id, tags=run.tags)
 
 
-def changed(run: Run) -> list[str]:
+def changed(run: Outcome) -> list[str]:
     """What is different from the version published before, in short phrases."""
-    return [row["said"] for row in run.news]
+    return [row["said"] for row in run.beside.news]
 
 
-def counted(run: Run) -> str:
+def counted(run: Outcome) -> str:
     """The counts, what changed, and what was not judged or not measured, as one text."""
     told = run.record["account"]
     text = f"{told['kept']} of {many(told['samples'], 'sample')} kept, {told['relabelled']} relabelled, {told['added']} added, {told['review']} to review"
     if run.failures:
         text += f", {many(len(run.failures), 'measurement')} failed (see the account)"
-    if since := brief(run.news, NEWS):
+    if since := brief(run.beside.news, NEWS):
         text += f"; since the last version: {since}"
     if rows := run.record["run"].get("unseen"):
         text += f"; not looked at: {listed([row['what'] for row in rows], 3)}"
@@ -126,7 +126,7 @@ def counted(run: Run) -> str:
     return text
 
 
-def advice(run: Run) -> str:
+def advice(run: Outcome) -> str:
     """What to do about a gate that failed."""
     if run.published is None:
         return "Run again when the data, or the gate, is right"
@@ -135,7 +135,7 @@ def advice(run: Run) -> str:
     return f"{stays}. Read {report_of(run)}; ask `dqpipe why SAMPLE --out {run.published}`; run again when the data, or the gate, is right"
 
 
-def report_of(run: Run) -> str | None:
+def report_of(run: Outcome) -> str | None:
     """Where the report is: a path or a URL, or the version's folder where no HTML was asked for; None for a check."""
     if not isinstance(run.published, Path):
         return run.published and f"{run.published}/report.html"
@@ -146,7 +146,7 @@ def report_of(run: Run) -> str | None:
 # artifacts and events ----------------------------------------------------------------------------------------------------
 
 
-def tell(run: Run) -> list[str]:
+def tell(run: Outcome) -> list[str]:
     """Show the account as artifacts and emit the run's event; what could not be told, in short phrases."""
     return each(("the account", lambda: _account(run)), ("the findings", lambda: _findings(run)), ("quality over the runs", lambda: _quality(run)),
                 ("the examples", lambda: _examples(run)), ("the event", lambda: _event(run)))  # fmt: skip
@@ -173,40 +173,40 @@ def missed_text(missed: Iterable[str]) -> str:
     return f"; not shown in Prefect: {listed(every, 3)}" if every else ""
 
 
-def _account(run: Run) -> None:
+def _account(run: Outcome) -> None:
     failed = [gate for gate in run.gates if not gate["passed"]]
     told = account_markdown(account(run.record), finding_rows(run.record), [advice(run)] if failed else [], report_of(run), run.record)
     create_markdown_artifact(told, key=f"account-{key_of(run.config.out)}", description=f"run {run.id}")
 
 
-def _findings(run: Run) -> None:
+def _findings(run: Outcome) -> None:
     rows = finding_rows(run.record)
     create_table_artifact(rows, key=f"findings-{key_of(run.config.out)}", description="what was claimed, and what became of the samples")
 
 
-def _quality(run: Run) -> None:
+def _quality(run: Outcome) -> None:
     past, place = versions.history(run.config.out), key_of(run.config.out)
     if past:
         create_table_artifact(series_rows(past), key=f"quality-{place}", description="each run: share of each finding (0 to 1), drift of each fact, counts")
         create_markdown_artifact(series_markdown(past), key=f"quality-chart-{place}", description="the last runs as bars")
 
 
-def _examples(run: Run) -> None:
-    if not run.raw.dataset.has_media:
+def _examples(run: Outcome) -> None:
+    if not run.dataset.has_media:
         return
-    pixels = decoding.Rereader(run.raw.dataset, run.plan.decoders, run.survey.rereads, "artifacts")
+    pixels = decoding.Rereader(run.dataset, run.plan.decoders, run.usage.rereads, "artifacts")
     for code, caption, url in strips(run.record, pixels):
         create_image_artifact(url, key=f"examples-{slug(code)}-{key_of(run.config.out)}", description=f"{code}, the strongest: {caption}")
 
 
-def _event(run: Run) -> None:
+def _event(run: Outcome) -> None:
     """For automations: on the output, related to the dataset, the version, and this flow run."""
     if run.passed and run.published is None:
         return  # a check
     emit(run, "dqpipe.gate.failed" if not run.passed else "dqpipe.dataset.waiting" if run.waits else "dqpipe.dataset.published")
 
 
-def emit(run: Run, name: str) -> None:
+def emit(run: Outcome, name: str) -> None:
     """An event on the output of a run, with what automations may want to say of it."""
     failed, out, source = [gate for gate in run.gates if not gate["passed"]], str(run.config.out), str(run.source)
     emit_event(

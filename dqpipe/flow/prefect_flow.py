@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,12 +48,13 @@ from dqpipe.execution import local, logs
 from dqpipe.execution.by_name import NAMES, Cluster, executor_named
 from dqpipe.execution.executor import Executor
 from dqpipe.execution.prefect.server import Embedded, embedded, wait_until_ready
-from dqpipe.execution.prefect.tasks import PrefectTasks, task_named
+from dqpipe.execution.prefect.tasks import PrefectTasks, Stays, task_named
 from dqpipe.flow.artifacts import key_of
 from dqpipe.flow.messages import FlowResult, advice, counted, dataset_name, each, emit, missed_text, report_of, result_of, run_name, tag, tell  # fmt: skip
 from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import rollback, versions
+from dqpipe.results.outcome import Outcome
 
 
 class Options(BaseModel):
@@ -160,7 +162,8 @@ def drive(run: Run, *, anyway: bool = True, yields: bool = False, hours: float =
     """
     state, outcome = _driven(run, anyway=anyway, yields=yields)
     if outcome == "waiting" and hours > 0 and PREFECT_API_URL.value() not in _embedded:
-        state, outcome = _asked(run, state, hours)
+        assert run.outcome is not None
+        state, outcome = _asked(run.outcome, state, hours)
     each(("the tags", lambda: tag("dqpipe", dataset_name(run.source), outcome)))
     return state
 
@@ -176,19 +179,20 @@ def _driven(run: Run, *, anyway: bool, yields: bool) -> tuple[State[FlowResult],
         return busy, "busy"
     except DqpipeError as error:
         return Failed(message=str(error), data=error), "failed"
-    return _unchanged(run, same) if same else _ended(run)
+    assert run.outcome is not None
+    return _unchanged(run.outcome, same) if same else _ended(run.outcome)
 
 
-def _unchanged(run: Run, same: str) -> tuple[State[FlowResult], str]:
+def _unchanged(run: Outcome, same: str) -> tuple[State[FlowResult], str]:
     stays = "stays published" if same == versions.published(run.config.out) else "waits for approval"
     return Completed(message=f"nothing changed since version {same}, which {stays}", data=result_of(run, "unchanged", same)), "unchanged"
 
 
-def _ended(run: Run) -> tuple[State[FlowResult], str]:
+def _ended(run: Outcome) -> tuple[State[FlowResult], str]:
     """What is told of a run that took all its steps, and how it ends."""
     missed = missed_text(tell(run))
     try:
-        run.finish()
+        run.raise_for_gates()
     except ApprovalError as error:
         return Completed(message=f"{error}; {counted(run)}; report: {report_of(run)}{missed}", data=result_of(run, "waiting", run.version)), "waiting"
     except GateError as error:
@@ -198,12 +202,12 @@ def _ended(run: Run) -> tuple[State[FlowResult], str]:
     return _published(run, missed), "published"
 
 
-def _published(run: Run, more: str) -> State[FlowResult]:
+def _published(run: Outcome, more: str) -> State[FlowResult]:
     message = f"published version {run.version}: {counted(run)}; report: {report_of(run)}{more}"
     return Completed(message=message, data=result_of(run, "published", run.version))
 
 
-def _asked(run: Run, waiting: State[FlowResult], hours: float) -> tuple[State[FlowResult], str]:
+def _asked(run: Outcome, waiting: State[FlowResult], hours: float) -> tuple[State[FlowResult], str]:
     """Pause this flow run until a person answers, here or by `dqpipe approve`; the state, and which of OUTCOMES."""
     each(("the tags", lambda: tag("dqpipe", dataset_name(run.source), "waiting")))
     asked = Approval.with_initial_data(description=f"{waiting.message}\n\nReport: {report_of(run)}")
@@ -235,12 +239,12 @@ def _steps(run: Run, *, anyway: bool) -> str | None:
                 task_named(step.name, step.name, step.call, repeats=not step.maps)()
                 told.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
     except Exception:
-        if run.published is None:
+        if run.outcome is None or run.outcome.published is None:
             raise
         log.exception("the run is published and complete; what came after it failed")
     finally:
         run.close()
-    return run.unchanged
+    return None if run.outcome is None else run.outcome.unchanged
 
 
 def _unsaid(line: logging.LogRecord) -> bool:
@@ -251,20 +255,22 @@ def _unsaid(line: logging.LogRecord) -> bool:
 def run_flow(
     pipeline: Pipeline, *, executor: Executor | str | None = None, shard_size: int | None = None,
     force: bool = False, rehash: bool = False, writes: bool = True, if_changed: bool = False, logs: bool = False,
-) -> Run:  # fmt: skip
-    """Run a pipeline as the flow `curate`, on the Prefect server that is set up, else on an embedded one; the Run when it is finished.
+) -> Outcome:  # fmt: skip
+    """Run a pipeline as the flow `curate`, on the Prefect server that is set up, else on an embedded one; what it came to.
 
     `executor` is one or its name (`processes:4`, `dask:tcp://…`); `logs` shows Prefect's log of an embedded run. Raises
-    DqpipeError, but not for a failed gate: see `Run.gates` and `Run.finish`.
+    DqpipeError, but not for a failed gate: see `Outcome.gates` and `Outcome.raise_for_gates`.
     """
     over = PrefectTasks(executor_named(executor) if isinstance(executor, str) else executor or local.Processes())
     run = Run(pipeline.config, pipeline.registry, over, shard_size=shard_size, force=force, rehash=rehash, writes=writes, if_changed=if_changed)
 
     name = run_name(dataset_name(pipeline.config.source)).replace("{", "(").replace("}", ")")
 
+    driven = Stays(partial(drive, run))
+
     @flow(name=curate.name, description=curate.description, persist_result=False, flow_run_name=name)  # type: ignore[untyped-decorator]
     def flow_of_run(dataset: str, output: str, force: bool, limit: int | None) -> State[FlowResult]:  # noqa: ARG001 (parameters are what Prefect shows)
-        return drive(run)
+        return driven()
 
     error: object = None
     with _server(logs=logs), _outlived(run):
@@ -272,7 +278,8 @@ def run_flow(
         error = state.result(raise_on_failure=False, _sync=True)  # in a running event loop it would be a coroutine
     if isinstance(error, Exception) and not isinstance(error, GateError):
         raise error
-    return run
+    assert run.outcome is not None
+    return run.outcome
 
 
 @contextmanager
@@ -286,7 +293,8 @@ def _outlived(run: Run) -> Iterator[None]:
                 told._queue.queue.clear()  # noqa: SLF001
         logging.getLogger("prefect").setLevel(logging.CRITICAL)
         lost = f"Prefect's server at {PREFECT_API_URL.value()} stopped answering ({error or type(error).__name__})"
-        if run.published is None and (run.writes or not run.record):
+        done = run.outcome
+        if done is None or (done.published is None and (done.writes or not done.record)):
             raise DqpipeError(f"{lost}: what was measured is kept; run again when it is back, or without Prefect") from None
         log.error("%s: the run is complete; Prefect shows its flow run as running", lost)  # noqa: TRY400 (its traceback says no more)
 

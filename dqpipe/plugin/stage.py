@@ -284,6 +284,19 @@ class Decide(Extension):
     reasons: ClassVar[Mapping[str, str]] = {}
     """Codes of its own among the reasons of a decision, each with why less was done than the claims asked for, in words that follow "since"."""
 
+    @property
+    def hold(self) -> bool:
+        """Whether samples that are decided to be reviewed are kept out of the curated set until then; usually an option."""
+        return False
+
+    def codes(self) -> Sequence[str]:
+        """The codes, or patterns of codes, that its options speak of: one that no stage claims is refused before anything runs."""
+        return ()
+
+    def idle(self, findings: Findings) -> Sequence[str]:
+        """What of its options changed nothing on these findings, as sentences for the account."""
+        return ()
+
     def decide(self, samples: Samples, findings: Findings) -> Decisions | pd.DataFrame:
         """One row per sample: id, decision (keep, drop, relabel, review), new_label, because (the codes).
 

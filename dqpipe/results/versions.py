@@ -159,7 +159,6 @@ class Version:
 
 def write_tables(folder: Path, samples: Samples, curated: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> None:
     """Write what `Version` reads back into a version's folder. Raises OSError."""
-    (folder / TABLES).mkdir()
     raw = samples.select([name for name in COLUMNS if name in samples])
     made = curated.select([name for name in (*COLUMNS, "parent") if name in curated])
     tables: Mapping[str, Table] = {"samples": raw, "curated": made, "findings": findings, "decisions": decisions, "figures": figures}
@@ -183,6 +182,7 @@ def write_shown(folder: Path, dataset: Dataset) -> None:
 
 def write_table(folder: Path, name: str, table: pa.Table) -> None:
     """Write one table into a version's folder, for `Version.table`. Raises OSError."""
+    (folder / TABLES).mkdir(exist_ok=True)
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.OSFile(str(folder / TABLES / f"{name}.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
         writer.write_table(table)

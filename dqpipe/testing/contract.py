@@ -19,6 +19,7 @@ from dqpipe.execution.local import Serial
 from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import PHASES, Claim, Decide, Fact, Figure, Stage
+from dqpipe.results.outcome import Outcome
 
 TILE = 64
 
@@ -49,12 +50,12 @@ def small_images(folder: Path) -> dict[str, str]:
     return {"copy": "china/copy.png", "truncated": "china/truncated.png", "text": "flower/text.png", "empty": "flower/empty.png"}
 
 
-def check_stage(stage: Stage, *, after: Sequence[Stage] = (), source: Any = None, registry: Registry | None = None) -> Run:  # noqa: ANN401
+def check_stage(stage: Stage, *, after: Sequence[Stage] = (), source: Any = None, registry: Registry | None = None) -> Outcome:  # noqa: ANN401
     """Run a stage (behind the stages in `after` whose facts it needs) and raise ContractError where it breaks the contract.
 
     `source` is anything a reader takes; by default small images with faults. What is checked: its declaration; that it
     pickles; that measuring reads measuring options only; that facts, findings and figures are as declared, and the same
-    whatever the shards, the order of runs, and a second time. Returns the last run, for tests of your own (its vector facts
+    whatever the shards, the order of runs, and a second time. Returns what the last run came to, for tests of your own (its vector facts
     went with its store).
     """
     _check_declaration(stage)
@@ -74,14 +75,14 @@ def check_stage(stage: Stage, *, after: Sequence[Stage] = (), source: Any = None
         for other, what in ((runs[1], "with other shards"), (again, "a second time")):
             for table in ("facts", "findings", "figures"):
                 _same(_frame(first, table), _frame(other, table), f"{stage.name}: {table} differ {what}")
-            for name in first.raw.vectors():
-                rows = np.flatnonzero(first.raw.has(name))
-                if not first.raw.column(name, rows).equals(other.raw.column(name, rows)):
+            for name, vectors in first.vectors.items():
+                rows = np.flatnonzero(vectors.has)
+                if not np.array_equal(vectors.read(rows), other.vectors[name].read(rows), equal_nan=True):
                     raise ContractError(f"{name} differs {what}: a row of `measure` may depend on its own sample only, to the bit")
     return again
 
 
-def _run(stage: Stage, after: Sequence[Stage], source: Any, registry: Registry, store: Path, size: int) -> Run:  # noqa: ANN401
+def _run(stage: Stage, after: Sequence[Stage], source: Any, registry: Registry, store: Path, size: int) -> Outcome:  # noqa: ANN401
     entries = tuple(Entry(s.name, s, "check_stage") for s in (*after, stage))
     policy = Entry("policy", registry.get(Decide, "policy")())
     outputs = OutputsSection(path=str(store.parent / "out"), store=str(store))
@@ -89,8 +90,9 @@ def _run(stage: Stage, after: Sequence[Stage], source: Any, registry: Registry, 
     return Run(config, registry, Serial(), shard_size=size, writes=False).run()
 
 
-def _frame(run: Run, table: str) -> pd.DataFrame:
-    return run.raw.facts().frame() if table == "facts" else getattr(run, table).frame()
+def _frame(run: Outcome, table: str) -> pd.DataFrame:
+    tables = {"facts": run.facts, "findings": run.findings, "figures": run.figures}
+    return tables[table].frame()
 
 
 def _same(one: pd.DataFrame, other: pd.DataFrame, message: str) -> None:

@@ -119,9 +119,9 @@ def test_what_changes_while_others_are_measured_is_left_out_and_said_and_the_res
                 (images / "b/1.png").unlink()
                 (images / "b/3.png").touch()
 
-    run = going(images, tmp_path / "out", files, "[files, image_quality]")
-    run.executor = Meddling()
-    run.run()
+    driver = going(images, tmp_path / "out", files, "[files, image_quality]")
+    driver.executor = Meddling()
+    run = driver.run()
     lost = {"a/2.png", "b/1.png"}
     told = {row["id"]: row["detail"] for row in run.findings.table.to_pylist() if row["code"] == "files.unreadable"}
     assert set(told) == lost
@@ -185,7 +185,7 @@ def test_a_hash_is_that_of_the_facts(images: Path, tmp_path: Path) -> None:
     from dqpipe.execution.decoding import content_of
 
     result = going(images, tmp_path / "out").run()
-    contents = dict(zip(result.raw.samples.ids, result.raw.samples["content"], strict=True))
+    contents = dict(zip(result.samples.ids, result.samples["content"], strict=True))
     assert {name: content_of(str(images / name)) for name in contents} == contents
     assert content_of(str(images / "absent")) is None
     assert digest("x") != contents["a/0.png"]

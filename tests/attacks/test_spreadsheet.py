@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from dqpipe.api import Pipeline
 from dqpipe.data.tables import Decisions, Findings, Samples, claim, table_of
-from dqpipe.engine.run_record import relabel_queue
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
+from dqpipe.results.run_record import relabel_queue
 from dqpipe.storage import spreadsheet
 
 FORMULAS = [

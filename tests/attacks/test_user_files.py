@@ -27,6 +27,7 @@ from dqpipe.errors import DqpipeError, OutputError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import versions
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.rollback import roll_back
 from dqpipe.storage import jsonl
 from dqpipe.storage.location import place
@@ -114,7 +115,7 @@ def yaml(folder: Path, pictures: Path, out: object, store: object = None, keep: 
     return path
 
 
-def run(registry: Registry, pictures: Path, out: object, *, keep: int = 5, **outputs: object) -> Run:
+def run(registry: Registry, pictures: Path, out: object, *, keep: int = 5, **outputs: object) -> Outcome:
     more = "".join(f", {name}: '{value}'" for name, value in outputs.items())
     text = f"dataset: {{path: {pictures}}}\nstages: [files, duplicates]\noutputs: {{path: '{out}', reports: [], keep_versions: {keep}{more}}}\n"
     made = Pipeline.from_text(text, registry=registry)

@@ -68,7 +68,9 @@ def measured(source: str, folder: Path, *stages: str):
     roles = ", roles: {label: cut}" if "diamonds" in source else ""
     text = f"dataset: {{path: {source}{roles}}}\nstages: [{', '.join(stages)}]\noutputs: {{path: {folder / 'out'}}}"
     pipeline = Pipeline.from_text(text)
-    return Run(pipeline.config, pipeline.registry, Processes(2), writes=False).run().raw
+    run = Run(pipeline.config, pipeline.registry, Processes(2), writes=False)
+    run.run()
+    return run._raw
 
 
 def pictures(folder: Path, every: int, kinds: Mapping[str, Callable]):

@@ -20,7 +20,7 @@ from tests.benchmarks.embeddings import images
 
 if TYPE_CHECKING:
     from dqpipe.api import Pipeline
-    from dqpipe.engine.run import Run
+from dqpipe.results.outcome import Outcome
 
 TITLE = "Scale"
 SIZES = (10_000, 30_000, 100_000, 300_000)
@@ -252,13 +252,15 @@ def files(folder: Path, out: Path) -> dict:
     return spent(ran, 0) | {"peak": usage.peak_mib()}
 
 
-def spent(ran: Run, seconds: float) -> dict:
+def spent(ran: Outcome, seconds: float) -> dict:
     """Where the seconds of a run went."""
+    from dqpipe.storage.fact_store import Store
+
     steps = {row["step"]: row for row in ran.record["run"]["timings"]}
     called = [row for name, row in steps.items() if name.startswith(("relate", "detect", "summarise"))]
     cpu = {"cpu": sum(row["cpu_seconds"] for row in steps.values()), "called_cpu": sum(row["cpu_seconds"] for row in called)}
     told: dict[str, Any] = {"measure": steps["measure"]["seconds"], "driver": steps["measure"]["peak_mib"], "workers": steps["measure"]["workers_peak_mib"]}
-    return {"seconds": seconds, "called": sum(row["seconds"] for row in called), **cpu, "store": size(ran.store.root), **told}
+    return {"seconds": seconds, "called": sum(row["seconds"] for row in called), **cpu, "store": size(Store(ran.config.store).root), **told}
 
 
 def flow(folder: Path, out: Path, processes: int) -> dict:

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from dqpipe.api import Pipeline
-from dqpipe.engine.run import Run
 from dqpipe.execution.prefect import tasks
 from dqpipe.plugin import registry
+from dqpipe.results.outcome import Outcome
 from dqpipe.testing import small_images
 from tests.execution import trying
 from tests.test_engine import tables
@@ -20,7 +20,7 @@ def pipeline(images: Path, out: Path) -> Pipeline:
     return Pipeline.from_text(text, registry=registry.load(extra={"trying": trying}))
 
 
-def compare(executor: str, folder: Path) -> Run:
+def compare(executor: str, folder: Path) -> Outcome:
     """The run on the executor, after it was found to be the same as that on worker processes but for the words of the system."""
     small_images(folder / "images")
     ran = pipeline(folder / "images", folder / "one").drive(executor, flow=True, shard_size=16)

@@ -18,18 +18,19 @@ from dqpipe.execution.by_name import Cluster, executor_named
 from dqpipe.execution.executor import Died, Executor, Lost, patiently
 from dqpipe.execution.local import Processes, Serial, Threads
 from dqpipe.plugin import registry
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.report import account
 from tests.execution import trying
 from tests.test_engine import assert_same
 
 
-def run(images: Path, out: Path, stages: str, executor: Executor, *, shard_size: int = 16, force: bool = False) -> Run:
+def run(images: Path, out: Path, stages: str, executor: Executor, *, shard_size: int = 16, force: bool = False) -> Outcome:
     text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]}}\nstages: [{stages}]\n"
     made = Pipeline.from_text(text, registry=registry.load(extra={"trying": trying}))
     return Run(made.config, made.registry, executor, shard_size=shard_size, force=force).run()
 
 
-def reasons(ran: Run) -> dict[str, str]:
+def reasons(ran: Outcome) -> dict[str, str]:
     found = ran.findings.frame()
     return dict(found[found["code"] == "files.unreadable"][["id", "detail"]].to_numpy().tolist())
 
@@ -44,7 +45,7 @@ def test_a_file_that_kills_its_reader_costs_no_more_than_itself(images: Path, tm
     raising = {"flower/98.jpg": "the decoder fragile failed with LookupError: no table of that number"}
     assert {name: found[name] for name in killing | raising} == killing | raising
     assert len(found) == 6  # and the two broken ones that are always there
-    assert ran.raw.facts().frame()["image_quality.width"].notna().sum() == len(ran.raw.dataset) - 6
+    assert ran.facts.frame()["image_quality.width"].notna().sum() == len(ran.dataset) - 6
 
 
 def test_a_decoder_that_raises_ends_no_run(images: Path, tmp_path: Path) -> None:
@@ -56,13 +57,13 @@ def test_a_sample_that_kills_every_worker_costs_itself(images: Path, tmp_path: P
     ran = run(images, tmp_path / "out", "files, image_quality, {deadly: {samples: [china/05.png]}}", Processes(2))
     found = ran.findings.frame()
     assert found[found["code"].str.endswith(".failed")][["id", "code"]].to_numpy().tolist() == [["china/05.png", "deadly.failed"]]
-    assert ran.raw.facts().frame()["image_quality.width"].isna().sum() == 2  # the two broken ones that are always there
+    assert ran.facts.frame()["image_quality.width"].isna().sum() == 2  # the two broken ones that are always there
 
 
 def test_a_shard_that_kills_three_workers_is_lost_and_nothing_else_is(images: Path, tmp_path: Path) -> None:
     stages = "files, image_quality, {deadly: {samples: [china/05.png, china/06.png, china/07.png]}}"
     ran = run(images, tmp_path / "out", stages, Processes(2))
-    found, facts = ran.findings.frame(), ran.raw.facts().frame()
+    found, facts = ran.findings.frame(), ran.facts.frame()
     lost = found[found["code"] == "measure.failed"]
     assert {"china/05.png", "china/06.png", "china/07.png"} <= set(lost["id"])
     assert len(lost) == 16  # their shard

@@ -126,7 +126,7 @@ def test_runs_after_the_first_are_shown_and_say_what_changed(registry: Registry,
     assert f"published version {ran.version}: " in recorded.state.message
     assert "class china gone (" in recorded.state.message
     assert "class rose new (1 sample)" in recorded.state.message
-    assert any(row["said"].startswith("+2 files.unreadable") for row in ran.news)
+    assert any(row["said"].startswith("+2 files.unreadable") for row in ran.beside.news)
     assert "not shown" not in recorded.state.message
     assert "share of files.unreadable" in artifacts(recorded, tmp_path / "out")["quality-chart"]
     again = flows.run_flow(made, executor=Serial(), force=True)
@@ -159,7 +159,7 @@ def test_a_shard_whose_worker_died_is_measured_again(registry: Registry, images:
     stages = f"files, {{deadly: {{marker: {tmp_path / 'died'}}}}}"
     ran = flows.run_flow(pipeline(registry, images, tmp_path / "out", stages), executor=Processes(2), shard_size=40)
     assert (tmp_path / "died").exists()
-    assert ran.raw.facts().frame()["deadly.alive"].all()
+    assert ran.facts.frame()["deadly.alive"].all()
 
 
 def mapped(executor: tasks.PrefectTasks, function: Callable[[Any], Any], items: list[Any], **options: Any) -> list[Any]:

@@ -19,10 +19,10 @@ from dqpipe_images.patch_bank import PatchBank, shrink
 from dqpipe.api import Pipeline
 from dqpipe.config.pipeline_file import parse
 from dqpipe.data.media import Header, Picture
-from dqpipe.engine.run import Run
 from dqpipe.engine.shard import task_of
 from dqpipe.errors import ConfigError, PlanError
 from dqpipe.plugin.registry import Registry
+from dqpipe.results.outcome import Outcome
 
 pytestmark = pytest.mark.imagenet
 torch = pytest.importorskip("torch")
@@ -179,14 +179,15 @@ def test_without_the_package_it_is_refused_with_the_pip_line(hidden, registry: R
         ImageNet().artifacts()
 
 
-def ran(images: Path, out: Path, registry: Registry, embedder: str = "auto") -> Run:
+def ran(images: Path, out: Path, registry: Registry, embedder: str = "auto") -> Outcome:
     """A run over a few pictures."""
     config = f"dataset: {{path: {images}, limit: 6}}\nstages: [files, embeddings: {{embedder: {embedder}}}]\ngates: []\noutputs: {{path: {out}, reports: []}}\n"
     return Pipeline(parse(config, registry), registry).drive("serial", force=True)
 
 
-def vectors(run: Run) -> np.ndarray:
-    return np.array(run.raw.column("embeddings.vector", np.flatnonzero(run.raw.has("embeddings.vector"))).to_pylist())
+def vectors(run: Outcome) -> np.ndarray:
+    known = run.vectors["embeddings.vector"]
+    return known.read(np.flatnonzero(known.has))
 
 
 @here

@@ -9,9 +9,9 @@ import pytest
 
 from dqpipe.api import Pipeline
 from dqpipe.engine.run import Run
-from dqpipe.engine.run_record import ledger_of
 from dqpipe.execution.local import Processes
 from dqpipe.plugin.registry import Registry
+from dqpipe.results.run_record import ledger_of
 from sample_data import make, score
 
 ROOT = Path(__file__).parents[2]

@@ -243,8 +243,28 @@ def _outcome(future: Any) -> Any:  # noqa: ANN401
         return Died(f"{type(error).__name__}: a worker process died", 1 + getattr(error, "allowed_failures", 0))
 
 
+class Stays:
+    """Work that is done in this process alone: Prefect sends a task along with the tasks that begin in it, and only these are to go elsewhere."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work = work
+
+    def __call__(self) -> Any:  # noqa: ANN401
+        """Do it."""
+        return self.work()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stays, (_stayed,)
+
+
+def _stayed() -> None:
+    """What is called elsewhere in place of it. Raises RuntimeError."""
+    raise RuntimeError("this work stays in the process that drives the run")
+
+
 def task_named(kind: str, name: str, work: Callable[[], Any], *, repeats: bool = True) -> Any:  # noqa: ANN401
     """A task that is never cached, and repeated only where that may help. It takes no argument: Prefect would look into it."""
+    work = Stays(work)
 
     def do() -> Any:  # noqa: ANN401
         return work()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from dqpipe.config.gate_grammar import Subject
+from dqpipe.data.intervals import chance
 from dqpipe.data.wording import many
-from dqpipe.engine.gate_check import Tables, chance
+from dqpipe.results.run_tables import Tables
 
 POINTS = 1.0
 """Percentage points from which a share that changed is news."""

@@ -5,8 +5,7 @@ Said first thing in every account: "no warning" is worth as much as what was loo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,22 +13,23 @@ import pyarrow.compute as pc
 from dqpipe.config.plan import BESIDE, NOT_JUDGED, Plan, missing_packages
 from dqpipe.data import labels
 from dqpipe.data.dataset import Dataset
-from dqpipe.data.tables import Findings
+from dqpipe.data.tables import Facts, Findings, Samples
 from dqpipe.data.wording import many, plural
-from dqpipe.engine.fact_table import Evidence
 from dqpipe.errors import listed
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Fact, Stage
+from dqpipe.results.outcome import Outcome
 
 OURS = {"id", "content", "label", "split", "group", "media", "parent", "made_by"}
 FEW = 5
 
 
-def unseen(plan: Plan, registry: Registry, evidence: Evidence, skipped: Mapping[str, Any], findings: Findings) -> list[dict[str, str]]:
+def unseen(run: Outcome) -> list[dict[str, str]]:
     """Each as {"what", "why"}; first what concerns the classes."""
-    classes = [*_classes(findings), *_unreadable(evidence)]
-    found = [*classes, *_stages(plan, registry, evidence.dataset), *_unjudged(plan, evidence), *_columns(plan, evidence.dataset)]
-    if skipped:
+    classes = [*_classes(run.findings), *_unreadable(run)]
+    stages = _stages(run.plan, run.registry, run.dataset)
+    found = [*classes, *stages, *unjudged(run), *_columns(run.plan, run.dataset)]
+    if skipped := run.dataset.layout.get("skipped", {}):
         kinds = listed([f"{name}: {count}" for name, count in sorted(skipped.items())], FEW)
         found.append((f"files beside the samples ({kinds})", "they are of no kind that is read"))
     return [{"what": what, "why": why} for what, why in found]
@@ -80,42 +80,42 @@ def _classes(findings: Findings) -> Iterator[tuple[str, str]]:
         yield f"{stage}: {plural(len(names), 'class')} {listed(names, FEW)}", why
 
 
-def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
+def _unreadable(run: Outcome) -> Iterator[tuple[str, str]]:
     """The classes of which no file could be read, so that no stage judged them."""
-    if "media.ok" in evidence.scalars:
-        every = np.ones(len(evidence.samples), dtype=bool)
-        gone = _whole(evidence, ~_readable(evidence), every)
+    if "media.ok" in run.facts:
+        gone = _whole(run.samples, ~_readable(run.facts), np.ones(len(run.samples), dtype=bool))
         if gone:
             yield f"{plural(len(gone), 'class')} {listed(gone, FEW)}", "none of the files could be read"
 
 
-def _readable(evidence: Evidence) -> np.ndarray:
+def _readable(facts: Facts) -> np.ndarray:
     """[n] bool: samples whose media could be read, or that have none."""
-    every = np.ones(len(evidence.samples), dtype=bool)
-    return pc.fill_null(evidence.scalars["media.ok"], False).to_numpy(zero_copy_only=False) if "media.ok" in evidence.scalars else every
+    if "media.ok" not in facts:
+        return np.ones(len(facts), dtype=bool)
+    return pc.fill_null(facts.table.column("media.ok"), False).to_numpy()
 
 
-def _unjudged(plan: Plan, evidence: Evidence) -> Iterator[tuple[str, str]]:
+def unjudged(run: Outcome) -> Iterator[tuple[str, str]]:
     """Samples that could be read and have none of what a stage says of each sample; classes of which that is so of all are named."""
-    readable = _readable(evidence)
-    for planned in plan.stages:
+    readable = _readable(run.facts)
+    for planned in run.plan.stages:
         facts = [f"{planned.name}.{g.name}" for g in planned.stage.gives if isinstance(g, Fact) and not g.nullable]
-        known = [evidence.has(name) for name in facts if evidence.knows(name)]
+        known = [run.has[name] for name in facts if name in run.has]
         if not known:
             continue
         lacks = readable & ~np.logical_or.reduce(known)
         if lacks.any():
-            gone = _whole(evidence, lacks, readable)
+            gone = _whole(run.samples, lacks, readable)
             classes = f"; all of class {listed(gone, FEW)}" if gone else ""
             them = "it" if lacks.sum() == 1 else "them"
             yield f"{planned.name}: {int(lacks.sum()):,} of {many(len(lacks), 'sample')}{classes}", f"the stage says nothing of {them}"
 
 
-def _whole(evidence: Evidence, lacks: np.ndarray, readable: np.ndarray) -> list[str]:
+def _whole(samples: Samples, lacks: np.ndarray, readable: np.ndarray) -> list[str]:
     """The classes of which no readable sample was judged."""
-    if labels.kind_in(evidence.samples) not in ("class", "tags"):
+    if labels.kind_in(samples) not in ("class", "tags"):
         return []
-    rows, names = labels.members(evidence.samples)[:2]
+    rows, names = labels.members(samples)[:2]
     told = list(zip(rows.tolist(), names.to_pylist(), strict=True))
     judged = {name for row, name in told if readable[row] and not lacks[row]}
     return sorted({str(name) for row, name in told if name is not None and lacks[row] and name not in judged})

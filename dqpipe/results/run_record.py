@@ -8,10 +8,10 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,26 +21,22 @@ import pyarrow.parquet as pq
 from dqpipe.config.plan import DOUBT
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Decisions, Findings, Samples, as_numpy
+from dqpipe.data.tables import Decisions, Findings, Samples
 from dqpipe.data.version_comparison import beside
-from dqpipe.engine import comparison, unseen
-from dqpipe.engine import curation as applying
 from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.execution import decoding
 from dqpipe.plugin.cache_key import version_of
 from dqpipe.plugin.registry import GROUP
 from dqpipe.plugin.stage import Section
-from dqpipe.results import data_card, diff, publish, report, versions
+from dqpipe.results import data_card, diff, publish, report, unseen, versions
 from dqpipe.results.ledger import ledger
+from dqpipe.results.outcome import Outcome
 from dqpipe.results.report.embedding import Embedding
 from dqpipe.results.versions import Version
 from dqpipe.storage import ownership, spreadsheet
-from dqpipe.storage.fact_store import digest_json
+from dqpipe.storage.fact_store import digest, digest_json
 from dqpipe.storage.location import place
 from dqpipe.version import __version__
-
-if TYPE_CHECKING:
-    from dqpipe.engine.run import Run
 
 LIBRARIES = (
     "albumentations", "cleanlab", "great-expectations", "numpy", "opencv-python-headless", "pandas", "pillow", "prefect", "pyarrow",
@@ -49,32 +45,26 @@ LIBRARIES = (
 """Libraries whose version may show in a result."""
 
 
-def of_run(run: Run) -> dict[str, Any]:
+def of_run(run: Outcome) -> dict[str, Any]:
     """The record of a run whose decisions are made: everything that reports and machines are told."""
-    curated = run.outcome()[0] if run.writes else None
     with decoding.one_thread():
-        return _record(run, curated)
+        return report.record(
+            samples=run.samples, facts=run.facts, findings=run.findings, figures=run.figures,
+            decisions=run.decisions, curated=run.curated.samples if run.writes else None,
+            gates=run.gates, run=run_record(run), embedding=embedding(run),
+        )  # fmt: skip
 
 
-def _record(run: Run, curated: Samples | None) -> dict[str, Any]:
-    return report.record(
-        samples=run.raw.samples, facts=run.raw.facts(), findings=run.findings, figures=run.figures,
-        decisions=run.decisions, curated=curated, gates=run.gates, run=run_record(run),
-        embedding=embedding(run),
-    )  # fmt: skip
-
-
-def embedding(run: Run) -> Embedding | None:
+def embedding(run: Outcome) -> Embedding | None:
     """The vectors that most stages look at, of those that hold fractions; None where no stage gives any."""
-    vectors = [name for name in run.raw.vectors() if run.raw.has(name).any()]
-    vectors = [name for name in vectors if pa.types.is_floating(run.raw.column(name, np.flatnonzero(run.raw.has(name))[:1]).type.value_type)]
+    vectors = [one for _, one in sorted(run.vectors.items()) if one.has.any()]
+    vectors = [one for one in vectors if one.read(np.flatnonzero(one.has)[:1]).dtype.kind == "f"]
     if not vectors:
         return None
-    name = max(vectors, key=lambda vector: sum(vector in planned.facts for planned in run.plan.stages))
-    return Embedding(name, run.raw.has(name), lambda rows: as_numpy(run.raw.column(name, rows)))
+    return max(vectors, key=lambda one: sum(one.fact in planned.facts for planned in run.plan.stages))
 
 
-def run_record(run: Run) -> dict[str, Any]:
+def run_record(run: Outcome) -> dict[str, Any]:
     """What run.json holds: config, stages, versions, seed, timings, failures."""
     described = run.plan.record()
     reasons: dict[tuple[str, str], list[str]] = {}
@@ -90,12 +80,12 @@ def run_record(run: Run) -> dict[str, Any]:
         "since": since(run),
         "diff": changes(run, described),
         "unchanged": run.unchanged,
-        "unseen": unseen.unseen(run.plan, run.registry, run.raw, run.raw.dataset.layout.get("skipped", {}), run.findings),
-        "news": run.news,
-        "of_new": run.of_new,
-        "passed": all(gate["passed"] for gate in run.gates),
+        "unseen": unseen.unseen(run),
+        "news": list(run.beside.news),
+        "of_new": list(run.beside.of_new),
+        "passed": run.passed,
         "asks": list(run.asks) if run.waits else [],
-        "in_the_way": publish.in_the_way(run.place) if run.place is not None and run.config.outputs.links else [],
+        "in_the_way": publish.in_the_way(place(run.config.out)) if run.writes and run.config.outputs.links else [],
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - run.started, 3),
@@ -103,47 +93,49 @@ def run_record(run: Run) -> dict[str, Any]:
         "stages": described["stages"],
         "versions": library_versions(),
         "timings": beside_first(run),
-        "stage_seconds": {name: round(seconds, 4) for name, seconds in sorted(run.survey.seconds.items())},
+        "stage_seconds": {name: round(seconds, 4) for name, seconds in sorted(run.usage.stage_seconds.items())},
         "stage_use": stage_use(run),
-        "measured": run.measured,
-        "rereads": run.survey.rereads,
-        "idle_rules": list(getattr(run.config.policy.extension, "idle", lambda _: [])(run.findings)),
+        "measured": dict(run.measured),
+        "rereads": run.usage.rereads,
+        "idle_rules": list(run.config.policy.extension.idle(run.findings)),
         "policy_reasons": dict(run.config.policy.extension.reasons),
-        "verdicts": run.rulings.record,
-        "audits": [asdict(one) | {"said": one.said} for one in run.certificates],
+        "verdicts": run.people.verdicts,
+        "audits": [dict(one) for one in run.people.audits],
         "failures": [{"stage": stage, "samples": len(why), "reason": why[0]} for (stage, _), why in reasons.items()],
         "plugins_broken": dict(run.registry.broken),
-        "recognised": run.raw.dataset.layout.get("recognised", ""),
+        "recognised": run.dataset.layout.get("recognised", ""),
         "doubts": [row["detail"] for row in run.findings.table.to_pylist() if row["code"] == DOUBT],
-        "skipped": dict(run.raw.dataset.layout.get("skipped", {})),
+        "skipped": dict(run.dataset.layout.get("skipped", {})),
         "outside": outside(run),
     }
 
 
-def outside(run: Run) -> int:
+def outside(run: Outcome) -> int:
     """How many media were left alone since they lie outside the dataset's folder."""
-    reasons = run.raw.scalars.get("media.error")
-    return 0 if reasons is None else sum(reason.startswith(OUTSIDE) for reason in reasons.drop_null().to_pylist())
+    if "media.error" not in run.facts:
+        return 0
+    reasons = run.facts.table.column("media.error").drop_null().to_pylist()
+    return sum(reason.startswith(OUTSIDE) for reason in reasons)
 
 
-def beside_first(run: Run) -> list[dict[str, Any]]:
+def beside_first(run: Outcome) -> list[Mapping[str, Any]]:
     """The timings of a run; what needs all samples (relate) with what it cost the first time: seconds, samples."""
     first: dict[str, Any] = {}
-    if run.last is not None:
+    if run.beside.last is not None:
         with contextlib.suppress(DatasetError):
-            for row in run.last.record.get("timings", []):
+            for row in run.beside.last.record.get("timings", []):
                 first[row["step"]] = row.get("first") or {"seconds": row["seconds"], "samples": row["samples"]}
-    every = [step for step in run.timings if step["step"].startswith("relate ")]
-    return [{**row, "first": first[row["step"]]} if row in every and row["step"] in first else row for row in run.timings]
+    every = [step for step in run.usage.timings if step["step"].startswith("relate ")]
+    return [{**row, "first": first[row["step"]]} if row in every and row["step"] in first else row for row in run.usage.timings]
 
 
-def since(run: Run) -> dict[str, Any] | None:
+def since(run: Outcome) -> dict[str, Any] | None:
     """What is different from the last published version: samples new, replaced and gone, and what was claimed of the whole; None where nothing was compared."""
-    last, found = run.before, run.since
+    last, found = run.beside.version, run.beside.since
     if last is None:
         return None
     if found is None:
-        return {"version": last.version, "why": last.why} if last.why else None
+        return {"version": last, "why": run.beside.why_not} if run.beside.why_not else None
     asked = {planned.name for planned in run.plan.doing("compare")}
     claims = [row for row in run.findings.table.to_pylist() if row["id"] is None and row["severity"] != "info" and row["code"].split(".")[0] in asked]
     claims.sort(key=lambda row: (-(row["value"] or 0), row["code"], row["part"] or ""))
@@ -152,26 +144,26 @@ def since(run: Run) -> dict[str, Any] | None:
     said = [row["detail"] for row in claims if row["detail"]]
     stated = {row["figure"].rpartition(".")[2]: row["value"] for row in run.figures.table.to_pylist() if row["scope"] == "set" and row["of"] == "raw"}
     pooled = {"pooled": int(stated["pooled"]), "nights": int(stated["nights"])} if stated.get("nights") and stated.get("pooled") else {}
-    return {"version": last.version, **changed, "gone": gone, "said": said, **pooled}
+    return {"version": last, **changed, "gone": gone, "said": said, **pooled}
 
 
-def stage_use(run: Run) -> dict[str, dict[str, Any]]:
+def stage_use(run: Outcome) -> dict[str, dict[str, Any]]:
     """Per stage: seconds of measuring (summed over workers), relating and detecting, samples measured anew, and how many a second of one worker."""
     used: dict[str, dict[str, Any]] = {planned.name: {} for planned in run.plan.stages}
-    for row in run.timings:
+    for row in run.usage.timings:
         kind, _, name = row["step"].partition(" ")
         if kind == "relate" and name in used:
             used[name] |= {"relate_seconds": row["seconds"], "relate_cpu_seconds": row["cpu_seconds"], "peak_mib_after_relate": row["peak_mib"]}
     for name, told in used.items():
-        seconds, samples = run.survey.seconds.get(name, 0.0), run.measured.get(name, 0)
+        seconds, samples = run.usage.stage_seconds.get(name, 0.0), run.measured.get(name, 0)
         if samples:
             told |= {"measure_seconds": round(seconds, 4), "samples": samples, "samples_per_second": round(samples / max(seconds, 1e-6), 1)}
-        if f"{name} detect" in run.survey.seconds:
-            told["detect_seconds"] = round(run.survey.seconds[f"{name} detect"], 4)
+        if f"{name} detect" in run.usage.stage_seconds:
+            told["detect_seconds"] = round(run.usage.stage_seconds[f"{name} detect"], 4)
     return {name: told for name, told in used.items() if told}
 
 
-def lineage(run: Run) -> dict[str, Any]:
+def lineage(run: Outcome) -> dict[str, Any]:
     """What a version was made from and by: input, plan, code, seed, and the version published before it."""
     described = run.plan.record()
     read = described["config"]["dataset"]
@@ -181,7 +173,7 @@ def lineage(run: Run) -> dict[str, Any]:
     known = {plugin: entries.get(plugin) for plugin in sorted({*run.plan.origin.values()})}
     return {
         "parent": run.parent,
-        "input": {"path": read["path"], "samples": len(run.raw.samples), "content": applying.content_of(run.raw.samples)},
+        "input": {"path": read["path"], "samples": len(run.samples), "content": content_of(run.samples)},
         "plan": digest_json([shown, made_by, read["limit"], *([read["labels"]] if "labels" in read else [])]),
         "dqpipe": __version__,
         "plugins": {plugin: None if dist is None else f"{dist.name} {dist.version}" for plugin, dist in known.items()},
@@ -189,40 +181,47 @@ def lineage(run: Run) -> dict[str, Any]:
     }
 
 
-def changes(run: Run, described: Mapping[str, Any]) -> dict[str, Any] | None:
+def content_of(samples: Samples) -> str:
+    """The hash of a dataset, 32 hex digits: of every sample its id, content, label, split and group."""
+    columns = [samples.table.column(name).to_pylist() for name in ("id", "content", "label", "split", "group") if name in samples]
+    return digest(*(json.dumps(column, default=str, ensure_ascii=True) for column in columns))
+
+
+def changes(run: Outcome, described: Mapping[str, Any]) -> dict[str, Any] | None:
     """What changed since the version published before: counts, the plan, some samples of each kind; None if there is none, or why it cannot be told."""
     if run.parent is None or not run.writes:
         return None
     now = {**described, "seed": run.config.seed, "dqpipe": __version__, "versions": library_versions()}
     try:
         before = diff.Side.of(Version.open(run.config.out, run.parent))
-        found = diff.compare(before, diff.Side(run.raw.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
+        found = diff.compare(before, diff.Side(run.samples, run.curated.samples, run.decisions, {**now, "lineage": lineage(run)}))
     except DatasetError as error:
         return {"before": run.parent, "why": str(error)}
     return {"before": run.parent, "said": diff.summary(found.counts), **found.record()}
 
 
-def write(run: Run, folder: Path, row: Mapping[str, Any]) -> None:
-    """Write everything but the curated set into a folder, run.json (with the history's row) last. Raises OSError, OutputError."""
-    curated, added = run.outcome()
+def write(run: Outcome, folder: Path, row: Mapping[str, Any], owner: str) -> None:
+    """Write everything but the curated set into a folder, run.json (with the history's row) last. Raises OSError, OutputError.
+
+    `owner` is the id of the output that the folder goes to.
+    """
     pq.write_table(ledger_of(run), folder / "ledger.parquet", compression="zstd")
-    pq.write_table(run.raw.facts().table, folder / "facts.parquet", compression="zstd")
-    versions.write_tables(folder, run.raw.samples, curated, run.findings, run.decisions, run.figures)
-    versions.write_shown(folder, run.raw.dataset)
-    versions.write_moved(folder, run.rulings.moved)
-    comparison.write(run.raw, folder, run.version, run.since)
-    queue = relabel_queue(run.raw.samples, run.findings, run.decisions)
+    pq.write_table(run.facts.table, folder / "facts.parquet", compression="zstd")
+    versions.write_tables(folder, run.samples, run.curated.samples, run.findings, run.decisions, run.figures)
+    versions.write_shown(folder, run.dataset)
+    versions.write_moved(folder, run.people.moved)
+    queue = relabel_queue(run.samples, run.findings, run.decisions)
     spreadsheet.write(pa.Table.from_pandas(queue, preserve_index=False), folder / "relabel.csv")
-    (folder / "card.md").write_text(data_card.card(run.record, run.curated.dataset), encoding="utf-8")
+    (folder / "card.md").write_text(data_card.card(run.record, run.curated), encoding="utf-8")
     for entry in run.config.augments:
         _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))
     sections = sorted((cls() for cls in run.registry.all(Section)), key=lambda section: (section.order, section.name))
-    media = _media(run, added)
+    media = _media(run)
     for one in run.config.reports:
-        pixels = decoding.Rereader(media, run.plan.decoders, run.survey.rereads, one.name) if media is not None else NoPixels()
+        pixels = decoding.Rereader(media, run.plan.decoders, run.usage.rereads, one.name) if media is not None else NoPixels()
         one.write(run.record, folder, sections, pixels)
     ownership.remove_tree(folder, "added")
-    versions.write_files(folder, run.owner)
+    versions.write_files(folder, owner)
     _write_json(folder / "run.json", {**run.record["run"], "history": row, "holds": holds(folder)})
 
 
@@ -232,13 +231,12 @@ def holds(folder: Path) -> dict[str, int]:
     return {"count": len(sizes), "bytes": sum(sizes)}
 
 
-def ledger_of(run: Run) -> pa.Table:
+def ledger_of(run: Outcome) -> pa.Table:
     """The ledger of a finished run."""
-    people = run.rulings.people(run.raw.samples)
-    return ledger(run.raw.samples, run.outcome()[1], run.findings, run.decisions, run.record["run"]["stages"], people)
+    return ledger(run.samples, run.added, run.findings, run.decisions, run.record["run"]["stages"], run.people.ledger)
 
 
-def history_row(run: Run, *, published: bool) -> dict[str, Any]:
+def history_row(run: Outcome, *, published: bool) -> dict[str, Any]:
     """The run's line of the output's history (see `versions.history`)."""
     told, figures = run.record["account"], [row for row in run.figures.table.to_pylist() if row["of"] == "raw"]
     codes = [code for stage in run.record["counts"]["stages"] for code in stage["codes"]]
@@ -253,7 +251,7 @@ def history_row(run: Run, *, published: bool) -> dict[str, Any]:
         "figures": {row["figure"]: row["value"] for row in figures if row["scope"] == "set"},
         "drift": drift,
         "gates": [{name: gate[name] for name in ("gate", "state", "passed", "said")} for gate in run.gates],
-        "of_new": {row["code"]: {"samples": row["samples"], "of": row["of"]} for row in run.of_new},
+        "of_new": {row["code"]: {"samples": row["samples"], "of": row["of"]} for row in run.beside.of_new},
         **({"waiting": True} if run.waits else {}),
         "seconds": round(time.time() - run.started, 3),
     }  # fmt: skip
@@ -264,12 +262,12 @@ def _write_json(path: Path, values: Any) -> None:  # noqa: ANN401
     path.write_text(json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _media(run: Run, added: Samples) -> Dataset | None:
+def _media(run: Outcome) -> Dataset | None:
     """The samples a report may show, raw and new ones."""
-    if not run.raw.dataset.has_media:
+    if not run.dataset.has_media:
         return None
-    both = pa.concat_tables([samples.table.select(["id", "media"]) for samples in (run.raw.samples, added)])
-    return replace(run.curated.dataset, samples=Samples(both))
+    both = pa.concat_tables([samples.table.select(["id", "media"]) for samples in (run.samples, run.added)])
+    return replace(run.curated, samples=Samples(both))
 
 
 def relabel_queue(samples: Samples, findings: Findings, decisions: Decisions) -> pd.DataFrame:
