@@ -210,7 +210,8 @@ def dataset_of(version: Version) -> Dataset:
         if name not in table.column_names:
             table = table.append_column(name, shown.column(name))
     root = (shown.schema.metadata or {}).get(b"root", b"")
-    return Dataset(Samples(table), root=root.decode("utf-8", "surrogateescape"))
+    layout = {name: version.record[name] for name in ("recognised", "skipped") if version.record.get(name)}
+    return Dataset(Samples(table), root=root.decode("utf-8", "surrogateescape"), layout=layout)
 
 
 def changed(config: Config, version: Version) -> frozenset[str]:
