@@ -24,7 +24,7 @@ from dqpipe.config.overrides import changed
 from dqpipe.data.labels import Kind
 from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
 from dqpipe.plugin.registry import Registry
-from dqpipe.plugin.stage import KINDS, Augment, Decide, Decoder, Extension, Reader, Report, Stage
+from dqpipe.plugin.stage import Augment, Decide, Decoder, Extension, KINDS, Reader, Report, SEED, Stage
 from dqpipe.storage.location import is_url
 
 Place = tuple[str | int, ...]
@@ -415,8 +415,8 @@ class Builder:
         for name, kind in nested_kinds(cls).items():
             if isinstance(options.get(name), (str, dict)):
                 options[name] = self.one(kind, options[name], (*place, name)).extension
-        if "seed" in {f.name for f in dataclasses.fields(cls)}:  # type: ignore[arg-type]
-            options.setdefault("seed", self.seed)
+        if SEED in {f.name for f in dataclasses.fields(cls)}:  # type: ignore[arg-type]
+            options.setdefault(SEED, self.seed)
         try:
             return pydantic.TypeAdapter(cls).validate_python(options)
         except pydantic.ValidationError as error:
@@ -441,10 +441,8 @@ class Builder:
 
 def checked(extension: Extension, where: str) -> None:
     """Let an extension check its options, where it can. Raises ConfigError."""
-    check = getattr(extension, "check", None)
     try:
-        if check is not None:
-            check()
+        extension.check()
     except (ConfigError, PlanError) as error:
         if isinstance(error, ConfigError) and error.where:
             raise

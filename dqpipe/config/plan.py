@@ -284,7 +284,7 @@ def missing_packages(extension: Extension) -> list[str]:
 
 def proposal(registry: Registry, dataset: Dataset) -> list[tuple[type[Stage], dict[str, Any]]]:
     """The stages that the default pipeline holds for a dataset, in an order that meets their needs, with options."""
-    waiting = [cls for cls in registry.all(Stage) if cls.default and getattr(cls, "media", dataset.has_media) in (None, dataset.has_media)]
+    waiting = [cls for cls in registry.all(Stage) if cls.default and cls.media in (None, dataset.has_media)]
     chosen: list[tuple[type[Stage], dict[str, Any]]] = []
     given = set(_given((), dataset))
     while True:
@@ -292,7 +292,7 @@ def proposal(registry: Registry, dataset: Dataset) -> list[tuple[type[Stage], di
         sure = [pair for pair in ready if not pair[1].get("__fallback__")] or ready
         if not sure:
             break
-        cls, options = min(sure, key=lambda pair: (getattr(pair[0], "order", 500), pair[0].name))
+        cls, options = min(sure, key=lambda pair: (pair[0].order, pair[0].name))
         waiting.remove(cls)
         options = {name: value for name, value in options.items() if name != "__fallback__"}
         given |= {f"{cls.name}.{f.name}" for f in cls(**options).gives if isinstance(f, Fact)}
@@ -301,12 +301,10 @@ def proposal(registry: Registry, dataset: Dataset) -> list[tuple[type[Stage], di
 
 
 def _variants(cls: type[Stage], dataset: Dataset) -> list[dict[str, Any]]:
-    propose = getattr(cls, "proposal", None)
-    options = propose(dataset.samples) if propose else {}
-    if propose and not options:
+    options = cls.proposal(dataset.samples)
+    if options is None:
         return []
-    fallback = getattr(cls, "fallback", None)
-    return [options] + ([{**options, **fallback, "__fallback__": True}] if fallback else [])
+    return [dict(options)] + ([{**options, **cls.fallback, "__fallback__": True}] if cls.fallback else [])
 
 
 def _met(cls: type[Stage], options: dict[str, Any], given: set[str], dataset: Dataset) -> bool:

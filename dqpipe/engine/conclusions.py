@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -121,6 +121,14 @@ class Decided:
         return People(self.rulings.record, self.rulings.people(samples), self.rulings.moved, said)
 
 
+def arranged(plan: Plan, evidence: Evidence) -> Dataset:
+    """The dataset with the columns that facts become: so it is decided on, and curated."""
+    columns = {column: evidence.scalars[fact] for column, fact in plan.becoming().items()}
+    if not columns:
+        return evidence.dataset
+    return replace(evidence.dataset, samples=curation.become(evidence.samples, columns))
+
+
 def decided(plan: Plan, evidence: Evidence, findings: Findings, store: Store, last: Version | None) -> Decided:
     """The policy's decisions, where people did not decide otherwise. Raises StageError."""
     config, samples = plan.config, evidence.samples
@@ -133,7 +141,7 @@ def decided(plan: Plan, evidence: Evidence, findings: Findings, store: Store, la
     certificates = audits.certificates(config.out, said, samples, findings, plan.record()["stages"])
     certified = {one.code: one.low for one in certificates if not one.why}
     with stage_errors(config.policy.name, "decide"):
-        decisions = curation.decide(config.policy.extension, samples, findings, ok, ruled, certified)
+        decisions = curation.decide(config.policy.extension, arranged(plan, evidence).samples, findings, ok, ruled, certified)
     stated = table_of(Figures.columns, audits.figures(certificates))
     return Decided(decisions, ruled, tuple(certificates), stated)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -11,14 +11,12 @@ import pyarrow.compute as pc
 
 from dqpipe.config.plan import BESIDE, KEPT, MEDIA, PARENT, Planned
 from dqpipe.data.dataset import Dataset
+from dqpipe.data.row_content import pieces
 from dqpipe.data.tables import Facts, Samples, arrow_type, as_numpy
 from dqpipe.engine.shard import MEDIA_KEY, Judged, Task
 from dqpipe.plugin.cache_key import split
 from dqpipe.results.report.embedding import Embedding
-from dqpipe.storage.fact_store import Store, digest
-
-AT_A_TIME = 1 << 15
-"""Rows."""
+from dqpipe.storage.fact_store import Store
 
 
 class Evidence:
@@ -243,30 +241,3 @@ def _reader(store: Store, key: str, keys: Sequence[str | None], fact: str) -> Ca
         return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
 
     return read
-
-
-def row_contents(samples: Samples, leave: Sequence[str] = ("id", "content", "label", "split", "media")) -> list[str]:
-    """The content of samples without media: a hash of their own values, but for id, label and split."""
-    names = [name for name in sorted(samples.names) if name not in leave]
-    if not names:
-        return [digest(sample) for sample in samples.ids]
-    return [content for piece in pieces(samples.table.select(names)) for content in _row_contents(piece)]
-
-
-def _row_contents(table: pa.Table) -> Iterator[str]:
-    for row in zip(*map(_texts, table.columns), strict=True):
-        yield digest(*("\x00null" if v is None else v for v in row))
-
-
-def pieces(table: pa.Table) -> Iterator[pa.Table]:
-    """The rows, so many at a time that their values may stand in memory as Python objects."""
-    for start in range(0, table.num_rows, AT_A_TIME):
-        yield table.slice(start, AT_A_TIME)
-
-
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
-    """A column's values as texts that are equal where the values are."""
-    kind = column.type
-    if pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or pa.types.is_binary(kind):
-        return [None if value is None else repr(value) for value in column.to_pylist()]
-    return pc.cast(column, pa.string()).to_pylist()

@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from dqpipe.config.plan import Planned
 from dqpipe.data.dataset import Dataset
+from dqpipe.data.row_content import row_contents
 from dqpipe.data.tables import Samples
 from dqpipe.data.wording import many, plural
-from dqpipe.engine.fact_table import Evidence, row_contents, sample_keys
+from dqpipe.engine.fact_table import Evidence, sample_keys
 from dqpipe.engine.shard import MEDIA_KEY, Job, Judged, Measured, ShardRef, Task, judged, measure_shard, task_of
 from dqpipe.errors import MediaError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts

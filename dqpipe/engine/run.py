@@ -41,7 +41,7 @@ from dqpipe.engine.output import Output
 from dqpipe.engine.shard import facts_table
 from dqpipe.engine.steps import Step, Steps, Work, run_id
 from dqpipe.engine.unchanged import unchanged
-from dqpipe.errors import ChangedError, DatasetError, OutputError, stage_errors
+from dqpipe.errors import ChangedError, DatasetError, OutputError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts
 from dqpipe.execution.decoding import RELATE_THREADS
 from dqpipe.execution.executor import Executor
@@ -216,21 +216,18 @@ class Run:
     def _remember(self, evidence: Evidence, planned: Planned) -> None:
         """Let a stage see what the last version holds of its facts; of the curated set, what this run holds."""
         names = [f"{planned.name}.{name}" for name in planned.stage.remembers]
-        if evidence is not self.raw:
-            evidence.add_remembered(self.raw.samples, self.raw.facts(), names)
-        elif self.last is not None:
+        if evidence is not self._raw:
+            evidence.add_remembered(self._raw.samples, self._raw.facts(), names)
+        elif (last := self._last.version) is not None:
             try:
-                evidence.add_remembered(self.last.samples, self.last.facts, names)
+                evidence.add_remembered(last.samples, last.facts, names)
             except DatasetError as error:
                 raise StageError(planned.name, "relate", f"what was published cannot be read, so it might not stay as it is: {error}") from None
 
     def _relate(self, evidence: Evidence, planned: Planned) -> None:
-<<<<<<< HEAD
         if planned.stage.remembers:
             self._remember(evidence, planned)
-=======
         assert self._survey is not None
->>>>>>> 98f895c (What a run came to is one frozen record; nothing subclasses Run or receives it whole)
         rows, samples, facts = evidence.view(planned, related=False)
         stage = planned.stage.at("relate")
         gives = planned.own("relate")
@@ -272,34 +269,6 @@ class Run:
                 self._figures.append(conclusions.summarised(planned, evidence, of))
 
     def _decide(self) -> None:
-<<<<<<< HEAD
-        ok = np.ones(len(self.raw.dataset), dtype=bool)
-        if "media.ok" in self.raw.scalars:
-            ok = np.array(self.raw.scalars["media.ok"].fill_null(False).to_pylist(), dtype=bool)
-        said = verdicts.verdicts(self.config.out)
-        moved = following.moved(self.raw, self.store, said, self.last)
-        self.rulings = rulings.match(self.raw.samples, said, self.findings, moved, {} if self.last is None else self.last.moved)
-        self.certificates = audits.certificates(self.config.out, said, self.raw.samples, self.findings, self.plan.record()["stages"])
-        certified = {one.code: one.low for one in self.certificates if not one.why}
-        with stage_errors(self.config.policy.name, "decide"):
-            self.decisions = applying.decide(self.config.policy.extension, self._arranged.samples, self.findings, ok, self.rulings, certified)
-        stated = table_of(Figures.columns, audits.figures(self.certificates))
-        self.figures = Figures(pa.concat_tables([self.figures.table, stated]))
-
-    # apply, gates, publish ---------------------------------------------------------------------------------------------
-
-    def _apply(self) -> None:
-        assert self.place is not None
-        self.staging = publish.stage(self.place, self.owner, self.id)
-        folder = self.staging / "added"
-        try:
-            folder.mkdir()
-        except OSError as error:
-            raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
-        dataset = self.raw.dataset
-        result = applying.kept(self._arranged, self.decisions, hold=self._hold)
-        tables, doubted = [result.samples.table], applying.doubted(self.rulings.shown(self.raw.samples, self.findings))
-=======
         self._decided = conclusions.decided(self._plan, self._raw, self._found, self._store, self._last.version)
         self._figures.append(self._decided.figures)
 
@@ -307,10 +276,9 @@ class Run:
 
     def _apply(self, output: Output) -> None:
         folder = output.stage()
-        dataset, decisions = self._raw.dataset, self._decided.decisions
+        dataset, decisions = conclusions.arranged(self._plan, self._raw), self._decided.decisions
         result = curation.kept(dataset, decisions, hold=self.config.policy.extension.hold)
         tables, doubted = [result.samples.table], curation.doubted(self._decided.rulings.shown(self._raw.samples, self._found))
->>>>>>> 98f895c (What a run came to is one frozen record; nothing subclasses Run or receives it whole)
         for entry in self.config.augments:
             with stage_errors(entry.name, "plan"):
                 table, items = curation.plan_samples(entry.name, entry.extension, result, decisions, doubted, folder, self.config.seed)
@@ -339,7 +307,7 @@ class Run:
         before, raw, decided, judged = self._before, self._raw, self._decided, self._judged
         if self._output is None:
             hold = self.config.policy.extension.hold
-            curated = curation.kept(raw.dataset, decided.decisions, hold=hold)
+            curated = curation.kept(conclusions.arranged(self._plan, raw), decided.decisions, hold=hold)
         else:
             curated = self._curated.dataset
         beside = Beside(
@@ -355,54 +323,8 @@ class Run:
     def _all_figures(self) -> Figures:
         return Figures(pa.concat_tables([table_of(Figures.columns, []), *self._figures]))
 
-<<<<<<< HEAD
-    @cached_property
-    def last(self) -> Version | None:
-        """The version published last; None where there is none, or somebody took its folder away."""
-        try:
-            return self._published_last()
-        except DatasetError as error:
-            log.warning("nothing is compared with the version published last: %s", error)
-            return None
-
-    def _published_last(self) -> Version | None:
-        """Raises DatasetError where it is not there any more."""
-        return Version.open(self.config.out) if versions.published(self.config.out) else None
-
-    @property
-    def measured(self) -> dict[str, int]:
-        """How many samples each stage measured anew."""
-        return self.survey.measured if hasattr(self, "survey") else {}
-
-    @property
-    def failures(self) -> dict[tuple[str, str], str]:
-        """(sample, stage) → why that stage could not measure it."""
-        return self.survey.failures if hasattr(self, "survey") else {}
-
-    def outcome(self) -> tuple[Samples, Samples]:
-        """The curated samples, and those of them that are new."""
-        dataset = self.curated.dataset if self.writes else applying.kept(self._arranged, self.decisions, hold=self._hold)
-        new = np.array([parent is not None for parent in dataset.samples["parent"]], dtype=bool)
-        return dataset.samples, dataset.samples.take(new)
-
-    def _of_the_source(self) -> Dataset:
-        """The curated set without the samples that this run made."""
-        samples = self.curated.samples
-        return replace(self.curated.dataset, samples=Samples(samples.table.filter(pc.is_null(samples.table.column("parent")))))
-
-    @cached_property
-    def _arranged(self) -> Dataset:
-        """The dataset with the columns that facts become: so it is decided on, and curated."""
-        columns = {column: self.raw.scalars[fact] for column, fact in self.plan.becoming().items()}
-        return replace(self.raw.dataset, samples=applying.become(self.raw.samples, columns)) if columns else self.raw.dataset
-
-    @property
-    def _hold(self) -> bool:
-        return bool(getattr(self.config.policy.extension, "hold", False))
-=======
     def _failures(self) -> dict[tuple[str, str], str]:
         return {} if self._survey is None else dict(self._survey.failures)
->>>>>>> 98f895c (What a run came to is one frozen record; nothing subclasses Run or receives it whole)
 
     def _account(self) -> None:
         assert self.outcome is not None

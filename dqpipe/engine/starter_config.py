@@ -45,7 +45,7 @@ def pipeline_yaml(
         lines += _stage(cls, options)
     if dataset.has_media and "label" in dataset.samples:
         for augment in registry.all(Augment):
-            if getattr(augment, "default", False) and augment().objection(dataset.samples) is None:
+            if augment.default and augment().objection(dataset.samples) is None:
                 lines += _stage(augment, {})
     lines += [
         "", "# What leads to which decision; `dqpipe plugins policy` lists the options and the default rules.", "policy: {}",

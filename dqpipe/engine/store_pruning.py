@@ -6,7 +6,8 @@ import uuid
 
 from dqpipe.config import plan
 from dqpipe.config.pipeline_file import Config
-from dqpipe.engine.fact_table import row_contents, sample_keys
+from dqpipe.data.row_content import row_contents
+from dqpipe.engine.fact_table import sample_keys
 from dqpipe.engine.measuring import known_task
 from dqpipe.engine.run import read
 from dqpipe.engine.shard import MEDIA_KEY, judged

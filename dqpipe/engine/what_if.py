@@ -181,7 +181,7 @@ class WhatIf:
             unread=unreadable(facts), made_by=made_by, verdicts=decided.rulings.record,
         )  # fmt: skip
         said = conclusions.judged(self._plan, tables, self._last)
-        curated = curation.kept(raw.dataset, decided.decisions, hold=self.config.policy.extension.hold)
+        curated = curation.kept(conclusions.arranged(self._plan, raw), decided.decisions, hold=self.config.policy.extension.hold)
         self.outcome = Outcome(
             id=self.id, started=self._started, source=self.config.source, writes=False, plan=self._plan, registry=self.registry,
             dataset=raw.dataset, facts=facts, vectors={}, has=raw.presence(), findings=self._findings, figures=self._figures,

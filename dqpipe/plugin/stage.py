@@ -33,10 +33,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
-RESERVED = ("gives", "needs", "remembers", "rendition", "rereads", "default", "again", "order", "learns", "timeout", "retries")
+RESERVED = (
+    "gives", "needs", "remembers", "rendition", "rereads", "default", "summarise_curated", "order", "learns", "timeout", "retries", "media", "fallback", "title",
+)  # fmt: skip
 """What a stage declares about itself; annotated in a subclass it would become an option."""
 EVERY = "*?"
 """In `needs`: every column of the samples that is not named there, but for `id`, `content` and `media`."""
+SEED = "seed"
+"""An option of this name, of any extension, is the run's seed where the config gives none."""
 Phase = Literal["measure", "relate", "detect"]
 PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
 
@@ -136,6 +140,9 @@ class Extension:
         """Names and content hashes of the files (weights, filter banks) that its results depend on."""
         return {}
 
+    def check(self) -> None:
+        """Raise ConfigError or PlanError for options that cannot be meant together; asked when a config is read."""
+
     def settled(self) -> tuple[Extension, str]:
         """What stands in its place in this environment, settled once before a run is planned, and a sentence for the account; itself, and nothing to say."""
         return self, ""
@@ -215,16 +222,37 @@ class Stage(Extension):
 
     __slots__ = ()
 
-    gives: Sequence[Gift] = ()
-    """The facts, claims and figures it can give; a property if they depend on the options."""
-    needs: Sequence[str] = ()
-    """Columns it reads: "label", or "<stage>.<fact>"; "label?" for a column of the samples used if it is there; EVERY for all the user's own.
-    `id` and `content` are always given. A property if they depend on the options."""
-    remembers: Sequence[str] = ()
-    """Facts of its own `relate` of which it is shown there, as `last.<fact>`, what the last published version holds of
-    each sample, null where it holds nothing. So what was published can stay as it is. A property if they depend on the options."""
-    rendition: Rendition | None = None
-    """What `measure` sees of the media; None if it needs only the samples' columns."""
+    # Assigned in a class, or a property where they depend on the options: read-only to type checkers, which so allow both.
+    if TYPE_CHECKING:
+
+        @property
+        def gives(self) -> Sequence[Gift]:
+            """The facts, claims and figures it can give."""
+
+        @property
+        def needs(self) -> Sequence[str]:
+            """Columns it reads: "label", or "<stage>.<fact>"; "label?" for a column of the samples used if it is there; EVERY for all the user's own.
+
+            `id` and `content` are always given.
+            """
+
+        @property
+        def remembers(self) -> Sequence[str]:
+            """Facts of its own `relate` of which it is shown there, as `last.<fact>`, what the last published version holds.
+
+            Null for a sample of which it holds nothing. So what was published can stay as it is.
+            """
+
+        @property
+        def rendition(self) -> Rendition | None:
+            """What `measure` sees of the media; None if it needs only the samples' columns."""
+
+        @property
+        def learns(self) -> bool:
+            """Whether `fit` is called, where there is one."""
+    else:
+        gives, needs, remembers, rendition, learns = (), (), (), None, True
+
     rereads: ClassVar[bool] = False
     """Whether `relate` uses `pixels`."""
     default: ClassVar[bool] = False
@@ -237,8 +265,17 @@ class Stage(Extension):
     retries: ClassVar[int] = 0
     """How many more times a `measure` or `relate` that raised or timed out is tried as it is, where trying again may help."""
 
-    learns: bool = True
-    """Whether `fit` is called, where there is one; a property if it depends on the options."""
+    media: ClassVar[bool | None] = None
+    """Whether it is proposed for datasets with media alone, or for those without; None for both."""
+    order: ClassVar[int] = 500
+    """Where it stands among the proposed stages whose needs are met: the lowest comes first."""
+    fallback: ClassVar[Mapping[str, Any]] = {}
+    """Options with which it is proposed where its needs are not met as it is."""
+
+    @classmethod
+    def proposal(cls, samples: Samples) -> Mapping[str, Any] | None:
+        """The options with which it is proposed for such a dataset; None where there is nothing that it could work on."""
+        return {}
 
     def objection(self, samples: Samples) -> str | None:
         """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs, contents not yet known."""
@@ -323,6 +360,8 @@ class Augment(Extension):
     """
 
     __slots__ = ()
+    default: ClassVar[bool] = False
+    """Whether it belongs in the pipeline that `dqpipe init` proposes, where it has no objection."""
 
     def objection(self, samples: Samples) -> str | None:
         """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs."""
@@ -420,9 +459,17 @@ class Embedder(Extension):
 
     __slots__ = ()
 
-    rendition: Rendition = "picture"
-    learns: bool = False
-    """Whether `fit` is called before the first picture is embedded; a property if it depends on the options."""
+    if TYPE_CHECKING:
+
+        @property
+        def rendition(self) -> Rendition:
+            """What it sees of the media: "picture", unless it says otherwise."""
+
+        @property
+        def learns(self) -> bool:
+            """Whether `fit` is called before the first picture is embedded."""
+    else:
+        rendition, learns = "picture", False
 
     def fit(self, pictures: Sequence[Picture], seed: int) -> Mapping[str, np.ndarray] | None:
         """Arrays learned from some pictures, where the embedder is told to learn; else None."""
@@ -449,6 +496,9 @@ class Section(Extension):
     __slots__ = ()
 
     order: ClassVar[int] = 500
+    """Where it stands on the page: the lowest comes first."""
+    title: ClassVar[str] = ""
+    """Its heading; its name where there is none."""
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """HTML of this part, "" for nothing; `thumbnail(id)` and `thumbnail(id, side)` give a data: URL. Everything from the data is escaped."""

@@ -40,7 +40,7 @@ def _stages(plan: Plan, registry: Registry, dataset: Dataset) -> Iterator[tuple[
     here = {type(planned.stage) for planned in plan.stages}
     given = {*BESIDE} | {f"{planned.name}.{fact.name}" for planned in plan.stages for fact in planned.own()}
     for cls in registry.all(Stage):
-        if cls in here or not cls.default or getattr(cls, "media", dataset.has_media) not in (None, dataset.has_media):
+        if cls in here or not cls.default or cls.media not in (None, dataset.has_media):
             continue
         if not dataset.has_media and (cls.rendition is not None or any(str(need).startswith("media") for need in _needs(cls))):
             continue
@@ -53,9 +53,8 @@ def _needs(cls: type[Stage]) -> tuple[str, ...]:
 
 
 def _why(cls: type[Stage], given: set[str], dataset: Dataset) -> str:
-    propose = getattr(cls, "proposal", None)
-    options = propose(dataset.samples) if propose else {}
-    if propose and not options:
+    options = cls.proposal(dataset.samples)
+    if options is None:
         return "there is nothing that it could work on"
     stage = cls(**options)
     if missing := missing_packages(stage):

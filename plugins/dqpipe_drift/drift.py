@@ -80,7 +80,7 @@ class Drift(Stage):
     seed: int = option(0, "what permutations and folds are drawn from", ge=0)
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs(self) -> tuple[str, ...]:
         """What tells copies; all other facts come with the comparison."""
         return (self.copies,) if self.copies else ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dqpipe_reports.page import environment
+from dqpipe_reports import environment
 
 from dqpipe.plugin.stage import Section, extension
 

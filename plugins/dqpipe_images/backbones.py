@@ -99,7 +99,7 @@ class Backbone(Embedder):
     mixed: bool = option(False, "bfloat16 where it is safe: faster on a GPU and on newer processors, equal to about two digits", at="measure")
 
     @property
-    def rendition(self) -> Rendition:  # type: ignore[override]
+    def rendition(self) -> Rendition:
         """`picture` where it is large enough for the network, else the full size."""
         return "picture" if self.size is not None and self.size <= SHORTER_SIDE * (self.crop or 1) else "full"
 

@@ -59,12 +59,12 @@ class Embeddings(Stage):
     embedder: Embedder = option(factory=Auto, help="what turns pictures into vectors: a name, or a name with its options", at="measure")
 
     @property
-    def rendition(self) -> Rendition:  # type: ignore[override]
+    def rendition(self) -> Rendition:
         """What the embedder wants to see."""
         return self.embedder.rendition
 
     @property
-    def learns(self) -> bool:  # type: ignore[override]
+    def learns(self) -> bool:
         """Whether the embedder learns from the dataset first."""
         return self.embedder.learns
 

@@ -64,7 +64,7 @@ class PatchBank(Embedder):
     learn: bool = option(False, "learn the filters and components from a subset of this dataset in place of the shipped bank", at="measure")
 
     @property
-    def learns(self) -> bool:  # type: ignore[override]
+    def learns(self) -> bool:
         """Whether `fit` is needed before the first picture is embedded."""
         return self.learn
 

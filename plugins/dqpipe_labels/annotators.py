@@ -52,7 +52,7 @@ class Annotators(Stage):
     libraries = ("cleanlab", "scikit-learn", "numpy")
 
     @property
-    def gives(self) -> tuple[Gift, ...]:  # type: ignore[override]
+    def gives(self) -> tuple[Gift, ...]:
         """What it can say, with one fact for each annotator."""
         own = tuple(Fact(name, "float64", f"probability that the label in {column} is right", "relate", nullable=True) for name, column in self.own().items())
         return (*GIVES, *own)
@@ -74,7 +74,7 @@ class Annotators(Stage):
     seed: int = option(0, "what the folds are drawn from", at="relate", ge=0)
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs(self) -> tuple[str, ...]:
         """The votes, the label if there is one, and what the classifier learns from."""
         vectors = [self.vectors] if isinstance(self.vectors, str) else self.vectors or ()
         return ("label?", *self.columns, *vectors, *([self.groups] if self.groups else []))

@@ -105,7 +105,7 @@ class LabelNoise(Stage):
     seed: int = option(0, "what the folds are drawn from", at="relate", ge=0)
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs(self) -> tuple[str, ...]:
         """The label, and what the probabilities are made of."""
         if isinstance(self.probabilities, tuple):
             return ("label", *self.probabilities)

@@ -1,10 +1,14 @@
-"""The account as one HTML page and as JSON."""
+"""The account as one HTML page and as JSON.
+
+Other plugins may use `environment`: the Jinja environment of the page's sections, with its filters.
+"""
 
 from collections.abc import Iterable
 
 from dqpipe.plugin.hooks import hookimpl
 from dqpipe.plugin.registry import discover
 from dqpipe.plugin.stage import Extension
+from dqpipe_reports.page import environment as environment
 
 
 @hookimpl

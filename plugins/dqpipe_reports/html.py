@@ -63,7 +63,7 @@ class Html(Report):
 
 def _part(section: Section, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> Part | None:
     """A section rendered, None if it has nothing to say."""
-    name = getattr(section, "title", section.name.replace("_", " ").capitalize())
+    name = section.title or section.name.replace("_", " ").capitalize()
     try:
         body = section.render(record, thumbnail)
     except Exception as error:

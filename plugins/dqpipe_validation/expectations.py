@@ -60,12 +60,12 @@ class Expectations(Stage):
         return split_unknown(self.suite, self.expectations)[1] if self.skip_unknown else []
 
     @property
-    def needs(self) -> list[str]:  # type: ignore[override]
+    def needs(self) -> list[str]:
         """Every column that an expectation names."""
         return sorted({name for asked in self.asked for name in asked.needs} - {"id", "content"})
 
     @property
-    def gives(self) -> Sequence[Claim | Figure]:  # type: ignore[override]
+    def gives(self) -> Sequence[Claim | Figure]:
         """One claim for each expectation, and its results."""
         gifts: list[Claim | Figure] = [
             Figure("success", "share of the expectations that are met"),
@@ -84,10 +84,10 @@ class Expectations(Stage):
         return gifts
 
     @classmethod
-    def proposal(cls, samples: Samples) -> dict[str, Any]:
-        """Options that hold on these samples, for a first pipeline; empty if nothing can be said."""
+    def proposal(cls, samples: Samples) -> dict[str, Any] | None:
+        """Options that hold on these samples, for a first pipeline; None if nothing can be said."""
         found = propose(samples)
-        return {"expectations": found} if found else {}
+        return {"expectations": found} if found else None
 
     def check(self) -> None:
         """Raise ConfigError for an expectation that Great Expectations does not know or cannot read, and for none at all."""

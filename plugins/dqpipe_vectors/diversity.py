@@ -36,12 +36,12 @@ class Diversity(Stage):
     alike: float = option(0.05, "cosine distance below which the nearest neighbour makes a sample redundant", ge=0, le=2)
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs(self) -> tuple[str, ...]:
         """The vectors where there are any, and the label."""
         return (*([self.vectors] if self.vectors else []), "label?")
 
     @property
-    def gives(self) -> tuple[Fact | Claim | Figure, ...]:  # type: ignore[override]
+    def gives(self) -> tuple[Fact | Claim | Figure, ...]:
         """Without vectors, what labels alone can tell."""
         of_labels = (
             Claim("rare_class", "warning", "This class has far fewer samples than the median class."),

@@ -54,7 +54,7 @@ class Outliers(Stage):
     elsewhere: float = option(2.0, "claim where the own class is this many times as far as another one", gt=1)
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs(self) -> tuple[str, ...]:
         """The vectors, the groups of copies, and the label where there is one."""
         return (self.vectors, *([self.groups] if self.groups else []), "label?")
 

@@ -79,7 +79,7 @@ class Select(Stage):
             raise ConfigError(f"select.within goes with the method semantic, not with {self.method}")
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs(self) -> tuple[str, ...]:
         """The vectors, what is a copy, and the label and the split where there are any."""
         return (self.vectors, *([self.copies] if self.copies else []), "label?", "split?")
 

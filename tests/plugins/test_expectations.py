@@ -214,7 +214,7 @@ def proposed(**columns: Any) -> dict[str, list[dict[str, Any]]]:
     """What is proposed of each column, without column and severity."""
     rows = len(next(iter(columns.values())))
     found: dict[str, list[dict[str, Any]]] = {}
-    for one in Expectations.proposal(Samples(pa.table({"id": [str(row) for row in range(rows)], **columns}))).get("expectations", []):
+    for one in (Expectations.proposal(Samples(pa.table({"id": [str(row) for row in range(rows)], **columns}))) or {}).get("expectations", []):
         found.setdefault(one["column"], []).append({name: value for name, value in one.items() if name not in ("column", "severity")})
     return found
 
@@ -269,7 +269,7 @@ def test_what_is_proposed_holds_on_sound_numbers_of_any_distribution(seed: int) 
 
 
 def test_nothing_is_proposed_where_nothing_can_be_said() -> None:
-    assert Expectations.proposal(Samples(pa.table({"id": ["a"], "media": ["a.png"]}))) == {}
+    assert Expectations.proposal(Samples(pa.table({"id": ["a"], "media": ["a.png"]}))) is None
 
 
 def test_an_expectation_of_severity_error_that_fails_is_said_of_the_dataset() -> None:
