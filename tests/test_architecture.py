@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +52,31 @@ def test_looking_around_loads_no_heavy_library(command: list[str]) -> None:
 
 
 HEAVY = ["torch", "prefect", "great_expectations", "albumentations", "sklearn", "cleanlab", "cv2"]
+
+
+def test_plugins_use_no_insides_of_each_other() -> None:
+    ours = {p.name for p in (ROOT / "plugins").iterdir() if (p / "__init__.py").exists()}
+    guilty = []
+    for path in sorted((ROOT / "plugins").rglob("*.py")):
+        own = path.relative_to(ROOT / "plugins").parts[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            guilty += [(path.name, name) for name in modules if "." in name and name.split(".")[0] in ours - {own}]
+    assert guilty == []
+
+
+def test_what_is_exported_is_what_type_checkers_see() -> None:
+    block = next(node for node in ast.parse(Path(dqpipe.__file__).read_text(encoding="utf-8")).body if isinstance(node, ast.If))
+    typed = {(node.module, alias.name) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    lazy = {(f"dqpipe.{module}", name) for name, module in (*dqpipe._WHERE.items(), *dqpipe._MODULES.items())}
+    assert lazy == typed
+
+
+def test_no_undeclared_name_is_looked_for_on_an_extension() -> None:
+    allowed = {"stage.py", "registry.py", "testing.py"}
+    looking = re.compile(r"(?:getattr|hasattr)\((?:cls|stage|extension|section|augment|policy|[a-z_.]*\.(?:extension|stage))\b, \"")
+    guilty = [(p.name, found.group(0)) for p in (ROOT / "dqpipe").rglob("*.py") for found in looking.finditer(p.read_text()) if p.name not in allowed]
+    assert guilty == []
 
 
 def test_public_names_are_sorted_complete_and_importable() -> None:

@@ -24,7 +24,7 @@ from dqpipe.config.overrides import changed
 from dqpipe.data.labels import Kind
 from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
 from dqpipe.plugin.registry import Registry
-from dqpipe.plugin.stage import Augment, Decide, Decoder, Extension, KINDS, Reader, Report, SEED, Stage
+from dqpipe.plugin.stage import KINDS, SEED, Augment, Decide, Decoder, Extension, Reader, Report, Stage
 from dqpipe.storage.location import is_url
 
 Place = tuple[str | int, ...]

@@ -273,7 +273,7 @@ class Stage(Extension):
     """Options with which it is proposed where its needs are not met as it is."""
 
     @classmethod
-    def proposal(cls, samples: Samples) -> Mapping[str, Any] | None:
+    def proposal(cls, samples: Samples) -> Mapping[str, Any] | None:  # noqa: ARG003 (for those who override it)
         """The options with which it is proposed for such a dataset; None where there is nothing that it could work on."""
         return {}
 
