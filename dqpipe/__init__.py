@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dqpipe.data.dataset import Dataset as Dataset
     from dqpipe.data.intervals import clopper_pearson as clopper_pearson
     from dqpipe.data.intervals import more_than_others as more_than_others
+    from dqpipe.data.labels import Classes as Classes
+    from dqpipe.data.labels import classes_of as classes_of
     from dqpipe.data.labels import filled as filled
     from dqpipe.data.labels import label_text as label_text
     from dqpipe.data.media import SHORTER_SIDE as SHORTER_SIDE
@@ -107,7 +109,7 @@ _PUBLIC = {
     "api": "Pipeline Result check curate",
     "data.dataset": "Dataset",
     "data.intervals": "clopper_pearson more_than_others",
-    "data.labels": "filled label_text",
+    "data.labels": "Classes classes_of filled label_text",
     "data.media": "Header Picture Rendition SHORTER_SIDE",
     "data.nearest": "Index spherical_k_means unit",
     "data.row_content": "row_contents",
