@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dqpipe.data.thumbnail import data_url as data_url
     from dqpipe.data.thumbnail import shrunk as shrunk
     from dqpipe.data.version_comparison import Since as Since
+    from dqpipe.data.wording import IN_BACKTICKS as IN_BACKTICKS
     from dqpipe.data.wording import many as many
     from dqpipe.data.wording import plural as plural
     from dqpipe.errors import OUTSIDE as OUTSIDE
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from dqpipe.execution import library_state as library_state
     from dqpipe.execution.decoding import LARGEST_FILE as LARGEST_FILE
     from dqpipe.execution.decoding import content_of as content_of
+    from dqpipe.execution.decoding import read_bytes as read_bytes
     from dqpipe.execution.local import Processes as Processes
     from dqpipe.execution.local import Serial as Serial
     from dqpipe.plugin.hooks import hookimpl as hookimpl
@@ -92,12 +94,14 @@ if TYPE_CHECKING:
     from dqpipe.plugin.stage import option as option
     from dqpipe.results import diff as diff
     from dqpipe.results.report import sentences as sentences
+    from dqpipe.storage import containers as containers
     from dqpipe.storage import media_bytes as media_bytes
     from dqpipe.storage import strict_json as strict_json
     from dqpipe.storage.checked_files import Inside as Inside
     from dqpipe.storage.checked_files import Within as Within
     from dqpipe.storage.checked_files import opened as opened
     from dqpipe.storage.checked_files import refuse_url as refuse_url
+    from dqpipe.storage.fact_store import shuffle_key as shuffle_key
     from dqpipe.storage.location import filesystem as filesystem
     from dqpipe.storage.location import is_url as is_url
     from dqpipe.storage.location import place as place
@@ -119,12 +123,12 @@ _PUBLIC = {
     ),
     "data.thumbnail": "data_url shrunk",
     "data.version_comparison": "Since",
-    "data.wording": "many plural",
+    "data.wording": "IN_BACKTICKS many plural",
     "errors": (
         "ChangedError ConfigError DatasetError DqpipeError GateError MediaError OUTSIDE "
         "OutputError OutsideError PlanError PluginError StageError listed nearest"
     ),
-    "execution.decoding": "LARGEST_FILE content_of",
+    "execution.decoding": "LARGEST_FILE content_of read_bytes",
     "execution.local": "Processes Serial",
     "plugin.hooks": "hookimpl",
     "plugin.registry": "discover",
@@ -133,11 +137,13 @@ _PUBLIC = {
         "Reader Recipe Recognition Report Section Shard Stage Writer extension option"
     ),
     "storage.checked_files": "Inside Within opened refuse_url",
+    "storage.fact_store": "shuffle_key",
     "storage.location": "filesystem is_url place url_below",
     "storage.paths": "media_path path_text",
 }
 """The module of each name."""
 _MODULES = {
+    "containers": "storage",
     "diff": "results",
     "labels": "data",
     "library_state": "execution",

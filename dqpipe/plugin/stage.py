@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RESERVED = (
-    "gives", "needs", "remembers", "rendition", "rereads", "default", "summarise_curated", "order", "learns", "timeout", "retries", "media", "fallback", "title",
+    "gives", "needs", "remembers", "rendition", "rereads", "default", "summarise_curated", "order", "learns", "timeout", "retries", "media", "fallback",
+    "title",
 )  # fmt: skip
 """What a stage declares about itself; annotated in a subclass it would become an option."""
 EVERY = "*?"

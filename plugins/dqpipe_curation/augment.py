@@ -30,13 +30,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dqpipe.data import labels
-from dqpipe.data.tables import Samples
-from dqpipe.errors import ConfigError, nearest
-from dqpipe.plugin.stage import Augment, Recipe, extension, option
+from dqpipe import Augment, ConfigError, Recipe, Samples, extension, labels, nearest, option
 
 if TYPE_CHECKING:
-    from dqpipe.data.media import Picture
+    from dqpipe import Picture
 
 Spec = Mapping[str, Any]
 MILD: tuple[Spec, ...] = (

@@ -18,10 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.data import labels
-from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Decisions, Findings, Samples
-from dqpipe.plugin.stage import Decide, extension, option
+from dqpipe import Decide, Decisions, Findings, Samples, extension, label_text, labels, option
 from dqpipe_curation.rules import DROP, KEEP, RELABEL, REVIEW, WISHES, Claims, Relabelling, Rule, idle, judge, table
 
 UNSETTLED, EVALUATION, CEILING = "policy.unsettled", "policy.evaluation", "policy.ceiling"

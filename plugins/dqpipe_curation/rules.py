@@ -29,8 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.data.tables import DECISIONS, SEVERITIES, Findings, Samples
-from dqpipe.errors import ConfigError, listed, nearest
+from dqpipe import DECISIONS, SEVERITIES, ConfigError, Findings, Samples, listed, nearest
 
 RULES: Mapping[str, object] = {
     "files.unreadable": "drop",

@@ -13,13 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.data import labels
-from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.data.version_comparison import Since
-from dqpipe.data.wording import many, plural
-from dqpipe.plugin.stage import Claim, Figure, Stage, extension, option
-from dqpipe.results.report.sentences import some
+from dqpipe import Claim, Facts, Figure, Samples, Since, Stage, claim, extension, figure, label_text, labels, many, option, plural, sentences
 from dqpipe_drift import two_samples
 from dqpipe_drift.sentences import of_categories, of_numbers, of_vectors
 from dqpipe_drift.two_samples import Compared
@@ -158,7 +152,7 @@ class Drift(Stage):
         if names:
             what = since.now.columns if all(name in since.now.columns for name in names) else ()
             why = "held values of another type" if what else f"{plural(len(names), 'was')} measured in another way"
-            told = f"{plural(len(names), 'column' if what else 'fact')} {some(names, 'fact')}"
+            told = f"{plural(len(names), 'column' if what else 'fact')} {sentences.some(names, 'fact')}"
             said = f"{told} cannot be compared with the last version: {IT[len(names) > 1]} {why}"
             yield claim("not_comparable", [None], value=float(len(names)), detail=said)
 
@@ -168,7 +162,7 @@ class Drift(Stage):
         gone, came = [name for name in before if name not in now], [name for name in now if name not in before]
         for names, said in ((gone, "gone, or without any value now"), (came, "new, or the last version kept no value of it")):
             if names:
-                told = f"{plural(len(names), 'column')} {some(names, 'column')} {plural(len(names), 'is')} {said}"
+                told = f"{plural(len(names), 'column')} {sentences.some(names, 'column')} {plural(len(names), 'is')} {said}"
                 yield claim("columns", [None], value=float(len(names)), detail=told)
 
     def _copies(self, samples: Samples, facts: Facts, since: Since) -> Any:  # noqa: ANN401 (a DataFrame)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dqpipe_reports import environment
 
-from dqpipe.plugin.stage import Section, extension
+from dqpipe import Section, extension
 
 TEMPLATE = """
 <p class="lead">{{ since.new|n }} of the samples are new since version <code>{{ since.version }}</code>,

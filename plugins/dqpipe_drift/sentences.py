@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dqpipe.data.wording import plural
-from dqpipe.results.report.sentences import joined, named
+from dqpipe import plural, sentences
 
 SHOWN = 3
 """Categories that a sentence names at most."""
@@ -44,8 +43,8 @@ def of_categories(name: str, names: Sequence[str | None], old: np.ndarray, new: 
     """The categories whose share of the new samples differs most, of counts [k]."""
     here, there = new / max(new.sum(), 1), old / max(old.sum(), 1)
     most = np.argsort(-np.abs(here - there), kind="stable")[:SHOWN]
-    told = [f"{here[at]:.0%} {named(names[at]) if name == 'label' else names[at]} instead of {there[at]:.0%}" for at in most if here[at] != there[at]]
-    return f"in the {_new(int(new.sum()))} {name} is mixed differently than before ({joined(told) or 'no difference'}"
+    told = [f"{here[at]:.0%} {sentences.named(names[at]) if name == 'label' else names[at]} instead of {there[at]:.0%}" for at in most if here[at] != there[at]]
+    return f"in the {_new(int(new.sum()))} {name} is mixed differently than before ({sentences.joined(told) or 'no difference'}"
 
 
 def of_vectors(name: str, count: int, effect: float) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.data.nearest import unit
+from dqpipe import unit
 
 PERMUTATIONS = 9_999
 """The smallest p value that permutations can give is 0.0001."""

@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.errors import ChangedError, DatasetError, MediaError, OutputError, OutsideError, listed
-from dqpipe.storage.checked_files import Inside, Within, opened
-from dqpipe.storage.paths import media_path, path_text
+from dqpipe import ChangedError, Dataset, DatasetError, Inside, MediaError, OutputError, OutsideError, Within, listed, media_path, opened, path_text
 from dqpipe_formats.copying import File, below, can_be_copied, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
 from dqpipe_formats.placing import safe

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.data.labels import label_text
-from dqpipe.errors import DatasetError, listed
-from dqpipe.storage.paths import path_text
+from dqpipe import DatasetError, label_text, listed, path_text
 from dqpipe_formats.tabular import is_hollow
 
 if TYPE_CHECKING:

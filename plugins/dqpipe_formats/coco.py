@@ -19,15 +19,24 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.objects import LABELS, an_object, edits
-from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Samples
-from dqpipe.data.wording import many
-from dqpipe.errors import DatasetError, OutputError, listed
-from dqpipe.plugin.stage import Reader, Recognition, Writer, extension, option
-from dqpipe.storage.location import is_url
-from dqpipe.storage.paths import media_path, path_text
+from dqpipe import (
+    Dataset,
+    DatasetError,
+    OutputError,
+    Reader,
+    Recognition,
+    Samples,
+    Writer,
+    extension,
+    is_url,
+    listed,
+    many,
+    media_path,
+    option,
+    path_text,
+    splits,
+)
+from dqpipe import objects as object_labels
 from dqpipe_formats.annotated import PROBLEMS, LabelError, cannot_add, digest_of, label_bytes, refuse_empty, told, unchanged_text, write_folder, write_text
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.json_spans import Edit, Span, edited, line_of, members, without
@@ -105,7 +114,7 @@ class CocoFile:
         value: dict[str, Any] = span.value
         parts = value.get("segmentation")
         polygons = [one for one in parts if _numbers(one)] if isinstance(parts, list) else None
-        return an_object(
+        return object_labels.an_object(
             f"{prefix}{value.get('id', f'@{span.start}')}",
             self.categories.get(value.get("category_id")) if _is_key(value.get("category_id")) else None,
             box=value["bbox"] if _numbers(value.get("bbox")) else None,
@@ -253,7 +262,7 @@ def _prefix(name: str) -> str:
 def _split_of(name: str) -> str | None:
     """The split that a file speaks of, by its name or its folder."""
     words = re.split(r"[_.\- /]+", posixpath.splitext(name)[0])
-    return next((word for word in reversed(words) if split_kind(word)), None)
+    return next((word for word in reversed(words) if splits.kind_of(word)), None)
 
 
 def _collect(coco: CocoFile, rows: dict[str, dict[str, Any]], doubts: list[str], *, several: bool) -> None:
@@ -332,7 +341,7 @@ def _unlisted(listing: Listing | None, rows: Mapping[str, Any]) -> list[str]:
 def _table(rows: Mapping[str, dict[str, Any]]) -> pa.Table:
     every = [rows[media] for media in sorted(rows)]
     found = {name: pa.array([row[name] for row in every], pa.string()) for name in ("id", "media")}
-    found["label"] = pa.array([row["label"] for row in every], LABELS)
+    found["label"] = pa.array([row["label"] for row in every], object_labels.LABELS)
     if len({row["split"] for row in every}) > 1:
         found["split"] = pa.array([row["split"] for row in every], pa.string())
     if any(row["said"] for row in every):
@@ -361,7 +370,7 @@ def _object_changes(coco: CocoFile, every: list[tuple[int, dict[str, Any]]], lab
     if ours is None or ours == [row for _, row in every]:
         return []
     found: list[Edit] = []
-    for number, one in edits([row for _, row in every], ours).items():
+    for number, one in object_labels.edits([row for _, row in every], ours).items():
         places = [at for at, row in every if row["id"] == number]
         if not places:
             raise cannot_add([number], path_text(coco.name))

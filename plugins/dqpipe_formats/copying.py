@@ -14,14 +14,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from dqpipe.data.wording import many
-from dqpipe.errors import ChangedError, MediaError, OutputError, OutsideError, listed
-from dqpipe.execution.decoding import LARGEST_FILE, content_of
-from dqpipe.storage.checked_files import Inside, Within, opened, refuse_url
-from dqpipe.storage.location import is_url
-from dqpipe.storage.media_bytes import download
-from dqpipe.storage.media_bytes import listed as listed_at
-from dqpipe.storage.paths import media_path, path_text
+from dqpipe import (
+    LARGEST_FILE,
+    ChangedError,
+    Inside,
+    MediaError,
+    OutputError,
+    OutsideError,
+    Within,
+    content_of,
+    is_url,
+    listed,
+    many,
+    media_bytes,
+    media_path,
+    opened,
+    path_text,
+    refuse_url,
+)
 
 SET_ID = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 CHUNK = 1 << 20
@@ -82,7 +92,7 @@ def copy(files: Sequence[File], root: str, folder: Path, *, link: bool, tables: 
                 remote.append((source, target))
             elif file.differs(_put(source, target, file.within, link=link)):
                 changed.append(file.media)
-        download(remote)
+        media_bytes.download(remote)
         by_target = {below(folder, file.place): file for file in files}
         changed += [by_target[target].media for _, target in remote if by_target[target].differs(content_of(target))]
     if changed:
@@ -104,7 +114,7 @@ def below(folder: Path, place: str) -> str:
 def _bytes_needed(sources: Sequence[str], folder: Path, root: str, *, link: bool) -> int:
     """The bytes to be written for these files. Raises OutputError if one is gone."""
     device, needed, gone = os.stat(folder).st_dev, 0, []
-    there = listed_at(root) if is_url(root) else {}
+    there = media_bytes.listed(root) if is_url(root) else {}
     for source in sources:
         if is_url(source):
             try:

@@ -10,10 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.storage.checked_files import Inside
-from dqpipe.storage.location import is_url, url_below
-from dqpipe.storage.paths import media_path
+from dqpipe import Dataset, Inside, is_url, media_path, url_below
 from dqpipe_formats.copying import File, can_be_copied, copy, keep_mode, writing
 from dqpipe_formats.records import is_new
 

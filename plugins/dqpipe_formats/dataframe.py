@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.tables import Samples
-from dqpipe.errors import DatasetError, listed
-from dqpipe.plugin.stage import Reader, Writer, extension, option
-from dqpipe.storage.paths import path_text
+from dqpipe import Dataset, DatasetError, Reader, Samples, Writer, extension, listed, option, path_text
 from dqpipe_formats.cells import array_of
 from dqpipe_formats.records import some_exist
 from dqpipe_formats.rewriting import write_table

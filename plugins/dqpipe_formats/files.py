@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data import labels
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.errors import OUTSIDE
-from dqpipe.plugin.stage import Claim, Figure, Stage, extension, option
+from dqpipe import OUTSIDE, Claim, Facts, Figure, Samples, Stage, claim, extension, figure, labels, option
 
 if TYPE_CHECKING:
     import pandas as pd

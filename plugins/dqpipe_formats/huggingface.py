@@ -17,16 +17,25 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Samples
-from dqpipe.errors import ChangedError, DatasetError, OutputError, listed
-from dqpipe.execution.decoding import read_bytes
-from dqpipe.plugin.stage import Reader, Recognition, Writer, extension
-from dqpipe.storage.checked_files import Inside
-from dqpipe.storage.containers import batches, member
-from dqpipe.storage.location import is_url
-from dqpipe.storage.paths import media_path, path_text
+from dqpipe import (
+    ChangedError,
+    Dataset,
+    DatasetError,
+    Inside,
+    OutputError,
+    Reader,
+    Recognition,
+    Samples,
+    Writer,
+    containers,
+    extension,
+    is_url,
+    listed,
+    media_path,
+    path_text,
+    read_bytes,
+)
+from dqpipe import splits as split_names
 from dqpipe_formats.copying import File, below, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, media_of, write_manifest
 from dqpipe_formats.listing import Listing
@@ -63,7 +72,7 @@ class Part:
     def schema(self) -> pa.Schema:
         """The schema. Raises DatasetError."""
         with self._reading():
-            return batches(self.path)[0].schema if self.is_arrow else pq.read_schema(self.path)
+            return containers.batches(self.path)[0].schema if self.is_arrow else pq.read_schema(self.path)
         raise AssertionError
 
     @property
@@ -75,7 +84,7 @@ class Part:
         """Its row groups or batches, one after the other. Raises DatasetError."""
         with self._reading():
             if self.is_arrow:
-                yield from (pa.Table.from_batches([batch]) for batch in batches(self.path))
+                yield from (pa.Table.from_batches([batch]) for batch in containers.batches(self.path))
                 return
             with pq.ParquetFile(self.path) as file:
                 for number in range(file.metadata.num_row_groups):
@@ -85,7 +94,7 @@ class Part:
         """Some columns of all rows. Raises DatasetError."""
         with self._reading():
             if self.is_arrow:
-                return pa.Table.from_batches(batches(self.path)).select(list(columns))
+                return pa.Table.from_batches(containers.batches(self.path)).select(list(columns))
             return pq.read_table(self.path, columns=list(columns), partitioning=None)
         raise AssertionError
 
@@ -244,7 +253,7 @@ def _split_of(name: str) -> str | None:
     """The split of a file by its name or its folder; a folder of `save_to_disk` is one whatever its name."""
     stem = posixpath.splitext(name)[0]
     words = [word for word in re.split(r"[-_./]+", stem) if word]
-    found = next((word for word in words if split_kind(word)), None)
+    found = next((word for word in words if split_names.kind_of(word)), None)
     if found is None and name.lower().endswith(".arrow"):
         return name.split("/", maxsplit=1)[0] if "/" in name else None
     match = SHARD.fullmatch(posixpath.basename(stem))
@@ -282,7 +291,7 @@ def _samples(part: Part, roles: Mapping[str, str]) -> tuple[pa.Table, dict[str, 
         shown = [names[number] if number is not None and 0 <= number < len(names) else None for number in samples.column("label").to_pylist()]
         samples = samples.set_column(samples.column_names.index("label"), "label", pa.array(shown, pa.string()))
     if picture is not None:
-        addresses = [member(part.name, f"{row}/{picture}") for row in range(len(table))]
+        addresses = [containers.member(part.name, f"{row}/{picture}") for row in range(len(table))]
         samples = samples.append_column("media", pa.array(addresses, pa.string()))
     told = {"name": part.name, "picture": picture, "label": label, "names": names, "stamp": _stamp(part.root, part.name)}
     return samples, told
@@ -308,13 +317,13 @@ def _write_part(dataset: Dataset, folder: Path, told: Mapping[str, Any], referen
         kept.append(new.take(pa.array(rows, pa.int64())) if len(rows) < len(group) else new)
         start += len(group)
     for number, old in enumerate(sorted(row for row in ours if row is not None)):
-        references[ours[old]] = member(place, f"{number}/{told['picture']}") if told["picture"] else None
+        references[ours[old]] = containers.member(place, f"{number}/{told['picture']}") if told["picture"] else None
     if not changed:
         copy([File(told["name"], place, None, dataset.within)], dataset.root, folder, link=False)
         return
     for number, (row, parent) in enumerate(made, len(ours)):
         kept.append(_new_row(dataset, part, told, row, int(parent or 0), labels[row]))
-        references[row] = member(place, f"{number}/{told['picture']}")
+        references[row] = containers.member(place, f"{number}/{told['picture']}")
     with writing(folder):
         _save(part, kept, target)
         keep_mode(part.path, target)
@@ -397,7 +406,7 @@ def _with_metadata(root: str, tables: Sequence[str], roles: Mapping[str, str]) -
         for column in ("id", "media"):
             prefixed = [None if value is None else posixpath.join(folder, value) for value in table.column(column).to_pylist()]
             table = table.set_column(table.column_names.index(column), column, pa.array(prefixed, pa.string()))
-        split = next((part for part in folder.split("/") if split_kind(part)), None)
+        split = next((part for part in folder.split("/") if split_names.kind_of(part)), None)
         found.append((table, split))
         told.append({"folder": folder, "layout": dict(dataset.layout)})
         doubts += dataset.layout.get("doubts", [])

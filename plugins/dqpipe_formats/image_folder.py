@@ -12,15 +12,8 @@ from typing import Any, Literal, cast
 
 import pyarrow as pa
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.labels import label_text
-from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Samples
-from dqpipe.data.wording import many
-from dqpipe.errors import DatasetError, listed
-from dqpipe.plugin.stage import Reader, Recognition, Writer, extension, option
-from dqpipe.storage.location import is_url
-from dqpipe.storage.paths import path_text
+from dqpipe import Dataset, DatasetError, Reader, Recognition, Samples, Writer, extension, is_url, label_text, listed, many, option, path_text
+from dqpipe import splits as split_names
 from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
 from dqpipe_formats.layouts import refusal
 from dqpipe_formats.listing import Listing
@@ -164,8 +157,8 @@ class Shape:
             doubts.append(f"all files are in the folder {top!r}: it is taken for a folder around the dataset, not for a class")
         depth = wrapped + 1
         tops = sorted({path[wrapped] for path in paths if len(path) > depth})
-        named = [top for top in tops if split_kind(top)]
-        training = any(split_kind(top) == "training" for top in named)
+        named = [top for top in tops if split_names.kind_of(top)]
+        training = any(split_names.kind_of(top) == "training" for top in named)
         inner = any(len(path) > depth + 1 and path[wrapped] in named for path in paths)
         splits = bool(named) and (len(named) == len(tops) or (training and inner and len(named) > 1))
         odd = [top for top in tops if top not in named]
@@ -186,18 +179,18 @@ class Shape:
 def _around_all(paths: list[list[str]], depth: int) -> str | None:
     """The one folder at this depth that holds all files, if it is neither a split nor a class: it holds several folders, splits, or another such one."""
     tops = {path[depth] if len(path) > depth + 1 else "" for path in paths}
-    if len(tops) != 1 or "" in tops or split_kind(top := next(iter(tops))):
+    if len(tops) != 1 or "" in tops or split_names.kind_of(top := next(iter(tops))):
         return None
     inner = {path[depth + 1] for path in paths if len(path) > depth + 2}
     loose = any(len(path) == depth + 2 for path in paths)
-    around = len(inner) > 1 or any(map(split_kind, inner)) or (inner and _around_all(paths, depth + 1) is not None)
+    around = len(inner) > 1 or any(map(split_names.kind_of, inner)) or (inner and _around_all(paths, depth + 1) is not None)
     return top if around and not loose else None
 
 
 def _splits_below(paths: list[list[str]], depth: int) -> list[str]:
     """The folders in class folders, if all have names of splits."""
     inner = {path[depth + 1] for path in paths if len(path) > depth + 2}
-    return sorted(inner) if inner and all(map(split_kind, inner)) else []
+    return sorted(inner) if inner and all(map(split_names.kind_of, inner)) else []
 
 
 def class_of(path: str, above: int) -> str | None:

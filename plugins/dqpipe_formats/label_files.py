@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dqpipe.data.tables import Facts, Samples, claim
-from dqpipe.plugin.stage import Claim, Stage, extension
+from dqpipe import Claim, Facts, Samples, Stage, claim, extension
 from dqpipe_formats.annotated import PROBLEMS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from dqpipe.errors import listed
+from dqpipe import listed
 from dqpipe_formats.listing import Listing, stems
 
 PICTURES = frozenset({"image", "images", "img", "imgs", "jpegimages", "pictures", "photos", "frames", "leftimg8bit"})

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dqpipe.errors import DatasetError, OutputError
-from dqpipe.storage.location import is_url, place
+from dqpipe import DatasetError, OutputError, is_url, place
 from dqpipe_formats.roles import IMAGES
 from dqpipe_formats.walking import LITTER
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.errors import DatasetError
-from dqpipe.plugin.stage import Reader, Writer, extension, option
+from dqpipe import Dataset, DatasetError, Reader, Writer, extension, option
 from dqpipe_formats.records import Records
 from dqpipe_formats.rewriting import write_table
 from dqpipe_formats.roles import is_images, named

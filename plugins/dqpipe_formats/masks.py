@@ -13,14 +13,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Samples
-from dqpipe.data.wording import many
-from dqpipe.errors import DatasetError, listed
-from dqpipe.plugin.stage import Reader, Recognition, Writer, extension
-from dqpipe.storage.location import is_url
-from dqpipe.storage.paths import path_text
+from dqpipe import Dataset, DatasetError, Reader, Recognition, Samples, Writer, extension, is_url, listed, many, path_text
+from dqpipe import splits as split_names
 from dqpipe_formats.annotated import refuse_empty, write_folder
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.layouts import ENOUGH, LABELS, MASKS, PICTURES, SPLIT_MASKS
@@ -74,7 +68,7 @@ class MasksReader(Reader):
         pairs, orphans = paired(file for file in files if posixpath.splitext(file)[1].lower() in IMAGES)
         refuse_empty([image for image, masks in pairs.items() if masks], root, "picture with a mask of its name")
         images = sorted(pairs)
-        splits = [next((part for part in image.split("/")[:-1] if split_kind(part)), None) for image in images]
+        splits = [next((part for part in image.split("/")[:-1] if split_names.kind_of(part)), None) for image in images]
         columns = {"id": images, "media": images, "mask": [next(iter(pairs[image]), None) for image in images]}
         columns |= {"split": splits} if len(set(splits)) > 1 else {}
         bare = [image for image in images if not pairs[image]]
@@ -132,7 +126,7 @@ def _plain(folders: Iterable[str]) -> tuple[str, ...]:
         if match := SPLIT_MASKS.fullmatch(folder):
             found.append(match[1].lower())
         elif folder.lower() not in PICTURES | MASKS | LABELS:
-            found.append(folder.lower() if split_kind(folder) else folder)
+            found.append(folder.lower() if split_names.kind_of(folder) else folder)
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
-from dqpipe.storage.location import is_url
+from dqpipe import is_url
 from dqpipe_formats.walking import LITTER
 
 LONGEST = 240

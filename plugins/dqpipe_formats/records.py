@@ -10,12 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Samples
-from dqpipe.errors import ChangedError, DatasetError, listed
-from dqpipe.storage.location import is_url, url_below
-from dqpipe.storage.paths import media_path, path_text
+from dqpipe import ChangedError, Dataset, DatasetError, Samples, is_url, label_text, listed, media_path, path_text, url_below
 from dqpipe_formats.roles import RESERVED, Columns, exists
 from dqpipe_formats.tabular import TableFile, find, hash_of
 

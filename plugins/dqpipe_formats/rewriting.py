@@ -9,11 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.labels import label_text
-from dqpipe.storage.checked_files import Inside
-from dqpipe.storage.location import is_url
-from dqpipe.storage.paths import media_path
+from dqpipe import Dataset, Inside, is_url, label_text, media_path
 from dqpipe_formats.copying import File, below, can_be_copied, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, bring, media_of, source_name, write_manifest
 from dqpipe_formats.placing import Places, file_name, folders_of, new_name, safe

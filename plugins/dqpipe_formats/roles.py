@@ -11,10 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.labels import filled
-from dqpipe.errors import DatasetError, listed, nearest
-from dqpipe.storage.location import filesystem, is_url
-from dqpipe.storage.paths import media_path
+from dqpipe import DatasetError, filesystem, filled, is_url, listed, media_path, nearest
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),

@@ -24,11 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqpipe.data.labels import label_text
-from dqpipe.errors import DatasetError, listed
-from dqpipe.storage import strict_json
-from dqpipe.storage.location import is_url, place
-from dqpipe.storage.paths import path_text
+from dqpipe import DatasetError, is_url, label_text, listed, path_text, place, strict_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,15 +14,24 @@ from xml.sax.saxutils import escape
 
 import pyarrow as pa
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.objects import LABELS, an_object, edits
-from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Samples
-from dqpipe.data.wording import many
-from dqpipe.errors import ChangedError, DatasetError, OutputError, listed
-from dqpipe.plugin.stage import Reader, Recognition, Writer, extension
-from dqpipe.storage.location import is_url
-from dqpipe.storage.paths import media_path, path_text
+from dqpipe import (
+    ChangedError,
+    Dataset,
+    DatasetError,
+    OutputError,
+    Reader,
+    Recognition,
+    Samples,
+    Writer,
+    extension,
+    is_url,
+    listed,
+    many,
+    media_path,
+    path_text,
+)
+from dqpipe import objects as object_labels
+from dqpipe import splits as split_names
 from dqpipe_formats.annotated import PROBLEMS, LabelError, cannot_add, digest_of, label_bytes, refuse_empty, told, write_bytes, write_folder
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.layouts import ENOUGH
@@ -156,7 +165,7 @@ def _splits(root: str, lists: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in lists:
         split = _stem(name)
-        if split.lower() == "trainval" or not split_kind(split):
+        if split.lower() == "trainval" or not split_names.kind_of(split):
             continue
         try:
             lines = label_bytes(media_path(root, name), (root,), LARGEST).splitlines()
@@ -188,7 +197,7 @@ def _objects(tree: Element, text: str) -> tuple[list[dict[str, Any]], list[str]]
         name = one.value("name") or None
         if name is None:
             said.append(f"{text}, line {one.line}: the object has no name")
-        objects.append(an_object(number, name, box=None if isinstance(box, str) else box, other=other))
+        objects.append(object_labels.an_object(number, name, box=None if isinstance(box, str) else box, other=other))
     return objects, said
 
 
@@ -220,7 +229,7 @@ def _rewritten(dataset: Dataset, text: str, label: Sequence[Mapping[str, Any]]) 
         return None
     known, places = {one["id"]: one for one in before}, list(tree.all("object"))
     changes: list[tuple[int, int, bytes]] = []
-    for number, one in edits(before, label).items():
+    for number, one in object_labels.edits(before, label).items():
         if number not in known:
             raise cannot_add([number], text)
         place = places[int(number) - 1]
@@ -258,4 +267,4 @@ def _changed(place: Element, one: Mapping[str, Any], was: Mapping[str, Any], tex
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     found = {name: pa.array([row[name] for row in rows], pa.string()) for name in ("id", "media", "split", PROBLEMS)}
     found = {name: column for name, column in found.items() if name in ("id", "media") or column.null_count < len(column)}
-    return pa.table({**found, "label": pa.array([row["label"] for row in rows], LABELS)})
+    return pa.table({**found, "label": pa.array([row["label"] for row in rows], object_labels.LABELS)})

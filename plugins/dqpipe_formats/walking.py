@@ -7,10 +7,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from dqpipe.errors import DatasetError, OutputError
-from dqpipe.storage.checked_files import Inside
-from dqpipe.storage.location import is_url, place
-from dqpipe.storage.paths import path_text
+from dqpipe import DatasetError, Inside, OutputError, is_url, path_text, place
 
 LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "lost+found"})
 """What operating systems leave in folders, in lower case; names that begin with a dot are left out as well."""

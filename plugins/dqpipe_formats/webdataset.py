@@ -17,17 +17,26 @@ from typing import IO, Any, Literal
 
 import pyarrow as pa
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Samples
-from dqpipe.data.wording import many
-from dqpipe.errors import ChangedError, DatasetError, OutputError, listed
-from dqpipe.execution.decoding import read_bytes
-from dqpipe.plugin.stage import Reader, Recognition, Writer, extension
-from dqpipe.storage.checked_files import Inside
-from dqpipe.storage.containers import member
-from dqpipe.storage.location import is_url
-from dqpipe.storage.paths import media_path, path_text
+from dqpipe import (
+    ChangedError,
+    Dataset,
+    DatasetError,
+    Inside,
+    OutputError,
+    Reader,
+    Recognition,
+    Samples,
+    Writer,
+    containers,
+    extension,
+    is_url,
+    listed,
+    many,
+    media_path,
+    path_text,
+    read_bytes,
+    splits,
+)
 from dqpipe_formats.copying import below, keep_mode, writing
 from dqpipe_formats.curated import media_of, write_manifest
 from dqpipe_formats.json_spans import Edit, edited
@@ -109,14 +118,14 @@ class WebDataset(Reader):
             if not inside.holds(media_path(root, name)):
                 raise DatasetError(f"{name} is a link to outside the dataset's folder")
             shard = Shard.of(root, name)
-            split = next((word for word in re.split(r"[_.\- /]+", posixpath.splitext(name)[0]) if split_kind(word)), None)
+            split = next((word for word in re.split(r"[_.\- /]+", posixpath.splitext(name)[0]) if splits.kind_of(word)), None)
             with open(media_path(root, name), "rb") as file:
                 for key, members in shard.keys.items():
                     image = image_of(members)
                     bare += image is None
                     if image is not None:
                         found = {"key": path_text(key), "shard": name, "split": split, **_fields(file, members)}
-                        rows.append({**found, "media": member(name, path_text(image.name))})
+                        rows.append({**found, "media": containers.member(name, path_text(image.name))})
         if not rows:
             raise DatasetError(f"no picture is in {listed(names, 3)}")
         keys = [row["key"] for row in rows]
@@ -161,7 +170,7 @@ class WebDatasetWriter(Writer):
                 elif where == name:
                     new.append((row, f"{posixpath.dirname(key)}/" if "/" in key else ""))
             added = [(row, _new_members(dataset, row, prefix, labels[row])) for row, prefix in new]
-            references = [member(name, added_[0][0]) if (added_ := dict(added).get(row)) else old for row, old in enumerate(references)]
+            references = [containers.member(name, added_[0][0]) if (added_ := dict(added).get(row)) else old for row, old in enumerate(references)]
             _write_shard(dataset, folder, shard, kept, [one for _, pair in added for one in pair])
         write_manifest(dataset, references, folder)
 

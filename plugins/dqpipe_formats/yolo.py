@@ -16,16 +16,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import yaml
 
-from dqpipe.data.dataset import Dataset
-from dqpipe.data.objects import LABELS, an_object, edits
-from dqpipe.data.splits import kind_of as split_kind
-from dqpipe.data.tables import Samples
-from dqpipe.data.wording import many
-from dqpipe.errors import DatasetError, OutputError, listed
-from dqpipe.plugin.stage import Reader, Recognition, Writer, extension
-from dqpipe.storage.checked_files import opened
-from dqpipe.storage.location import is_url
-from dqpipe.storage.paths import media_path, path_text
+from dqpipe import Dataset, DatasetError, OutputError, Reader, Recognition, Samples, Writer, extension, is_url, listed, many, media_path, opened, path_text
+from dqpipe import objects as object_labels
+from dqpipe import splits as split_names
 from dqpipe_formats.annotated import PROBLEMS, LabelError, cannot_add, digest_of, label_bytes, refuse_empty, told, unchanged_text, write_folder, write_text
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.layouts import ENOUGH
@@ -221,7 +214,7 @@ def _images(root: str, config: Config, walk: Walk) -> dict[str, str | None]:
     """The split of each picture; of all pictures below the root where no data.yaml says which."""
     images = [path_text(file) for file in walk.files if posixpath.splitext(file)[1].lower() in IMAGES]
     if config.splits is None:
-        splits = {image: next((part for part in image.split("/")[:-1] if split_kind(part)), None) for image in images}
+        splits = {image: next((part for part in image.split("/")[:-1] if split_names.kind_of(part)), None) for image in images}
         return splits if len(set(splits.values())) > 1 else dict.fromkeys(images)
     found: dict[str, str | None] = {}
     for split, places in config.splits.items():
@@ -315,7 +308,7 @@ def _objects(
         try:
             objects.append(_object(line, number, size, names, config))
         except ValueError as error:
-            objects.append(an_object(number, None, other={"line": line[:1000]}))
+            objects.append(object_labels.an_object(number, None, other={"line": line[:1000]}))
             said.append(f"{text}, line {number}: {error}")
     return objects, said
 
@@ -336,14 +329,14 @@ def _object(line: str, number: int, size: tuple[int, int] | None, names: Mapping
     if config.points and len(values) == 4 + config.keypoints * config.points:
         flat = [values[4 + at : 4 + at + config.points] for at in range(0, config.keypoints * config.points, config.points)]
         points = [value for x, y, *seen in flat for value in (x * wide, y * high, seen[0] if seen else 2.0)]
-        return an_object(number, name, box=scale and _box(scale(values[:4])), keypoints=points if size else None)
+        return object_labels.an_object(number, name, box=scale and _box(scale(values[:4])), keypoints=points if size else None)
     if len(values) in (4, BOX):
         if values[2] < 0 or values[3] < 0:
             raise ValueError(f"the box has a negative size: {line.strip()[:60]!r}")
-        return an_object(number, name, box=scale and _box(scale(values[:4])), other={"score": values[4]} if len(values) == BOX else None)
+        return object_labels.an_object(number, name, box=scale and _box(scale(values[:4])), other={"score": values[4]} if len(values) == BOX else None)
     if len(values) < 6 or len(values) % 2:  # noqa: PLR2004 (three points)
         raise ValueError(f"{len(values) + 1} numbers are neither a box nor a polygon of three points or more")
-    return an_object(number, name, polygons=scale and [scale(values)])
+    return object_labels.an_object(number, name, polygons=scale and [scale(values)])
 
 
 def _box(centred: Sequence[float]) -> list[float]:
@@ -363,7 +356,7 @@ def _rewritten(
     before, _ = _objects(whole.splitlines(), text, size, names, config)
     if before == label:
         return None
-    known, changes = {one["id"]: one for one in before}, edits(before, label)
+    known, changes = {one["id"]: one for one in before}, object_labels.edits(before, label)
     for number, one in changes.items():
         if number not in known:
             raise cannot_add([number], text)
@@ -393,5 +386,5 @@ def _line(
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     found = {name: pa.array([row[name] for row in rows], pa.string()) for name in ("id", "media", "split", PROBLEMS)}
     found = {name: column for name, column in found.items() if name in ("id", "media") or column.null_count < len(column)}
-    return pa.table({**found, "label": pa.array([row["label"] for row in rows], LABELS)})
+    return pa.table({**found, "label": pa.array([row["label"] for row in rows], object_labels.LABELS)})
 

@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dqpipe.data.media import SHORTER_SIDE
-from dqpipe.errors import PlanError, listed
-from dqpipe.plugin.stage import Embedder, extension, option
+from dqpipe import SHORTER_SIDE, Embedder, PlanError, extension, listed, option
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from dqpipe.data.media import Picture, Rendition
+    from dqpipe import Picture, Rendition
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LONG = 8  # times the shorter side: what lies beyond is cut before a picture is resized

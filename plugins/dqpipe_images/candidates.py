@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dqpipe.data.nearest import spherical_k_means
+from dqpipe import spherical_k_means
 
 FREQUENCIES = 8
 FALL_OFF = 3.0

@@ -14,7 +14,7 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.errors import MediaError
+from dqpipe import MediaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data.media import SHORTER_SIDE, Header, Picture
-from dqpipe.errors import MediaError
-from dqpipe.plugin.stage import Decoder, extension, option
+from dqpipe import SHORTER_SIDE, Decoder, Header, MediaError, Picture, extension, option
 from dqpipe_images import jpeg, memory, partial, pillow, scans
 from dqpipe_images.damage import check_chunks, check_scans, check_strips, ends_early, essential, libtiff_complaints, pages, reason, strict
 from dqpipe_images.levels import eight_bits
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
     from PIL.ImageFile import ImageFile
 
-    from dqpipe.data.media import Rendition
+    from dqpipe import Rendition
 
 TURNS = {  # EXIF orientation → the method of PIL.Image.Transpose that undoes it
     2: "FLIP_LEFT_RIGHT",

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data import splits
-from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Shard, Stage, extension, option
+from dqpipe import Claim, Fact, Facts, Figure, Pixels, Samples, Shard, Stage, claim, extension, figure, label_text, option, splits
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import STRONG, Links, clustered

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data.media import Rendition
-from dqpipe.data.tables import Samples
-from dqpipe.plugin.stage import Embedder, Extension, Fact, Pixels, Shard, Stage, extension, option
+from dqpipe import Embedder, Extension, Fact, Pixels, Rendition, Samples, Shard, Stage, extension, option
 from dqpipe_images import imagenet
 from dqpipe_images.patch_bank import PatchBank
 
 if TYPE_CHECKING:
-    from dqpipe.data.media import Picture
+    from dqpipe import Picture
 
 
 @extension

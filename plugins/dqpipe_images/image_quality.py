@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data import labels
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.plugin.stage import Claim, Fact, Figure, Shard, Stage, extension, option
+from dqpipe import Claim, Fact, Facts, Figure, Samples, Shard, Stage, claim, extension, figure, labels, option
 from dqpipe_images.class_baseline import Peers
 from dqpipe_images.picture_statistics import PERCENTILES, statistics
 

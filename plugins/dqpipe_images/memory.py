@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.errors import MediaError
+from dqpipe import MediaError
 
 if TYPE_CHECKING:
     from dqpipe_images.scans import Frame

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.plugin.stage import Embedder, extension, option
+from dqpipe import Embedder, extension, option
 
 if TYPE_CHECKING:
     import torch
 
-    from dqpipe.data.media import Picture
+    from dqpipe import Picture
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dqpipe.data.media import SHORTER_SIDE as WORKING_SIDE  # the decoder keeps at least as much
+from dqpipe import SHORTER_SIDE as WORKING_SIDE
 from dqpipe_images.borders import inside
 
 if TYPE_CHECKING:
-    from dqpipe.data.media import Picture
+    from dqpipe import Picture
 
 GRID = 8  # cells a side
 LONGEST = 8192  # pixels of a side whose cells are taken as they are: only of the longest strips more

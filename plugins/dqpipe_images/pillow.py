@@ -8,8 +8,7 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from dqpipe.errors import MediaError
-from dqpipe.execution.library_state import Shared, put
+from dqpipe import MediaError, library_state
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -45,15 +44,15 @@ DEFAULTS = {  # what a program may set for all of Pillow, and what it is without
 
 def _enter(stack: ExitStack) -> None:
     for (module, name), value in DEFAULTS.items():
-        put(stack, importlib.import_module(f"PIL.{module}"), name, value)
+        library_state.put(stack, importlib.import_module(f"PIL.{module}"), name, value)
     gif = importlib.import_module("PIL.GifImagePlugin")
-    put(stack, gif, "LOADING_STRATEGY", gif.LoadingStrategy.RGB_AFTER_FIRST)
-    put(stack, logging.getLogger("PIL.TiffImagePlugin"), "disabled", True)
+    library_state.put(stack, gif, "LOADING_STRATEGY", gif.LoadingStrategy.RGB_AFTER_FIRST)
+    library_state.put(stack, logging.getLogger("PIL.TiffImagePlugin"), "disabled", True)
     stack.enter_context(warnings.catch_warnings())
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-as_it_comes = Shared(_enter)
+as_it_comes = library_state.Shared(_enter)
 """Pillow's settings as without anybody's, and what it warns of and logs held back: what matters of it is an error here."""
 
 

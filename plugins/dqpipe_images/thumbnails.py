@@ -11,8 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dqpipe.data.media import Picture
-    from dqpipe.plugin.stage import Pixels
+    from dqpipe import Picture, Pixels
 
 SIDE = 32
 """Side of a thumbnail in pixels; a multiple of the cells that alignment.py compares."""

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.errors import StageError
-from dqpipe.plugin.stage import Claim, Fact, Figure, Gift, Pixels, Stage, extension, option
+from dqpipe import Claim, Fact, Facts, Figure, Gift, Pixels, Samples, Stage, StageError, claim, extension, figure, label_text, option
 from dqpipe_labels.columns import equal_rows, unfit, vectors_of
 from dqpipe_labels.votes import consensus, votes_of, whole
 

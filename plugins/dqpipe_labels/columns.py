@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.tables import Facts, Samples
-from dqpipe.errors import StageError, listed
+from dqpipe import Facts, Samples, StageError, listed
 
 CATEGORIES = 100
 """A text column with more different values than this is no category."""

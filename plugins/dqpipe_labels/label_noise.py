@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dqpipe.data import labels
-from dqpipe.data.intervals import clopper_pearson
-from dqpipe.data.labels import Classes, label_text
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.errors import StageError
-from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe import (
+    Claim,
+    Classes,
+    Fact,
+    Facts,
+    Figure,
+    Pixels,
+    Samples,
+    Stage,
+    StageError,
+    claim,
+    clopper_pearson,
+    extension,
+    figure,
+    label_text,
+    labels,
+    option,
+)
 from dqpipe_labels import unclassed
 from dqpipe_labels.columns import vectors_of
 from dqpipe_labels.folds import Folds, groups_per_class

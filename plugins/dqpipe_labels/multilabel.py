@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe.data.labels import label_text, split_tags
-from dqpipe.errors import StageError
+from dqpipe import StageError, label_text
+from dqpipe import labels as label_kinds
 
 ROUNDS, WARM = 60, 8
 """Rounds of expectation-maximisation, and Newton steps on the tags as given before them."""
@@ -43,7 +43,7 @@ class Tags:
 
 def tags_of(stage: str, labels: np.ndarray, separator: str) -> Tags:
     """The tags of a label column [n]: lists, or texts with a separator. Raises StageError for tags that are no names."""
-    rows = [None if label is None else split_tags(label, separator) for label in labels.tolist()]
+    rows = [None if label is None else label_kinds.split_tags(label, separator) for label in labels.tolist()]
     present = {tag for row in rows for tag in row or () if isinstance(tag, (str, int, float, bool))}
     odd = next((tag for row in rows for tag in row or () if not isinstance(tag, (str, int, float, bool))), None)
     if odd is not None:
@@ -149,7 +149,7 @@ def corrected(labels: Sequence[Any], tags: Tags, wrong: np.ndarray, separator: s
     place = {tag: position for position, tag in enumerate(tags.names)}
     found: list[Any] = []
     for row, label in enumerate(labels):
-        kept = [tag for tag in dict.fromkeys(split_tags(label, separator)) if not change[row, place[tag]]]
+        kept = [tag for tag in dict.fromkeys(label_kinds.split_tags(label, separator)) if not change[row, place[tag]]]
         more = [tags.names[k] for k in np.flatnonzero(change[row] & ~tags.given[row])]
         found.append(separator.join([*kept, *more]) if isinstance(label, str) else [*kept, *more])
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqpipe.data.nearest import unit
+from dqpipe import unit
 
 NEAREST = 3
 FURTHEST = 1.5

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dqpipe.data.tables import Samples, as_numpy
-from dqpipe.data.wording import many, plural
-from dqpipe.errors import StageError, listed
+from dqpipe import Samples, StageError, as_numpy, listed, many, plural
 
 ADVICE = "Give one probability for each class and sample, by a model that was not trained on that sample."
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe.data.labels import label_text
+from dqpipe import label_text
 from dqpipe_labels.folds import grouped_folds
 from dqpipe_labels.ridge import kernel_features, out_of_fold
 

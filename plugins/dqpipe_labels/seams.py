@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.data.nearest import unit
+from dqpipe import unit
 
 NEIGHBOURS, SPLITS = 10, 5
 FLAT = 8

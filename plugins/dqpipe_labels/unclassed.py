@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.data.labels import label_text, numbers, split_tags
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.data.wording import many, plural
-from dqpipe.errors import StageError, listed
+from dqpipe import Facts, Samples, StageError, claim, figure, label_text, listed, many, plural
+from dqpipe import labels as label_kinds
 from dqpipe_labels.columns import equal_rows, unfit, vectors_of
 from dqpipe_labels.folds import grouped_folds
 from dqpipe_labels.multilabel import Tags, judged_tags, learn_tags, own_tags, said, tags_of
@@ -122,7 +120,7 @@ def finite(stage: LabelNoise, samples: Samples, names: tuple[str, ...]) -> np.nd
 def by_numbers(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarray, dict[str, Any]]:
     """The judged rows and their facts."""
     labels = samples["label"]
-    measured = numbers(samples)
+    measured = label_kinds.numbers(samples)
     rows, groups = np.flatnonzero(np.isfinite(measured)), groups_of(stage, samples, facts)
     whole = all(isinstance(label, int) for label in labels[rows[:1]].tolist())
     if stage.probabilities is not None:
@@ -152,13 +150,13 @@ def details(stage: LabelNoise, labels: np.ndarray, suggested: np.ndarray) -> lis
 def pairs(stage: LabelNoise, labels: np.ndarray, suggested: np.ndarray) -> list[tuple[list[Any], list[Any]]]:
     """The given and the suggested tags of each sample."""
     news = [new if isinstance(old, str) else json.loads(new) for old, new in zip(labels, suggested, strict=True)]
-    return [(split_tags(old, stage.separator), split_tags(new, stage.separator)) for old, new in zip(labels, news, strict=True)]
+    return [(label_kinds.split_tags(old, stage.separator), label_kinds.split_tags(new, stage.separator)) for old, new in zip(labels, news, strict=True)]
 
 
 def figures_of_numbers(samples: Samples, facts: Facts) -> list[dict[str, Any]]:
     """The usual error, in the label's unit, and how many could not be judged."""
     rows = np.flatnonzero(~np.isnan(facts["deviation"]))
-    errors = np.abs(numbers(samples)[rows] - np.array([float(text) for text in facts["suggested"][rows]]))
+    errors = np.abs(label_kinds.numbers(samples)[rows] - np.array([float(text) for text in facts["suggested"][rows]]))
     return [figure("not_judged", len(samples) - len(rows)), figure("error", float(np.median(errors)))]
 
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.data.labels import Classes, classes_of
-from dqpipe.data.tables import Samples
-from dqpipe.errors import StageError
+from dqpipe import Classes, Samples, StageError, classes_of
 from dqpipe_labels.folds import Folds
 from dqpipe_labels.kernel import softmax
 from dqpipe_labels.ridge import kernel_features, out_of_fold

@@ -5,9 +5,7 @@ Other plugins may use `environment`: the Jinja environment of the page's section
 
 from collections.abc import Iterable
 
-from dqpipe.plugin.hooks import hookimpl
-from dqpipe.plugin.registry import discover
-from dqpipe.plugin.stage import Extension
+from dqpipe import Extension, discover, hookimpl
 from dqpipe_reports.page import environment as environment
 
 

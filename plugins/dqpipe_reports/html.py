@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from dqpipe.plugin.stage import Pixels, Report, Section, extension, option
+from dqpipe import Pixels, Report, Section, extension, option
 from dqpipe_reports.charts import library
 from dqpipe_reports.page import anchor, environment, render
 from dqpipe_reports.thumbnails import Thumbnails

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dqpipe.data.wording import IN_BACKTICKS, many, plural
-from dqpipe.results.report.sentences import sentence
+from dqpipe import IN_BACKTICKS, many, plural, sentences
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["anchor", "as_json", "environment", "known_codes", "linked", "many", "number", "percent_of", "plural", "quoted", "render", "seconds",
            "sentence", "share", "short", "signed", "significant"]  # fmt: skip
 NONE = "\N{EN DASH}"
+sentence = sentences.sentence
 
 
 def render(template: str, **values: Any) -> Markup:  # noqa: ANN401

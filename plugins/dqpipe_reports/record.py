@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dqpipe.plugin.stage import Pixels, Report, Section, extension
+from dqpipe import Pixels, Report, Section, extension
 
 
 @extension

@@ -6,14 +6,13 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dqpipe.data.thumbnail import data_url, shrunk
-from dqpipe.errors import MediaError
+from dqpipe import MediaError, data_url, shrunk
 from dqpipe_reports.differences import difference
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dqpipe.data.media import Picture
+    from dqpipe import Picture
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.storage.fact_store import shuffle_key
+from dqpipe import shuffle_key
 from dqpipe_splits import timeline
 from dqpipe_splits.allotment import allot
 from dqpipe_splits.links import Link, components

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.labels import label_text
+from dqpipe import label_text
 
 FRAME = re.compile(r"(.*?)(\d+)\D*")
 """The name of a video's frame: what comes before its last number, and that number."""
@@ -72,7 +72,7 @@ def by_frames(name: str, ids: Sequence[str], splits: Sequence[str | None], apart
 
 def by_vectors(name: str, vectors: np.ndarray, similarity: float, seed: int, neighbours: int = 8) -> Link:
     """Samples in a chain of nearest neighbours [n, d] with at least this cosine similarity."""
-    from dqpipe.data.nearest import Index
+    from dqpipe import Index
 
     rows = np.arange(len(vectors))
     found = Index(vectors, rows, seed).nearest(vectors, min(neighbours, max(len(vectors) - 1, 1)), rows)

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dqpipe.data import splits as split_kinds
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.data.wording import many
+from dqpipe import Facts, Samples, claim, figure, many
+from dqpipe import splits as split_kinds
 from dqpipe_splits import timeline
 from dqpipe_splits.assignment import Wanted
 from dqpipe_splits.links import Link, chained, crossings

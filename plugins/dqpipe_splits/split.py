@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dqpipe.data import splits as split_kinds
-from dqpipe.data.tables import Facts, Samples
-from dqpipe.errors import ConfigError
-from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe import Claim, ConfigError, Fact, Facts, Figure, Pixels, Samples, Stage, extension, option
+from dqpipe import splits as split_kinds
 from dqpipe_splits import assignment, links, said, strata, timeline
 from dqpipe_splits.links import Link
 from dqpipe_splits.said import UNUSED

@@ -8,9 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data import labels
-from dqpipe.data.labels import classes_of, filled
-from dqpipe.data.tables import Samples
+from dqpipe import Samples, classes_of, filled, labels
 
 MOST_CLASSES = 1000
 """Texts of a column beside the label that have more different values than this are no strata."""

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.errors import PlanError
+from dqpipe import PlanError
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 """Seconds."""

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable
 
-from dqpipe.plugin.hooks import hookimpl
-from dqpipe.plugin.registry import discover
-from dqpipe.plugin.stage import Extension
+from dqpipe import Extension, discover, hookimpl
 
 
 @hookimpl

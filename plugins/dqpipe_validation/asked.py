@@ -18,8 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dqpipe.errors import ConfigError, listed, nearest
-from dqpipe.storage import strict_json
+from dqpipe import ConfigError, listed, nearest, strict_json
 from dqpipe_validation.conditions import Condition, parse
 
 SEVERITIES = {"info": "info", "warning": "warning", "error": "error", "critical": "error"}

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from dqpipe.errors import ConfigError
+from dqpipe import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np

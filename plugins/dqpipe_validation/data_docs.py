@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dqpipe.plugin.stage import Pixels, Report, Section, extension, option
+from dqpipe import Pixels, Report, Section, extension, option
 from dqpipe_validation.asked import Asked
 from dqpipe_validation.expectations import Expectations
 from dqpipe_validation.validate import configuration, context, quiet

@@ -15,11 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data import labels, splits
-from dqpipe.data.labels import label_text
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.engine.fact_table import row_contents
-from dqpipe.plugin.stage import EVERY, Claim, Fact, Figure, Pixels, Stage, extension
+from dqpipe import EVERY, Claim, Fact, Facts, Figure, Pixels, Samples, Stage, claim, extension, figure, label_text, labels, row_contents, splits
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.data.wording import many, plural
-from dqpipe.errors import ConfigError, StageError, listed
-from dqpipe.plugin.stage import Claim, Figure, Stage, extension, option
+from dqpipe import Claim, ConfigError, Facts, Figure, Samples, Stage, StageError, claim, extension, figure, listed, many, option, plural
 from dqpipe_validation.asked import Asked, read, short, split_unknown
 from dqpipe_validation.matching import matched, objection
 from dqpipe_validation.proposal import propose

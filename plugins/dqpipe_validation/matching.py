@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dqpipe.errors import ConfigError, listed
+from dqpipe import ConfigError, listed
 from dqpipe_validation.asked import Asked, short
 from dqpipe_validation.conditions import Combined, Comparison, Condition
 

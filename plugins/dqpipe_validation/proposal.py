@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.tables import Samples
+from dqpipe import Samples
 
 MOST_CLASSES = 50
 MOST_COLUMNS = 100

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe.errors import ConfigError, StageError, listed, nearest
+from dqpipe import ConfigError, StageError, listed, nearest
 from dqpipe_validation.asked import Asked, short
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.data.nearest import Index
+from dqpipe import Index
 from dqpipe_vectors.regions import nearest_centre, regions
 
 CANDIDATES = 512

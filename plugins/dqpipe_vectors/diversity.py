@@ -7,11 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dqpipe.data import labels
-from dqpipe.data.nearest import Index, unit
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.data.wording import many
-from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe import Claim, Fact, Facts, Figure, Index, Pixels, Samples, Stage, claim, extension, figure, labels, many, option, unit
 from dqpipe_vectors.outliers import no_fact
 from dqpipe_vectors.regions import regions
 from dqpipe_vectors.vendi import vendi_score

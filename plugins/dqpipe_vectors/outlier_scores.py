@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe.data.nearest import unit
+from dqpipe import unit
 
 REFERENCES = 2048
 """Rows that samples are compared with, over all classes; more where there are so many classes that each would have a few only."""

@@ -12,10 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe.data import labels
-from dqpipe.data.nearest import Index, unit
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe import Claim, Fact, Facts, Figure, Index, Pixels, Samples, Stage, claim, extension, figure, labels, option, unit
 from dqpipe_vectors.outlier_scores import INNER, SPREAD, WIDTH, Distances, distances, lengths, rare, robust_scores, sure
 
 STRANGE = 1.0, 1.25

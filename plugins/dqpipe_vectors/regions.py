@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqpipe.data.nearest import spherical_k_means
+from dqpipe import spherical_k_means
 
 TRAINED, SPREAD, ROUNDS = 128, 32, 12
 """Rows per region that place the centres, those of them that may be where one starts, and rounds: a map to look at, not a model."""

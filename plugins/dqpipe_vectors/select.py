@@ -17,11 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from dqpipe.data import labels
-from dqpipe.data.nearest import Index, unit
-from dqpipe.data.tables import Facts, Samples, claim, figure
-from dqpipe.errors import ConfigError
-from dqpipe.plugin.stage import Claim, Fact, Figure, Pixels, Stage, extension, option
+from dqpipe import Claim, ConfigError, Fact, Facts, Figure, Index, Pixels, Samples, Stage, claim, extension, figure, labels, option, unit
 from dqpipe_vectors.coresets import METHODS, Order
 from dqpipe_vectors.outliers import no_fact
 from dqpipe_vectors.regions import regions

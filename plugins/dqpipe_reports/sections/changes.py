@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dqpipe.plugin.stage import Section, extension
-from dqpipe.results.diff import KINDS, meaning
+from dqpipe import Section, extension
+from dqpipe import diff as version_diff
 from dqpipe_reports.page import render
 
 
@@ -23,6 +23,6 @@ class Changes(Section):
         diff = record["run"].get("diff")
         if not diff or "counts" not in diff:
             return ""
-        counts = {kind: diff["counts"][kind] for kind in KINDS if diff["counts"].get(kind)}
-        kinds = [(meaning(kind, n), n, [row for row in diff["rows"] if kind in row["kinds"]]) for kind, n in counts.items()]
+        counts = {kind: diff["counts"][kind] for kind in version_diff.KINDS if diff["counts"].get(kind)}
+        kinds = [(version_diff.meaning(kind, n), n, [row for row in diff["rows"] if kind in row["kinds"]]) for kind, n in counts.items()]
         return render("changes.html", diff=diff, kinds=kinds)

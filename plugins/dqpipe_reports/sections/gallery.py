@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dqpipe.plugin.stage import Section, extension
+from dqpipe import Section, extension
 from dqpipe_reports.page import render
 
 FEW = 6
