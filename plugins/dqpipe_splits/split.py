@@ -66,7 +66,7 @@ class Split(Stage):
     seed: int = option(0, "what decides between equal samples", at="relate", ge=0)
 
     @property
-    def gives(self) -> tuple[Fact | Claim | Figure, ...]:  # type: ignore[override]
+    def gives(self) -> tuple[Fact | Claim | Figure, ...]:
         """Facts for the splits and for each column of folds."""
         fold = "which fold of its column it is in, from 1; null where it is in none"
         return (
@@ -93,14 +93,14 @@ class Split(Stage):
         )
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs(self) -> tuple[str, ...]:
         """The columns and facts that its options name."""
         named = [self.copies, *self.groups, self.time, *(f"{name}?" if name == "label" else name for name in self.stratify)]
         vectors = ["embeddings.vector"] if self.similar is not None else []
         return tuple(dict.fromkeys(["split?", "group?", *(name for name in named if name and name not in ("id", "content", "group")), *vectors]))
 
     @property
-    def remembers(self) -> tuple[str, ...]:  # type: ignore[override]
+    def remembers(self) -> tuple[str, ...]:
         """Splits and folds stay."""
         return ("assigned", *assignment.fold_columns(self.folds, self.repeats, self.inner)) if self.remember else ()
 
