@@ -96,6 +96,7 @@ def test_nothing_but_secrets_and_places_is_read_from_the_environment() -> None:
         "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3",  # where the S3 server is, as its own client has it
         "XDG_CACHE_HOME",  # where copies of remote files lie
         "PREFECT_HOME",  # of the embedded server, which was given it
+        "PREFECT_API_URL",  # told by `dqpipe doctor`
     }  # fmt: skip
     reading = re.compile(r"""(?:environ(?:\.get\(|\[)|getenv\()\s*f?["']([A-Z0-9_]+)""")
     found: dict[str, str] = {}

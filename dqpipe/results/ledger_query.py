@@ -64,8 +64,8 @@ def _tagged(version: Version) -> bool:
     """Whether the labels of a version are sets of tags."""
     try:
         return labels.kind_in(version.samples) == "tags"
-    except DatasetError:  # a version that keeps no samples
-        return False
+    except DatasetError:  # a version that keeps no samples: a text that reads as a set of tags is one
+        return True
 
 
 def _hit(column: pa.ChunkedArray, name: str, wanted: Sequence[str], known: Sequence[str]) -> Any:  # noqa: ANN401 (a boolean array)

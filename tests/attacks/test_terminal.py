@@ -102,6 +102,7 @@ WALK = [
     ("check", "--no-plugin", SAFE), ("--verbose", "check"), ("--log-json", "check"),
     ("init", EVIL), ("init", "rows.parquet", "-o", f"{SAFE}/x"), ("init", "rows.parquet", "-o", "new.yaml", "--out", SAFE),
     ("why", f"1{SAFE}"), ("why", f"1{SAFE}", "--json"), ("why", EVIL), ("why", "x", "--out", EVIL),
+    ("doctor",), ("doctor", "--json"), ("open", "out", "--print"), ("open", EVIL), ("open", "out", "--version", SAFE),
     ("plugins",), ("plugins", SAFE), ("plugins", "duplicate_rows"), ("plugins", "--json"), ("schema", SAFE), ("schema", "--no-plugin", SAFE), ("schema",),
     ("ledger",), ("ledger", "--json"), ("ledger", "--count", "--json"), ("ledger", "--csv", f"{SAFE}/x"), ("ledger", "--class", SAFE),
     *(("ledger", f"--{name}", f"{SAFE}x") for name in ("class", "code", "split", "group", "decision", "severity")), ("ledger", EVIL),
