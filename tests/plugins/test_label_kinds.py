@@ -233,7 +233,8 @@ def test_the_kind_of_a_label_shows(labels: list[Any], kind: str) -> None:
 
 
 def test_a_separator_makes_tags_of_texts() -> None:
-    assert kind_of(pa.array(["a;b", "c"]), ";") == "tags"
+    samples = Samples(pa.table({"id": ["a", "b"], "label": ["a;b", "c"]}))
+    assert (LabelNoise(separator=";").kind(samples), LabelNoise().kind(samples)) == ("tags", "class")
 
 
 def test_columns_are_vectors_with_what_is_empty_said() -> None:
