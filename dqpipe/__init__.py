@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from dqpipe.data.tables import as_numpy as as_numpy
     from dqpipe.data.tables import claim as claim
     from dqpipe.data.tables import figure as figure
-    from dqpipe.data.thumbnail import data_url as data_url
-    from dqpipe.data.thumbnail import shrunk as shrunk
     from dqpipe.data.version_comparison import Since as Since
     from dqpipe.data.wording import IN_BACKTICKS as IN_BACKTICKS
     from dqpipe.data.wording import many as many
@@ -77,11 +75,13 @@ if TYPE_CHECKING:
     from dqpipe.plugin.stage import Decide as Decide
     from dqpipe.plugin.stage import Decoder as Decoder
     from dqpipe.plugin.stage import Embedder as Embedder
+    from dqpipe.plugin.stage import Encoder as Encoder
     from dqpipe.plugin.stage import Extension as Extension
     from dqpipe.plugin.stage import Fact as Fact
     from dqpipe.plugin.stage import Figure as Figure
     from dqpipe.plugin.stage import Gift as Gift
     from dqpipe.plugin.stage import Pixels as Pixels
+    from dqpipe.plugin.stage import Preview as Preview
     from dqpipe.plugin.stage import Reader as Reader
     from dqpipe.plugin.stage import Recipe as Recipe
     from dqpipe.plugin.stage import Recognition as Recognition
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from dqpipe.plugin.stage import Section as Section
     from dqpipe.plugin.stage import Shard as Shard
     from dqpipe.plugin.stage import Stage as Stage
+    from dqpipe.plugin.stage import View as View
     from dqpipe.plugin.stage import Writer as Writer
     from dqpipe.plugin.stage import extension as extension
     from dqpipe.plugin.stage import option as option
@@ -121,7 +122,6 @@ _PUBLIC = {
         "DECISIONS Decisions Facts Figures Findings SEVERITIES Samples as_numpy claim "
         "figure"
     ),
-    "data.thumbnail": "data_url shrunk",
     "data.version_comparison": "Since",
     "data.wording": "IN_BACKTICKS many plural",
     "errors": (
@@ -133,8 +133,9 @@ _PUBLIC = {
     "plugin.hooks": "hookimpl",
     "plugin.registry": "discover",
     "plugin.stage": (
-        "Augment Claim Decide Decoder EVERY Embedder Extension Fact Figure Gift Pixels "
-        "Reader Recipe Recognition Report Section Shard Stage Writer extension option"
+        "Augment Claim Decide Decoder EVERY Embedder Encoder Extension Fact Figure Gift "
+        "Pixels Preview Reader Recipe Recognition Report Section Shard Stage View Writer "
+        "extension option"
     ),
     "storage.checked_files": "Inside Within opened refuse_url",
     "storage.fact_store": "shuffle_key",

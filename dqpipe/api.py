@@ -24,7 +24,8 @@ from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes
 from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
-from dqpipe.results.gallery import Gallery, Pixels, ReportPage, strongest
+from dqpipe.plugin.stage import Pixels, View
+from dqpipe.results.gallery import Gallery, ReportPage, strongest
 from dqpipe.results.outcome import Outcome
 from dqpipe.storage.location import is_url
 
@@ -203,5 +204,5 @@ def result_of(run: Outcome) -> Result:
         samples=run.samples.frame(), facts=run.facts.frame(), findings=run.findings.frame(), figures=run.figures.frame(),
         decisions=run.decisions.frame(), curated=run.curated.samples.frame(), ledger=ledger_of(run).to_pandas(), record=run.record, gates=run.gates,
         path=run.published,
-        pixels=decoding.Rereader(run.dataset, run.plan.decoders, {}, "show") if run.dataset.has_media else None,
+        pixels=decoding.Rereader(run.dataset, run.plan.decoders, {}, "show", views=run.registry.instances(View)) if run.dataset.has_media else None,
     )  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 from dqpipe_curation.augment import Augmentation
 from dqpipe_images.decoder import ImageDecoder
 from dqpipe_images.duplicates import Duplicates
+from dqpipe_images.previews import Png
 from PIL import Image
 
 from dqpipe.api import Pipeline
@@ -48,7 +49,7 @@ def planned(decided: dict[str, str], doubted: set[str], tmp_path: Path, **column
             "because": pa.array([[]] * len(ids), pa.list_(pa.string()))}  # fmt: skip
     dataset = Dataset(Samples(pa.table(table)), str(tmp_path))
     decisions = Decisions(pa.table({name: pa.array(made[name], kind) for name, kind in Decisions.columns.items()}))
-    new, _ = curation.plan_samples("augment", Augmentation(target=6), dataset, decisions, doubted, tmp_path, 0)
+    new, _ = curation.plan_samples("augment", Augmentation(target=6), ".png", dataset, decisions, doubted, tmp_path, 0)
     return sorted(set(new.column("parent").to_pylist()))
 
 
@@ -132,7 +133,7 @@ def test_nothing_is_made_from_what_is_no_picture(tmp_path: Path) -> None:
     for name, data in {"a.png": buffer.getvalue(), "b.txt": b"note this"}.items():
         (tmp_path / name).write_bytes(data)
     items = tuple((Recipe(name, 1, 1), name, str(tmp_path / f"new {name}")) for name in ("a.png", "b.txt"))
-    left_out = make_samples(Making(Augmentation(), (Notes(), ImageDecoder()), str(tmp_path), items))
+    left_out = make_samples(Making(Augmentation(), Png(), (Notes(), ImageDecoder()), str(tmp_path), items))
     assert left_out == [str(tmp_path / "new b.txt")]
     assert [path.name for path in sorted(tmp_path.glob("new*"))] == ["new a.png"]
 

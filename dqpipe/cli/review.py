@@ -15,7 +15,7 @@ from dqpipe.data.wording import many
 from dqpipe.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from dqpipe.plugin.stage import Decoder
+    from dqpipe.plugin.stage import Decoder, View
     from dqpipe.results.versions import Version
     from dqpipe.review.review_queue import Desk
 
@@ -57,7 +57,7 @@ def review(
     from dqpipe.review.review_queue import Desk
     from dqpipe.review.sample_view import Sight
 
-    sight = Sight(version, _decoders())
+    sight = Sight(version, *_modalities())
     if audit is None:
         return serve(Desk(place, sight, which=which, code=code), reviewer or _login(), host, port, browse=browse)
     desk = audit_queue.Blind(place, sight, audit_queue.opened(place, sight, audit, number), which=which)
@@ -147,12 +147,13 @@ def serve(desk: Desk, reviewer: str, host: str, port: int, *, browse: bool) -> N
     say(f"{progress['done']:,} of {progress['total']:,} looked at; the next run goes by it.")
 
 
-def _decoders() -> tuple[Decoder, ...]:
+def _modalities() -> tuple[tuple[Decoder, ...], tuple[View, ...]]:
+    """What decodes media, and what shows them."""
     from dqpipe.plugin import registry as plugins
-    from dqpipe.plugin.stage import Decoder
+    from dqpipe.plugin.stage import Decoder, View
 
     registry = plugins.load(())
-    return tuple(cls() for cls in registry.all(Decoder))
+    return registry.instances(Decoder), registry.instances(View)
 
 
 def _login() -> str:

@@ -140,6 +140,10 @@ def make(config: Config, registry: Registry, dataset: Dataset) -> Plan:
     problems += _become(stages, dataset)
     for entry in config.augments:
         problems += [f"{entry.where}: {entry.name} needs media and labels; {what}" for what in _lacks(dataset)]
+        try:
+            registry.encoder(entry.extension)
+        except PlanError as error:
+            problems.append(f"{entry.where}: {error}")
     for entry in () if problems else (*config.stages, *config.augments):
         said = entry.extension.objection(dataset.samples)
         problems += [f"{entry.where}: {entry.name}: {said}"] if said else []

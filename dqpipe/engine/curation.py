@@ -17,12 +17,11 @@ import pyarrow.compute as pc
 from dqpipe.data import splits
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import relabelled
-from dqpipe.data.media import Picture
 from dqpipe.data.tables import Decisions, Findings, Samples, table_of
 from dqpipe.data.wording import many
 from dqpipe.errors import OutputError, StageError
 from dqpipe.execution.decoding import decode, one_thread, read_bytes
-from dqpipe.plugin.stage import Augment, Decide, Decoder, Recipe
+from dqpipe.plugin.stage import Augment, Decide, Decoder, Encoder, Recipe
 from dqpipe.review.rulings import Rulings
 from dqpipe.storage.checked_files import Within
 from dqpipe.storage.fact_store import digest, digest_json
@@ -91,6 +90,7 @@ class Making:
     """Some new samples to make in a worker: (recipe, parent's media, where to write)."""
 
     augment: Augment
+    encoder: Encoder
     decoders: tuple[Decoder, ...]
     root: str
     items: tuple[tuple[Recipe, str, str], ...]
@@ -98,7 +98,7 @@ class Making:
 
 
 def plan_samples(
-    entry_name: str, augment: Augment, dataset: Dataset, decisions: Decisions, doubted: Collection[str], folder: Path, seed: int
+    entry_name: str, augment: Augment, suffix: str, dataset: Dataset, decisions: Decisions, doubted: Collection[str], folder: Path, seed: int
 ) -> tuple[pa.Table, list[tuple[Recipe, str, str]]]:
     """The new samples' rows, and what to make; parents are the training samples that are kept under their own label and not `doubted`."""
     fine = {i for i, d in zip(decisions["id"], decisions["decision"], strict=True) if d == "keep"}.difference(doubted)
@@ -112,8 +112,8 @@ def plan_samples(
         raise StageError(entry_name, "plan", f"it names {unknown[0]!r} as a parent, which is no kept, undoubted training sample")
     table = parents.table.take(pa.array([rows[recipe.parent] for recipe in recipes], pa.int64()))
     made = [{**dict(augment.provenance()), "copy": r.copy, "seed": r.seed} for r in recipes]
-    ids = _new_ids(recipes, entry_name, set(dataset.samples.ids))
-    paths = [str(folder / f"{digest(sample)}.png") for sample in ids]
+    ids = _new_ids(recipes, entry_name, suffix, set(dataset.samples.ids))
+    paths = [str(folder / f"{digest(sample)}{suffix}") for sample in ids]
     items = [(recipe, media[rows[recipe.parent]], path) for recipe, path in zip(recipes, paths, strict=True)]
     new = {"id": ids, "media": paths, "content": [None] * len(ids), "parent": [r.parent for r in recipes],
            "made_by": [json.dumps(m, sort_keys=True, default=str) for m in made]}  # fmt: skip
@@ -138,36 +138,32 @@ def _seeds(parents: Samples, name: str, seed: int) -> Callable[[str, int], int]:
     return lambda parent, copy: int(digest_json([seed, name, contents[parent], occurrence[parent], copy])[:8], 16)
 
 
-def _new_ids(recipes: Sequence[Recipe], name: str, taken: set[str]) -> list[str]:
+def _new_ids(recipes: Sequence[Recipe], name: str, suffix: str, taken: set[str]) -> list[str]:
     ids = []
     for recipe in recipes:
         stem, dot, _ = recipe.parent.rpartition(".")
         base = stem if dot and "/" not in _ else recipe.parent
-        sample = f"{base}.{name}{recipe.copy}.png"
+        sample = f"{base}.{name}{recipe.copy}{suffix}"
         while sample in taken:
-            sample = f"{sample[:-4]}_.png"
+            sample = f"{sample.removesuffix(suffix)}_{suffix}"
         taken.add(sample)
         ids.append(sample)
     return ids
 
 
 def make_samples(making: Making) -> list[str]:
-    """Make some new samples as PNG files; those that were not made, as their parents are no pictures. Raises StageError, OutputError."""
-    import cv2
-
+    """Make some new samples as files; those that were not made, as the encoder writes nothing like their parents. Raises StageError, OutputError."""
     left_out: list[str] = []
     with one_thread():
         for recipe, media, path in making.items:
             try:
-                picture = decode(making.decoders, read_bytes(media_path(making.root, media), making.within), "full")
-                if not isinstance(picture, Picture):
+                parent = decode(making.decoders, read_bytes(media_path(making.root, media), making.within), "full")
+                if not isinstance(parent, making.encoder.encodes):
                     left_out.append(path)
                     continue
-                made = making.augment.make(picture, recipe.seed)
+                data = making.encoder.encode(making.augment.make(parent, recipe.seed))
             except Exception as error:  # noqa: BLE001 (named, and given back as a StageError)
                 raise StageError(making.augment.name, f"copy {recipe.copy} of {recipe.parent}", f"{type(error).__name__}: {error}") from None
-            bgr = made if made.ndim == 2 else cv2.cvtColor(made, cv2.COLOR_RGB2BGR)  # noqa: PLR2004
-            data = cv2.imencode(".png", bgr)[1].tobytes()
             _write(path, data)
     return left_out
 

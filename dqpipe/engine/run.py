@@ -280,11 +280,12 @@ class Run:
         result = curation.kept(dataset, decisions, hold=self.config.policy.extension.hold)
         tables, doubted = [result.samples.table], curation.doubted(self._decided.rulings.shown(self._raw.samples, self._found))
         for entry in self.config.augments:
+            encoder = self.registry.encoder(entry.extension)
             with stage_errors(entry.name, "plan"):
-                table, items = curation.plan_samples(entry.name, entry.extension, result, decisions, doubted, folder, self.config.seed)
+                table, items = curation.plan_samples(entry.name, entry.extension, encoder.suffix, result, decisions, doubted, folder, self.config.seed)
             size = self._size(len(items), new=True)
             parts = [items[s : s + size] for s in range(0, len(items), size)]
-            jobs = [curation.Making(entry.extension, self._plan.decoders, dataset.root, tuple(part), dataset.within) for part in parts]
+            jobs = [curation.Making(entry.extension, encoder, self._plan.decoders, dataset.root, tuple(part), dataset.within) for part in parts]
             names = [f"{entry.name} {n + 1}/{len(jobs)}" for n in range(len(jobs))]
             lacking = [path for paths in self.executor.map(curation.make_samples, jobs, names) for path in paths]
             tables.append(table.filter(pc.invert(pc.is_in(table.column("media"), value_set=pa.array(lacking, pa.string())))) if lacking else table)

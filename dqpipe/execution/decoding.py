@@ -20,7 +20,7 @@ from dqpipe.errors import MediaError, SlowError
 from dqpipe.execution.library_state import as_they_come
 from dqpipe.execution.timeouts import TimedOut, within
 from dqpipe.plugin.cache_key import chosen
-from dqpipe.plugin.stage import Decoder
+from dqpipe.plugin.stage import Decoder, Preview, View
 from dqpipe.storage import containers, media_bytes
 from dqpipe.storage.checked_files import Inside, Within, made_up, opened, refuse_url
 from dqpipe.storage.fact_store import Store, digest_json, trusted
@@ -93,6 +93,11 @@ def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> An
         raise MediaError(f"the decoder {decoder.name} failed with {type(error).__name__}: {error}"[:500]) from None
 
 
+def view_of(views: Sequence[View], item: object) -> View | None:
+    """The first view that shows such a rendition."""
+    return next((view for view in views if isinstance(item, view.shows)), None)
+
+
 @dataclass(frozen=True)
 class Rereader:
     """The `pixels` handed to `relate`: decodes named samples of a dataset again, and counts them under the stage's name."""
@@ -106,6 +111,8 @@ class Rereader:
     """What tells apart stages that see other things in a picture, as JSON values."""
     seen: Sequence[str | None] = ()
     """By row of the dataset, the key of what is seen of it (see `dqpipe.plugin.cache_key`)."""
+    views: Sequence[View] = ()
+    """How what is decoded can be shown."""
 
     @cached_property
     def where(self) -> dict[str, str]:
@@ -117,6 +124,25 @@ class Rereader:
         self.counts[self.name] = self.counts.get(self.name, 0) + len(ids)
         within = self.dataset.within
         return [decode(self.decoders, read_bytes(media_path(self.dataset.root, self.where[i]), within), rendition) for i in ids]
+
+    def preview(self, sample: str, side: int, quality: int) -> Preview | None:
+        """What a page shows of a sample. Raises MediaError, OSError, KeyError."""
+        item = self([sample], "picture")[0]
+        view = view_of(self.views, item)
+        return None if view is None else view.preview(item, side, quality)
+
+    def difference(self, sample: str, match: str, side: int, quality: int) -> Preview | None:
+        """Where a sample differs from its match. Raises MediaError, OSError, KeyError."""
+        item, other = self([sample], "picture")[0], self([match], "picture")[0]
+        view = view_of(self.views, item)
+        return None if view is None else view.difference(item, other, side, quality)
+
+    def strip(self, ids: Sequence[str], side: int) -> Preview | None:
+        """Some samples side by side. Raises MediaError, OSError, KeyError."""
+        items = self(ids, "picture")
+        views = {view_of(self.views, item) for item in items}
+        view = next(iter(views)) if len(views) == 1 else None
+        return None if view is None else view.strip(items, side)
 
     def cached_per_content(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
         """What a function says of each picture by itself; its answers stay in the store by content and decoder. Raises MediaError."""

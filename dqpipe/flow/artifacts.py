@@ -8,19 +8,16 @@ Names of files, classes and groups may hold anything: what is shown as markdown 
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from dqpipe.config.gate_grammar import state
 from dqpipe.data.wording import slug
 from dqpipe.errors import printable
+from dqpipe.plugin.stage import Pixels
 
 RUNS = 60
 """How many runs a time series shows."""
@@ -156,7 +153,7 @@ def _shown(name: str, value: float | None) -> str:
 # pictures ----------------------------------------------------------------------------------------------------------------
 
 
-def strips(record: Mapping[str, Any], pixels: Callable[..., Sequence[Any]]) -> list[tuple[str, str, str]]:
+def strips(record: Mapping[str, Any], pixels: Pixels) -> list[tuple[str, str, str]]:
     """(code, which samples these are, data URL) of the strongest examples of the gravest codes; only what can be decoded."""
     grave = {"error": 0, "warning": 1, "info": 2}
     rows = sorted((row for row in finding_rows(record) if row["samples"]), key=lambda row: (grave[row["severity"]], -row["samples"], row["code"]))
@@ -164,8 +161,9 @@ def strips(record: Mapping[str, Any], pixels: Callable[..., Sequence[Any]]) -> l
     for row in rows:
         shown = [one for one in record["examples"].get(row["code"], []) if one["id"] and not one["unreadable"]][:THUMBS]
         if len(made) < STRIPS and shown:
-            pictures = [picture.pixels for picture in pixels([one["id"] for one in shown], "picture")]
-            made.append((row["code"], "; ".join(_caption(one) for one in shown), data_url(pictures)))
+            strip = pixels.strip([one["id"] for one in shown], SIDE)
+            if strip is not None:
+                made.append((row["code"], "; ".join(_caption(one) for one in shown), strip.url))
     return made
 
 
@@ -174,17 +172,3 @@ def _caption(one: Mapping[str, Any]) -> str:
     if one["suggestion"]:
         return f"{name}: {escaped(str(one['label'])[:40])} → {escaped(str(one['suggestion'])[:40])}"
     return f"{name}: {one['value']:.3g}" if one["value"] is not None else name
-
-
-def data_url(pictures: Sequence[np.ndarray]) -> str:
-    """Pictures (uint8 [height, width, 3]) side by side as one small JPEG in a URL."""
-    from PIL import Image
-
-    strip = Image.new("RGB", (SIDE * len(pictures), SIDE), "white")
-    for number, pixels in enumerate(pictures):
-        thumb = Image.fromarray(np.ascontiguousarray(pixels))
-        thumb.thumbnail((SIDE, SIDE))
-        strip.paste(thumb, (number * SIDE + (SIDE - thumb.width) // 2, (SIDE - thumb.height) // 2))
-    buffer = io.BytesIO()
-    strip.save(buffer, "JPEG", quality=70)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

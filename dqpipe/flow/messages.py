@@ -27,6 +27,7 @@ from dqpipe.data.wording import many, slug
 from dqpipe.errors import listed, printable
 from dqpipe.execution import decoding
 from dqpipe.flow.artifacts import account_markdown, finding_rows, key_of, series_markdown, series_rows, strips
+from dqpipe.plugin.stage import View
 from dqpipe.results import versions
 from dqpipe.results.ci_files import brief
 from dqpipe.results.outcome import Outcome
@@ -194,7 +195,7 @@ def _quality(run: Outcome) -> None:
 def _examples(run: Outcome) -> None:
     if not run.dataset.has_media:
         return
-    pixels = decoding.Rereader(run.dataset, run.plan.decoders, run.usage.rereads, "artifacts")
+    pixels = decoding.Rereader(run.dataset, run.plan.decoders, run.usage.rereads, "artifacts", views=run.registry.instances(View))
     for code, caption, url in strips(run.record, pixels):
         create_image_artifact(url, key=f"examples-{slug(code)}-{key_of(run.config.out)}", description=f"{code}, the strongest: {caption}")
 

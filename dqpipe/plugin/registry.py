@@ -16,9 +16,9 @@ from typing import Any, TypeVar, cast
 
 import pluggy
 
-from dqpipe.errors import PluginError, nearest
+from dqpipe.errors import PlanError, PluginError, listed, nearest
 from dqpipe.plugin import hooks as hookspecs
-from dqpipe.plugin.stage import KINDS, Extension
+from dqpipe.plugin.stage import KINDS, Augment, Encoder, Extension
 
 log = logging.getLogger(__name__)
 GROUP = "dqpipe"
@@ -76,6 +76,20 @@ class Registry:
                 implementation.function(**{name: frozen[name] for name in implementation.argnames})
             except Exception:
                 log.exception("observer %s of plugin %s raised; the run goes on", hook, implementation.plugin_name)
+
+    def instances(self, kind: type[E_]) -> tuple[E_, ...]:
+        """All extensions of a kind with the options that they have by default, by name."""
+        return tuple(cls() for cls in self.all(kind))
+
+    def encoder(self, augment: Augment) -> Encoder:
+        """What writes the samples that an augmentation makes. Raises PlanError."""
+        known = {cls.name: cls for cls in self.all(Encoder)}
+        if augment.encoder in known:
+            return known[augment.encoder]()
+        if not augment.encoder and len(known) == 1:
+            return next(iter(known.values()))()
+        wanted = f"no encoder is called {augment.encoder!r}" if augment.encoder else "it names no encoder"
+        raise PlanError(f"{augment.name} cannot write what it makes: {wanted}; there are: {listed(known) or 'none'}")
 
     def objections(self, plan: Mapping[str, Any]) -> list[str]:
         """What plugins say against a plan."""

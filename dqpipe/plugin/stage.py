@@ -7,6 +7,8 @@
     ├── Reader     a source to a Dataset
     ├── Writer     curated samples to the format they came in
     ├── Decoder    bytes to a Header or a Picture
+    ├── Encoder    what an augmentation made to the bytes of a file
+    ├── View       a rendition to what a page shows of it
     ├── Embedder   pictures to vectors
     ├── Report     a result to files beside the curated set
     └── Section    a part of the report page
@@ -16,6 +18,7 @@ Every extension is a frozen dataclass (`@extension`) whose fields are its option
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,11 +49,36 @@ Phase = Literal["measure", "relate", "detect"]
 PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
 
 
+@dataclass(frozen=True)
+class Preview:
+    """What a page shows of a sample: the bytes of an image that browsers show, and its media type, such as image/webp."""
+
+    data: bytes
+    type: str
+
+    @property
+    def url(self) -> str:
+        """As a data: URL."""
+        return f"data:{self.type};base64,{base64.b64encode(self.data).decode('ascii')}"
+
+
 class Pixels(Protocol):
     """Decodes a few named samples again, in the order asked for; raises MediaError for one that cannot be read."""
 
     def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
         """The pictures, one for each id."""
+        ...
+
+    def preview(self, sample: str, side: int, quality: int) -> Preview | None:
+        """What a page shows of one sample (see `View`); None where no installed view shows such a rendition."""
+        ...
+
+    def difference(self, sample: str, match: str, side: int, quality: int) -> Preview | None:
+        """Where a sample differs from its match; None where no view can tell, or where the two do not show the same."""
+        ...
+
+    def strip(self, ids: Sequence[str], side: int) -> Preview | None:
+        """Some samples side by side; None where no installed view shows them so."""
         ...
 
     def cached_per_content(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
@@ -357,12 +385,15 @@ class Augment(Extension):
     """New samples from the kept training samples.
 
     Two methods, so that the engine can make the samples in any worker: `plan` says which (it sees the whole set),
-    `make` makes one (it sees one picture and one seed). What is decoded to no picture is nobody's parent.
+    `make` makes one (it sees one rendition and one seed). What its encoder does not write is nobody's parent.
     """
 
     __slots__ = ()
     default: ClassVar[bool] = False
     """Whether it belongs in the pipeline that `dqpipe init` proposes, where it has no objection."""
+
+    encoder: ClassVar[str] = ""
+    """The name of the encoder that writes what it makes; "" for the only one that is installed."""
 
     def objection(self, samples: Samples) -> str | None:
         """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs."""
@@ -377,7 +408,7 @@ class Augment(Extension):
         raise NotImplementedError
 
     def make(self, picture: Picture, seed: int) -> np.ndarray:
-        """One new picture, uint8 [height, width, 3] or [height, width], from its parent and seed alone."""
+        """One new sample, as its encoder takes it, from its parent and seed alone: of a picture uint8 [height, width, 3] or [height, width]."""
         raise NotImplementedError
 
     def provenance(self) -> Mapping[str, Any]:
@@ -455,6 +486,46 @@ class Decoder(Extension):
         raise NotImplementedError
 
 
+class Encoder(Extension):
+    """What an augmentation made of a rendition to the bytes of a file."""
+
+    __slots__ = ()
+
+    encodes: ClassVar[tuple[type[Any], ...]] = ()
+    """The classes of renditions that new samples are made of; others are nobody's parents."""
+    suffix: ClassVar[str] = ""
+    """How the files are called: .png."""
+
+    def encode(self, made: Any) -> bytes:  # noqa: ANN401 (what the augmentation returned)
+        """The bytes of a file, the same for the same input."""
+        raise NotImplementedError
+
+
+class View(Extension):
+    """How renditions of some classes are shown to people: in the report, on the review page, in notebooks."""
+
+    __slots__ = ()
+
+    shows: ClassVar[tuple[type[Any], ...]] = ()
+    """The classes of renditions that it shows."""
+
+    def preview(self, item: Any, side: int, quality: int, *, enlarge: bool = True) -> Preview:  # noqa: ANN401 (a rendition)
+        """An image of one sample, at most `side` pixels wide and high, of a quality from 1 to 100.
+
+        `enlarge` says whether a sample that is too small to be judged may be shown larger. Nothing of the sample's file
+        but what is seen may be in it.
+        """
+        raise NotImplementedError
+
+    def difference(self, item: Any, match: Any, side: int, quality: int) -> Preview | None:  # noqa: ANN401
+        """An image of where a sample differs from its match; None where that cannot be told."""
+        return None
+
+    def strip(self, items: Sequence[Any], side: int) -> Preview | None:
+        """One image of several samples side by side, each `side` pixels wide and high; None where there is no such image."""
+        return None
+
+
 class Embedder(Extension):
     """Pictures to vectors, independent of the data it is used on unless its artifact says otherwise."""
 
@@ -506,4 +577,4 @@ class Section(Extension):
         raise NotImplementedError
 
 
-KINDS: tuple[type[Extension], ...] = (Stage, Decide, Augment, Reader, Writer, Decoder, Embedder, Report, Section)
+KINDS: tuple[type[Extension], ...] = (Stage, Decide, Augment, Reader, Writer, Decoder, Encoder, View, Embedder, Report, Section)

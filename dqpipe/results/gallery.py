@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from dqpipe.data import notebook_html
 from dqpipe.data.labels import label_text
-from dqpipe.data.thumbnail import data_url, shrunk
 from dqpipe.errors import DatasetError, MediaError, listed, nearest, printable
+from dqpipe.plugin.stage import Pixels
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 SIDE, QUALITY = 128, 80
-Pixels = Callable[..., list[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +107,8 @@ def _figure(sample: str, label: str | None, pixels: Pixels | None) -> str:
 
 def _url(sample: str, pixels: Pixels) -> str:
     try:
-        return data_url(shrunk(pixels([sample], "picture")[0].pixels, SIDE), QUALITY)
+        shown = pixels.preview(sample, SIDE, QUALITY)
     except (MediaError, OSError) as error:
         log.debug("no picture of %s: %s", sample, error)
         return ""
+    return "" if shown is None else shown.url

@@ -27,7 +27,7 @@ from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.execution import decoding
 from dqpipe.plugin.cache_key import version_of
 from dqpipe.plugin.registry import GROUP
-from dqpipe.plugin.stage import Section
+from dqpipe.plugin.stage import Section, View
 from dqpipe.results import data_card, diff, publish, report, unseen, versions
 from dqpipe.results.ledger import ledger
 from dqpipe.results.outcome import Outcome
@@ -216,9 +216,9 @@ def write(run: Outcome, folder: Path, row: Mapping[str, Any], owner: str) -> Non
     for entry in run.config.augments:
         _write_json(folder / f"{entry.name}.json", dict(entry.extension.provenance()))
     sections = sorted((cls() for cls in run.registry.all(Section)), key=lambda section: (section.order, section.name))
-    media = _media(run)
+    media, views = _media(run), run.registry.instances(View)
     for one in run.config.reports:
-        pixels = decoding.Rereader(media, run.plan.decoders, run.usage.rereads, one.name) if media is not None else NoPixels()
+        pixels = decoding.Rereader(media, run.plan.decoders, run.usage.rereads, one.name, views=views) if media is not None else NoPixels()
         one.write(run.record, folder, sections, pixels)
     ownership.remove_tree(folder, "added")
     versions.write_files(folder, owner)
@@ -286,6 +286,15 @@ class NoPixels:
     def __call__(self, ids: Sequence[str], rendition: str = "full") -> list[Any]:
         """Raises DatasetError."""
         raise DatasetError("this dataset has no media")
+
+    def preview(self, sample: str, side: int, quality: int) -> None:
+        """Nothing."""
+
+    def difference(self, sample: str, match: str, side: int, quality: int) -> None:
+        """Nothing."""
+
+    def strip(self, ids: Sequence[str], side: int) -> None:
+        """Nothing."""
 
     def cached_per_content(self, ids: Sequence[str], told: Any, rendition: str = "full") -> list[str]:  # noqa: ANN401
         """Raises DatasetError."""

@@ -20,11 +20,10 @@ import pyarrow as pa
 from dqpipe.data import labels
 from dqpipe.data.labels import label_text
 from dqpipe.data.nearest import unit
-from dqpipe.data.thumbnail import webp
 from dqpipe.errors import DqpipeError, MediaError
-from dqpipe.execution.decoding import decode, read_bytes
+from dqpipe.execution.decoding import decode, read_bytes, view_of
 from dqpipe.plugin.cache_key import split
-from dqpipe.plugin.stage import Decoder
+from dqpipe.plugin.stage import Decoder, Preview, View
 from dqpipe.results.versions import Version
 from dqpipe.review.rulings import as_given
 from dqpipe.storage.fact_store import Store, shuffle_key
@@ -34,8 +33,8 @@ from dqpipe.storage.paths import media_path
 log = logging.getLogger(__name__)
 SIDES = (160, 320, 1280)
 """Longer sides of the pictures that can be asked for."""
-CACHED = 400
-"""Encoded pictures that stay in memory."""
+CACHED, QUALITY = 400, 90
+"""Previews that stay in memory, and their quality, 1 to 100."""
 PEERS, AMONG = 4, 500
 """Typical members shown of a class, and members that they are chosen from."""
 LONGEST = 2000
@@ -45,8 +44,8 @@ LONGEST = 2000
 class Sight:
     """The samples of a version as people see them."""
 
-    def __init__(self, version: Version, decoders: Sequence[Decoder]) -> None:
-        self.version, self.decoders = version, decoders
+    def __init__(self, version: Version, decoders: Sequence[Decoder], views: Sequence[View] = ()) -> None:
+        self.version, self.decoders, self.views = version, decoders, views
         self.samples = version.samples
         self.ids: list[str] = self.samples.table.column("id").to_pylist()
         self.contents: list[str | None] = self.samples.table.column("content").to_pylist()
@@ -90,15 +89,18 @@ class Sight:
     def _media(self, row: int) -> str | None:
         return self._table.column("media")[row].as_py()
 
-    def _picture(self, row: int, side: int) -> bytes:
-        """A sample's picture as WebP, its longer side at most `side`. Raises MediaError, OSError."""
+    def _picture(self, row: int, side: int) -> Preview:
+        """What is shown of a sample, at most `side` pixels wide and high. Raises MediaError, OSError."""
         media = self._media(row)
         if media is None or not self.has_picture(row):
             raise MediaError(self.unreadable.get(row, "there is no picture"))
         data = read_bytes(media_path(self._root, media))
         if hashlib.blake2b(data, digest_size=16).hexdigest() != self.contents[row]:
             raise MediaError("the file has changed since the run: run again")
-        return encoded(decode(self.decoders, data, "picture" if side <= SIDES[0] else "full").pixels, side)
+        item = decode(self.decoders, data, "picture" if side <= SIDES[0] else "full")
+        if (view := view_of(self.views, item)) is None:
+            raise MediaError(f"no installed view shows a {type(item).__name__}")
+        return view.preview(item, side, QUALITY, enlarge=False)
 
     # neighbours ------------------------------------------------------------------------------------------------------
 
@@ -157,14 +159,3 @@ class Sight:
         some = sorted(members, key=lambda row: shuffle_key(0, self.ids[row]))[:AMONG]
         self.prepare(some)
         return some
-
-
-def encoded(pixels: np.ndarray, side: int) -> bytes:
-    """A picture, uint8 RGB [h, w, 3], as WebP with its longer side at most `side`; nothing else of its file is in it."""
-    import cv2
-
-    height, width = pixels.shape[:2]
-    scale = min(side / max(height, width), 1)
-    if scale < 1:
-        pixels = cv2.resize(pixels, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA)
-    return webp(pixels, 90)

@@ -122,10 +122,10 @@ class Pages:
         if side not in SIDES or not 0 <= row < len(self.desk.sight.ids):
             return PlainTextResponse("there is no such picture\n", status_code=404)
         try:
-            data = self.desk.sight.picture(row, side)
+            shown = self.desk.sight.picture(row, side)
         except (MediaError, OSError) as error:
             return PlainTextResponse(f"{error}\n", status_code=404)
-        return Response(data, media_type="image/webp", headers={"Cache-Control": "private, max-age=3600"})
+        return Response(shown.data, media_type=shown.type, headers={"Cache-Control": "private, max-age=3600"})
 
     def about(self) -> dict[str, Any]:
         """What the page says and offers whatever the sample."""

@@ -66,6 +66,7 @@ class Augmentation(Augment):
     """New samples of the classes that have too few, made from their kept training samples with albumentations."""
 
     name = "augment"
+    encoder = "png"
     version = 2
     requires = ("albumentations",)
     libraries = ("albumentations", "opencv-python-headless")

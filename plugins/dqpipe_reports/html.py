@@ -24,7 +24,7 @@ from dqpipe_reports.thumbnails import Thumbnails
 
 log = logging.getLogger(__name__)
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-PICTURE = re.compile(r'src="(data:image/webp;base64,[A-Za-z0-9+/=]+)"')
+PICTURE = re.compile(r'src="(data:image/[a-z.+-]+;base64,[A-Za-z0-9+/=]+)"')
 
 
 class Part(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dqpipe_reports.differences import UNSEEN, difference
+from dqpipe_images.differences import UNSEEN, difference
 from sklearn.datasets import load_sample_image
 
 

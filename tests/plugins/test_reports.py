@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from dqpipe_images.previews import PictureView, shrunk
 from dqpipe_reports.html import Html
 from dqpipe_reports.page import anchor, linked, seconds, share, significant
 from dqpipe_reports.record import Json
@@ -25,10 +26,9 @@ from dqpipe.api import Pipeline
 from dqpipe.cli.main import main
 from dqpipe.data.media import Header, Picture
 from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
-from dqpipe.data.thumbnail import shrunk
 from dqpipe.errors import MediaError
 from dqpipe.plugin.registry import Registry, discover
-from dqpipe.plugin.stage import Section, extension
+from dqpipe.plugin.stage import Preview, Section, extension
 from dqpipe.results.report import record
 from dqpipe.results.report.embedding import Embedding
 from dqpipe.testing import small_images
@@ -113,14 +113,30 @@ def flower() -> np.ndarray:
     return np.asarray(load_sample_image("flower.jpg"))
 
 
-def pixels(ids: list[str], rendition: str = "full") -> list[Picture]:
+class Photographs:
+    """The `pixels` of samples that are tiles of a photograph."""
+
+    def __call__(self, ids: list[str], rendition: str = "full") -> list[Picture]:
+        return tiles(ids)
+
+    def preview(self, sample: str, side: int, quality: int) -> Preview:
+        return PictureView().preview(tiles([sample])[0], side, quality)
+
+    def difference(self, sample: str, match: str, side: int, quality: int) -> Preview | None:
+        return PictureView().difference(*tiles([sample, match]), side, quality)
+
+
+pixels = Photographs()
+
+
+def tiles(ids: list[str]) -> list[Picture]:
     """Tiles of scikit-learn's photographs, one for each id; the broken file has none."""
     if BROKEN in ids:
         raise MediaError("The file ends too early.")
     photograph = flower()
     corners = [int(hashlib.sha256(i.encode()).hexdigest()[:4], 16) % 200 for i in ids]
-    tiles = [np.ascontiguousarray(photograph[c : c + 200, c : c + 160]) for c in corners]
-    return [Picture(Header("PNG", 160, 200, "RGB"), tile) for tile in tiles]
+    parts = [np.ascontiguousarray(photograph[c : c + 200, c : c + 160]) for c in corners]
+    return [Picture(Header("PNG", 160, 200, "RGB"), tile) for tile in parts]
 
 
 def sections() -> list[Section]:
