@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 TOPICS = (
     "image_facts", "hostile_files", "near_duplicates", "label_errors", "truth", "label_kinds", "embeddings", "outliers", "selection",
-    "augmentation", "whole_run", "scale", "executors", "nights",
+    "augmentation", "splits", "whole_run", "scale", "executors", "nights",
 )  # fmt: skip
 HEAD = """# What was measured
 
