@@ -17,7 +17,7 @@ from dqpipe_formats.placing import safe
 
 SHOWN = 5
 """Problems of one picture, or of a dataset, that are said at most."""
-PROBLEMS = "problems"
+PROBLEMS = "label_problems"
 """The column of what is wrong in a picture's annotations, there where anything is."""
 
 

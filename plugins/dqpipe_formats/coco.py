@@ -132,7 +132,7 @@ class Coco(Reader):
 
     The source is a JSON file, or the folder of a dataset; each picture that is listed is a sample, its label the list of its objects (see
     `dqpipe.data.objects`). Several files (instances, captions, splits) are read together. What is wrong in annotations is told with the
-    line, in the column `problems`.
+    line, in the column `label_problems`.
     """
 
     name = "coco"

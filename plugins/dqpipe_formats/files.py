@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dqpipe import OUTSIDE, Claim, Facts, Figure, Samples, Stage, claim, extension, figure, labels, option
+from dqpipe_formats.annotated import PROBLEMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,13 +22,14 @@ class Files(Stage):
     """Claims every file that cannot be read, or lacks its end, with the reason, and counts samples per class and split."""
 
     name = "files"
-    version = 3
+    version = 4
     default = True
-    needs = ("media.ok", "media.error", "media.missing", "label?", "split?")
+    needs = ("media.ok", "media.error", "media.missing", "label?", "split?", f"{PROBLEMS}?")
     gives = (
         Claim("unreadable", "error", "the file is missing, broken, or not what its name says: nothing can be learned from it"),
         Claim("outside", "error", "a link or a path leads to a file outside the dataset's folder: `dataset: {outside: allow}` takes such files"),
         Claim("truncated", "warning", "the file ends early: a small part of what it shows is missing"),
+        Claim("malformed", "warning", "annotations of the picture cannot be read as they stand: a broken file or line, no numbers, no such class"),
         Figure("samples", "number of samples"),
         Figure("unreadable", "share of the samples whose file cannot be read, 0 to 1"),
     )
@@ -46,6 +48,7 @@ class Files(Stage):
         return [
             *(claim(code, samples.ids[rows], confidence=1.0, detail=[reasons[row] for row in np.flatnonzero(rows)]) for code, rows in found),
             claim("truncated", samples.ids[cut], value=missing[cut], threshold=self.truncated, confidence=1.0, detail=told),
+            *_malformed(samples),
         ]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
@@ -59,6 +62,15 @@ class Files(Stage):
                 figures.append(figure("samples", count[key], scope=scope, key=key))
                 figures.append(figure("unreadable", bad[key] / count[key], scope=scope, key=key))
         return figures
+
+
+def _malformed(samples: Samples) -> list[pd.DataFrame]:
+    """One claim per picture whose annotations no reader can make sense of; the detail names file and line."""
+    if PROBLEMS not in samples:
+        return []
+    said = samples[PROBLEMS]
+    rows = [row for row, text in enumerate(said) if isinstance(text, str)]
+    return [claim("malformed", samples.ids[rows], confidence=1.0, detail=[said[row] for row in rows])]
 
 
 def _scopes(samples: Samples) -> Iterator[tuple[str, list[tuple[Key, ...]]]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe import Claim, Fact, Facts, Figure, Pixels, Samples, Shard, Stage, claim, extension, figure, label_text, option, splits
+from dqpipe import Claim, Fact, Facts, Figure, Pixels, Samples, Shard, Stage, claim, extension, figure, label_text, labels, option, splits
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import STRONG, Links, clustered
@@ -305,20 +305,20 @@ def certainty(score: np.ndarray) -> np.ndarray:
 def label_conflicts(samples: Samples, root: np.ndarray, chance: np.ndarray) -> pd.DataFrame:
     """A claim on every member of a cluster whose labels disagree; the match is its first member with another label."""
     members: dict[int, list[int]] = {}
-    if "label" in samples:
-        labels = [label_text(label) for label in samples["label"]]
+    if labels.kind_in(samples) not in ("objects", "mask", "none"):  # copies may be annotated apart: that says nothing of a class
+        texts = [label_text(label) for label in samples["label"]]
         for row in np.flatnonzero(np.bincount(root, minlength=len(root))[root] > 1).tolist():
-            if labels[row] is not None:
+            if texts[row] is not None:
                 members.setdefault(int(root[row]), []).append(row)
     rows, others = [], []
     for group in members.values():
         for row in group:
-            other = next((one for one in group if labels[one] != labels[row]), None)
+            other = next((one for one in group if texts[one] != texts[row]), None)
             if other is not None:
                 rows.append(row)
                 others.append(other)
     confidence = [float(np.nanmin([chance[row], chance[other], 1.0])) for row, other in zip(rows, others, strict=True)]
-    detail = [f"{labels[row]} here, {labels[other]} in {samples.ids[other]}" for row, other in zip(rows, others, strict=True)]
+    detail = [f"{texts[row]} here, {texts[other]} in {samples.ids[other]}" for row, other in zip(rows, others, strict=True)]
     return claim("label_conflict", samples.ids[rows], match=list(samples.ids[others]), confidence=confidence, detail=detail)
 
 

@@ -13,7 +13,6 @@ from dqpipe.engine.run import read
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Augment, Decide, Reader, Stage
 from dqpipe.testing import check_stage, small_images
-from tests import annotated
 
 ROOT = Path(__file__).parents[2]
 STAGES = [
@@ -26,7 +25,6 @@ STAGES = [
     "expectations",
     "files",
     "image_quality",
-    "label_files",
     "label_noise",
     "outliers",
     "select",
@@ -49,9 +47,6 @@ def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) ->
         rows = {"x": [1, 2, 1, 3] * 5, "label": ["a", "b"] * 10, "ann": ["a", "b"] * 10, "ben": ["a", "b", "b", "b"] * 5}
         pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
         source = str(tmp_path / "rows.csv")
-    elif name == "label_files":
-        source = str(annotated.yolo(tmp_path / "set"))
-        (tmp_path / "set/labels/train/b.txt").write_text("0 nan\n")
     else:
         small_images(tmp_path / "images")
         source = str(tmp_path / "images")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_what_is_wrong_in_a_coco_annotation_is_said_with_its_line(registry: Regi
     document["annotations"][1] |= change
     root = annotated.coco(tmp_path / "set", document)
     dataset = annotated.read(registry, "coco", root)
-    told = dict(zip(dataset.samples.ids, dataset.samples["problems"], strict=True))["images/a.png"]
+    told = dict(zip(dataset.samples.ids, dataset.samples["label_problems"], strict=True))["images/a.png"]
     line = int(re.findall(r"instances\.json, line (\d+)", told)[0])
     assert said in told
     assert '"id"' in (root / "annotations/instances.json").read_text().split("\n")[line]  # the element begins in the line before
@@ -226,7 +227,7 @@ def test_a_broken_line_of_yolo_is_said_and_kept(registry: Registry, tmp_path: Pa
     root = annotated.yolo(tmp_path / "set")
     (root / "labels/train/b.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
     dataset = annotated.read(registry, "yolo", root)
-    told = dict(zip(dataset.samples.ids, dataset.samples["problems"], strict=True))["images/train/b.png"]
+    told = dict(zip(dataset.samples.ids, dataset.samples["label_problems"], strict=True))["images/train/b.png"]
     assert told.startswith("labels/train/b.txt, line 2: ")
     assert said in told
     assert annotated.tree(annotated.written(registry, annotated.curated(dataset), tmp_path / "out")) == annotated.tree(root)
@@ -249,7 +250,7 @@ def test_a_broken_voc_file_is_said_and_kept(registry: Registry, tmp_path: Path, 
     root = annotated.voc(tmp_path / "set")
     (root / "Annotations/a.xml").write_text(text)
     dataset = annotated.read(registry, "voc", root)
-    told = dict(zip(dataset.samples.ids, dataset.samples["problems"], strict=True))["JPEGImages/a.png"]
+    told = dict(zip(dataset.samples.ids, dataset.samples["label_problems"], strict=True))["JPEGImages/a.png"]
     assert said in told
     assert annotated.tree(annotated.written(registry, annotated.curated(dataset), tmp_path / "out")) == annotated.tree(root)
 
@@ -260,7 +261,7 @@ def test_a_label_file_without_end_is_not_read(registry: Registry, tmp_path: Path
     with (root / file).open("r+b") as sparse:
         sparse.truncate((1 << 30) + 1)
     try:
-        said = " ".join(filter(None, annotated.read(registry, name, root).samples["problems"]))
+        said = " ".join(filter(None, annotated.read(registry, name, root).samples["label_problems"]))
     except DatasetError as error:
         said = str(error)
     assert "MB is the most that is read" in said
@@ -283,3 +284,13 @@ def test_a_whole_run_judges_no_class_of_a_picture_and_writes_the_format(tmp_path
     assert any(f"recognised as {name}" in said for said in result.record["account"]["said"])
     kept = set(result.curated["id"])
     assert {i for i in kept if (tmp_path / "out/curated" / i).is_file()} == kept
+
+
+def test_malformed_annotations_are_claimed_and_boxes_of_copies_are_no_labels_that_disagree(tmp_path: Path) -> None:
+    root = annotated.yolo(tmp_path / "set")
+    (root / "labels/train/b.txt").write_text("0 nan 0 1 1\n")
+    shutil.copy(root / "images/train/a.png", root / "images/train/copy.png")
+    found = dqpipe.check(root, executor="serial").findings
+    assert found.query("code == 'files.malformed'")["id"].tolist() == ["images/train/b.png"]
+    assert "labels/train/b.txt, line 1" in found.query("code == 'files.malformed'")["detail"].tolist()[0]
+    assert set(found["code"]) & {"duplicates.exact", "duplicates.label_conflict"} == {"duplicates.exact"}
