@@ -1,4 +1,4 @@
-"""What `run` and `check` say at the end."""
+"""The summary that `run` and `check` print at the end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dqpipe.cli.terminal import say, say_json
-from dqpipe.cli.versions import told
+from dqpipe.cli.versions import diff_lines
 from dqpipe.data.wording import without_backticks
 from dqpipe.results.ci_files import summary
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from dqpipe.results.outcome import Outcome
 
 SHOWN = 5
-"""Samples of each kind that a dry run names."""
+"""How many samples of each kind a dry run prints."""
 
 
 def tell(ran: Outcome, *, as_json: bool, dry: bool) -> None:
-    """The account, short: found, dropped, relabelled, added, why; where the report is, or what a dry run decides otherwise than what is published."""
+    """The account in short, then where the report is, or how a dry run differs from the published version."""
     from dqpipe.results.versions import published
 
     if ran.unchanged is not None and not as_json:
@@ -41,7 +41,7 @@ def _say(ran: Outcome, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
     if compared is not None:
         say()
         say(f"Beside the published version {compared[0]}:")
-        for line in told(compared[1], SHOWN, more="--json"):
+        for line in diff_lines(compared[1], SHOWN, more="--json"):
             say(line)
     if dry:
         say()

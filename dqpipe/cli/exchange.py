@@ -1,4 +1,4 @@
-"""The commands about other tools: handover, takeover."""
+"""The commands that exchange samples with labelling tools: handover and takeover."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def handover(
     to: Annotated[str, typer.Argument(metavar="FORMAT", help="label-studio | cvat | csv | fiftyone | lightly", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
     out: Output = "out",
-    code: Annotated[list[str] | None, typer.Option(help="Samples of which this is claimed (repeatable).")] = None,
-    decision: Annotated[list[str] | None, typer.Option(help="Samples of this decision: keep, drop, relabel, review (repeatable).")] = None,
-    with_verdicts: Annotated[bool, typer.Option("--verdicts", help="Samples that people ruled on, with what they said.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Every sample; fiftyone and lightly get every one anyway.")] = False,
-    media_root: Annotated[str | None, typer.Option(help="The folder that media paths start from.", show_default="the format's")] = None,
+    code: Annotated[list[str] | None, typer.Option(help="Samples with this finding code (repeatable).")] = None,
+    decision: Annotated[list[str] | None, typer.Option(help="Samples with this decision: keep, drop, relabel or review (repeatable).")] = None,
+    with_verdicts: Annotated[bool, typer.Option("--verdicts", help="Samples that have verdicts, with these verdicts.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All samples; fiftyone and lightly always get all of them.")] = False,
+    media_root: Annotated[str | None, typer.Option(help="The folder that media paths are relative to.", show_default="the format's")] = None,
     media_prefix: Annotated[
-        str | None, typer.Option(help="What stands before media paths, a URL say.", show_default="/data/local-files/?d= for label-studio")
+        str | None, typer.Option(help="A prefix of media paths, such as a URL.", show_default="/data/local-files/?d= for label-studio")
     ] = None,
-    version: Annotated[str, typer.Option(help="A version of the output.", show_default="the published one")] = "published",
-    force: Annotated[bool, typer.Option(help="Replace these files in a folder that exists.")] = False,
+    version: Annotated[str, typer.Option(help="The version to hand over; the published one by default.", show_default="the published one")] = "published",
+    force: Annotated[bool, typer.Option(help="Replace files of this format in an existing folder.")] = False,
 ) -> None:
-    """Hand samples to another tool: those whose label is in question and nobody ruled on, unless you say which.
+    """Write samples for a labelling tool: by default those with a doubtful label and no verdict yet.
 
-    Afterwards `dqpipe takeover` brings back what people said there.
+    Afterwards `dqpipe takeover` reads the answers back as verdicts.
     """
     from dqpipe.results.versions import Version
     from dqpipe.review import exchange as formats
@@ -58,7 +58,7 @@ def handover(
     wanted = Wanted(tuple(code or ()), tuple(decision or ()), with_verdicts, everything or (to not in formats.BACK and not chosen))
     found = queue(out, Version.open(out, version), wanted)
     if not found.items:
-        say("no sample is wanted: nothing is written (--code, --decision or --all choose others)")
+        say("no sample matches: nothing is written (--code, --decision or --all select others)")
         return
     written = module.write(found, Options(media_prefix, media_root))
     write(folder, written.files)
@@ -69,19 +69,19 @@ def handover(
 
 @commands.command()
 def takeover(
-    file: Annotated[Path, typer.Argument(help="What the other tool exported.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The file that the labelling tool exported.", show_default=False)],
     out: Output = "out",
     come: Annotated[str | None, typer.Option("--from", metavar="FORMAT", help="label-studio | cvat | csv", show_default="by the file's ending")] = None,
-    reviewer: Annotated[str | None, typer.Option(help="Whose answers these are, where the file does not say.")] = None,
-    partly: Annotated[bool, typer.Option(help="Take what can be taken, although some answers cannot.")] = False,
-    new_labels: Annotated[bool, typer.Option(help="Take labels that no sample has yet.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Say what would happen, and add nothing.")] = False,
+    reviewer: Annotated[str | None, typer.Option(help="The reviewer's name, where the file does not have it.")] = None,
+    partly: Annotated[bool, typer.Option(help="Add the valid answers even if others are invalid.")] = False,
+    new_labels: Annotated[bool, typer.Option(help="Accept labels that no sample has yet.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be added, and add nothing.")] = False,
     version: Annotated[str, typer.Option(help="The version that was handed over.", show_default="the published one")] = "published",
     as_json: AsJson = False,
 ) -> None:
-    """Take back what people said in another tool, as verdicts: from the next run on they outrank every stage.
+    """Add the answers from a labelling tool as verdicts, which override every stage from the next run on.
 
-    All of it is taken or, where an answer cannot be matched, none; the same file twice adds nothing.
+    Either all answers are added or, if one cannot be matched, none; adding the same file again changes nothing.
     """
     from dqpipe.results.versions import Version
     from dqpipe.review import exchange as formats
@@ -95,15 +95,15 @@ def takeover(
     answers = formats.module(name).read(contents(file))
     taken = take(out, opened, answers, reviewer, partly=partly, new_labels=new_labels, dry=dry_run)
     if as_json:
-        told = {"added": len(taken.new), "known": taken.known, "older": taken.older, "unanswered": taken.unanswered, "problems": taken.problems}
-        say_json(told)
+        counts = {"added": len(taken.new), "known": taken.known, "older": taken.older, "unanswered": taken.unanswered, "problems": taken.problems}
+        say_json(counts)
         return
     for line in taken.lines():
         say(line)
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, each whole or not at all; of what is there only what dqpipe wrote, as it wrote it. Raises OutputError."""
+    """Write files into a folder, each whole or not at all; replace only files that dqpipe wrote and nobody changed. Raises OutputError."""
     from dqpipe.storage import ownership
     from dqpipe.storage.location import place
 
@@ -114,8 +114,8 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
     known = (marker or {}).get("written", {})
     for name in files:
         if os.path.lexists(folder / name) and not _as_written(folder / name, known.get(name)):
-            raise OutputError(f"{folder / name} is not as dqpipe wrote it, if it did: it may hold what people said; name another folder, or take it away")
-    told = {"made_by": "dqpipe", "kind": KIND, "id": uuid4().hex, "written": known | {name: _digest(data) for name, data in files.items()}}
+            raise OutputError(f"{folder / name} was changed, or is not of dqpipe: it may hold answers of people; name another folder, or move it away")
+    record = {"made_by": "dqpipe", "kind": KIND, "id": uuid4().hex, "written": known | {name: _digest(data) for name, data in files.items()}}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".handover-", dir=folder) as spare:
@@ -123,7 +123,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
                 (Path(spare) / name).write_bytes(data)
             for name in files:
                 (Path(spare) / name).replace(folder / name)
-        where.write(ownership.MARKER, json.dumps(told).encode() + b"\n")
+        where.write(ownership.MARKER, json.dumps(record).encode() + b"\n")
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
 

@@ -1,4 +1,4 @@
-"""The command line: init, run, check, why, plugins, schema; others in files of their own."""
+"""The command line: init, run, check, why, plugins and schema; each other group of commands has its own module."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ Workers = Annotated[str, typer.Option("--executor", metavar="NAME", help=
     "serial | threads:4 | processes:4 | dask | dask:tcp://HOST:PORT | ray | ray:ADDRESS. Without a number: one worker for each core; without an "
     "address: a cluster of this machine, for the run. Dask and Ray are reached through Prefect, so that they imply --flow.")]  # fmt: skip
 Changes = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="NAME.OPTION=VALUE", help=
-    "Another value than the file's, such as label_noise.at_least=0.9 or policy.max_drop=0.1 (repeatable).")]  # fmt: skip
+    "Override an option of the file, such as label_noise.at_least=0.9 or policy.max_drop=0.1 (repeatable).")]  # fmt: skip
 Badge = Annotated[Path | None, typer.Option("--badge", metavar="FILE.json", help="Write a badge in the endpoint format of shields.io.")]
 Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE.xml", help="Write the gates as JUnit XML.")]
-Summary = Annotated[bool, typer.Option("--summary", help="Say one line instead of the account.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only so many samples, for a first look.")]
+Summary = Annotated[bool, typer.Option("--summary", help="Print one line instead of the account.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many samples, for a first look.")]
 
 
 def main() -> None:
-    """Run the command line; every error dqpipe knows ends with one message and its exit code, never a traceback."""
+    """Run the command line; a DqpipeError ends with one message and its exit code, without a traceback."""
     streams.prepare()
     terminal.prepare()
     try:
@@ -112,7 +112,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log progress to stderr.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="The same as one JSON object per line, errors included.")] = False,
 ) -> None:
     """Options before the command."""
@@ -125,8 +125,8 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("pipeline.yaml"),
     out: Annotated[str, typer.Option(help="Where the pipeline will write.")] = "out",
     force: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
-    outside: Annotated[bool, typer.Option("--outside", help="Media may lie outside the dataset's folder, where links and paths lead to.")] = False,
-    reader: Annotated[str, typer.Option("--format", metavar="NAME", help="How the data are read, where it shall not be found out.")] = "",
+    outside: Annotated[bool, typer.Option("--outside", help="Allow links and paths that lead to media outside the dataset's folder.")] = False,
+    reader: Annotated[str, typer.Option("--format", metavar="NAME", help="The reader to use, instead of the one that is recognised.")] = "",
     role: Annotated[list[str] | None, typer.Option("--role", metavar="COLUMN=ROLE", help=
         "What a column is for: id, media, label, split or group (repeatable), such as --role diagnosis=label.")] = None,
     without: Without = None,
@@ -169,17 +169,17 @@ def run(
     shard_size: Annotated[int | None, typer.Option(min=1, help="Samples per shard.", show_default="chosen")] = None,
     rehash: Annotated[bool, typer.Option(help="Read every file again, also unchanged ones.")] = False,
     if_changed: Annotated[bool, typer.Option("--if-changed", help="For cron: as with --force, and where nothing is new, write nothing.")] = False,
-    out: Annotated[str | None, typer.Option("--out", help="Another output, a folder or a URL, than the config's.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="The output, a folder or a URL, instead of the config's.")] = None,
     changes: Changes = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Up to the decisions and the account; publish nothing, and say what would change.")] = False,
-    from_facts: Annotated[bool, typer.Option("--from-facts", help="The same from the facts of the published version: read and measure nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decisions and the account: publish nothing, and print what would change.")] = False,
+    from_facts: Annotated[bool, typer.Option("--from-facts", help="The same from the facts of the published version: nothing is measured.")] = False,
     badge: Badge = None,
     junit: Junit = None,
     summary: Summary = False,
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a pipeline: measure, find, decide, curate, report."""
+    """Run a pipeline: measure, detect, decide, curate, report."""
     files = ci_files.Files(badge, junit)
     with files.told():
         pipeline = _pipeline(config, without, limit, out, changes)
@@ -206,7 +206,7 @@ def check(
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look without curating: exit code 1 when a gate fails."""
+    """Run up to the gates without curating or publishing: exit code 1 when a gate fails."""
     files = ci_files.Files(badge, junit)
     with files.told():
         pipeline = _pipeline(config, without, limit, None, changes)
@@ -222,7 +222,7 @@ def why(
     out: Annotated[str, typer.Option("--out", "-o", help="The output of a run (a folder or a URL), or a version's folder in it.")] = "out",
     as_json: AsJson = False,
 ) -> None:
-    """Say what was seen in a sample, what was claimed, what was decided, on which number, against which threshold."""
+    """Print the facts, findings and decision of a sample, with values and thresholds."""
     from dqpipe.review.explain import explain
 
     known = explain(out, sample)
@@ -234,11 +234,11 @@ def why(
 
 @app.command("plugins")
 def list_plugins(
-    name: Annotated[str | None, typer.Argument(help="One of them, with its options.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Only this extension, with its options.")] = None,
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
-    """List stages, readers, writers and so on, their options, and who brings them."""
+    """List stages, readers, writers and other extensions, their options, and the plugins that provide them."""
     from dqpipe.config.json_schema import options_schema
 
     registry = _registry(without)
@@ -260,7 +260,7 @@ def list_plugins(
 
 @app.command()
 def schema(
-    report: Annotated[bool, typer.Option("--report", help="That of report.json instead.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="The schema of report.json instead.")] = False,
     without: Without = None,
 ) -> None:
     """Print the JSON Schema of pipeline.yaml, for editors, or of report.json, for programs that read it."""
@@ -295,7 +295,7 @@ def _pipeline(path: Path, without: list[str] | None, limit: int | None, out: str
 
 
 def _refuse(pipeline: Pipeline, *, force: bool) -> None:
-    """What can be refused is, the cheap before the dear: an output that holds something, then options whose check loads large libraries."""
+    """Refuse early: first an output that is in use, then invalid options, whose check loads large libraries."""
     from dqpipe.results import publish
 
     config = pipeline.config
@@ -306,7 +306,7 @@ def _refuse(pipeline: Pipeline, *, force: bool) -> None:
 
 
 def _conclude(ran: Outcome, files: ci_files.Files, *, as_json: bool, dry: bool = False, summary: bool = False) -> None:
-    """Tell the account, then say by the exit code what was not fine. Raises GateError."""
+    """Print the account, then end with the exit code of what went wrong. Raises GateError."""
     files.write(ran.record)
     if summary and not as_json:
         say(ci_files.summary(ran.record))
@@ -319,7 +319,7 @@ def _conclude(ran: Outcome, files: ci_files.Files, *, as_json: bool, dry: bool =
 
 @contextmanager
 def _progress(registry: Registry) -> Iterator[None]:
-    """Bars with counts and time left on a terminal; nothing anywhere else."""
+    """Progress bars with counts and remaining time on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty() or logged_as_json():
         yield
         return
@@ -353,7 +353,7 @@ def _print_plugins(rows: list[dict[str, Any]], broken: Mapping[str, str], *, det
         terminal.say_table(columns, (row[: len(columns)] for row in cells), title=kind)
         say()
     for row in rows if detailed else ():
-        told = [(option, json.dumps(shape.get("default"), default=str), shape.get("description", "")) for option, shape in row["options"].items()]
-        terminal.say_table(("option", "default", "meaning"), told, title=f"options of {row['name']}")
+        options = [(option, json.dumps(shape.get("default"), default=str), shape.get("description", "")) for option, shape in row["options"].items()]
+        terminal.say_table(("option", "default", "meaning"), options, title=f"options of {row['name']}")
     for plugin, error in broken.items():
         terminal.say_styled([("red", f"plugin {plugin} could not be loaded: {error}")])

@@ -1,4 +1,4 @@
-"""`dqpipe review`: look at samples on a page, and say what is to become of them."""
+"""The command `dqpipe review`: review samples on a local page, audit a finding code, fit a threshold."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Out = Annotated[str, typer.Argument(help="The output folder of a run.", show_def
 
 def review(
     out: Out = "out",
-    reviewer: Annotated[str | None, typer.Option(help="Whose verdicts these are; the page can change it.", show_default="your login")] = None,
-    code: Annotated[str | None, typer.Option(help="Only samples of which this is claimed.")] = None,
-    second: Annotated[bool, typer.Option("--second", help="Second opinions: what others looked at, without what they said.")] = False,
-    disagreed: Annotated[bool, typer.Option("--disagreed", help="Only samples on which reviewers disagree, with what they said.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
-    host: Annotated[str, typer.Option(help="The address to listen on; anything but 127.0.0.1 lets other machines ask (they need the token).")] = "127.0.0.1",
-    audit: Annotated[str | None, typer.Option(metavar="CODE", help="Look at a random sample of this claim, blind, and certify its precision.")] = None,
-    number: Annotated[int, typer.Option("--n", min=1, help="How many of the claim; half as many others are mixed in.")] = 80,
-    fit: Annotated[str | None, typer.Option(metavar="CODE", help="Fit a threshold from the answers of an audit; nothing is served.")] = None,
-    precision: Annotated[float, typer.Option(min=0, max=1, help="The precision that the threshold keeps.")] = 0.95,
+    reviewer: Annotated[str | None, typer.Option(help="The reviewer's name; the page can change it.", show_default="your login")] = None,
+    code: Annotated[str | None, typer.Option(help="Only samples with this finding code.")] = None,
+    second: Annotated[bool, typer.Option("--second", help="Second opinions: samples that others reviewed, without their verdicts.")] = False,
+    disagreed: Annotated[bool, typer.Option("--disagreed", help="Only samples on which reviewers disagree, with their verdicts.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="The address to listen on; any but 127.0.0.1 admits other machines (they need the token).")] = "127.0.0.1",
+    audit: Annotated[str | None, typer.Option(metavar="CODE", help="Review a blind random sample of this finding code, and certify its precision.")] = None,
+    number: Annotated[int, typer.Option("--n", min=1, help="How many findings to review; half as many other samples are mixed in.")] = 80,
+    fit: Annotated[str | None, typer.Option(metavar="CODE", help="Fit a threshold to the answers of an audit; no page is served.")] = None,
+    precision: Annotated[float, typer.Option(min=0, max=1, help="The precision that the threshold must reach.")] = 0.95,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Look at samples on a page of your own machine, the most telling first, and say what is to become of them.
+    """Review samples on a page of your own machine, those most worth a look first.
 
-    What you say is on disk at once (verdicts.jsonl), and outranks every stage from the next run on. Ctrl-C ends it.
+    Each verdict is written to verdicts.jsonl at once, and overrides every stage from the next run on. Ctrl-C ends it.
     """
     from dqpipe.review.explain import version_of
     from dqpipe.storage.location import is_url
@@ -70,7 +70,7 @@ def review(
 
 
 def tell_fit(out: Path, code: str, precision: float) -> None:
-    """Say which threshold keeps a precision, what it costs, and what to write into the pipeline.yaml. Raises DatasetError."""
+    """Print the threshold that reaches a precision, its recall, and the lines for pipeline.yaml. Raises DatasetError."""
     from dqpipe.results import verdicts
     from dqpipe.review import audits, threshold_fit
     from dqpipe.review.explain import version_of
@@ -99,7 +99,7 @@ def tell_fit(out: Path, code: str, precision: float) -> None:
 
 
 def setting(version: Version, code: str, confidence: float) -> str:
-    """What to write into the pipeline.yaml for a threshold: the stage's own option where that is one on the confidence, else a rule of the policy."""
+    """The lines of pipeline.yaml for a threshold: the stage's own option on the confidence if it has one, else a rule of the policy."""
     from dqpipe.review.audits import claimed
 
     threshold = math.floor(confidence * 1e6) / 1e6
@@ -112,9 +112,9 @@ def setting(version: Version, code: str, confidence: float) -> str:
 
 
 def _decision(version: Version, code: str) -> str:
-    """What the policy does most with a claim."""
-    told = [row["decision"] for row in version.decisions.table.to_pylist() if (row["because"] or [""])[0] == code]
-    return max(sorted(set(told) - {"keep"}), key=told.count, default="review")
+    """The most frequent decision on samples with this finding code."""
+    decisions = [row["decision"] for row in version.decisions.table.to_pylist() if (row["because"] or [""])[0] == code]
+    return max(sorted(set(decisions) - {"keep"}), key=decisions.count, default="review")
 
 
 def serve(desk: Desk, reviewer: str, host: str, port: int, *, browse: bool) -> None:

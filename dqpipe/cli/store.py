@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program t
 
 @app.command()
 def show(where: Where = "pipeline.yaml", as_json: AsJson = False) -> None:
-    """Say for each stage what is kept: samples, size, when a run needed it last."""
+    """List what is stored for each stage: samples, size, and when a run last used it."""
     from dqpipe.storage import maintenance
 
     store, _ = _store(where)
@@ -33,8 +33,8 @@ def show(where: Where = "pipeline.yaml", as_json: AsJson = False) -> None:
     files, index = sum(e.size for e in entries.values()), entries.get("index.arrow")
     busy = maintenance.running(store)
     if as_json:
-        told = {"store": store.place.url, "bytes": files, "index_bytes": index.size if index else 0, "running": busy, "kept": rows}
-        say_json(told)
+        summary = {"store": store.place.url, "bytes": files, "index_bytes": index.size if index else 0, "running": busy, "kept": rows}
+        say_json(summary)
         return
     columns = ("kind", "stage", "samples", "size", "last used", "key")
     cells = [(row["kind"], row["stage"], "" if row["samples"] is None else f"{row['samples']:,}", _size(row["bytes"]), row["used"] or "never", row["key"])
@@ -48,12 +48,12 @@ def show(where: Where = "pipeline.yaml", as_json: AsJson = False) -> None:
 @app.command()
 def prune(
     where: Where = "pipeline.yaml",
-    older_than: Annotated[float | None, typer.Option(min=0, metavar="DAYS", help="What no run of so many days needed.")] = None,
-    gone: Annotated[bool, typer.Option(help="Also facts of contents that the dataset of this pipeline.yaml does not hold any more.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    older_than: Annotated[float | None, typer.Option(min=0, metavar="DAYS", help="Remove what no run has used for this many days.")] = None,
+    gone: Annotated[bool, typer.Option(help="Remove also facts of contents that are no longer in the dataset of this pipeline.yaml.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what no stage needs any more: what the newest run of no output used. Never while a run uses the store."""
+    """Remove what the newest run of no output uses. Refused while a run uses the store."""
     from dqpipe.storage import maintenance
 
     store, config = _store(where)
@@ -69,10 +69,10 @@ def prune(
 
         samples, more = forget_gone(store, config, dry_run=dry_run)
         freed += more
-    told: dict[str, Any] = {"store": store.place.url, "dry_run": dry_run, "freed": freed, "gone": samples,
+    summary: dict[str, Any] = {"store": store.place.url, "dry_run": dry_run, "freed": freed, "gone": samples,
                             "removed": [{"kind": one.kind, "stage": one.stage, "key": one.key, "bytes": one.size} for one in going]}  # fmt: skip
     if as_json:
-        say_json(told)
+        say_json(summary)
         return
     verb = "would be" if dry_run else "are"
     for one in going:
@@ -85,10 +85,10 @@ def prune(
 @app.command()
 def verify(
     where: Where = "pipeline.yaml",
-    repair: Annotated[bool, typer.Option(help="Remove what is broken, so that the next run makes it again.")] = False,
+    repair: Annotated[bool, typer.Option(help="Remove broken files, so that the next run makes them again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the checksum of everything; exit code 1 when something is broken."""
+    """Verify the checksum of every file; exit code 1 when one is broken."""
     from dqpipe.storage import maintenance
 
     store, _ = _store(where)
@@ -107,7 +107,7 @@ def verify(
 
 
 def _store(where: str) -> tuple[Store, Config | None]:
-    """The store that is meant. Raises ConfigError."""
+    """The store of the argument: a store, a pipeline.yaml or an output. Raises ConfigError."""
     from dqpipe.storage.fact_store import Store
     from dqpipe.storage.location import is_url
 
@@ -127,7 +127,7 @@ def _store(where: str) -> tuple[Store, Config | None]:
 
 
 def _checked(store: Store) -> Store:
-    """The store, if it is one, or will be. Raises ConfigError."""
+    """The store itself; ConfigError where the folder holds something else."""
     if store.place.listed() and not store.ours:
         raise ConfigError(f"{store.place.url} is no facts store: it holds what dqpipe did not put there, and nothing of it is looked at or removed")
     return store

@@ -1,8 +1,8 @@
-"""The standard streams of the command line, whatever whoever started it made of them: closed, full, read by nobody, or not UTF-8.
+"""Standard streams that work in any state: closed, full, without a reader, or not in UTF-8.
 
 closed                 nothing is written there, and no file that is opened later takes its number
 nobody reads any more  the rest is thrown away; the command goes on, and ends with its own exit code (`dqpipe check … | head -1`)
-full                   what cannot be printed is an OutputError; on stderr there is nobody to tell
+full                   what cannot be printed is an OutputError; on stderr it is dropped
 a locale without UTF-8 the command starts again in Python's UTF-8 mode: names of files are bytes, which that keeps
 """
 
@@ -57,7 +57,7 @@ def _is_closed(number: int) -> bool:
 
 
 def _patient(stream: io.TextIOWrapper, number: int) -> io.TextIOWrapper:
-    """The same stream over a file that bears a reader who left."""
+    """The same stream over a file that tolerates a closed reader."""
     stream.flush()
     raw = io.BufferedWriter(_Bearing(number, "w", closefd=False))
     return io.TextIOWrapper(raw, encoding=stream.encoding, errors="backslashreplace", line_buffering=stream.line_buffering or stream.isatty())

@@ -1,7 +1,7 @@
-"""What a person sees on a terminal: every line, error, table and JSON value of the command line is printed here, and nowhere else.
+"""Printing to a terminal: every line, error, table and JSON value of the command line.
 
-Names of files, columns, classes and people may hold anything. What a terminal obeys (escapes, control characters, marks that turn the
-direction of text) is written out, and nothing is read as the markup or the emoji of rich.
+Names of files, columns, classes and people may hold anything. Characters that control a terminal (escapes, marks of text direction)
+are printed as escape sequences, and nothing is read as the markup or the emoji of rich.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ASTRAL = 0xFFFF
 
 
 def prepare() -> None:
-    """Whatever the encoding of the terminal, printing does not fail; warnings of Python are printed like all else."""
+    """Make printing work in any encoding of the terminal, and print Python's warnings the same way."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -73,7 +73,7 @@ def say_csv(data: bytes) -> None:
 
 
 def _shown(text: str) -> str:
-    r"""JSON that a terminal shows as it is: what it would obey is written as \uXXXX, which is the same JSON."""
+    r"""JSON that is safe on a terminal: control characters are written as \uXXXX, which is the same JSON."""
     speaks = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
     return re.sub(r"[^\x20-\x7e\n]", lambda found: found[0] if speaks and found[0].isprintable() else _unicode_escape(ord(found[0])), text)
 

@@ -1,4 +1,4 @@
-"""The commands about versions: versions, diff, rollback, approve."""
+"""The commands about versions: versions, diff, rollback and approve."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LISTED = 20
 
 @commands.command("versions")
 def list_versions(out: Output = "out", as_json: AsJson = False) -> None:
-    """List the versions of an output: when, how many samples, and which one is published."""
+    """List the versions of an output: time, number of samples, and which one is published."""
     from dqpipe.results.rollback import listing
 
     rows = listing(out)
@@ -42,7 +42,7 @@ def diff(
     most: Annotated[int, typer.Option("--most", min=0, help="Samples of each kind to print.")] = LISTED,
     as_json: AsJson = False,
 ) -> None:
-    """Say what changed between two versions, sample by sample, and why."""
+    """Print what changed between two versions, sample by sample, and why."""
     from dqpipe.results.diff import Side, compare
     from dqpipe.results.versions import Version
 
@@ -52,14 +52,14 @@ def diff(
         say_json({"before": one.id, "after": other.id, **found.record(None)})
         return
     say(f"{one.id} → {other.id}")
-    for line in told(found, most):
+    for line in diff_lines(found, most):
         say(line)
 
 
 @commands.command()
 def rollback(
     out: Output,
-    version: Annotated[str, typer.Argument(help="The version to publish again; the one before the published one when left away.")] = "previous",
+    version: Annotated[str, typer.Argument(help="The version to publish again; by default the one before the published one.")] = "previous",
     as_json: AsJson = False,
 ) -> None:
     """Publish an older version again: the pointer is switched in one step, nothing is removed."""
@@ -73,8 +73,8 @@ def rollback(
 def approve(
     out: Output,
     version: Annotated[str, typer.Argument(help="The version that waits, as `dqpipe versions` lists it.")],
-    refuse: Annotated[bool, typer.Option("--reject", help="Never publish it instead.")] = False,
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who says so, for the history.")] = "",
+    refuse: Annotated[bool, typer.Option("--reject", help="Reject the version: it is never published.")] = False,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Your name, for the history.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Publish a version that waits for a person (`approve:` in the pipeline.yaml), or reject it."""
@@ -88,8 +88,8 @@ def approve(
     say_json({"published": now, "was": was}) if as_json else say(f"published is {now} (was {was or 'none'})")
 
 
-def told(found: Diff, most: int, more: str = "--most, --json") -> list[str]:
-    """A diff in lines: the counts, what changed in the plan, and some samples of each kind; `more` are the options that tell all."""
+def diff_lines(found: Diff, most: int, more: str = "--most, --json") -> list[str]:
+    """A diff as lines: counts, changes of the plan, and some samples of each kind; `more` names the options that print all."""
     from dqpipe.results.diff import KINDS, MEANINGS, summary
 
     lines = [summary(found.counts)]
