@@ -22,8 +22,8 @@ from dqpipe.results.verdicts import Verdict
 from dqpipe.results.versions import Version
 from dqpipe.review.exchange.queue import Seen
 from dqpipe.review.explain import explain
-from dqpipe.review.review_queue import Desk
-from dqpipe.review.sample_view import Sight
+from dqpipe.review.review_queue import ReviewQueue
+from dqpipe.review.sample_view import SampleView
 
 DROPPED = [f"a/{number:02}.jpg" for number in range(11)]
 CONFIG = "dataset: {path: set}\nstages: [files, image_quality, duplicates]\noutputs: {path: out, reports: [json]}\n"
@@ -106,7 +106,7 @@ def test_another_picture_under_the_name_is_not_dropped_and_that_is_said(
     assert dropped(run) == []
     assert told(run) == (0, 12, 12)
     version = Version.open(home / "out")
-    desk = Desk(home / "out", Sight(version, ()))
+    desk = ReviewQueue(home / "out", SampleView(version, ()))
     assert {version.samples.ids[row] for row in desk.order[:12]} == {*DROPPED, "a/20.jpg"}
     said = "12 verdicts count no more: the sample of that name has other bytes or another label now (dqpipe why NAME says it, dqpipe review asks again)."
     assert said in account(run.record)
@@ -155,7 +155,7 @@ def test_the_review_page_and_exports_know_what_followed(home: Path) -> None:
     version = Version.open(home / "out")
     items = {item.id: item for item in Seen(version).items(verdicts.verdicts(home / "out"))}
     assert [verdict.verdict for verdict in items["a/00.jpg"].said] == ["drop"]
-    assert len(Desk(home / "out", Sight(version, ())).words) == 12
+    assert len(ReviewQueue(home / "out", SampleView(version, ())).words) == 12
 
 
 def test_new_and_replaced_samples_are_told_apart_and_alike_everywhere(home: Path) -> None:

@@ -25,7 +25,7 @@ from dqpipe.results import ledger_query
 from dqpipe.results.report import counts
 from dqpipe.results.versions import Version
 from dqpipe.review.exchange.queue import Seen
-from dqpipe.review.sample_view import Sight
+from dqpipe.review.sample_view import SampleView
 
 NAN = float("nan")
 DAY = dt.date(2020, 1, 1)
@@ -158,7 +158,7 @@ def test_every_part_of_a_run_says_the_same_of_the_classes(case: str, tmp_path: P
         assert set(rows.column("id").to_pylist()) == carry
     seen = Seen(version)
     assert set(seen.classes) == (set(names) if seen.kind in ("classes", "tags") else set())
-    sight = Sight(version, ())
+    sight = SampleView(version, ())
     assert set(sight.classes) == set(names) if kind == "class" else (kind == "tags") == bool(sight.classes)
     # drift, against a set without the samples of one class
     keep = np.ones(len(samples), dtype=bool)

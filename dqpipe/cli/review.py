@@ -17,7 +17,7 @@ from dqpipe.errors import ConfigError, DatasetError
 if TYPE_CHECKING:
     from dqpipe.plugin.stage import Decoder, View
     from dqpipe.results.versions import Version
-    from dqpipe.review.review_queue import Desk
+    from dqpipe.review.review_queue import ReviewQueue
 
 Out = Annotated[str, typer.Argument(help="The output folder of a run.", show_default=False)]
 
@@ -54,15 +54,15 @@ def review(
     which = "second" if second else "disagreed" if disagreed else "open"
 
     from dqpipe.review import audit_queue
-    from dqpipe.review.review_queue import Desk
-    from dqpipe.review.sample_view import Sight
+    from dqpipe.review.review_queue import ReviewQueue
+    from dqpipe.review.sample_view import SampleView
 
     sight = Sight(version, *_modalities())
     if audit is None:
-        return serve(Desk(place, sight, which=which, code=code), reviewer or _login(), host, port, browse=browse)
-    desk = audit_queue.Blind(place, sight, audit_queue.opened(place, sight, audit, number), which=which)
-    serve(desk, reviewer or _login(), host, port, browse=browse)
-    made = desk.certificate()
+        return serve(ReviewQueue(place, view, which=which, code=code), reviewer or _login(), host, port, browse=browse)
+    queue = audit_queue.AuditQueue(place, view, audit_queue.opened(place, view, audit, number), which=which)
+    serve(queue, reviewer or _login(), host, port, browse=browse)
+    made = queue.certificate()
     if made is not None:
         say(made.said)
         say("run again to have it in run.json, in the report and in gates")
@@ -117,19 +117,19 @@ def _decision(version: Version, code: str) -> str:
     return max(sorted(set(decisions) - {"keep"}), key=decisions.count, default="review")
 
 
-def serve(desk: Desk, reviewer: str, host: str, port: int, *, browse: bool) -> None:
+def serve(queue: ReviewQueue, reviewer: str, host: str, port: int, *, browse: bool) -> None:
     """Serve the page until Ctrl-C or SIGTERM."""
     from dqpipe.review.server import Serving
 
     if not (host.isascii() and host.isprintable()):
         raise ConfigError(f"{host!r} is no address to listen on")
     try:
-        serving = Serving(desk, host=host, port=port, reviewer=reviewer)
+        serving = Serving(queue, host=host, port=port, reviewer=reviewer)
     except OSError as error:
         raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
     serving.start()
     try:
-        say(f"{many(desk.progress(reviewer)['left'], 'sample')} to look at; the page (Ctrl-C ends it):")
+        say(f"{many(queue.progress(reviewer)['left'], 'sample')} to look at; the page (Ctrl-C ends it):")
         say(serving.url)
         sys.stdout.flush()
         if browse:
@@ -142,7 +142,7 @@ def serve(desk: Desk, reviewer: str, host: str, port: int, *, browse: bool) -> N
         pass
     finally:
         serving.stop()
-    progress = desk.progress(reviewer)
+    progress = queue.progress(reviewer)
     say()
     say(f"{progress['done']:,} of {progress['total']:,} looked at; the next run goes by it.")
 

@@ -1,5 +1,5 @@
-"""Reviewing on a page: `dqpipe review OUT`.
+"""Review of samples by people: the page of `dqpipe review OUT`, audits, verdicts applied to a run, exchange with labelling tools.
 
-A version is looked at through a `Sight` (pictures, rows, neighbours); verdicts are `Heard`; a `Desk` makes the queue and the items
-of both, and takes verdicts; the server hands them to page.html.
+`sample_view` renders the samples of a version, `verdict_log` follows the verdicts, `review_queue` orders the samples to review and
+stores new verdicts, and `server` serves all of it to page.html.
 """

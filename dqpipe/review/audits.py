@@ -1,17 +1,17 @@
-"""Certified precision: a random sample of a claim's findings, looked at blind, and what follows from the answers.
+"""Certified precision of a finding code: a random sample of its findings, reviewed blind, and the estimates from the answers.
 
-    <out>/audits.jsonl       one JSON line for each draw; the answers are verdicts that name it
+    <out>/audits.jsonl       one JSON line for each audit; the answers are verdicts that name it
 
-Drawing. The samples that carry the claim, ranked by confidence, are cut into n strata of equal size (N / n samples, a fraction of one
-included), and one is drawn from each, independently: every claim has the same chance n / N, every level of confidence its share.
-As many sound samples again as half of n, drawn from all that do not carry the claim, are mixed in.
+Sampling. The samples with a finding of the code, ranked by confidence, are divided into n strata of equal size (N / n samples, which
+may be a fraction), and one is drawn from each, independently: every finding has the probability n / N. Half as many samples without
+such a finding are mixed in.
 
-Precision. The share of draws that people say hold, with the interval of Clopper & Pearson (1934) for n draws. It covers with at least
-95 %: the number that hold is a sum of independent draws whose mean chance is the precision, and is spread no wider than the
-binomial that the interval is exact for (Hoeffding 1956). What nobody could tell counts against the claim at the lower end, and for
-it at the upper one. If every claim was looked at, there is nothing to estimate.
+Precision. The share of drawn findings that reviewers confirm, with the interval of Clopper & Pearson (1934) for n draws. Its coverage
+is at least 95 %: the number of confirmed findings is a sum of independent draws whose mean probability is the precision, and varies
+no more than the binomial for which the interval is exact (Hoeffding 1956). Undecided answers count against the finding at the lower
+end, and for it at the upper one. If every finding was reviewed, the share is exact.
 
-Missed. Among the sound ones, the upper end of the one-sided interval of 95 % for the share of which people say that the claim holds.
+Missed. For the samples without a finding, the upper end of the one-sided 95 % interval of the share where reviewers see the fault.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from dqpipe.storage.location import Place
 log = logging.getLogger(__name__)
 FILE = AUDITS
 SKETCH = 512
-"""Samples of a claim that are remembered to tell how alike the claims of another run are (min-hash, Broder 1997)."""
+"""Size of the sketch of a code's samples, by which the findings of two runs are compared (min-hash, Broder 1997)."""
 ALIKE = 0.5
-"""A certificate goes over to a run whose claims are at least as alike as this."""
+"""Similarity (Jaccard) of the findings of two runs from which a certificate is valid for the later one."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A sample that was drawn: how often, whether the claim was made of it, and with which confidence."""
+    """A drawn sample: how often it was drawn, whether it has the finding, and its confidence."""
 
     id: str
     content: str | None
@@ -62,13 +62,13 @@ class Item:
 
     @property
     def about(self) -> tuple[str | None, str | None, str]:
-        """As verdicts name it."""
+        """The sample as verdicts identify it."""
         return self.content, as_given(self.given), self.id
 
 
 @dataclass(frozen=True)
 class Audit:
-    """One draw: of which claim of which version, how many samples carried it and how many did not, the items in the order they are shown."""
+    """One audit: finding code, version, number of samples with and without the finding, and the items in the order shown."""
 
     audit: str
     code: str
@@ -82,7 +82,7 @@ class Audit:
 
 
 def audits(out: str | Path | Place) -> list[Audit]:
-    """The draws of an output, the oldest first."""
+    """The audits of an output, the oldest first."""
     import pydantic
 
     found, kind = [], pydantic.TypeAdapter(Audit)
@@ -95,7 +95,7 @@ def audits(out: str | Path | Place) -> list[Audit]:
 
 
 def keep(out: str | Path | Place, audit: Audit) -> None:
-    """Put a draw on disk. Raises OutputError."""
+    """Store an audit. Raises OutputError."""
     jsonl.append(out, FILE, asdict(audit))
 
 
@@ -113,7 +113,7 @@ def claimed(findings: Findings, code: str) -> dict[str, dict[str, Any]]:
 
 
 def draw(version: str, samples: Samples, findings: Findings, code: str, made_by: str, number: int, seed: int) -> Audit:
-    """A draw of `number` claims and half as many other samples. Raises DatasetError where nothing carries the claim."""
+    """An audit of `number` findings and half as many other samples. Raises DatasetError where there is no such finding."""
     contents = dict(zip(samples.ids, samples["content"], strict=True))
     carriers = {sample: row for sample, row in claimed(findings, code).items() if contents.get(sample) is not None}
     if not carriers:
@@ -141,7 +141,7 @@ def draw(version: str, samples: Samples, findings: Findings, code: str, made_by:
 
 
 def _strata(count: int, number: int, rng: np.random.Generator) -> dict[int, int]:
-    """Position → how often it was drawn: one place on the line from 0 to `count` from each of `number` equal pieces."""
+    """Position → how often it was drawn, where one point is drawn from each of `number` equal parts of the line from 0 to `count`."""
     if number >= count:
         return dict.fromkeys(range(count), 1)
     places = np.floor((np.arange(number) + rng.random(number)) * (count / number)).astype(int)
@@ -154,7 +154,7 @@ def _sketch(keys: Iterable[object]) -> tuple[str, ...]:
 
 
 def alike(one: Sequence[str], other: Sequence[str]) -> float:
-    """The share that two sets have in common (Jaccard), estimated from their sketches; exact for small sets."""
+    """The Jaccard similarity of two sets, estimated from their sketches; exact for small sets."""
     both = sorted({*one, *other})[:SKETCH]
     return len({*one} & {*other} & {*both}) / len(both) if both else 1.0
 
@@ -164,18 +164,18 @@ def alike(one: Sequence[str], other: Sequence[str]) -> float:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What an audit says of a claim."""
+    """The precision of a finding code as an audit estimates it."""
 
     code: str
     precision: float | None
     low: float
     high: float
     looked: int
-    """Draws of the claim that were looked at, those that nobody could tell included."""
+    """Reviewed findings, those with undecided answers included."""
     unsure: int
     claims: int
     missed: int
-    """At most so many others should carry the claim, with 95 %."""
+    """Upper limit (95 %) of the samples that should have the finding and lack it."""
     missed_share: float
     sound_looked: int
     audit: str
@@ -183,7 +183,7 @@ class Certificate:
     time: str
     reviewers: tuple[str, ...]
     why: str = ""
-    """Why it does not hold of this run; "" if it does."""
+    """Why the certificate is not valid for this run; "" if it is."""
 
     @property
     def said(self) -> str:
@@ -195,45 +195,45 @@ class Certificate:
         return f"precision of {self.code}: {share} {interval}, {self.looked:,} looked at{unsure}{missed}"
 
 
-def answered(audit: Audit, said: Sequence[Verdict]) -> list[tuple[Item, bool | None]]:
-    """The items that were looked at, and what most say: the claim holds, it does not, or nobody can tell (None)."""
+def answered(audit: Audit, all_verdicts: Sequence[Verdict]) -> list[tuple[Item, bool | None]]:
+    """The reviewed items with the majority answer: confirmed, refuted, or undecided (None)."""
     words: dict[object, dict[str, bool | None]] = defaultdict(dict)
-    for verdict in said:
+    for verdict in all_verdicts:
         if verdict.audit == audit.audit:
             words[verdict.about][verdict.reviewer] = verdict.holds
     return [(item, most(words[item.about].values())) for item in audit.items if item.about in words]
 
 
-def certify(audit: Audit, said: Sequence[Verdict]) -> Certificate | None:
-    """What the answers say of the claim; None where no claim was looked at."""
-    told = answered(audit, said)
-    hits, unsure, looked = counts(holds for item, holds in told if item.claimed for _ in range(item.times))
+def certify(audit: Audit, all_verdicts: Sequence[Verdict]) -> Certificate | None:
+    """The certificate that follows from the answers; None where no finding was reviewed."""
+    replies = answered(audit, all_verdicts)
+    hits, unsure, looked = counts(holds for item, holds in replies if item.claimed for _ in range(item.times))
     if not looked:
         return None
     low, high = clopper_pearson(hits, looked)[0], clopper_pearson(hits + unsure, looked)[1]
-    if looked == audit.claims and all(item.times == 1 for item, _ in told):
+    if looked == audit.claims and all(item.times == 1 for item, _ in replies):
         low, high = hits / looked, (hits + unsure) / looked
-    wrong, blank, seen = counts(holds for item, holds in told if not item.claimed)
+    wrong, blank, seen = counts(holds for item, holds in replies if not item.claimed)
     share = at_most(wrong + blank, seen) if seen < audit.others else (wrong + blank) / max(seen, 1)
-    people = tuple(sorted({verdict.reviewer for verdict in said if verdict.audit == audit.audit}))
+    people = tuple(sorted({verdict.reviewer for verdict in all_verdicts if verdict.audit == audit.audit}))
     precision = hits / (looked - unsure) if looked > unsure else None
     return Certificate(audit.code, precision, low, high, looked, unsure, audit.claims, int(np.ceil(share * audit.others)), share, seen,
                        audit.audit, audit.version, audit.time, people)  # fmt: skip
 
 
 def counts(answers: Iterable[bool | None]) -> tuple[int, int, int]:
-    """How many hold, how many nobody can tell, how many in all."""
+    """The number of confirmed, undecided and all answers."""
     every = list(answers)
     return sum(holds is True for holds in every), sum(holds is None for holds in every), len(every)
 
 
 def certificates(
-    out: str | Path | Place, said: Sequence[Verdict], samples: Samples, findings: Findings, stages: Sequence[Mapping[str, Any]]
+    out: str | Path | Place, all_verdicts: Sequence[Verdict], samples: Samples, findings: Findings, stages: Sequence[Mapping[str, Any]]
 ) -> list[Certificate]:
-    """The newest certificate of each claim; where it is of other claims than this run's, it says why."""
+    """The newest certificate of each finding code; its `why` says where it is not valid for this run."""
     found: dict[str, Certificate] = {}
     for audit in audits(out):
-        made = certify(audit, said)
+        made = certify(audit, all_verdicts)
         if made is not None:
             found[audit.code] = replace(made, why=_stale(audit, samples, findings, stages))
     return [found[code] for code in sorted(found)]
@@ -251,13 +251,13 @@ def _stale(audit: Audit, samples: Samples, findings: Findings, stages: Sequence[
 
 
 def maker(code: str, stages: Sequence[Mapping[str, Any]]) -> str:
-    """What tells the stage that makes a claim from one that makes it otherwise: its version and options; "" if there is none."""
+    """Version and options of the stage that makes a finding code, as text; "" where no stage does."""
     stage = next((one for one in stages if code in one["claims"]), None)
     return "" if stage is None else digest_json([stage["stage"], stage["version"], stage["options"]])
 
 
 def figures(found: Sequence[Certificate]) -> list[dict[str, Any]]:
-    """The certificates that hold of a run, as figures of the whole set: what gates ask for."""
+    """The valid certificates of a run as figures of the whole set, for gates."""
     rows = []
     for one in found:
         if not one.why and one.precision is not None:

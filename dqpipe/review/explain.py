@@ -1,4 +1,4 @@
-"""Why a sample is where it is, in words, from the files of a published version."""
+"""Explanation of one sample, in words: facts, findings and decision, from the files of a version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = {"keep": "is kept", "drop": "is dropped", "relabel": "gets another label
 
 
 def explain(out: str | Path, sample: str) -> dict[str, Any]:
-    """Facts, findings and decision of one sample as JSON values, and `said`, lines of (style, text). Raises DatasetError."""
+    """Facts, findings and decision of one sample as JSON values, and as lines of (style, text) in `said`. Raises DatasetError."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -41,18 +41,18 @@ def explain(out: str | Path, sample: str) -> dict[str, Any]:
 
 
 def _verdicts(version: Version, sample: str) -> list[str]:
-    """What became of verdicts on a sample whose bytes or label are not those that a person saw."""
+    """Whether verdicts count whose sample has changed its content or label since."""
     about = [verdict for verdict in verdicts(version.place) if verdict.id == sample and says(verdict)]
     where = places(version.samples, about, version.moved)
     followed = [verdict for verdict in about if verdict.about in where and verdict.about in version.moved]
     left = stranded(version.samples, [verdict for verdict in about if verdict.about not in where], {verdict.id for verdict in about if verdict.about in where})
-    told = [(verdict, "is of other bytes that showed the same: it counts") for verdict in followed]
-    told += [(verdict, "is of other bytes, or of another label, under this name: it does not count") for verdict in left]
-    return [f"the verdict of {verdict.reviewer or 'nobody named'} at {verdict.time} ({verdict.verdict}) {what}" for verdict, what in told]
+    notes = [(verdict, "is of other bytes that showed the same: it counts") for verdict in followed]
+    notes += [(verdict, "is of other bytes, or of another label, under this name: it does not count") for verdict in left]
+    return [f"the verdict of {verdict.reviewer or 'nobody named'} at {verdict.time} ({verdict.verdict}) {what}" for verdict, what in notes]
 
 
 def version_of(out: str | Path) -> Version:
-    """The version that is meant: the one `out` is the folder of, else the published one, else the newest. Raises DatasetError."""
+    """The version whose folder `out` is, else the published version of that output, else its newest. Raises DatasetError."""
     if not is_url(out) and (Path(out) / "ledger.parquet").is_file() and (Path(out) / "run.json").is_file():
         folder = Path(out).resolve()
         return Version(place(folder.parent.parent), folder.name)
@@ -65,24 +65,24 @@ def version_of(out: str | Path) -> Version:
 def _said(known: dict[str, Any], helps: dict[str, str]) -> list[tuple[str, str]]:
     label = f" (label {known['label']})" if known["label"] is not None else ""
     to = f": {known['label']} → {known['new_label']}" if known["new_label"] else ""
-    said = [("bold", f"{known['id']}{label} {WORDS[known['decision']]}{to}")]
+    lines = [("bold", f"{known['id']}{label} {WORDS[known['decision']]}{to}")]
     if known["because"]:
-        said.append(("", f"because of {', '.join(known['because'])}"))
+        lines.append(("", f"because of {', '.join(known['because'])}"))
     if known["reviewer"]:
-        said.append(("", f"as {known['reviewer']} said at {known['reviewed']}"))
-    said += [("", text) for text in known["verdicts"]]
+        lines.append(("", f"as {known['reviewer']} said at {known['reviewed']}"))
+    lines += [("", text) for text in known["verdicts"]]
     if known["parent"]:
-        said.append(("", f"made from {known['parent']} by {known['made_by']}"))
-    said += [("", ""), ("bold", "findings" if known["findings"] else "no findings")]
+        lines.append(("", f"made from {known['parent']} by {known['made_by']}"))
+    lines += [("", ""), ("bold", "findings" if known["findings"] else "no findings")]
     styles = {"error": "red", "warning": "yellow", "info": "cyan"}
     for row in known["findings"]:
         by = f"stage {row['stage']} version {row['stage_version']}, plugin {row['plugin']}"
-        said.append((styles[row["severity"]], f"  {row['severity']}: {row['code']} ({by})"))
-        said += [("", f"      {text}") for text in _evidence(row, helps.get(row["code"], ""))]
+        lines.append((styles[row["severity"]], f"  {row['severity']}: {row['code']} ({by})"))
+        lines += [("", f"      {text}") for text in _evidence(row, helps.get(row["code"], ""))]
     if known["facts"]:
-        said += [("", ""), ("bold", "facts")]
-        said += [("", f"  {name} = {_number(value)}") for name, value in sorted(known["facts"].items())]
-    return said
+        lines += [("", ""), ("bold", "facts")]
+        lines += [("", f"  {name} = {_number(value)}") for name, value in sorted(known["facts"].items())]
+    return lines
 
 
 def _evidence(row: dict[str, Any], meaning: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""Which sample is worth a look next: the expected value of a human look, as simple as it can be said.
+"""The order in which samples are worth a review: a simple expected value of a look at each.
 
     value = uncertainty · stake
     uncertainty = 0.05 + 4 c (1 - c)       c is the confidence of the sample's most uncertain warning or error, 1/2 where it has none
     stake = 2 under review, 1 dropped or relabelled, 1/4 kept; twice that in validation and test splits;
             times 1 + ln(1 + k) where k findings name the sample as what others are compared with
 
-First come samples of which somebody said that a claim holds that nothing was done about.
+Samples come before all others if a reviewer confirmed a finding of theirs that had no consequence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNSAID = 0.5
 
 
 def values(version: Version, code: str | None = None) -> np.ndarray:
-    """float64 [n]: the value of a look at each sample of a version (of those with this claim, say); 0 where there is nothing to look at."""
+    """float64 [n]: the value of a look at each sample of a version, by findings of `code` or of all; 0 without a finding."""
     samples, findings = version.samples, version.findings
     if code is not None:
         findings = Findings(findings.table.filter(pc.equal(findings.table.column("code"), code)))
@@ -39,7 +39,7 @@ def values(version: Version, code: str | None = None) -> np.ndarray:
 
 
 def uncertainty(samples: Samples, findings: Findings) -> np.ndarray:
-    """float64 [n]: of the most uncertain warning or error of each sample; 0 without one."""
+    """float64 [n]: the uncertainty of the most uncertain warning or error of each sample; 0 without one."""
     table = findings.table.filter(pc.and_(pc.is_valid(findings.table.column("id")), pc.not_equal(findings.table.column("severity"), "info")))
     rows = _rows(samples, table.column("id"))
     c = pc.fill_null(table.column("confidence"), UNSAID).to_numpy()

@@ -1,8 +1,8 @@
-"""Verdicts applied: matched with the samples of a run, hidden claims, decisions replaced.
+"""Verdicts applied to a run: matched with samples, refuted findings removed, decisions replaced.
 
-    verdicts + samples ──match──▶ Rulings ──▶ findings without refuted claims ──policy──▶ decisions ──▶ decisions as people want them
+    verdicts + samples ──match──▶ Rulings ──▶ findings that are not refuted ──policy──▶ decisions ──▶ decisions with verdicts
 
-A person outranks the policy, whoever wrote it: also in validation and test splits, and above every ceiling.
+A verdict overrides the policy, also in validation and test splits, and beyond every limit on drops.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from dqpipe.results.verdicts import Verdict, agreement, answers, last_words, mos
 
 log = logging.getLogger(__name__)
 About = tuple[str | None, str | None, str]
-"""What a verdict is about: content, given label, id."""
+"""The subject of a verdict: content, given label, id."""
 Moved = Mapping[About, str]
-"""What verdicts are about → the content that this sample has now, where it was encoded again since."""
+"""The subject of verdicts → the content that the sample has now, where it was encoded again."""
 NOT_MOVED: Moved = MappingProxyType({})
 KEEP, DROP, RELABEL = "verdict.keep", "verdict.drop", "verdict.relabel"
 REFUTED = "verdict.refuted"
-"""The sample is kept: people said that what was claimed of it does not hold."""
+"""Because of this the sample is kept: reviewers refuted its findings."""
 DISAGREED = "verdict.disagreed"
-"""The sample is under review: as many reviewers say one thing as another."""
+"""Because of this the sample is under review: its verdicts are tied."""
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What people want of one sample: keep, drop, relabel or review (they disagree), None where they only answered questions."""
+    """The decision of verdicts on one sample: keep, drop, relabel, review (a tie), None where they only answer audits."""
 
     decision: str | None
     label: str | None
@@ -49,17 +49,17 @@ class Ruling:
 
 @dataclass(frozen=True, eq=False)
 class Rulings:
-    """What people want of the samples of a run: by row, and the claims that do not hold, by row and code."""
+    """The verdicts on the samples of a run: decisions by row, and refuted findings by row and code."""
 
     rows: dict[int, Ruling] = field(default_factory=dict)
     refuted: frozenset[tuple[int, str]] = frozenset()
     record: dict[str, Any] | None = None
-    """How many verdicts matched, of whom, and how far they agree; None where there are none."""
+    """The number of matched verdicts, their reviewers and their agreement; None where there are none."""
     moved: Moved = field(default_factory=dict)
-    """Which of them are about content that their sample does not hold any more, and followed it."""
+    """The verdicts whose sample was encoded again, and which were carried over."""
 
     def shown(self, samples: Samples, findings: Findings) -> Findings:
-        """The findings without those that people refuted: what a policy gets to see."""
+        """The findings that reviewers did not refute: the input of the policy."""
         if not self.refuted:
             return findings
         ids = samples.table.column("id").combine_chunks()
@@ -71,7 +71,7 @@ class Rulings:
         return Findings(findings.table.filter(pa.array(left)))
 
     def applied(self, decisions: Decisions) -> Decisions:
-        """The decisions, one per sample in the order of the samples, as people want them."""
+        """The decisions, one per sample in the order of the samples, with verdicts applied."""
         if not self.rows:
             return decisions
         columns = decisions.table.to_pydict()
@@ -83,16 +83,16 @@ class Rulings:
         return Decisions(pa.table({name: pa.array(columns[name], kind) for name, kind in Decisions.columns.items()}))
 
     def people(self, samples: Samples) -> pd.DataFrame:
-        """id, reviewer (several with commas between), reviewed (the last time) of the samples that somebody ruled on."""
+        """id, reviewer (several with commas between) and reviewed (the last time) of the samples that have verdicts."""
         ids = samples.ids
-        told = [(ids[row], ", ".join(ruling.reviewers), ruling.time) for row, ruling in sorted(self.rows.items())]
-        return pd.DataFrame(told, columns=["id", "reviewer", "reviewed"], dtype=object)
+        entries = [(ids[row], ", ".join(ruling.reviewers), ruling.time) for row, ruling in sorted(self.rows.items())]
+        return pd.DataFrame(entries, columns=["id", "reviewer", "reviewed"], dtype=object)
 
 
 def match(samples: Samples, verdicts: Sequence[Verdict], findings: Findings | None = None, moved: Moved = NOT_MOVED, known: Moved = NOT_MOVED) -> Rulings:
-    """The verdicts that are about samples of this set, settled; answers about claims count where `findings` make the claim.
+    """Match verdicts with the samples and reduce them to one ruling each; answers about findings count where `findings` has them.
 
-    `moved` are those that follow a sample that was encoded again, `known` those of them that did so in a version before.
+    `moved` are verdicts carried over to a sample that was encoded again, `known` those carried over in an earlier version already.
     """
     if not verdicts:
         return Rulings()
@@ -101,62 +101,62 @@ def match(samples: Samples, verdicts: Sequence[Verdict], findings: Findings | No
     kind = samples.table.schema.field("label").type if "label" in samples else pa.null()
     ids, contents = samples.ids, samples.table.column("content")
     now = [(row, replace(verdict, id=ids[row], content=contents[row].as_py())) for row, verdict in found]
-    heard = [verdict for _, verdict in now if verdict.verdict != "relabel" or _fits(verdict, kind)]
+    matching = [verdict for _, verdict in now if verdict.verdict != "relabel" or _fits(verdict, kind)]
     where = {verdict.about: row for row, verdict in now}
     words, replies = defaultdict(list), defaultdict(list)
-    for verdict in last_words(heard):
+    for verdict in last_words(matching):
         words[where[verdict.about]].append(verdict)
-    for verdict in answers(heard):
+    for verdict in answers(matching):
         replies[where[verdict.about], str(verdict.code)].append(verdict)
-    wrong = {(ids[row], code): (row, code) for (row, code), said in replies.items() if most(verdict.holds for verdict in said) is False}
+    wrong = {(ids[row], code): (row, code) for (row, code), replied in replies.items() if most(verdict.holds for verdict in replied) is False}
     refuted = frozenset(wrong[key] for key in _claims(findings, {sample for sample, _ in wrong}) & set(wrong))
-    rows: dict[int, Ruling] = {row: _settled(said) for row, said in sorted(words.items())}
+    rows: dict[int, Ruling] = {row: _settled(given) for row, given in sorted(words.items())}
     for row, code in sorted(refuted):
         if row not in rows:
             rows[row] = _ruling(None, None, REFUTED, replies[row, code])
     matched = {verdict.about for _, verdict in found}
     left = stranded(samples, [verdict for verdict in verdicts if verdict.about not in matched], {ids[row] for row, _ in found})
     followed = sum(says(verdict) and verdict.about in moved and verdict.about not in known for _, verdict in found)
-    record = _record(verdicts, heard, rows, refuted) | {"stranded": len(left), "followed": followed}
+    record = _record(verdicts, matching, rows, refuted) | {"stranded": len(left), "followed": followed}
     return Rulings(rows, refuted, record, {verdict.about: moved[verdict.about] for _, verdict in found if verdict.about in moved})
 
 
 def says(verdict: Verdict) -> bool:
-    """Whether a verdict says anything: a decision, or an answer to a claim."""
+    """Whether a verdict has a decision, or an answer about a finding."""
     return verdict.verdict != "skip" or verdict.holds is not None
 
 
 def stranded(samples: Samples, unmatched: Sequence[Verdict], judged: Collection[str] = ()) -> list[Verdict]:
-    """Verdicts whose sample is there by its id, holding other bytes or another label than was judged (but not the one that was asked for).
+    """Verdicts whose sample, by its id, has other content or another label now (except the label that the verdict asked for).
 
-    What somebody judged again since (`judged`: ids) is left out.
+    Samples with a newer verdict (`judged`: ids) are left out.
     """
-    said = [verdict for verdict in unmatched if says(verdict) and verdict.content is not None and verdict.id not in judged]
-    some = _by_id(samples, {verdict.id for verdict in said})
-    return [verdict for verdict in said if verdict.id in some and not (verdict.verdict == "relabel" and some[verdict.id][1] == label_text(verdict.label))]
+    decided = [verdict for verdict in unmatched if says(verdict) and verdict.content is not None and verdict.id not in judged]
+    some = _by_id(samples, {verdict.id for verdict in decided})
+    return [verdict for verdict in decided if verdict.id in some and not (verdict.verdict == "relabel" and some[verdict.id][1] == label_text(verdict.label))]
 
 
 def astray(samples: Samples, verdicts: Sequence[Verdict], moved: Moved = NOT_MOVED) -> dict[About, tuple[str, int]]:
-    """What verdicts are about whose content is gone and whose id stands under the same label → the content then, and the row now."""
-    said = {verdict.about: moved.get(verdict.about, verdict.content) for verdict in verdicts if verdict.content is not None}
-    there = pa.array(sorted({content for content in said.values() if content is not None}), pa.string())
+    """Verdicts whose content is gone, and whose id still has the same label: subject → old content and present row."""
+    contents = {verdict.about: moved.get(verdict.about, verdict.content) for verdict in verdicts if verdict.content is not None}
+    there = pa.array(sorted({content for content in contents.values() if content is not None}), pa.string())
     left = set(there.filter(pc.invert(pc.is_in(there, value_set=samples.table.column("content").combine_chunks()))).to_pylist())
-    some = _by_id(samples, {about[2] for about, content in said.items() if content in left})
-    return {about: (str(content), some[about[2]][0]) for about, content in said.items()
+    some = _by_id(samples, {about[2] for about, content in contents.items() if content in left})
+    return {about: (str(content), some[about[2]][0]) for about, content in contents.items()
             if content in left and about[2] in some and some[about[2]][1] == about[1] and some[about[2]][2] is not None}  # fmt: skip
 
 
 def _by_id(samples: Samples, ids: set[str]) -> dict[str, tuple[int, str | None, str | None]]:
-    """Id → row, label and content, of those that are there."""
+    """Id → row, label and content, of the ids that occur."""
     rows = np.flatnonzero(pc.is_in(samples.table.column("id"), value_set=pa.array(sorted(ids), pa.string())).to_numpy(zero_copy_only=False))
     some = samples.table.take(pa.array(rows))
     labels = some.column("label").to_pylist() if "label" in samples else [None] * len(rows)
-    told = zip(some.column("id").to_pylist(), rows.tolist(), map(as_given, labels), some.column("content").to_pylist(), strict=True)
-    return {sample: (row, label, content) for sample, row, label, content in told}
+    entries = zip(some.column("id").to_pylist(), rows.tolist(), map(as_given, labels), some.column("content").to_pylist(), strict=True)
+    return {sample: (row, label, content) for sample, row, label, content in entries}
 
 
 def _claims(findings: Findings | None, ids: set[str]) -> set[tuple[str, str]]:
-    """The claims that are made of these samples, as (id, code)."""
+    """The findings of these samples, as (id, code)."""
     if findings is None or not ids:
         return set()
     some = findings.table.filter(pc.is_in(findings.table.column("id"), value_set=pa.array(sorted(ids), pa.string())))
@@ -164,7 +164,7 @@ def _claims(findings: Findings | None, ids: set[str]) -> set[tuple[str, str]]:
 
 
 def places(samples: Samples, verdicts: Sequence[Verdict], moved: Moved = NOT_MOVED) -> dict[About, int]:
-    """What each verdict is about → the row of that sample; by content (now, where it moved) and given label, and by id where several have both."""
+    """Subject of each verdict → row: by present content and given label, and by id where several samples have both."""
     about = {verdict.about: moved.get(verdict.about, verdict.content) for verdict in verdicts}
     contents = pa.array(sorted({content for content in about.values() if content is not None}), pa.string())
     rows = np.flatnonzero(pc.is_in(samples.table.column("content"), value_set=contents).to_numpy(zero_copy_only=False))
@@ -185,12 +185,12 @@ def places(samples: Samples, verdicts: Sequence[Verdict], moved: Moved = NOT_MOV
 
 
 def as_given(label: object) -> str | None:
-    """A label of the samples as verdicts compare it."""
+    """A label of the samples in the form that verdicts have."""
     return None if isinstance(label, float) and label != label else label_text(label)  # noqa: PLR0124 (NaN)
 
 
 def label_for(text: str | None, kind: pa.DataType) -> object:
-    """The label of this Arrow type that a text stands for. Raises ValueError if there is none."""
+    """Parse the text of a label into a value of an Arrow type. Raises ValueError."""
     if text is None:
         raise ValueError("no label is named")
     try:
@@ -212,23 +212,23 @@ def _fits(verdict: Verdict, kind: pa.DataType) -> bool:
     return True
 
 
-def _settled(said: list[Verdict]) -> Ruling:
-    decided = most(verdict.said for verdict in said)
+def _settled(group: list[Verdict]) -> Ruling:
+    decided = most(verdict.said for verdict in group)
     if decided is None:
-        return _ruling("review", None, DISAGREED, said)
+        return _ruling("review", None, DISAGREED, group)
     verdict, label = decided
-    if verdict == "relabel" and label == label_text(said[0].given):
+    if verdict == "relabel" and label == label_text(group[0].given):
         verdict, label = "keep", None
-    return _ruling(verdict, label, f"verdict.{verdict}", said)
+    return _ruling(verdict, label, f"verdict.{verdict}", group)
 
 
-def _ruling(decision: str | None, label: str | None, because: str, said: list[Verdict]) -> Ruling:
-    return Ruling(decision, label, because, tuple(sorted({v.reviewer for v in said})), max(v.time for v in said))
+def _ruling(decision: str | None, label: str | None, because: str, group: list[Verdict]) -> Ruling:
+    return Ruling(decision, label, because, tuple(sorted({v.reviewer for v in group})), max(v.time for v in group))
 
 
-def _record(every: Sequence[Verdict], heard: Sequence[Verdict], rows: dict[int, Ruling], refuted: frozenset[tuple[int, str]]) -> dict[str, Any]:
-    """What run.json says of the verdicts."""
-    meant, matched = [verdict for verdict in every if says(verdict)], [verdict for verdict in heard if says(verdict)]
+def _record(every: Sequence[Verdict], matching: Sequence[Verdict], rows: dict[int, Ruling], refuted: frozenset[tuple[int, str]]) -> dict[str, Any]:
+    """The part of run.json about verdicts."""
+    meant, matched = [verdict for verdict in every if says(verdict)], [verdict for verdict in matching if says(verdict)]
     reviewers = sorted({verdict.reviewer for verdict in meant})
     decided = [ruling.decision for ruling in rows.values()]
     return {

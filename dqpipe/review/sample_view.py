@@ -1,7 +1,7 @@
-"""What a reviewer can be shown of the samples of a version: pictures made anew by the decoders, rows, and who is near whom.
+"""What the review page can show of a version's samples: pictures, table rows, and nearest neighbours.
 
-Samples go by their row. Nothing else of the disk can be asked for: a picture is decoded and encoded again, and only where
-its file still is what the version was made of.
+Samples are requested by row, so that no other file can be read: a picture is decoded and encoded again, and only if its file has
+not changed since the run.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from dqpipe.storage.paths import media_path
 
 log = logging.getLogger(__name__)
 SIDES = (160, 320, 1280)
-"""Longer sides of the pictures that can be asked for."""
+"""Longer sides of the pictures that can be requested."""
 CACHED, QUALITY = 400, 90
-"""Previews that stay in memory, and their quality, 1 to 100."""
+"""Encoded pictures that are cached in memory."""
 PEERS, AMONG = 4, 500
-"""Typical members shown of a class, and members that they are chosen from."""
+"""Typical members that are shown of a class, and the members that they are chosen from."""
 LONGEST = 2000
 """Letters of a cell."""
 
 
-class Sight:
-    """The samples of a version as people see them."""
+class SampleView:
+    """The samples of a version as the page shows them."""
 
     def __init__(self, version: Version, decoders: Sequence[Decoder], views: Sequence[View] = ()) -> None:
         self.version, self.decoders, self.views = version, decoders, views
@@ -58,7 +58,7 @@ class Sight:
 
     @cached_property
     def classes(self) -> dict[str, list[int]]:
-        """Label as text → the rows that carry it; empty where labels are no names of classes."""
+        """Label as text → the rows with it; empty where labels are not classes."""
         found: dict[str, list[int]] = {}
         if labels.kind_in(self.samples) not in ("class", "tags"):
             return found
@@ -106,10 +106,10 @@ class Sight:
 
     @cached_property
     def _stored(self) -> tuple[Store, str, str, dict[str, str]] | None:
-        """Where the embedding of the samples is: store, key, fact, and the sample keys of the contents that have one; None where there is none."""
+        """The stored embedding: store, key, fact, and the sample keys of the contents that have vectors; None where there is none."""
         try:
-            told = self.version.table("snapshot").schema.metadata or {}
-            keys, names = (json.loads(told.get(name, b"{}")) for name in (b"keys", b"vectors"))
+            metadata = self.version.table("snapshot").schema.metadata or {}
+            keys, names = (json.loads(metadata.get(name, b"{}")) for name in (b"keys", b"vectors"))
             place = self.version.record["config"]["outputs"].get("store")
             floats = [name for name in names if name in keys and pa.types.is_floating(self.version.table(f"vectors-{name}").schema.field(0).type.value_type)]
             out = self.version.place.local
@@ -123,7 +123,7 @@ class Sight:
             return None
 
     def prepare(self, rows: Sequence[int]) -> None:
-        """Read the vectors of samples that will be asked for soon, at once."""
+        """Read the vectors of samples in advance, in one pass."""
         if self._stored is None:
             return
         store, key, fact, has = self._stored
@@ -136,16 +136,16 @@ class Sight:
             self._units |= zip((row for row, _ in able), unit(found.astype(np.float32)), strict=True)
 
     def vector(self, row: int) -> np.ndarray | None:
-        """The unit vector of a sample in the embedding, if it has one."""
+        """The unit vector of a sample in the embedding; None without one."""
         self.prepare([row])
         return self._units.get(row)
 
     def peers(self, row: int, label: str, but: frozenset[int]) -> list[int]:
-        """Typical members of a class for a sample: those nearest to it in the embedding, of some of the class that `but` does not hold."""
+        """The members of a class nearest to a sample in the embedding, among some of the class, without the rows `but`."""
         return self.nearest(row, self._members(label, but))[:PEERS]
 
     def nearest(self, row: int, members: Sequence[int]) -> list[int]:
-        """The members, the one most like the sample first; without it, and in their order where there is no embedding."""
+        """The members without the sample itself, the most similar first; in their own order where there is no embedding."""
         self.prepare(members)
         able, own = [member for member in members if member != row], self.vector(row)
         if own is not None:

@@ -1,8 +1,7 @@
-"""The server of the page, for people at this machine.
+"""The local web server of the review page.
 
-A request is answered only if it names this machine as its host (a foreign name that resolves here is DNS rebinding), comes
-from no other page (Origin), and knows the token that stands in the URL. Nothing is taken in but verdicts, and nothing given
-out but the page and samples of the version.
+A request is answered only if its Host header names this machine (another name is DNS rebinding), its Origin is this page, and it has
+the token of the URL. It accepts nothing but verdicts, and serves nothing but the page and samples of the version.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dqpipe.errors import DatasetError, DqpipeError, MediaError, OutputError
-from dqpipe.review.review_queue import Desk
+from dqpipe.review.review_queue import ReviewQueue
 from dqpipe.review.sample_view import SIDES
 
 LARGEST = 1 << 16
-"""Bytes of what a page may send."""
+"""Largest body of a request, in bytes."""
 NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -37,14 +36,14 @@ HEADERS = {
 
 
 def oversized(headers: Mapping[str, str]) -> str | None:
-    """Why what is sent cannot be a verdict, None if it may be one."""
+    """Why a request's body cannot be a verdict; None if it may be one."""
     length, kind = headers.get("content-length", ""), headers.get("content-type", "")
     fine = length.isascii() and length.isdecimal() and int(length[:12]) <= LARGEST and kind.startswith("application/json")
     return None if fine else "what is sent is no verdict"
 
 
 class Bounded:
-    """An application whose requests are read whole before it sees them: no more of any than LARGEST, whatever their headers say of their size."""
+    """Read the body of each request up to LARGEST bytes before the application gets it, whatever its headers say of its size."""
 
     def __init__(self, app: Any) -> None:  # noqa: ANN401 (ASGI)
         self.app = app
@@ -77,14 +76,14 @@ class Bounded:
 
 
 async def _refused(send: Any, status: int, why: str) -> None:  # noqa: ANN401 (ASGI)
-    """Answer, and end the connection: what is left of the request is not read."""
+    """Answer and close the connection, without reading the rest of the request."""
     headers = [(name.lower().encode(), value.encode()) for name, value in {**HEADERS, "Content-Type": "text/plain", "Connection": "close"}.items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": f"{why}\n".encode()})
 
 
 def refusal(headers: dict[str, str], token: str, given: str, names: frozenset[str] = NAMES) -> str | None:
-    """Why a request is not answered, None if it is."""
+    """Why a request is refused; None if it is answered."""
     host = headers.get("host", "")
     try:
         name, origin = urlsplit(f"//{host}").hostname, headers.get("origin")
@@ -102,10 +101,10 @@ def refusal(headers: dict[str, str], token: str, given: str, names: frozenset[st
 
 
 class Pages:
-    """What the page asks for."""
+    """The requests of the page."""
 
-    def __init__(self, desk: Desk, reviewer: str) -> None:
-        self.desk, self.reviewer = desk, reviewer
+    def __init__(self, queue: ReviewQueue, reviewer: str) -> None:
+        self.queue, self.reviewer = queue, reviewer
         self.page = files("dqpipe.review").joinpath("page.html").read_text(encoding="utf-8")
 
     def whole(self) -> Any:  # noqa: ANN401
@@ -119,7 +118,7 @@ class Pages:
         """A sample's picture."""
         from fastapi.responses import PlainTextResponse, Response
 
-        if side not in SIDES or not 0 <= row < len(self.desk.sight.ids):
+        if side not in SIDES or not 0 <= row < len(self.queue.view.ids):
             return PlainTextResponse("there is no such picture\n", status_code=404)
         try:
             shown = self.desk.sight.picture(row, side)
@@ -128,64 +127,64 @@ class Pages:
         return Response(shown.data, media_type=shown.type, headers={"Cache-Control": "private, max-age=3600"})
 
     def about(self) -> dict[str, Any]:
-        """What the page says and offers whatever the sample."""
-        version = self.desk.sight.version
-        return {"version": version.id, "out": self.desk.out.name, "labels": self.desk.labels(), "reviewer": self.reviewer}
+        """What the page shows for every sample."""
+        version = self.queue.view.version
+        return {"version": version.id, "out": self.queue.out.name, "labels": self.queue.labels(), "reviewer": self.reviewer}
 
     def next(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The next samples. Raises Unfit."""
+        """The next samples. Raises BadRequest."""
         return self._told(*self._page(asked))
 
     def verdict(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The next samples, after a verdict that is on disk. Raises Unfit, DatasetError, OutputError."""
-        label, row, said, page = asked.get("label"), asked.get("row"), _text(asked, "verdict", 20), self._page(asked)
+        """The next samples, after a verdict that is on disk. Raises BadRequest, DatasetError, OutputError."""
+        label, row, kind, page = asked.get("label"), asked.get("row"), _text(asked, "verdict", 20), self._page(asked)
         if not isinstance(row, int) or isinstance(row, bool):
-            raise Unfit("row is the number of a sample")
+            raise BadRequest("row is the number of a sample")
         if label is not None and not isinstance(label, str):
-            raise Unfit("label is a text, or null")
-        self.desk.say(row, said, page[1], label if label is None else _text(asked, "label", LARGEST))
+            raise BadRequest("label is a text, or null")
+        self.queue.say(row, kind, page[1], label if label is None else _text(asked, "label", LARGEST))
         return self._told(*page)
 
     def undo(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The last verdict taken back, its sample again. Raises Unfit, OutputError."""
+        """Undo the last verdict and return its sample. Raises BadRequest, OutputError."""
         session, name = self._page(asked)
-        row = self.desk.undo(name)
+        row = self.queue.undo(name)
         return self._told(session, name, row) | {"undone": row is not None}
 
     def _told(self, session: str, name: str, first: int | None = None) -> dict[str, Any]:
-        return {"items": self.desk.next(session, name, first), "progress": self.desk.progress(name)}
+        return {"items": self.queue.next(session, name, first), "progress": self.queue.progress(name)}
 
     def _page(self, asked: dict[str, Any]) -> tuple[str, str]:
-        """Which page asks, and for whom."""
+        """The session of a page, and its reviewer."""
         return _text(asked, "session", 64), (_text(asked, "reviewer", 100) if asked.get("reviewer") else self.reviewer).strip()
 
 
-class Unfit(DqpipeError):  # noqa: N818 (it is what is asked that is unfit)
-    """A request that asks for nothing that can be answered."""
+class BadRequest(DqpipeError):  # noqa: N818 (it is what is asked that is unfit)
+    """A request with invalid values."""
 
 
 def _text(asked: dict[str, Any], name: str, letters: int) -> str:
-    """A text of a request. Raises Unfit where it is none, too long, or holds what no file and no page can show."""
+    """A text of a request. Raises BadRequest where it is missing, too long, or has control characters."""
     value = asked.get(name)
     if not isinstance(value, str):
-        raise Unfit(f"{name} is a text")
+        raise BadRequest(f"{name} is a text")
     if len(value) > letters:
-        raise Unfit(f"{name} has more than {letters:,} letters")
+        raise BadRequest(f"{name} has more than {letters:,} letters")
     if any(unicodedata.category(char) in ("Cs", "Cc") for char in value if not char.isprintable()):
-        raise Unfit(f"{name} holds a control character, or half of a letter")
+        raise BadRequest(f"{name} holds a control character, or half of a letter")
     return value
 
 
-STATUS: Mapping[type[DqpipeError], int] = {Unfit: 422, DatasetError: 400, OutputError: 507}
+STATUS: Mapping[type[DqpipeError], int] = {BadRequest: 422, DatasetError: 400, OutputError: 507}
 
 
-def application(desk: Desk, token: str, names: frozenset[str] = NAMES, reviewer: str = "") -> Any:  # noqa: ANN401 (FastAPI)
-    """The web application of a desk."""
+def application(queue: ReviewQueue, token: str, names: frozenset[str] = NAMES, reviewer: str = "") -> Any:  # noqa: ANN401 (FastAPI)
+    """The web application of a review queue."""
     from fastapi import FastAPI, Request
     from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    pages = Pages(desk, reviewer)
+    pages = Pages(queue, reviewer)
     shown: dict[str, Callable[..., Any]] = {"/": pages.whole, "/picture/{row}/{side}": pages.picture, "/about": pages.about}
     asked: dict[str, Callable[..., Any]] = {"/next": pages.next, "/verdict": pages.verdict, "/undo": pages.undo}
     for method, answers in (("GET", shown), ("POST", asked)):
@@ -213,14 +212,14 @@ def application(desk: Desk, token: str, names: frozenset[str] = NAMES, reviewer:
 class Serving:
     """A server in a thread of its own, from `start` to `stop`."""
 
-    def __init__(self, desk: Desk, *, host: str = "127.0.0.1", port: int = 0, reviewer: str = "") -> None:
+    def __init__(self, queue: ReviewQueue, *, host: str = "127.0.0.1", port: int = 0, reviewer: str = "") -> None:
         import uvicorn
 
         self.token = secrets.token_urlsafe(18)
         self.socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an answer goes out at once; asyncio sets this on its own sockets only
         names = NAMES | {host}
-        app = application(desk, self.token, names, reviewer)
+        app = application(queue, self.token, names, reviewer)
         config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none", http="h11", loop="asyncio", server_header=False,
                                 timeout_graceful_shutdown=1)  # fmt: skip
         self.server = uvicorn.Server(config)
@@ -234,11 +233,11 @@ class Serving:
         return f"http://{name}:{self.socket.getsockname()[1]}/?token={self.token}"
 
     def start(self) -> None:
-        """Return when it listens."""
+        """Wait until the server listens."""
         self.thread.start()
 
     def stop(self) -> None:
-        """Return when it is gone."""
+        """Wait until the server has stopped."""
         self.server.should_exit = True
         self.thread.join(10)
         self.socket.close()

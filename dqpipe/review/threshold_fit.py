@@ -1,6 +1,7 @@
-"""A threshold from verdicts: the lowest confidence above which a claim's precision is what was asked for, and what that costs.
+"""A threshold from verdicts: the lowest confidence above which a finding code reaches a precision, and its recall.
 
-Every draw of an audit stands for the same number of claims, so that the draws above a confidence are a fair sample of the claims above it.
+Every draw of an audit represents the same number of findings, so that the draws above a confidence are a fair sample of the findings
+above it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from dqpipe.results.verdicts import Verdict
 from dqpipe.review.audits import Audit, answered
 
 CANDIDATES = 10
-"""Thresholds that are tried where the precision has to be sure: the risk is shared among them (Bonferroni)."""
+"""Number of thresholds tried where the precision must be certified: the risk is divided among them (Bonferroni)."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A threshold on the confidence: precision above it with its 95 % interval, and the share of the true claims that it keeps."""
+    """A threshold on the confidence: the precision above it with a 95 % interval, and its recall among audited findings."""
 
     at_least: float
     precision: float
@@ -28,14 +29,14 @@ class Fit:
     high: float
     looked: int
     recall: float
-    """Of the claims that hold, the share that stays."""
+    """The share of the confirmed findings that lie above the threshold."""
 
 
-def curve(audit: Audit, said: Sequence[Verdict]) -> list[Fit]:
-    """What each threshold would come to, the lowest first. Raises DatasetError where there is nothing to go by."""
-    told = [(item.confidence, holds) for item, holds in answered(audit, said) if item.claimed and holds is not None for _ in range(item.times)]
-    known = sorted((confidence, holds) for confidence, holds in told if confidence is not None)
-    if not told:
+def curve(audit: Audit, all_verdicts: Sequence[Verdict]) -> list[Fit]:
+    """Precision and recall of each threshold, the lowest first. Raises DatasetError where nothing was reviewed."""
+    answers = [(item.confidence, holds) for item, holds in answered(audit, all_verdicts) if item.claimed and holds is not None for _ in range(item.times)]
+    known = sorted((confidence, holds) for confidence, holds in answers if confidence is not None)
+    if not answers:
         raise DatasetError(f"nothing was looked at yet: dqpipe review OUT --audit {audit.code}")
     if not known:
         raise DatasetError(f"{audit.code} has no confidence: there is no threshold to fit")
@@ -50,19 +51,19 @@ def curve(audit: Audit, said: Sequence[Verdict]) -> list[Fit]:
     return fits
 
 
-def fit(audit: Audit, said: Sequence[Verdict], precision: float) -> Fit | None:
-    """The lowest threshold whose estimated precision is reached; None where no threshold reaches it."""
-    return next((one for one in curve(audit, said) if one.precision >= precision), None)
+def fit(audit: Audit, all_verdicts: Sequence[Verdict], precision: float) -> Fit | None:
+    """The lowest threshold whose estimated precision is high enough; None where there is none."""
+    return next((one for one in curve(audit, all_verdicts) if one.precision >= precision), None)
 
 
-def sure(audit: Audit, said: Sequence[Verdict], precision: float) -> Fit | None:
-    """The lowest of some thresholds above which the precision is reached with 95 %, whichever of them is chosen; None without one."""
-    every = curve(audit, said)
+def sure(audit: Audit, all_verdicts: Sequence[Verdict], precision: float) -> Fit | None:
+    """The lowest of some thresholds whose precision is certified at 95 % for all of them together; None where there is none."""
+    every = curve(audit, all_verdicts)
     some = [every[round(at * (len(every) - 1) / (CANDIDATES - 1))] for at in range(CANDIDATES)] if len(every) > CANDIDATES else every
     risk = 0.05 / CANDIDATES
     return next((one for one in some if at_least(round(one.precision * one.looked), one.looked, risk) >= precision), None)
 
 
 def needed(precision: float) -> int:
-    """How many draws, all of them right, make a precision sure."""
+    """The number of draws that certify a precision if all of them are confirmed."""
     return math.ceil(math.log(0.05 / CANDIDATES) / math.log(precision)) if precision < 1 else 0

@@ -1,4 +1,7 @@
-"""The verdicts of an output while others add to them: read once, then only what is new, and each change told once to who counts."""
+"""The verdicts of an output, followed while other processes append to them.
+
+The file is read once, then only its new lines; each change is passed once to the registered listeners.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,15 @@ Change = Callable[[Verdict | None, Verdict | None], None]
 """What stood and stands no more, and what stands now."""
 
 
-class Heard:
-    """All verdicts that stand; `refresh` reads what was added since, by whichever process. What one more costs does not depend on how many there are."""
+class VerdictLog:
+    """All valid verdicts; `refresh` reads what any process added since, at a cost that does not grow with their number."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.file = out / verdicts.FILE
         self.read = 0
         self.standing: dict[tuple[object, ...], Verdict] = {}
-        self.said: dict[tuple[str, str | None], dict[tuple[object, ...], Verdict]] = defaultdict(dict)
+        self.by_reviewer: dict[tuple[str, str | None], dict[tuple[object, ...], Verdict]] = defaultdict(dict)
         """Reviewer and audit → verdicts, the oldest first."""
         self.of: Counter[str] = Counter()
         """Reviewer → verdicts."""
@@ -33,13 +36,13 @@ class Heard:
         self.refresh()
 
     def tell(self, change: Change) -> None:
-        """Call this for what stands, and for each change from now on."""
+        """Call a listener for every present verdict, and for each change from now on."""
         for verdict in self.all():
             change(None, verdict)
         self._told.append(change)
 
     def refresh(self) -> bool:
-        """Whether there was anything new."""
+        """Read new lines; whether there were any."""
         size = self.file.stat().st_size if self.file.exists() else 0
         if size < self.read:  # somebody put another file in its place
             self.read = 0
@@ -67,9 +70,9 @@ class Heard:
 
     def _changed(self, goes: Verdict | None, comes: Verdict | None) -> None:
         if goes is not None and (comes is None or (goes.reviewer, goes.audit) != (comes.reviewer, comes.audit)):
-            self.said[goes.reviewer, goes.audit].pop(goes.key)
+            self.by_reviewer[goes.reviewer, goes.audit].pop(goes.key)
         if comes is not None:
-            self.said[comes.reviewer, comes.audit][comes.key] = comes
+            self.by_reviewer[comes.reviewer, comes.audit][comes.key] = comes
         for verdict, more in ((goes, -1), (comes, 1)):
             if verdict is not None:
                 self.of[verdict.reviewer] += more
@@ -78,17 +81,17 @@ class Heard:
             change(goes, comes)
 
     def all(self) -> list[Verdict]:
-        """The verdicts that stand, the oldest first."""
+        """The valid verdicts, the oldest first."""
         return list(self.standing.values())
 
     def count(self, reviewer: str, audit: str | None) -> int:
-        """How many verdicts of a reviewer stand, in an audit or outside of any."""
-        return len(self.said.get((reviewer, audit), ()))
+        """The number of a reviewer's valid verdicts, in an audit or outside of any."""
+        return len(self.by_reviewer.get((reviewer, audit), ()))
 
     def last(self, reviewer: str, audit: str | None) -> Verdict | None:
-        """What a reviewer said last, in an audit or outside of any."""
-        return next(reversed(self.said.get((reviewer, audit), {}).values()), None)
+        """A reviewer's last verdict, in an audit or outside of any."""
+        return next(reversed(self.by_reviewer.get((reviewer, audit), {}).values()), None)
 
     def agreement(self) -> list[dict[str, object]]:
-        """How far people agree (see `verdicts.agreement`)."""
+        """The agreement of reviewers (see `verdicts.agreement`)."""
         return self.agreeing.told() if sum(n > 0 for n in self.of.values()) > 1 else []

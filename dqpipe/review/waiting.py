@@ -1,4 +1,4 @@
-"""The rows of a queue that wait for a look: taking one out, putting one back and asking for the first cost the same however long it is."""
+"""The rows of a review queue: removing a row, putting it back and finding the first take the same time in a queue of any length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 
 class Waiting:
-    """A queue in a fixed order; what waits in it is the question of each row."""
+    """A queue of rows in a fixed order, each waiting or not."""
 
     def __init__(self, order: Sequence[int], waits: Callable[[int], bool]) -> None:
         self.order, self.place = order, {row: place for place, row in enumerate(order)}
@@ -20,7 +20,7 @@ class Waiting:
         return len(self.rows)
 
     def put(self, row: int, *, waits: bool) -> None:
-        """Say whether a row waits; one that does not belong here is none of it."""
+        """Set whether a row waits; rows outside the queue are ignored."""
         if not waits:
             self.rows.discard(row)
         elif row in self.place:
@@ -30,7 +30,7 @@ class Waiting:
                 heapq.heappush(self.heap, self.place[row])
 
     def first(self, number: int, chosen: Callable[[int], bool]) -> list[int]:
-        """The first rows that wait and are chosen, at most so many."""
+        """The first waiting rows that are chosen, at most `count`."""
         found: list[int] = []
         seen: list[int] = []
         while self.heap and len(found) < number:

@@ -143,12 +143,12 @@ def test_whoever_names_paths_in_a_dataframe_means_them_unless_there_is_a_root(da
 def test_nothing_outside_is_handed_over_or_shown_for_review(dataset: Path, tmp_path: Path) -> None:
     from dqpipe.results.versions import Version
     from dqpipe.review.exchange.queue import Seen
-    from dqpipe.review.sample_view import Sight
+    from dqpipe.review.sample_view import SampleView
 
     run(dataset, tmp_path / "out", RULES)
     version = Version.open(tmp_path / "out")
     assert not {item.id for item in Seen(version).items(())} & set(OUT)
-    sight = Sight(version, ())
+    sight = SampleView(version, ())
     rows = {sample: row for row, sample in enumerate(sight.ids)}
     assert not any(sight.has_picture(rows[sample]) for sample in OUT)
 

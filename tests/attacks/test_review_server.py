@@ -20,8 +20,8 @@ from dqpipe.results import publish, verdicts
 from dqpipe.results.verdicts import Verdict, agreement
 from dqpipe.results.versions import Version
 from dqpipe.review import audits
-from dqpipe.review.review_queue import Desk
-from dqpipe.review.sample_view import Sight
+from dqpipe.review.review_queue import ReviewQueue
+from dqpipe.review.sample_view import SampleView
 from dqpipe.review.server import LARGEST, Serving
 from dqpipe.storage import ownership
 from dqpipe.storage.location import place
@@ -64,10 +64,10 @@ def folder(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path
     return place
 
 
-def desk(folder: Path, out: Path, **options: Any) -> Desk:
+def desk(folder: Path, out: Path, **options: Any) -> ReviewQueue:
     out.mkdir(exist_ok=True)
     ownership.take(place(out), publish.KIND, (), dict)  # an output as a run leaves it
-    return Desk(out, Sight(Version.open(folder / "out"), ()), **options)
+    return ReviewQueue(out, SampleView(Version.open(folder / "out"), ()), **options)
 
 
 @pytest.fixture
@@ -155,8 +155,8 @@ def test_odd_lines_of_verdicts_are_set_aside(folder: Path, tmp_path: Path, regis
     with (out / verdicts.FILE).open("a") as file:
         file.writelines(f"{line}\n" for line in ODD)
     one.say(b, "drop", "ann")
-    assert [(v.id, v.verdict) for v in verdicts.verdicts(out)] == [(one.sight.ids[a], "keep"), (one.sight.ids[b], "drop")]
-    assert [v.id for v in one.heard.all()] == [v.id for v in desk(folder, out).heard.all()] == [one.sight.ids[a], one.sight.ids[b]]
+    assert [(v.id, v.verdict) for v in verdicts.verdicts(out)] == [(one.view.ids[a], "keep"), (one.view.ids[b], "drop")]
+    assert [v.id for v in one.verdict_log.all()] == [v.id for v in desk(folder, out).verdict_log.all()] == [one.view.ids[a], one.view.ids[b]]
     assert one.progress("ann")["mine"] == 2
     (tmp_path / "rows.csv").write_text((folder / "rows.csv").read_text())
     done = Pipeline.from_text(TEXT, base=tmp_path, registry=registry).run(Serial())
@@ -192,7 +192,7 @@ def test_odd_draws_are_set_aside(tmp_path: Path) -> None:
 
 
 def seconds(desk: Desk, row: int, reviewer: str) -> float:
-    """Processor time of a verdict, and of the page after it.
+    """How many lines of Python a verdict runs through, each turn of a loop counted, and the page after it.
 
     Not counted by a trace function: in code that has run often, Python 3.11 may trace one line for ever.
     """
@@ -228,8 +228,8 @@ def test_what_is_counted_as_it_comes_is_what_is_counted_at_once(folder: Path, tm
         else:
             one.say(row, kind := str(rng.choice(said)), name, "cat" if kind == "relabel" else None)
         every = verdicts.verdicts(one.out)
-        assert one.heard.all() == every
+        assert one.verdict_log.all() == every
         again = desk(folder, one.out, which="disagreed")
-        assert (one.heard.agreement(), one.words) == (agreement(every) if len({v.reviewer for v in every}) > 1 else [], again.words)
+        assert (one.verdict_log.agreement(), one.words) == (agreement(every) if len({v.reviewer for v in every}) > 1 else [], again.words)
         assert one._waiting("ann").rows == again._waiting("ann").rows
         assert one.progress("ann")["mine"] == sum(v.reviewer == "ann" for v in every)

@@ -1,10 +1,10 @@
-"""Samples handed over to other tools, and what people said there taken back.
+"""Exchange with labelling tools: samples are written for them, and answers are read back as verdicts.
 
     version ──queue──▶ Item… ──write (a format)──▶ files           another tool
     verdicts.jsonl ◀──settle── Answer… ◀──read (a format)── a file ◀────┘
 
 Each format is a module with `write(queue, options) -> Written`, and, where people answer in it, `read(data) -> list[Answer]`;
-both are pure. What comes back is matched by id, content and given label; all of it is taken, or nothing.
+both are pure. Answers are matched by id, content and given label; all of them are added, or none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 FORMATS = {"label-studio": "label_studio", "cvat": "cvat", "csv": "csv_file", "fiftyone": "fiftyone", "lightly": "lightly"}
 """The name of a format → its module."""
 BACK = ("label-studio", "cvat", "csv")
-"""Those that answers come back in."""
+"""The formats that can be read back."""
 
 
 def module(name: str) -> ModuleType:

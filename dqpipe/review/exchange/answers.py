@@ -1,4 +1,4 @@
-"""Files that come from elsewhere, read with care: of bounded size, without document types, never deeper than they may be."""
+"""Reading of untrusted files: of bounded size and depth, XML without document types."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LARGEST = 512 * 2**20
 
 @dataclass(frozen=True)
 class Answer:
-    """What a file says of one sample; labels are text, sets of tags JSON lists as text. What it does not say is None."""
+    """The answer of a file about one sample; labels are text, sets of tags JSON lists as text, missing values None."""
 
     where: str
-    """Where it stands in the file, for messages."""
+    """The place in the file, for messages."""
     id: str | None = None
     media: str | None = None
-    """How the tool names the media, where it lost the id: a path from the folder of the dataset."""
+    """The media path that the tool has, relative to the dataset's folder, where the id is lost."""
     content: str | None = None
     given: str | None = None
     """The label when it was handed over; `knows_given` says whether the file tells."""
@@ -32,14 +32,14 @@ class Answer:
     """keep, drop, skip or relabel; None: what `label` says is kept or changed."""
     label: str | None = None
     chosen: tuple[str, ...] | None = None
-    """Instead of `label`: the names that were chosen, more than one of them for sets of tags."""
+    """Instead of `label`: the chosen names, several of them for sets of tags."""
     code: str | None = None
     reviewer: str | None = None
     annotator: int | None = None
-    """A number that the tool has for its reviewer."""
+    """The tool's number of the reviewer."""
     time: str | None = None
     problem: str | None = None
-    """Why it can be no verdict, whatever it is about."""
+    """Why the answer is invalid, whatever its sample."""
 
 
 def contents(path: Path) -> bytes:
@@ -95,13 +95,13 @@ def parse_xml(data: bytes, start: Callable[[str, dict[str, str]], None], end: Ca
     def closed(name: str) -> None:
         end(name, "".join(texts.pop()))
 
-    def told(text: str) -> None:
+    def collect(text: str) -> None:
         texts[-1].append(text)
 
     parser.StartDoctypeDeclHandler = doctype
     parser.StartElementHandler = opened
     parser.EndElementHandler = closed
-    parser.CharacterDataHandler = told
+    parser.CharacterDataHandler = collect
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, LookupError, ValueError) as error:

@@ -1,10 +1,10 @@
-"""CSV (RFC 4180, UTF-8): one row per sample, for a spreadsheet, a script, or any model's data loader; the same file comes back.
+"""CSV (RFC 4180, UTF-8): one row per sample, for a spreadsheet, a script or a data loader; the same file is read back.
 
     id,label,suggestion,confidence,code,decision,decided_label,verdict,new_label,reviewer,time,split,media,content
 
 `verdict` (keep, drop, relabel, skip) and `new_label` are what a person fills in; `new_label` alone means relabel, or keep where it is the
-label that the sample has. `decided_label` is the label in the curated set, empty for what is dropped. A row that nobody filled in says
-nothing. What a spreadsheet would run as a formula has an apostrophe before it, which goes on the way back (see `dqpipe.storage.spreadsheet`).
+label that the sample has. `decided_label` is the label in the curated set, empty for what is dropped. Rows without either are ignored.
+What a spreadsheet would run as a formula has an apostrophe before it, which is removed again (see `dqpipe.storage.spreadsheet`).
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def read(data: bytes) -> list[Answer]:
 
 def _row(queue: Queue, item: Item, verdict: Verdict | None, options: Options) -> list[object]:
     asked = asked_of(item)
-    said = (verdict.verdict, label_text(verdict.label), verdict.reviewer, verdict.time) if verdict is not None else (None,) * 4
+    answer = (verdict.verdict, label_text(verdict.label), verdict.reviewer, verdict.time) if verdict is not None else (None,) * 4
     media = None if item.media is None else options.path(queue, item)
-    return [item.id, item.label, asked["suggestion"], asked["confidence"], asked["code"], item.decision, item.decided_label, *said,
+    return [item.id, item.label, asked["suggestion"], asked["confidence"], asked["code"], item.decision, item.decided_label, *answer,
             item.split, media, item.content]  # fmt: skip
 
 
@@ -72,6 +72,6 @@ def _answer(header: list[str], row: list[str], number: int) -> Answer:
     if len(row) != len(header):
         return Answer(where, problem=f"has another number of cells than the header ({len(header)})")
     cells = {name: plain(cell) for name, cell in zip(header, row, strict=True)}
-    told: dict[str, Any] = {name: cells.get(name) or None for name in ("content", "code", "reviewer", "time")}
-    told |= {"verdict": cells.get("verdict", "").strip().lower() or None, "label": cells.get("new_label") or None}
-    return Answer(where, cells["id"], given=cells.get("label") or None, knows_given="label" in cells, **told)
+    fields: dict[str, Any] = {name: cells.get(name) or None for name in ("content", "code", "reviewer", "time")}
+    fields |= {"verdict": cells.get("verdict", "").strip().lower() or None, "label": cells.get("new_label") or None}
+    return Answer(where, cells["id"], given=cells.get("label") or None, knows_given="label" in cells, **fields)

@@ -82,11 +82,11 @@ def _image(queue: Queue, number: int, name: str, items: list[Item], wide: tuple[
 
 
 def _tags(queue: Queue, item: Item, verdict: Verdict | None) -> list[str]:
-    said = UNSEEN if verdict is None or verdict.verdict == "relabel" else verdict.verdict
+    answer = UNSEEN if verdict is None or verdict.verdict == "relabel" else verdict.verdict
     asked = asked_of(item)
     kept = {"id": item.id, "content": item.content, "label": item.label, "code": asked["code"], "suggestion": asked["suggestion"],
             "reviewer": verdict and verdict.reviewer, "time": verdict and verdict.time}  # fmt: skip
-    cells = [("verdict", said), *((name, json.dumps(value)) for name, value in kept.items())]
+    cells = [("verdict", answer), *((name, json.dumps(value)) for name, value in kept.items())]
     inside = "".join(f'      <attribute name="{name}">{xml(cell)}</attribute>\n' for name, cell in cells)
     label = item.label if verdict is None else label_said(item, verdict)
     source = "auto" if verdict is None else "manual"
@@ -94,8 +94,8 @@ def _tags(queue: Queue, item: Item, verdict: Verdict | None) -> list[str]:
 
 
 def _attributes() -> list[dict[str, Any]]:
-    said = {"name": "verdict", "mutable": False, "input_type": "radio", "default_value": UNSEEN, "values": list(SAID)}
-    return [said, *({"name": name, "mutable": False, "input_type": "text", "default_value": "null", "values": ["null"]} for name in KEPT)]
+    attribute = {"name": "verdict", "mutable": False, "input_type": "radio", "default_value": UNSEEN, "values": list(SAID)}
+    return [attribute, *({"name": name, "mutable": False, "input_type": "text", "default_value": "null", "values": ["null"]} for name in KEPT)]
 
 
 def _labels(queue: Queue) -> list[dict[str, Any]]:
@@ -164,25 +164,25 @@ class _Reader:
 
 def _answers(name: str, tags: list[tuple[str, dict[str, str]]]) -> list[Answer]:
     """The answers of one image: of each sample that it is, and each reviewer."""
-    told = [(label, {key: _text(value) if key in KEPT else value for key, value in attributes.items()}) for label, attributes in tags]
-    ids = {about["id"] for _, about in told if about.get("id") is not None}
+    parsed = [(label, {key: _text(value) if key in KEPT else value for key, value in attributes.items()}) for label, attributes in tags]
+    ids = {about["id"] for _, about in parsed if about.get("id") is not None}
     only = next(iter(ids)) if len(ids) == 1 else None
     groups: dict[tuple[str | None, str | None], list[tuple[str, dict[str, Any]]]] = defaultdict(list)
-    for label, about in told:
+    for label, about in parsed:
         groups[about.get("id") or only, about.get("reviewer")].append((label, about))
     return [_answer(name, sample, reviewer, group) for (sample, reviewer), group in groups.items()] or [Answer(f"image {name}", media=name)]
 
 
 def _answer(name: str, sample: str | None, reviewer: str | None, group: list[tuple[str, dict[str, Any]]]) -> Answer:
     first: dict[str, Any] = next((about for _, about in group if about.get("id") is not None), {})
-    said = {about.get("verdict", "").strip() for _, about in group} - {"", UNSEEN}
+    answers = {about.get("verdict", "").strip() for _, about in group} - {"", UNSEEN}
     where, chosen = f"image {name}", tuple(dict.fromkeys(label for label, _ in group))
-    problem = "has two answers" if len(said) > 1 else None
-    given, verdict = first.get("label"), said.pop() if said else None
+    problem = "has two answers" if len(answers) > 1 else None
+    given, verdict = first.get("label"), answers.pop() if answers else None
     quiet = verdict is None and "label" in first and _same(chosen, given)  # as it was handed over: nobody said anything
-    told: dict[str, Any] = {key: first.get(key) for key in ("content", "code", "time")}
-    told |= {"verdict": verdict, "chosen": None if quiet else chosen, "reviewer": reviewer, "problem": problem}
-    return Answer(where, sample, name, given=given, knows_given="label" in first, **told)
+    fields: dict[str, Any] = {key: first.get(key) for key in ("content", "code", "time")}
+    fields |= {"verdict": verdict, "chosen": None if quiet else chosen, "reviewer": reviewer, "problem": problem}
+    return Answer(where, sample, name, given=given, knows_given="label" in first, **fields)
 
 
 def _same(chosen: tuple[str, ...], given: str | None) -> bool:
@@ -198,7 +198,7 @@ def _same(chosen: tuple[str, ...], given: str | None) -> bool:
 def _text(value: str) -> str | None:
     """The JSON string of a text attribute; what a person typed there is taken as it is."""
     try:
-        told = json.loads(value)
+        parsed = json.loads(value)
     except (ValueError, RecursionError):
         return value or None
-    return told if isinstance(told, str) else None
+    return parsed if isinstance(parsed, str) else None

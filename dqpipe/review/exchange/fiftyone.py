@@ -23,15 +23,15 @@ from pathlib import Path
 import fiftyone as fo
 
 name = sys.argv[1] if len(sys.argv) > 1 else "dqpipe"
-told = json.loads(Path(__file__).with_name("samples.json").read_text(encoding="utf-8"))["samples"]
+samples = json.loads(Path(__file__).with_name("samples.json").read_text(encoding="utf-8"))["samples"]
 if not fo.dataset_exists(name):
     dataset = fo.Dataset(name, persistent=True)
-    dataset.add_samples([fo.Sample.from_dict(one) for one in told])
-    print(f"{name}: samples: {len(told)}")
+    dataset.add_samples([fo.Sample.from_dict(one) for one in samples])
+    print(f"{name}: samples: {len(samples)}")
 else:
     dataset = fo.load_dataset(name)
     tags = {}
-    for one in told:
+    for one in samples:
         tags.setdefault(one["filepath"], set()).update(one["tags"])
     tagged = 0
     for sample in dataset.iter_samples(autosave=True):
@@ -54,12 +54,12 @@ def write(queue: Queue, options: Options) -> Written:
 
 def _labels(queue: Queue, item: Item) -> dict[str, Any]:
     _, confidence, suggestion = item.asked
-    told: dict[str, Any] = {"dqpipe_id": item.id}
+    fields: dict[str, Any] = {"dqpipe_id": item.id}
     if (label := _label(queue, item.label)) is not None:
-        told["ground_truth"] = label
+        fields["ground_truth"] = label
     if (label := _label(queue, suggestion)) is not None:
-        told["dqpipe_suggestion"] = label if confidence is None or queue.kind != CLASSES else label | {"confidence": confidence}
-    return told
+        fields["dqpipe_suggestion"] = label if confidence is None or queue.kind != CLASSES else label | {"confidence": confidence}
+    return fields
 
 
 def _label(queue: Queue, label: str | None) -> dict[str, Any] | None:

@@ -55,9 +55,9 @@ def read(data: bytes) -> list[Answer]:
     return [answer for number, task in enumerate(tasks, 1) for answer in _answers(task, f"task {_number(task.get('id'), number)}")]
 
 
-def _number(told: object, number: int) -> int:
+def _number(value: object, number: int) -> int:
     """The id of a task, or its place in the file."""
-    return told if isinstance(told, int) else number
+    return value if isinstance(value, int) else number
 
 
 def _task(queue: Queue, item: Item, options: Options) -> dict[str, Any]:
@@ -135,16 +135,16 @@ def _said(annotation: dict[str, Any]) -> dict[str, Any]:
     by = annotation.get("completed_by")
     name = by.get("email") or by.get("username") if isinstance(by, dict) else None
     time = annotation.get("updated_at") or annotation.get("created_at")  # an answer may be changed
-    told: dict[str, Any] = {"reviewer": name if isinstance(name, str) else None, "time": time if isinstance(time, str) else None,
+    fields: dict[str, Any] = {"reviewer": name if isinstance(name, str) else None, "time": time if isinstance(time, str) else None,
                             "annotator": by if isinstance(by, int) else None}  # fmt: skip
     if annotation.get("was_cancelled") is True:
-        return told | {"verdict": "skip"}
+        return fields | {"verdict": "skip"}
     result = annotation.get("result", [])
     if not isinstance(result, list) or not all(isinstance(one, dict) and isinstance(one.get("value", {}), dict) for one in result):
-        return told | {"problem": "has a result of another shape than Label Studio's"}
+        return fields | {"problem": "has a result of another shape than Label Studio's"}
     for one in result:
-        told |= _field(one.get("from_name"), one.get("value", {}))
-    return told
+        fields |= _field(one.get("from_name"), one.get("value", {}))
+    return fields
 
 
 def _field(name: object, value: dict[str, Any]) -> dict[str, Any]:

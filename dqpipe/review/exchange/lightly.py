@@ -23,8 +23,8 @@ from lightly_studio import db_manager
 
 if len(sys.argv) > 1:
     db_manager.connect(db_file=sys.argv[1])
-told = json.loads(Path(__file__).with_name("tags.json").read_text(encoding="utf-8"))["samples"]
-tags = {one["file_path_abs"]: set(one["tags"]) for one in told}
+samples = json.loads(Path(__file__).with_name("tags.json").read_text(encoding="utf-8"))["samples"]
+tags = {one["file_path_abs"]: set(one["tags"]) for one in samples}
 tagged = 0
 for sample in ls.ImageDataset.load():
     new = tags.get(sample.file_path_abs)

@@ -1,4 +1,4 @@
-"""What came back, matched with the samples it is about: verdicts to add, and what can be none, said and counted."""
+"""Answers from labelling tools, matched with samples: verdicts to add, and invalid answers with reasons and counts."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SHOWN, REASONS = 5, 12
 
 
 class _Wrong(Exception):  # noqa: N818
-    """Why an answer is no verdict."""
+    """The reason why an answer is invalid."""
 
 
 @dataclass
 class Taken:
-    """What became of the answers of a file."""
+    """The result of matching the answers of a file."""
 
     new: list[Verdict] = field(default_factory=list)
     known: int = 0
@@ -48,46 +48,46 @@ class Taken:
 
     @property
     def wrong(self) -> int:
-        """How many answers can be no verdict."""
+        """The number of invalid answers."""
         return sum(map(len, self.problems.values()))
 
     def lines(self) -> list[str]:
-        """What happened, for a person."""
+        """The result as lines of text."""
         counts = Counter(verdict.verdict for verdict in self.new)
         kinds = ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind])
-        told = [f"{many(len(self.new), 'verdict')} added" + (f" ({kinds})" if kinds else "")]
+        lines = [f"{many(len(self.new), 'verdict')} added" + (f" ({kinds})" if kinds else "")]
         rest = ((self.known, "known already"), (self.older, "older than what the reviewer said since"), (self.unanswered, "without an answer"))
-        return [*told, *(f"{n:,} {what}" for n, what in rest if n), *self.complaints()]
+        return [*lines, *(f"{n:,} {what}" for n, what in rest if n), *self.complaints()]
 
     def complaints(self) -> list[str]:
-        """What cannot be taken over, and where it stands."""
+        """The invalid answers, by reason, with their places in the file."""
         ranked = sorted(self.problems.items(), key=lambda item: (-len(item[1]), item[0]))
-        told = [f"{len(where):,} {why}: {listed(where, SHOWN)}" for why, where in ranked[:REASONS]]
+        lines = [f"{len(where):,} {why}: {listed(where, SHOWN)}" for why, where in ranked[:REASONS]]
         rest = sum(len(where) for _, where in ranked[REASONS:])
-        return [*told, f"{rest:,} for other reasons"] if rest else told
+        return [*lines, f"{rest:,} for other reasons"] if rest else lines
 
 
 def take(
     out: str | Path, version: Version, answers: Sequence[Answer], reviewer: str | None = None, *,
     partly: bool = False, new_labels: bool = False, dry: bool = False,
 ) -> Taken:  # fmt: skip
-    """Add what the answers say to an output's verdicts: all of them, or none and DatasetError, unless `partly`. Raises ConfigError, OutputError too."""
+    """Add answers to an output's verdicts: all, or none and DatasetError unless `partly`. Raises ConfigError, OutputError too."""
     taken = Settling(Seen(version), verdicts(place(out)), reviewer, new_labels=new_labels).settle(answers)
     if taken.wrong and not partly:
-        told = "\n  ".join(taken.complaints())
-        raise DatasetError(f"{taken.wrong:,} of {many(len(answers), 'answer')} cannot be taken over, so none was (--partly takes the others):\n  {told}")
+        problems = "\n  ".join(taken.complaints())
+        raise DatasetError(f"{taken.wrong:,} of {many(len(answers), 'answer')} cannot be taken over, so none was (--partly takes the others):\n  {problems}")
     if not dry:
         add_all(out, taken.new)
     return taken
 
 
 class Settling:
-    """The samples that answers may be about, and what is known already."""
+    """The samples that answers can be matched with, and the verdicts that exist already."""
 
-    def __init__(self, seen: Seen, said: Sequence[Verdict], reviewer: str | None, *, new_labels: bool) -> None:
+    def __init__(self, seen: Seen, all_verdicts: Sequence[Verdict], reviewer: str | None, *, new_labels: bool) -> None:
         self.seen, self.reviewer, self.new_labels = seen, (reviewer or "").strip() or None, new_labels
-        self.last = {(verdict.reviewer, verdict.about): verdict for verdict in last_words(said)}
-        self.skipped = {(verdict.reviewer, verdict.about) for verdict in said if verdict.verdict == "skip"}
+        self.last = {(verdict.reviewer, verdict.about): verdict for verdict in last_words(all_verdicts)}
+        self.skipped = {(verdict.reviewer, verdict.about) for verdict in all_verdicts if verdict.verdict == "skip"}
         self.alike = Counter(zip(seen.contents, seen.texts, strict=True))
         self.numbered = False
 
@@ -113,7 +113,7 @@ class Settling:
         return found
 
     def settle(self, answers: Iterable[Answer]) -> Taken:
-        """Match all answers. Raises ConfigError where nobody says whose they are."""
+        """Match all answers. Raises ConfigError where the reviewer is unknown."""
         every, taken = list(answers), Taken()
         self.numbered = len({answer.annotator for answer in every if answer.annotator is not None}) > 1
         found: dict[tuple[str, int], list[tuple[Answer, Verdict]]] = defaultdict(list)
@@ -127,12 +127,12 @@ class Settling:
                 taken.problems[str(wrong)].append(answer.where)
                 continue
             found[verdict.reviewer, row].append((answer, verdict))
-        for said in found.values():
-            if len({verdict.said for _, verdict in said}) > 1:
-                taken.problems["has two answers of one reviewer"] += [answer.where for answer, _ in said]
+        for group in found.values():
+            if len({verdict.said for _, verdict in group}) > 1:
+                taken.problems["has two answers of one reviewer"] += [answer.where for answer, _ in group]
             else:
-                self._sort(said[0][1], taken)
-                taken.known += len(said) - 1
+                self._sort(group[0][1], taken)
+                taken.known += len(group) - 1
         return taken
 
     def _sort(self, verdict: Verdict, taken: Taken) -> None:
@@ -148,10 +148,10 @@ class Settling:
         if answer.problem is not None:
             raise _Wrong(answer.problem)
         row = self._row(answer)
-        said, label = self._said(answer, self.seen.texts[row])
+        kind, label = self._said(answer, self.seen.texts[row])
         content, given = self.seen.contents[row], self.seen.labels[row]
         alike = self.alike[content, self.seen.texts[row]]
-        return row, Verdict(content, self.seen.ids[row], json_label(given), said, label, answer.code, self._whose(answer), _time(answer.time), alike=alike)
+        return row, Verdict(content, self.seen.ids[row], json_label(given), kind, label, answer.code, self._whose(answer), _time(answer.time), alike=alike)
 
     def _whose(self, answer: Answer) -> str:
         if answer.reviewer is not None and answer.reviewer.strip():
@@ -187,19 +187,19 @@ class Settling:
 
     def _said(self, answer: Answer, given: str | None) -> tuple[str, Any]:
         """The verdict, and the new label as a JSON value."""
-        said = answer.verdict
-        if said is not None and said not in KINDS:
-            raise _Wrong(f"say {said[:40]!r}, which is none of {', '.join(KINDS)}")
-        if said in ("drop", "skip"):
-            return said, None
+        kind = answer.verdict
+        if kind is not None and kind not in KINDS:
+            raise _Wrong(f"say {kind[:40]!r}, which is none of {', '.join(KINDS)}")
+        if kind in ("drop", "skip"):
+            return kind, None
         if answer.label is None and answer.chosen is None:
-            if said == "relabel":
+            if kind == "relabel":
                 raise _Wrong("want another label, and name none")
             return "keep", None
         label = self._label(answer)
         kept = as_given(label) == given or (self.seen.kind == TAGS and given is not None and sorted(label) == sorted(json.loads(given)))
-        if (said == "keep") != kept and said is not None:
-            raise _Wrong("keep the label and name another one" if said == "keep" else "relabel to the label that the sample has")
+        if (kind == "keep") != kept and kind is not None:
+            raise _Wrong("keep the label and name another one" if kind == "keep" else "relabel to the label that the sample has")
         return ("keep", None) if kept else ("relabel", json_label(label))
 
     def _label(self, answer: Answer) -> Any:  # noqa: ANN401
@@ -237,9 +237,9 @@ class Settling:
 
 
 def _time(text: str | None) -> str:
-    """A time as verdicts name it; empty where there is none that can be read."""
+    """A time in the form of verdicts; empty where it cannot be read."""
     try:
-        told = datetime.fromisoformat((text or "").strip())
-        return (told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)).isoformat(timespec="microseconds")
+        parsed = datetime.fromisoformat((text or "").strip())
+        return (parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)).isoformat(timespec="microseconds")
     except (ValueError, OverflowError):
         return ""

@@ -1,4 +1,4 @@
-"""What formats have in common when they write: JSON and XML that can hold whatever a dataset holds, or say that they cannot."""
+"""What the written formats have in common: JSON and XML that hold any name or refuse it, and texts of labels."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def as_json(value: object, *, indent: int | None = None) -> bytes:
 
 def xml(text: object) -> str:
     """Text for an attribute or an element; it comes back as it was. Raises ConfigError."""
-    told = str(text)
-    if NO_XML.search(told):
-        raise ConfigError(f"{told!r} cannot stand in XML: hand it over as csv")
-    return "".join(XML.get(letter, letter) for letter in told)
+    plain = str(text)
+    if NO_XML.search(plain):
+        raise ConfigError(f"{plain!r} cannot stand in XML: hand it over as csv")
+    return "".join(XML.get(letter, letter) for letter in plain)
 
 
 def tags_of(queue: Queue, label: str | None) -> list[str]:
-    """The classes that a label as text names: one, or those of a set of tags; none for no label."""
+    """The classes of a label as text: one, several of a set of tags, or none."""
     if not label:
         return []
     return [str(tag) for tag in json.loads(label)] if queue.kind == TAGS else [label]
 
 
 def label_said(item: Item, verdict: Verdict) -> str | None:
-    """The label that a verdict leaves a sample with, as text."""
+    """The label of a sample after a verdict, as text."""
     return label_text(verdict.label) if verdict.verdict == "relabel" else item.label
 
 
 def asked_of(item: Item) -> dict[str, Any]:
-    """Why it should be looked at."""
+    """The reasons for a review, as text."""
     code, confidence, suggestion = item.asked
     return {"code": code, "confidence": None if confidence is None else round(confidence, 4), "suggestion": suggestion}

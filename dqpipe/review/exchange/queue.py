@@ -1,4 +1,4 @@
-"""What is handed over: the samples of a version that somebody should look at, what was found in them, and what people said."""
+"""The samples that are handed over to a labelling tool, with their findings and verdicts."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ from dqpipe.storage.location import is_url, place
 from dqpipe.storage.paths import media_path
 
 CLASSES, TAGS, NUMBERS, OTHER = "classes", "tags", "numbers", "other"
-"""What labels are: names of classes, sets of tags, numbers, or something else (structs)."""
+"""Kinds of labels: classes, sets of tags, numbers, or others (structs)."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: labels as text (sets of tags as JSON lists), the claims of it with the most confident first."""
+    """One sample: labels as text (sets of tags as JSON lists), its findings with the most confident first."""
 
     id: str
     content: str
     label: str | None
     media: str | None = None
     text: str = ""
-    """What the user's own columns say, for samples that are rows of a table."""
+    """The user's own columns, for samples that are rows of a table."""
     split: str | None = None
     decision: str = "keep"
     new_label: str | None = None
     claims: tuple[tuple[str, float | None, str | None], ...] = ()
     """Code, confidence, suggestion."""
     said: tuple[Verdict, ...] = ()
-    """The last word of each reviewer."""
+    """The last verdict of each reviewer."""
 
     @property
     def asked(self) -> tuple[str | None, float | None, str | None]:
-        """The claim to ask about: the most confident one with a suggestion, else the most confident one."""
+        """The finding to ask about: the most confident one with a suggestion, else the most confident one."""
         suggesting = [claim for claim in self.claims if claim[2] is not None]
         every = suggesting or self.claims
         return every[0] if every else (None, None, None)
 
     @property
     def decided_label(self) -> str | None:
-        """Its label in the curated set, None if it is not in there."""
+        """The label in the curated set; None if the sample is not in it."""
         return None if self.decision == "drop" else self.new_label if self.decision == "relabel" else self.label
 
 
@@ -74,7 +74,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Options:
-    """How media are told: a prefix, and the folder that paths behind it start from; None for what the format usually has."""
+    """How media are written: a prefix, and the folder that paths are relative to; None for the default of the format."""
 
     prefix: str | None = None
     media_root: str | None = None
@@ -99,7 +99,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Written:
-    """What a format makes: files by name, what to do with them, and why how many items are not in there."""
+    """The output of a format: files by name, instructions, and the number of items left out for each reason."""
 
     files: dict[str, bytes]
     next: Sequence[str] = ()
@@ -116,7 +116,7 @@ def below(path: str, root: str, sample: str) -> str:
 
 
 def size(queue: Queue, item: Item) -> tuple[int, int] | None:
-    """Width and height of a picture as it is shown, from the header of a local file; None where that is not to be had."""
+    """Width and height of a picture as shown, from the header of a local file; None where they are unknown."""
     path = media_path(queue.root, item.media or "")
     if item.media is None or is_url(path):
         return None
@@ -134,7 +134,7 @@ def size(queue: Queue, item: Item) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which samples: of these codes and decisions; those with verdicts, or all; else the ones whose label is in question and nobody ruled on."""
+    """The samples to hand over: of these codes and decisions, with verdicts, or all; by default doubtful labels without verdicts."""
 
     codes: Sequence[str] = ()
     decisions: Sequence[str] = ()
@@ -175,7 +175,7 @@ def queue(out: str | Path, version: Version, wanted: Wanted) -> Queue:
 
 
 class Seen:
-    """The samples of a version, with what was found in them."""
+    """The samples of a version, with their findings."""
 
     def __init__(self, version: Version) -> None:
         self.version = version
@@ -226,11 +226,11 @@ class Seen:
         decided = self.version.decisions.table.column("new_label").unique().to_pylist()
         return sorted({text for text in (*present, *suggested, *decided) if text})
 
-    def items(self, said: Sequence[Verdict]) -> list[Item]:
-        """All samples that have content to recognise them by."""
+    def items(self, all_verdicts: Sequence[Verdict]) -> list[Item]:
+        """All samples that have a content hash."""
         claims = self._claims()
         words = defaultdict(list)
-        last = last_words(said)
+        last = last_words(all_verdicts)
         where = places(self.samples, last, self.version.moved)
         for verdict in last:
             if verdict.about in where:

@@ -1,4 +1,4 @@
-"""Tags on samples, for tools to browse by: what was decided, what was claimed, that somebody looked."""
+"""Tags of samples, for tools to filter by: the decision, the finding codes, and whether a sample was reviewed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dqpipe.errors import ConfigError
 from dqpipe.review.exchange.queue import Item, Options, Queue
 
 FIRST = "dqpipe:"
-"""What each tag begins with, so that all of them can be found, and removed."""
+"""The prefix of every tag, so that all of them can be found and removed."""
 
 
 def tags(item: Item) -> list[str]:
     """dqpipe:DECISION, dqpipe:CODE of each claim, dqpipe:reviewed."""
-    told = [item.decision, *sorted({code for code, _, _ in item.claims}), *(["reviewed"] if item.said else [])]
-    return [FIRST + tag for tag in told]
+    tags = [item.decision, *sorted({code for code, _, _ in item.claims}), *(["reviewed"] if item.said else [])]
+    return [FIRST + tag for tag in tags]
 
 
 def with_media(queue: Queue, options: Options) -> list[tuple[str, Item]]:
