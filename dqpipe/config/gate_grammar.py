@@ -1,4 +1,4 @@
-r"""Gates: conditions on the account that fail a run, parsed, never evaluated. A gate states what must not be.
+r"""The grammar of gates: conditions on the account that fail a run, parsed and never evaluated as code.
 
     gate      = condition { "and" condition }
     condition = [ subject ] operator number [ "%" ]                no subject: that of the condition before
@@ -59,13 +59,13 @@ from dqpipe.errors import ConfigError, listed, nearest
 DECISIONS = {"dropped": "drop", "relabelled": "relabel", "review": "review", "kept": "keep"}
 SYNONYMS = {"drop": "dropped", "relabel": "relabelled", "relabeled": "relabelled", "reviewed": "review", "keep": "kept"}
 COMPARED = ("replaced", "switched")
-"""Counts of samples beside the last version."""
+"""Counts of samples compared with the last version."""
 BY_POLICY = "dropped_by_policy"
-"""Samples that are dropped, but for those that people decided to drop."""
+"""The count of samples that are dropped, without those that verdicts drop."""
 SHARES = ("curated", "added", "marked", "held", "unreadable", BY_POLICY, *COMPARED)
-"""Counts of samples, which have a share and stand in classes."""
+"""Counts of samples: they have a share, and values for each class, split and group."""
 VERDICTS = {"verdicts_unmatched": "unmatched", "verdicts_stranded": "stranded", "verdicts_followed": "followed"}
-"""Counts of people's verdicts, and where run.json has them."""
+"""Counts of verdicts, and their place in run.json."""
 NUMBERS = ("classes", "classes_after", "splits", "whole", "errors", *VERDICTS)
 """Counts of other things: whole is the number of findings about the whole dataset, errors that of the errors among them."""
 COUNTS = ("samples", *SHARES, *NUMBERS)
@@ -92,9 +92,9 @@ DEFAULTS = (
     ("change of any finding > 10% and p < 0.001", "a warning or an error jumps, in percentage points of all samples"),
     ("change of any finding in new > 20% and p < 0.001", "or among the new samples"),
 )
-"""Each gate that holds where a pipeline.yaml has none of its own, with what it is for."""
+"""The gates of a pipeline.yaml without a section `gates`, each with its purpose."""
 BY_DEFAULT = "the default gates"
-"""Where these stand, for messages."""
+"""The place of default gates, for messages."""
 LONGEST = 2000
 """Letters of a gate."""
 _TOKEN = re.compile(
@@ -106,7 +106,7 @@ _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 @dataclass(frozen=True)
 class Subject:
-    """What a condition is about. `kind` is code, decision, count, figure or drift; `key` None stands for any in the scope."""
+    """The quantity of a condition. `kind` is code, decision, count, figure or drift; `key` None is any of the scope."""
 
     kind: str
     name: str
@@ -116,7 +116,7 @@ class Subject:
     scope: str | None = None
     key: str | None = None
     new: bool = False
-    """Whether only samples count that the last version did not have."""
+    """Whether only samples count that are new since the last version."""
 
     def __str__(self) -> str:
         if self.kind == "drift":
@@ -132,25 +132,25 @@ class Subject:
 
     @property
     def over(self) -> str | None:
-        """What its values are told apart by, or None where there is one."""
+        """The word for the key of its values; None where there is only one value."""
         if self.kind == "drift":
             return "fact" if self.name == "any" else None
         return "finding" if self.name == ANY else self.scope if self.key is None else None
 
     @property
     def compares(self) -> bool:
-        """Whether it looks at the version published last."""
+        """Whether it compares with the version published last."""
         return self.change or self.new or self.kind == "drift" or self.name in COMPARED
 
     @property
     def only_new(self) -> bool:
-        """Whether it is about new samples alone, so that it says nothing where none is new."""
+        """Whether it is about new samples only, and does not apply without any."""
         return self.new or (self.kind == "drift" and self.measure != "whole")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A subject beside a limit."""
+    """A subject, an operator and a limit."""
 
     subject: Subject
     operator: str
@@ -166,13 +166,13 @@ class Condition:
         return f"{self.operator} {repr(self.limit).removesuffix('.0')}{'%' if self.percent else ''}"
 
     def holds(self, value: float) -> bool:
-        """Whether it holds for a value, in the unit of its limit."""
+        """Whether the condition is true of a value in the unit of its limit."""
         return {">": value > self.limit, ">=": value >= self.limit, "<": value < self.limit, "<=": value <= self.limit}[self.operator]
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Conditions that fail the run where all of them hold; `text` as the user wrote it."""
+    """Conditions that fail the run if all of them are true; `text` as the user wrote it."""
 
     conditions: tuple[Condition, ...]
     text: str = field(default="", compare=False)
@@ -182,7 +182,7 @@ class Gate:
 
     @property
     def compares(self) -> bool:
-        """Whether it looks at the version published last."""
+        """Whether it compares with the version published last."""
         return any(c.subject.compares for c in self.conditions)
 
 
@@ -210,7 +210,7 @@ def parse(text: str, where: str, codes: Iterable[str], figures: Iterable[str], f
 
 
 def default(codes: Iterable[str], figures: Iterable[str], facts: Iterable[str], columns: Iterable[str]) -> tuple[Gate, ...]:
-    """Those of the DEFAULTS that can be asked of a dataset: what needs classes, or drift, is left out where there is none."""
+    """The DEFAULTS that apply to a dataset: without classes, or without drift, those that need them are left out."""
     told = [list(names) for names in (codes, figures, facts, columns)]
     found = []
     for text, _ in DEFAULTS:
@@ -220,7 +220,7 @@ def default(codes: Iterable[str], figures: Iterable[str], facts: Iterable[str], 
 
 
 def state(gate: Mapping[str, Any]) -> str:
-    """What came of a gate, by its record: passed, failed, unjudged, or first where no version was published before; also as an earlier dqpipe wrote it."""
+    """The outcome in a gate's record, also of an earlier dqpipe: passed, failed, unjudged, or first (no version before)."""
     known = gate.get("state") or ("unjudged" if gate["passed"] and not gate.get("judged", True) else "passed" if gate["passed"] else "failed")
     return str(known)
 
@@ -246,7 +246,7 @@ def _name(key: str) -> str:
 
 
 class _Parser:
-    """Walks over the tokens of one gate."""
+    """A recursive-descent parser over the tokens of one gate."""
 
     def __init__(self, text: str, where: str, known: Known) -> None:
         self.text, self.where, self.known = text, where, known
@@ -272,7 +272,7 @@ class _Parser:
         return token
 
     def word(self, *words: str) -> bool:
-        """Whether the next token is one of these words; if so, it is taken."""
+        """Consume the next token if it is one of these words; returns whether it was."""
         if self.token.kind == "word" and self.token.text in words:
             self.at += 1
             return True
@@ -383,7 +383,7 @@ class _Parser:
         raise self.fail(f"nothing is called {name[:200]!r}: {nearest(name[:200], known)}", token)
 
     def certified(self) -> Subject:
-        """What people said of one claim."""
+        """A certified precision of one finding code."""
         what = self.take().text
         self.take()
         code = self.take()

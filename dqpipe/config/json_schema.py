@@ -15,7 +15,7 @@ from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Augment, Extension, Stage
 
 BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "min_length": "minLength"}
-"""What pydantic calls the bounds of an option, and what JSON Schema calls them."""
+"""Pydantic's names of an option's bounds → those of JSON Schema."""
 
 
 def schema(registry: Registry) -> dict[str, Any]:

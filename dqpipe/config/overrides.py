@@ -1,10 +1,10 @@
-"""Options changed on the command line: `-o label_noise.at_least=0.9`.
+"""Overrides of options on the command line: `-o label_noise.at_least=0.9`.
 
     NAME.OPTION=VALUE          a stage by the name it goes by, or dataset, policy, outputs
     NAME.OPTION.KEY=VALUE      one entry of an option that is a mapping; KEY is all that is left of the =, dots too
     seed=VALUE   gates=VALUE   unjudged=VALUE
 
-VALUE is YAML. What stands in the file is replaced, and then checked like the file.
+VALUE is YAML. It replaces the value of the file, and is checked in the same way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Place = tuple[str | int, ...]
 
 
 def changed(values: dict[str, Any], changes: Iterable[str]) -> tuple[dict[str, Any], dict[Place, str]]:
-    """The values of a pipeline.yaml with changes, and for each changed place what to call it. Raises ConfigError."""
+    """The values of a pipeline.yaml with overrides, and a name for messages of each overridden place. Raises ConfigError."""
     values, said = copy.deepcopy(values), {}
     for text in changes:
         place = _change(values, text)
@@ -54,7 +54,7 @@ def _change(values: dict[str, Any], text: str) -> Place:
 
 
 def _options(values: dict[str, Any], name: str, where: str) -> Place:
-    """Where the options of a section, or of a stage, stand; made where the file has none."""
+    """The place of the options of a section or a stage, created if the file has none."""
     if name in SECTIONS:
         return (name,)
     stages = values.get("stages")
@@ -71,7 +71,7 @@ def _options(values: dict[str, Any], name: str, where: str) -> Place:
 
 
 def _put(values: Any, place: Place, value: object, where: str) -> None:  # noqa: ANN401 (mappings and lists)
-    """Put a value at a place; mappings on the way are made where there are none. Raises ConfigError where something else stands."""
+    """Set a value at a place, creating mappings on the way. Raises ConfigError where another kind of value is in the way."""
     for step in place[:-1]:
         if isinstance(values, dict) and values.get(step) is None:
             values[step] = {}

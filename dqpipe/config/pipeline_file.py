@@ -1,4 +1,4 @@
-"""pipeline.yaml to a Config: every mistake is refused with its line, the nearest right name and what is allowed.
+"""Parsing of pipeline.yaml into a Config; every mistake is reported with its line, the nearest right name and the allowed values.
 
     text ──compose──▶ values + the line of each ──build──▶ Config (extensions with their options, checked)
 
@@ -35,16 +35,16 @@ UNJUDGED = ("pass", "fail")
 
 @dataclass(frozen=True)
 class Entry:
-    """One extension of the plan under the name it goes by (`as:`, or its own)."""
+    """One extension of the pipeline under its name (`as:`, or its own)."""
 
     name: str
     extension: Any
     where: str = ""
     settled: str = ""
-    """What the account says of what was chosen for it in this environment."""
+    """Sentences of the account about options that were chosen for this environment."""
 
     def check(self) -> None:
-        """Let it check its options. Raises ConfigError."""
+        """Check the options of the extension. Raises ConfigError."""
         checked(self.extension, self.where)
 
 
@@ -52,14 +52,14 @@ class DatasetSection(pydantic.BaseModel, extra="forbid"):
     """What is read."""
 
     path: str | None = pydantic.Field(default=None, description="folder, manifest or table, relative to this file; or the URL of one (s3://bucket/folder)")
-    reader: str | dict[str, Any] | None = pydantic.Field(default=None, description="how it is read; found out when left away")
+    reader: str | dict[str, Any] | None = pydantic.Field(default=None, description="the reader; recognised by default")
     roles: dict[Literal["id", "media", "label", "split", "group"], str] = pydantic.Field(
-        default_factory=dict, description="which of your columns plays which role"
+        default_factory=dict, description="role → your column"
     )
     labels: Kind | None = pydantic.Field(
-        default=None, description="what the labels are; found out from the label column when left away"
+        default=None, description="the kind of the labels; recognised from the label column by default"
     )
-    limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(default=None, description="only so many samples, for a first look")
+    limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(default=None, description="use only this many samples, for a first look")
     decoders: dict[str, dict[str, Any]] = pydantic.Field(
         default_factory=dict, description="options of decoders by name, such as the memory that one file may take: {image: {memory: 4096}}"
     )
@@ -69,14 +69,14 @@ class DatasetSection(pydantic.BaseModel, extra="forbid"):
 
 
 class OutputsSection(pydantic.BaseModel, extra="forbid"):
-    """What is written, and where."""
+    """The outputs: what is written, and where."""
 
     path: str = pydantic.Field(default="out", description="folder, relative to this file; or a URL such as s3://bucket/out")
     files: Literal["copy", "hardlink", "manifest"] = pydantic.Field(default="copy", description="how kept media are written")
     reports: list[str] = pydantic.Field(default_factory=lambda: ["html", "json"], description="reports beside the curated set")
     store: str | None = pydantic.Field(default=None, description="where measured facts are kept, a folder or a URL; default: store/ in the output")
     links: bool = pydantic.Field(default=True, description="whether curated, report.html and ledger.parquet in the output are links to the published version's")
-    keep_versions: int = pydantic.Field(default=2, ge=1, description="how many published versions stay")
+    keep_versions: int = pydantic.Field(default=2, ge=1, description="how many published versions are kept")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Config:
     reader: Reader | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
     decoders: tuple[Decoder, ...] = ()
-    """Those with options; the others are as they come."""
+    """Decoders with options; all others have their defaults."""
     labels: Kind | None = None
     """What the labels are; None: as their column says (see `dqpipe.data.labels`)."""
     limit: int | None = None
@@ -99,14 +99,14 @@ class Config:
     gates: tuple[tuple[str, str], ...] = ()
     """Each gate's text, and where it stands; the default ones stand at `gates.BY_DEFAULT`."""
     unjudged: str = "pass"
-    """What a gate does that compares with the last version and cannot: pass or fail."""
+    """The outcome of gates that cannot be compared with the last version: pass or fail."""
     approve: tuple[tuple[str, str], ...] = ()
-    """Likewise the conditions under which a person is asked before a version is published."""
+    """The conditions under which a version needs approval before it is published, in the same form."""
     outputs: OutputsSection = field(default_factory=OutputsSection)
     reports: tuple[Report, ...] = ()
     seed: int = 0
     base: Path = Path()
-    """The folder that relative paths start from."""
+    """The folder that paths are relative to."""
 
     @property
     def out(self) -> str | Path:
@@ -145,12 +145,12 @@ class Config:
 
 
 def settle(config: Config) -> Config:
-    """The config with what stands for a choice (an embedder called auto, say) replaced by what is chosen in this environment. Raises PlanError."""
+    """The config with automatic choices (such as `embedder: auto`) made for this environment. Raises PlanError."""
     return dataclasses.replace(config, stages=tuple(map(_settled, config.stages)), augments=tuple(map(_settled, config.augments)))
 
 
 def _settled(entry: Entry) -> Entry:
-    """An entry whose options hold what was chosen."""
+    """An entry with the chosen options."""
     inside = {name: getattr(entry.extension, name) for name in nested_kinds(type(entry.extension))}
     chosen = {name: one.settled() for name, one in inside.items() if isinstance(one, Extension)}
     changes = {name: one for name, (one, _) in chosen.items() if one is not inside[name]}
@@ -159,7 +159,7 @@ def _settled(entry: Entry) -> Entry:
 
 
 def placed(base: Path, path: str) -> Path:
-    """A path that starts from a folder, as an absolute one without "..": links on the way are followed as the system would."""
+    """A path relative to a folder as an absolute one without ".."; links are followed as the system does."""
     whole = (base / Path(path).expanduser()).absolute()
     return whole.resolve() if ".." in whole.parts else whole
 
@@ -186,7 +186,7 @@ class Source:
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         self.said: dict[Place, str] = {}
-        """What was changed on the command line, and how it is called there."""
+        """Places that the command line overrides → the name of the override."""
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             self.lines: dict[Place, int] = {}
@@ -221,7 +221,7 @@ class Source:
                 self._walk(value, (*place, number), (*above, node))
 
     def where(self, place: Place) -> str:
-        """The file and the line of the deepest known part of a place, or the change that put it there."""
+        """The file and the line of the deepest known part of a place, or the override that set it."""
         for end in range(len(place), 0, -1):
             if place[:end] in self.said:
                 return self.said[place[:end]]
@@ -244,7 +244,7 @@ def load(path: str | Path, registry: Registry, changes: Sequence[str] = (), *, c
 
 
 def _refuse_data(file: Path, registry: Registry) -> None:
-    """Raise ConfigError where the data themselves are given in the place of the pipeline for them."""
+    """Raise ConfigError if the path is that of a dataset instead of a pipeline.yaml."""
     if file.suffix.lower() in {".yaml", ".yml"} and not file.is_dir():
         return
     if (file / "pipeline.yaml").is_file():
@@ -297,17 +297,17 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
 
 @dataclass(frozen=True)
 class Builder:
-    """Values to extensions and sections; every error carries the line."""
+    """Builds extensions and sections from values; errors name the line."""
 
     registry: Registry
     source: Source
     seed: Any = 0
-    """The run's seed: what every option called `seed` is unless it is given."""
+    """The run's seed, the default of every option called `seed`."""
     checks: bool = True
-    """Whether stages check their options now."""
+    """Whether stages check their options while parsing."""
 
     def fail(self, message: str, place: Place) -> ConfigError:
-        """The error of a place."""
+        """A ConfigError that names the line of a place."""
         return ConfigError(message, self.source.where(place))
 
     def section(self, model: type[Any], values: Any, place: Place) -> Any:  # noqa: ANN401
@@ -364,7 +364,7 @@ class Builder:
         return self.conditions(name, values, "fail the run")
 
     def conditions(self, name: str, values: Any, do: str) -> tuple[tuple[str, str], ...]:  # noqa: ANN401
-        """The conditions of a section, each with its place; none where it is left away."""
+        """The conditions of a section, each with its place; none without the section."""
         if values is None:
             return ()
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
@@ -372,7 +372,7 @@ class Builder:
         return tuple((value, self.source.where((name, i))) for i, value in enumerate(values))
 
     def unjudged(self, sections: Mapping[str, Any]) -> str:
-        """What becomes of a gate that compares and cannot."""
+        """The value of `unjudged`."""
         value = sections.get("unjudged", UNJUDGED[0])
         if value not in UNJUDGED:
             raise self.fail(f"unjudged is pass or fail, not {value!r}"[:200], ("unjudged",))

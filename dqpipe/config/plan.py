@@ -1,4 +1,4 @@
-"""A Config on a Dataset to a Plan: everything that cannot work is refused here, before anything runs."""
+"""Planning: a Config is checked against a Dataset, and everything that cannot work is refused before anything runs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MEDIA = (
 )
 """The facts that the engine itself gives for every sample with media, as "media.ok", "media.error" and "media.missing"."""
 DOUBT = "dataset.doubt"
-"""The code of what a person would ask about how the dataset was read: about the whole of it, and told first."""
+"""The code of doubts about how the dataset was read; they concern the whole dataset, and are reported first."""
 LOST = "measure.failed"
-"""The code of samples whose shard killed its worker process each time."""
+"""The code of samples whose shard killed its worker process at every attempt."""
 NOT_JUDGED = ".unjudged"
-"""How the code of a claim ends by which a stage says that it judged nothing: of the class in `part`, for the reason in `detail`; or, without, of any."""
+"""Suffix of the code by which a stage reports that it did not judge the class in `part` (without: any), for the reason in `detail`."""
 KEPT = "last.kept"
 """The engine's fact that the last published version had the same sample and kept it; false where there is none. Not shown to `relate`."""
 PARENT = "made.parent"
 """The engine's fact of the sample that a new one was made from; null for those that were there. Not shown to `relate`."""
 BESIDE = frozenset({KEPT, PARENT})
-"""Facts of the engine that say what became of samples, and nothing of what they are: no version keeps them."""
+"""Facts of the engine about the history of samples, not their content; versions do not keep them."""
 FIXED = frozenset({"id", "content", "media", "label", "parent", "made_by"})
 """Columns of the curated samples that no fact becomes: the dataset has them, or decisions make them."""
 FAILED = Claim("failed", "error", "this stage could not measure the sample, so nothing it says covers it")
@@ -42,21 +42,21 @@ FAILED = Claim("failed", "error", "this stage could not measure the sample, so n
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage in its place: its name, and which columns of samples and facts it will be handed."""
+    """A stage of the plan: its name, and the columns of samples and facts that it gets."""
 
     name: str
     stage: Stage
     columns: tuple[str, ...]
     facts: tuple[str, ...]
     required: tuple[str, ...]
-    """Those of `facts`, and its own, without which a sample is not shown to relate, detect and summarise."""
+    """The facts that a sample must have to be passed to relate, detect and summarise."""
 
     def own(self, phase: str | None = None) -> list[Fact]:
-        """The facts it gives itself."""
+        """The facts that the stage gives."""
         return [g for g in self.stage.gives if isinstance(g, Fact) and phase in (None, g.at)]
 
     def claims(self) -> dict[str, Claim]:
-        """Its claims by full code."""
+        """The claims of the stage, by full code."""
         return {f"{self.name}.{c.code}": c for c in (*(g for g in self.stage.gives if isinstance(g, Claim)), FAILED)}
 
     def figures(self) -> list[str]:
@@ -66,19 +66,19 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will run, checked."""
+    """A checked plan of a run."""
 
     config: Config
     stages: tuple[Planned, ...]
     asks: tuple[gates.Gate, ...]
-    """The conditions under which a person is asked before a version is published."""
+    """The conditions under which a version needs approval before it is published."""
     gates: tuple[gates.Gate, ...]
     decoders: tuple[Decoder, ...]
     writer: Writer | None
     origin: Mapping[str, str]
 
     def doing(self, method: str) -> list[Planned]:
-        """The stages that answer a method, in order."""
+        """The stages that have a method, in order."""
         return [planned for planned in self.stages if planned.stage.does(method)]
 
     def only(self, names: Collection[str]) -> Plan:
@@ -98,11 +98,11 @@ class Plan:
         return [planned for planned in self.stages if planned.name in wanted]
 
     def claims(self) -> dict[str, Claim]:
-        """Every claim by full code."""
+        """All claims, by full code."""
         return {code: c for planned in self.stages for code, c in planned.claims().items()}
 
     def made_by(self, recorded: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-        """Of each stage how it, and those whose facts it builds on, came to their findings, by what run.json holds of a run's stages."""
+        """Stage → a key of all that its findings depend on (its own and its inputs' versions and options), from run.json's list of stages."""
         told = {row["name"]: json.dumps([row["stage"], row["version"], row["options"]], sort_keys=True, default=str) for row in recorded}
         behind: dict[str, set[str]] = {}
         for planned in self.stages:
@@ -274,7 +274,7 @@ def _unknown_codes(config: Config, claims: Sequence[str]) -> list[str]:
 
 
 def missing_packages(extension: Extension) -> list[str]:
-    """A sentence with the pip line for each package that an extension, or one inside it, cannot do without."""
+    """An error message with the pip command for each missing package of an extension and of those in its options."""
     inside = [getattr(extension, name) for name in nested_kinds(type(extension))]
     found = [text for one in inside if isinstance(one, Extension) for text in missing_packages(one)]
     for package in extension.requires:
@@ -287,7 +287,7 @@ def missing_packages(extension: Extension) -> list[str]:
 
 
 def proposal(registry: Registry, dataset: Dataset) -> list[tuple[type[Stage], dict[str, Any]]]:
-    """The stages that the default pipeline holds for a dataset, in an order that meets their needs, with options."""
+    """The stages of the default pipeline for a dataset, with options, in an order that meets their needs."""
     waiting = [cls for cls in registry.all(Stage) if cls.default and cls.media in (None, dataset.has_media)]
     chosen: list[tuple[type[Stage], dict[str, Any]]] = []
     given = set(_given((), dataset))

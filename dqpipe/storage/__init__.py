@@ -1,1 +1,1 @@
-"""Where bytes lie: locations, locks, logs of lines, media files, the facts store."""
+"""Storage: locations on disks and object stores, locks, append-only logs, media files, and the facts store."""

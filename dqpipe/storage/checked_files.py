@@ -1,9 +1,9 @@
-"""Opens media files: regular ones only, and only below the folders that they may lie in, whatever links and names say.
+"""Safe opening of media files: regular files only, and only below the allowed folders, with links resolved.
 
     path ──no link on the way──▶ walked from the folder, part by part ──▶ descriptor
       └────links───▶ resolved ──below a folder?──▶ the same walk of the resolved path, or OutsideError
 
-The walk follows no link, so that one which is put there between the check and the opening is not followed either.
+The walk follows no link, so that a link created between the check and the opening is not followed either.
 """
 
 # names stay as the system gives them; Path would make an object of each
@@ -24,7 +24,7 @@ Within = tuple[str, ...] | None
 READ = os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
 FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 SYSTEM = ("/proc", "/sys")
-"""Where files are made up by the system when they are read."""
+"""File systems whose files the kernel generates when they are read."""
 LINK_MET = (errno.ELOOP, errno.ENOTDIR)
 LONGEST = 200
 """Letters of a path in a reason."""
@@ -59,12 +59,12 @@ def refuse_url(url: str, within: Within) -> None:
 
 
 def made_up(found: os.stat_result, size: int) -> bool:
-    """Whether a file that says it is empty had bytes, as those of /proc do; `found` is its state after it was read."""
+    """Whether a file of size 0 had bytes, as those of /proc do; `found` is its state after reading."""
     return size > 0 and not found.st_size and not found.st_blocks
 
 
 class Inside:
-    """Tells whether paths lie below the folders, links resolved; a folder on the way is resolved once."""
+    """Check whether paths lie below the folders, with links resolved; each parent folder is resolved once."""
 
     def __init__(self, within: Within) -> None:
         self.within = within
@@ -83,7 +83,7 @@ class Inside:
         return any(_rest(real, root) is not None for root in self._roots)
 
     def real(self, path: str) -> str:
-        """Where a path leads, as far as it does."""
+        """The resolved path, as far as its parts exist."""
         folder, name = os.path.split(path)
         if name in {"", ".", ".."}:
             return os.path.realpath(path)
@@ -127,7 +127,7 @@ def _walked(root: str, rest: str) -> int:
 
 
 def _rest(path: str, root: str) -> str | None:
-    """A path from a folder on, None if it does not begin with that."""
+    """A path relative to a folder; None if it does not lie below it."""
     if path == root:
         return ""
     start = root if root.endswith("/") else f"{root}/"

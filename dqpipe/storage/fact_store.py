@@ -10,12 +10,12 @@
       used/<run>.json                the keys that a finished run used
       runs/<id>/                     references that workers pass around; removed when the run ends
 
-Every file is written beside and renamed, named by what it is made from: writing one twice is harmless. All but the .json
-end with a checksum: what a crash or a bad disk broke is recognised, removed and made again. What is removed has a name that
-only a store gives, in a folder with a store's marker (see `dqpipe.storage.ownership`); nothing else that lies there is touched.
+Every file is written under another name and renamed, and is named by its inputs, so that writing it twice is harmless. All files
+but the .json end with a checksum: a broken file is recognised, removed and made again. Only files with names that a store gives are
+removed, and only in a folder with a store's marker (see `dqpipe.storage.ownership`).
 
-A store at a URL has a mirror on each machine: what is written goes there and here, what is read is fetched once. Files are
-written and fetched many at a time, and a stage key costs one listing each time that the store is looked at.
+A store at a URL has a mirror on each machine: files are written to both, and fetched once. Files are written and fetched many at a
+time; each look at the store costs one listing for each stage key.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ INDEX, KIND = "index.arrow", "store"
 CHECKSUM = 8
 """Bytes of the checksum (CRC-32 in hex) that ends a file."""
 RACY_NS = 2_000_000_000
-"""A file changed this shortly before it was scanned may change again within the clock's grain: it stays out of the index."""
+"""Nanoseconds: a file that changed this shortly before the scan may change again unnoticed, so it is not indexed."""
 _encoded = json.JSONEncoder(sort_keys=True, ensure_ascii=True, default=str).encode
 KILLED_AFTER = 86_400
-"""Seconds after which what is half written belongs to no run any more."""
+"""Seconds after which a half-written file is taken for one of a killed run."""
 CLEANED_WITHIN = 600
-"""Seconds that a run waits for who cleans up in its store."""
+"""Seconds that a run waits while another process cleans up its store."""
 
 
 def digest(*parts: bytes | str) -> str:
@@ -76,7 +76,7 @@ def digest(*parts: bytes | str) -> str:
 
 
 def shuffle_key(seed: int, sample: str) -> bytes:
-    """A number drawn for a sample: sorted by it, samples are shuffled, in whatever order they came."""
+    """A pseudorandom sort key of a sample: sorting by it shuffles samples independently of their order."""
     return hashlib.blake2b(f"{seed} {sample}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
@@ -104,7 +104,7 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """A file, whole or not at all; not forced to the disk, for its checksum tells. Raises OutputError on a full or read-only disk."""
+    """Write a file whole or not at all, without fsync, as its checksum shows damage. Raises OutputError on a full or read-only disk."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with spare_beside(path) as spare:
@@ -115,14 +115,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def read_arrow(path: Path) -> pa.Table:
-    """A file of `write_arrow`, memory-mapped; what may be broken is looked at with `sound` before."""
+    """Read a file of `write_arrow`, memory-mapped; check it with `sound` first if it may be broken."""
     with pa.memory_map(str(path), "r") as file:
         data = file.read_buffer()
     return pa.ipc.open_file(data.slice(0, data.size - CHECKSUM)).read_all()
 
 
 def sound(path: Path) -> bool:
-    """Whether a file is there, and as `write_arrow` wrote it. Raises OSError if it cannot be read at all."""
+    """Whether a file exists and its checksum is right. Raises OSError if it cannot be read."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
             return len(view) > CHECKSUM and bytes(view[-CHECKSUM:]) == b"%08x" % zlib.crc32(view[:-CHECKSUM])
@@ -154,7 +154,7 @@ class Store:
 
     @property
     def home(self) -> Place | None:
-        """Where the store is, if that is not on this machine."""
+        """The place of the store if it is not on this machine."""
         return place(self.where) if is_url(self.where) else None
 
     @property
@@ -168,7 +168,7 @@ class Store:
         return place(self.where)
 
     def create(self) -> None:
-        """Make the folder, and see that it is dqpipe's and can be written. Raises OutputError."""
+        """Create the folder, and check that it is dqpipe's and writable. Raises OutputError."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self.claim()
@@ -179,7 +179,7 @@ class Store:
             ownership.try_writing(self.home)
 
     def claim(self) -> None:
-        """See that the store, and its mirror here, are dqpipe's, or empty and taken now. Raises OutputError: somebody else's."""
+        """Claim the store and its mirror: each is dqpipe's already, or empty and gets a marker. Raises OutputError otherwise."""
         for where in (self.place, place(self.root)) if self.home else (self.place,):
             if ownership.owner(where, KIND) is None:
                 ownership.take(where, KIND, where.listed(), partial(_adopted, where))
@@ -192,18 +192,18 @@ class Store:
     # files, here and at home -----------------------------------------------------------------------------------------
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a file: at home first, so that what lies here is there too. Raises OutputError."""
+        """Write a file to the store first, then to the mirror, which thus holds nothing that the store lacks. Raises OutputError."""
         self.put_all({name: data})
 
     def put_all(self, files: Mapping[str, bytes]) -> None:
-        """Write files, in no order that counts at home: there first, many at a time. Raises OutputError."""
+        """Write files in any order, to the store first and many at a time. Raises OutputError."""
         if self.home:
             self.home.write_all(files)
         for name, data in files.items():
             write_whole(self.root / name, data)
 
     def find(self, name: str) -> Path | None:
-        """A sound file on this machine, fetched if it is not here, or None; what is broken is removed. Raises OutputError."""
+        """The local path of an intact file, fetched if needed, or None; a broken file is removed. Raises OutputError."""
         path = self.root / name
         if sound(path):
             return path
@@ -222,7 +222,7 @@ class Store:
         return None
 
     def drop(self, name: str) -> None:
-        """Remove what is broken, wherever it is."""
+        """Remove a broken file from the store and its mirror."""
         if (self.root / name).exists():
             self._broken(name)
         self.remove(name)
@@ -232,7 +232,7 @@ class Store:
         self._remove_here(name)
 
     def remove(self, *names: str) -> None:
-        """Remove files of the store, here and at home: those that a store gives such names to, if this is one. Raises OutputError."""
+        """Remove files from the store and its mirror, if this is a store and the names are of its kind. Raises OutputError."""
         mine = [name for name in names if ownership.in_store(name)]
         if self.home and mine and _marked(self.home):
             self.home.remove(*mine)
@@ -248,7 +248,7 @@ class Store:
     # facts ---------------------------------------------------------------------------------------------------------
 
     def refresh(self, *keys: str, vectors: bool = True) -> None:
-        """Look which parts of stage keys the store has now, and fetch those that are not here in one go; nothing to do for a folder."""
+        """List the parts of stage keys that the store has now, and fetch the missing ones together; nothing to do for a folder."""
         home = self.home
         if home is None:
             return
@@ -266,7 +266,7 @@ class Store:
             return
 
     def looked(self, keys: Iterable[str], snapshot: str) -> None:
-        """Let what this process listed last of stage keys be what they are at a moment: `known` lists them no second time."""
+        """Label this process's last listing of stage keys with a moment, so that `known` does not list them again."""
         _LOOKED.update({(str(self.root), key): snapshot for key in keys if (str(self.root), key) in _LISTED})
 
     def parts(self, key: str) -> list[Path]:
@@ -295,7 +295,7 @@ class Store:
         self.put_all(then)
 
     def describe(self, about: Mapping[str, Mapping[str, Any]]) -> None:
-        """Say whose facts stage keys hold, for people: once."""
+        """Write about.json for stage keys, once: the stage, version and options of their facts."""
         told = {f"facts/{key}/about.json": one for key, one in about.items()}
         self.put_all({
             name: json.dumps(one, indent=1, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "replace")
@@ -303,7 +303,7 @@ class Store:
         })  # fmt: skip
 
     def heal(self, vectors: Mapping[str, Sequence[str]]) -> None:
-        """Remove the parts of stage keys that are broken, so that what they held counts as not measured; of each key its vector facts are named."""
+        """Remove broken parts of stage keys, whose samples then count as not measured; `vectors` names the vector facts of each key."""
         self.refresh(*vectors)
         for key, names in vectors.items():
             self._heal(key, names)
@@ -363,12 +363,12 @@ class Store:
             return [(path, path.stat().st_mtime_ns) for path in self.parts(key)]
 
     def rows(self, parts: Iterable[Path], columns: Sequence[str]) -> list[pa.Table]:
-        """Columns of scalar files. Raises OutputError where one of them is not there any more."""
+        """Columns of scalar files. Raises OutputError if one of them has vanished."""
         with self._whole():
             return [read_arrow(path).select(list(columns)) for path in parts]
 
     def _look(self, key: str, snapshot: str) -> None:
-        """See that the parts of a stage key are those of a moment."""
+        """Make the listing of a stage key the one of a moment."""
         if _LOOKED.get((str(self.root), key)) != snapshot:
             self.refresh(key, vectors=False)
 
@@ -378,29 +378,29 @@ class Store:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """Raise OutputError where files that were there a moment ago are not there any more, or broken."""
+        """Raise OutputError if files that were listed have vanished or are broken."""
         try:
             yield
         except (FileNotFoundError, pa.ArrowException) as error:
             raise self.lost() from error
 
     def lost(self) -> OutputError:
-        """What is said where files vanish while a run uses them."""
+        """The error for files that vanish while a run uses them."""
         return OutputError(f"files of the facts store {self.place.url} vanished while a run used them: run again, and let nothing else remove files there")
 
     # relations, artifacts --------------------------------------------------------------------------------------------
 
     def relation(self, key: str) -> pa.Table | None:
-        """What `relate` returned for these inputs, or None."""
+        """The stored result of `relate` for these inputs, or None."""
         path = self.find(f"relations/{key}.arrow")
         return None if path is None else read_arrow(path)
 
     def write_relation(self, key: str, table: pa.Table) -> None:
-        """Keep what `relate` returned."""
+        """Store the result of `relate`."""
         self.put(f"relations/{key}.arrow", arrow_bytes(table))
 
     def artifact(self, key: str) -> dict[str, np.ndarray] | None:
-        """What a `fit` learned, or None."""
+        """The stored artifact of a `fit`, or None."""
         path = self.find(f"artifacts/{key}.npz")
         if path is None:
             return None
@@ -408,7 +408,7 @@ class Store:
             return {name: arrays[name] for name in arrays.files}
 
     def write_artifact(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep what a `fit` learned."""
+        """Store the artifact of a `fit`."""
         sink = io.BytesIO()
         np.savez(sink, **arrays)  # type: ignore[arg-type]
         self.put(f"artifacts/{key}.npz", checked(sink.getvalue()))
@@ -428,7 +428,7 @@ class Store:
         return dict(zip((media_path("", path) for path in columns["path"]), rows, strict=True))
 
     def write_index(self, rows: Mapping[str, tuple[int, str, str]]) -> None:
-        """Keep the index of a scan."""
+        """Store the index of a scan."""
         paths = sorted(rows)
         size, tag, content = zip(*(rows[path] for path in paths), strict=True) if paths else ((), (), ())
         columns = {
@@ -440,7 +440,7 @@ class Store:
     # runs ----------------------------------------------------------------------------------------------------------
 
     def begin_run(self, run: str) -> Lock:
-        """Say that a run uses the store, until the lock is freed. Waits for who cleans up in it. Raises OutputError."""
+        """Register a run as a user of the store until its lock is freed; waits while another process cleans up. Raises OutputError."""
         told = {"host": platform.node(), "pid": os.getpid(), "began": int(time.time()), "locked": True}
         self.put(f"runs/{run}/run.json", json.dumps(told).encode())
         lock = Lock(self.place.below(f"runs/{run}"), f"run {run}")
@@ -454,12 +454,12 @@ class Store:
         return lock
 
     def write_reference(self, run: str, name: str, table: pa.Table) -> str:
-        """A table for whoever works on this run; the name it is read by."""
+        """Store a table for the workers of this run; returns the name to read it by."""
         self.put(f"runs/{run}/{name}", arrow_bytes(table))
         return f"runs/{run}/{name}"
 
     def reference(self, name: str) -> pa.Table:
-        """A table of this run. Raises OutputError if it is not there any more."""
+        """A table of this run. Raises OutputError if it has vanished."""
         here = self.root / name  # written in this run: every shard reads it, and it is not checked each time
         path = here if here.exists() else self.find(name)
         if path is None:
@@ -467,14 +467,14 @@ class Store:
         return read_arrow(path)
 
     def note(self, name: str) -> bytes | None:
-        """What was `put` under this name, by whichever process, or None."""
+        """The bytes that any process `put` under this name, or None."""
         try:
             return self.place.read(name)
         except FileNotFoundError:
             return None
 
     def forget(self, name: str) -> None:
-        """Remove a file, wherever it is."""
+        """Remove a file from the store and its mirror."""
         self.remove(name)
 
     def end_run(self, run: str, used: Mapping[str, Any] | None = None, lock: Lock | None = None) -> None:
@@ -500,12 +500,12 @@ class Store:
                 ownership.remove_folder(self.root, f"runs/{one}")
 
     def holder(self, run: str) -> Holder | None:
-        """Who holds the lock of a run that uses the store; None: nobody does."""
+        """The process that holds the lock of a run using the store; None if the lock is free."""
         return Lock(self.place.below(f"runs/{run}"), "a run").holder() if ownership.RUN.fullmatch(run) else None
 
 
 def _of_an_earlier_version(where: Place) -> bool:
-    """Whether all that a folder without a marker holds is what an earlier dqpipe kept in a store, and some of it is proven by what it holds."""
+    """Whether a folder without a marker is a store of an earlier dqpipe: all names fit, and some contents prove it."""
     top = [name for name in where.listed() if name not in ownership.SYSTEM]
     folders = {"facts", "relations", "artifacts", "used", "runs"}
     if not {name for name in top if not name.startswith(".")} <= {INDEX, *folders} or ownership.strangers(name for name in top if name.startswith(".")):
@@ -519,7 +519,7 @@ def _of_an_earlier_version(where: Place) -> bool:
 
 
 def _of_a_store(path: Path) -> bool:
-    """Whether a file holds what a store writes under such a name."""
+    """Whether a file's content is what a store writes under its name."""
     if path.suffix != ".json":
         return sound(path)
     try:
@@ -539,7 +539,7 @@ def _marked_once(url: str, moment: int) -> bool:  # noqa: ARG001 (a new moment i
 
 
 def _marked(home: Place) -> bool:
-    """Whether a store at a URL has its marker; asked for once in a minute."""
+    """Whether a store at a URL has its marker; checked at most once a minute."""
     return _marked_once(home.url, int(time.monotonic()) // 60)
 
 

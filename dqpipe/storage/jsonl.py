@@ -1,7 +1,7 @@
-"""Files of an output that are only ever added to: one JSON object per line, on disk before anything says so.
+"""Append-only files of JSON lines, each on disk before the call returns.
 
-What is added can be read back: it is checked before it is written. A line that cannot be read (a crash cut it short, or
-somebody else wrote it) is left out, and logged, when the file is read.
+A row is checked before it is written, so that it can be read back. An invalid line (cut short by a crash, or written by another
+program) is skipped and logged when the file is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dqpipe.storage.location import Place, named, place, shown, synced
 
 log = logging.getLogger(__name__)
 DEEPEST, MOST_DIGITS, LARGEST = 64, 20, 1 << 24
-"""Lists and objects within each other, digits of an integer, and bytes of a line, at most."""
+"""Limits: depth of nesting, digits of an integer, bytes of a line."""
 BEGINNING = 4096
 """Bytes by which a file of lines is known as dqpipe's."""
 
@@ -79,7 +79,7 @@ def rows(out: str | Path | Place, name: str) -> Iterator[dict[str, Any]]:
 
 
 def parsed(line: bytes) -> dict[str, Any]:
-    """A line as an object that can be handed on: no text that is no text, nothing too deep or too large. Raises ValueError: why not."""
+    """Parse a line into an object of valid Unicode and bounded depth and size. Raises ValueError with the reason."""
     if len(line) > LARGEST:
         raise ValueError(f"it has {len(line):,} bytes")
     try:
@@ -101,7 +101,7 @@ def parsed(line: bytes) -> dict[str, Any]:
 
 
 def _line(name: str, row: Mapping[str, Any]) -> bytes:
-    """A row as a line. Raises DatasetError: why it could not be read back."""
+    """A row as a line. Raises DatasetError if it could not be read back, with the reason."""
     try:
         line = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False).encode()
         parsed(line)
@@ -132,7 +132,7 @@ def _constant(name: str) -> float:
 
 
 def _depth(value: object) -> int:
-    """How many lists and objects lie within each other at most."""
+    """The depth of nesting of lists and objects."""
     depth, level = 0, [value]
     while level:
         depth += 1
@@ -141,7 +141,7 @@ def _depth(value: object) -> int:
 
 
 def _alone(number: int) -> None:
-    """Wait until nobody else adds to an open file, where the system knows such locks; they end when it is closed."""
+    """Lock an open file against other writers until it is closed, where the system has such locks."""
     try:
         import fcntl
     except ImportError:

@@ -1,4 +1,4 @@
-"""Where things are kept: a local folder, or a prefix on any store that fsspec knows, behind the same few verbs.
+"""Locations: a local folder or a prefix on any store of fsspec, with the same few operations.
 
     place("out/store")        place("s3://bucket/prefix")        place("gs://…"), place("memory://…"), …
 
@@ -36,7 +36,7 @@ S3 = frozenset({"s3", "s3a"})
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a listing: its size in bytes, what changes when it does (ETag, or what there is in its place), and when it did, in ns."""
+    """One file of a listing: size in bytes, a tag that changes with the content (such as an ETag), and time of change in ns."""
 
     size: int
     tag: str
@@ -44,7 +44,7 @@ class Entry:
 
 
 def is_url(text: object) -> bool:
-    """Whether this names a place by URL rather than a local path."""
+    """Whether this is a URL rather than a local path."""
     return isinstance(text, str) and bool(URL.match(text)) and not text.startswith("file://")
 
 
@@ -103,7 +103,7 @@ def filesystem(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
 
 @contextlib.contextmanager
 def named(doing: str, where: str) -> Iterator[None]:
-    """What goes wrong inside is said with the place. Raises FileNotFoundError, OutputError."""
+    """Name the location in errors raised inside. Raises FileNotFoundError, OutputError."""
     try:
         yield
     except (FileNotFoundError, OutputError):
@@ -116,7 +116,7 @@ def named(doing: str, where: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder somewhere; cheap to pickle. A name is relative, with "/" between, and never leads out of it."""
+    """A folder on a disk or an object store; cheap to pickle. Names are relative, with "/" between, and never lead out of it."""
 
     url: str
     local: Path | None
@@ -165,7 +165,7 @@ class Place:
                 self.remote.pipe(paths)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Make a file if nothing is there, and say whether it was made: of two at once, one wins. Raises OutputError."""
+        """Create a file unless it exists, atomically; returns whether it was created. Raises OutputError."""
         path = self.at(name)
         with named("write", path), _making(path):
             if self.local is None:
@@ -222,7 +222,7 @@ class Place:
                 return []
 
     def exists(self, name: str) -> bool:
-        """Whether a file (or, on a local disk, a folder) is there. Raises OutputError if nobody can tell."""
+        """Whether a file (or, on a local disk, a folder) exists. Raises OutputError if that cannot be determined."""
         path = self.at(name)
         with named("look at", path):
             return Path(path).exists() if self.local else bool(self.remote.exists(path))
@@ -276,7 +276,7 @@ class Place:
             self.remote.get(list(sources), [str(target) for target in targets])
 
     def fetch(self, name: str) -> Path:
-        """A local path of the file: itself, or a copy that is as it is there now. Raises FileNotFoundError, OutputError."""
+        """A local path of the file: itself, or an up-to-date copy. Raises FileNotFoundError, OutputError."""
         path = self.at(name)
         if self.local:
             return Path(path)
@@ -329,7 +329,7 @@ def entry_of(info: Mapping[str, Any]) -> Entry:
 
 
 def tag_of(info: Mapping[str, Any]) -> str:
-    """What changes when a file of a listing does: its ETag, or what the store has in its place."""
+    """The tag of a file that changes with its content: its ETag, or what the store has instead."""
     for key in ("ETag", "etag", "md5Hash", "md5", "generation", "LastModified", "last_modified", "mtime", "created"):
         if info.get(key):
             return str(info[key]).strip('"')
@@ -355,7 +355,7 @@ def _walked(root: Path, top: Path) -> Iterator[tuple[str, Entry]]:
 
 @contextlib.contextmanager
 def _making(path: str) -> Iterator[None]:
-    """A missing folder on the way is a failure to write, not a file that is not there."""
+    """Turn FileNotFoundError of a missing parent folder into OutputError."""
     try:
         yield
     except FileNotFoundError as error:

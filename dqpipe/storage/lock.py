@@ -1,14 +1,13 @@
-"""One run per output: a lock that the kernel frees at death on a local disk, and one with a heartbeat elsewhere.
+"""The lock of an output or a store: flock on a local disk, a file with a heartbeat elsewhere.
 
-    local disk      flock on out/.lock, which every container on the machine sees; what a killed holder wrote in it is
-                    recognised and said
-    other places    out/.lock, made if nothing is there; stale when its process is gone from this machine, or when nothing
-                    renewed it for STALE seconds
+    local disk      flock on out/.lock, which every container on the machine sees and the kernel frees when the process ends;
+                    the log names the former holder if it was killed
+    elsewhere       out/.lock, created if it does not exist; stale when its process has ended on this machine, or when it was
+                    not renewed for STALE seconds
 
-A holder renews what stands in the file every BEAT seconds: another machine that shares the disk may not see its flock.
-
-A stale lock is taken over with a line in the log. A machine whose clock is off by more than STALE - BEAT seconds waits longer
-or asks again before it takes over; it never takes what is being renewed.
+The holder rewrites the file every BEAT seconds, as another machine that shares the disk may not see its flock. A stale lock is taken
+over with a line in the log. A machine whose clock is off by more than STALE - BEAT seconds waits longer or checks again before it takes
+over; a lock that is being renewed is never taken.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ except ImportError:  # Windows
 log = logging.getLogger(__name__)
 NAME = ownership.LOCK
 BEAT, STALE = 20.0, 120.0
-"""Seconds between two signs of life, and after which there is no life any more."""
+"""Seconds between two heartbeats, and without a heartbeat after which a lock is stale."""
 TRIES = 6
-"""How often a lock that names nobody is asked for again, within a third of a second: somebody takes it, or looks at it, this moment."""
+"""Attempts, within a third of a second, at a lock that names no holder: another process is just taking or reading it."""
 Holder = Mapping[str, Any]
 
 
@@ -63,12 +62,12 @@ class Lock:
         self.free()
 
     def take(self) -> None:
-        """Take the lock. Raises OutputError: who holds it, and since when."""
+        """Take the lock. Raises OutputError that names the holder and the time."""
         if not (self.place.local and fcntl and self._flock(self.place.local / NAME)):
             self._create()
 
     def free(self) -> None:
-        """Give the lock back; harmless where it is not held."""
+        """Free the lock; harmless if it is not held."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -83,7 +82,7 @@ class Lock:
                 self.place.remove(NAME)
 
     def check(self) -> None:
-        """Raise OutputError if another one has taken the lock meanwhile (this machine slept, say)."""
+        """Raise OutputError if another process has taken the lock meanwhile (while this machine slept, for example)."""
         if self._held and self._handle is None and not self._mine():
             raise _in_use(self.place, self._read())
 
@@ -116,7 +115,7 @@ class Lock:
         raise AssertionError
 
     def _hold(self, handle: int, path: Path) -> None:
-        """Write into a locked file who has it. Raises OutputError where it is somebody's own file."""
+        """Write the holder into a locked file. Raises OutputError if the file is not a lock of dqpipe."""
         try:
             held = os.pread(handle, 4096, 0)
             _refuse_another_file(held, str(path))
@@ -171,7 +170,7 @@ class Lock:
         self._start(self._renew)
 
     def holder(self) -> Holder | None:
-        """Who holds the lock now, or may; None: nobody. Takes nothing. Raises OutputError."""
+        """The present or possible holder of the lock; None if it is free. Does not take it. Raises OutputError."""
         if not (self.place.local and fcntl):
             holder = self._read()
             return holder if holder and not self._stale(holder) else None
@@ -193,7 +192,7 @@ class Lock:
             os.close(handle)
 
     def _stale(self, holder: Holder) -> bool:
-        """Whether nobody lives behind a lock."""
+        """Whether the holder of a lock is gone."""
         here = _here()
         if all(holder.get(name) == here[name] for name in ("host", "space")):
             return not alive(holder.get("pid"), holder.get("started"))
@@ -238,7 +237,7 @@ def _holder(data: bytes) -> Holder:
 
 
 def _refuse_another_file(data: bytes, name: str) -> None:
-    """Raise OutputError where a file is neither a lock nor the beginning of one, which a crash or a full disk cut."""
+    """Raise OutputError if a file is neither a lock nor the beginning of one, cut by a crash or a full disk."""
     if data and "token" not in _holder(data) and not b'{"token": "'.startswith(data[:11]):
         raise OutputError(f"{shown(name)} is not a lock of dqpipe: choose another folder, or take the file away")
 
@@ -252,7 +251,7 @@ def _in_use(place: Place, holder: Holder) -> BusyError:
 
 
 def said(holder: Holder) -> str:
-    """Who holds a lock, for a person."""
+    """The holder of a lock as text."""
     if not holder:
         return "another run"
     if "pid" not in holder:
@@ -262,7 +261,7 @@ def said(holder: Holder) -> str:
 
 
 def _here() -> dict[str, Any]:
-    """Who this process is, told apart from one of the same number on another machine, in another container, or at another time."""
+    """Identify this process: machine, container, process id and start time."""
     try:
         space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -283,7 +282,7 @@ def _started(pid: int) -> str | None:
 
 
 def alive(pid: object, started: object = None) -> bool:
-    """Whether a process of this machine lives; `started` tells it from a later one of the same number."""
+    """Whether a process of this machine is alive; `started` distinguishes it from a later one with the same id."""
     if not isinstance(pid, int):
         return False
     try:

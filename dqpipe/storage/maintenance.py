@@ -1,10 +1,10 @@
-"""Looking after a facts store: what is in it, what nobody needs any more, and whether it is sound.
+"""Maintenance of a facts store: list its contents, remove what is no longer needed, verify checksums.
 
     look(store) ──▶ [Kept …]      unneeded(…) ──▶ [Kept …] ──forget──▶ bytes freed      broken(store) ──▶ [name …]
 
-A finished run leaves used/<run>.json: the keys that it needed, and the output it was for. What the newest run of no output
-needed is not needed any more; what no finished run ever needed may belong to one that was killed, and stays for a while.
-Whatever lies in a store's folder and was not made by dqpipe is neither looked at nor touched.
+A finished run leaves used/<run>.json: the keys that it used, and its output. Keys that the newest run of no output used are not needed
+any more; keys that no finished run ever used may belong to a killed run, and are kept for a while. Other files in the folder of a
+store are ignored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Kept:
-    """What the store keeps under one key."""
+    """The contents of the store under one key."""
 
     kind: str
     key: str
@@ -44,15 +44,15 @@ class Kept:
     size: int
     """Bytes."""
     changed: float
-    """When it was written last, in seconds since 1970; so is the next."""
+    """Time of the last write, in seconds since 1970, as the next field."""
     used: float | None
-    """When the newest finished run that needed it ended; None: none that is known."""
+    """End of the newest finished run that used it; None if none is known."""
     about: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Use:
-    """What one finished run needed."""
+    """The keys that one finished run used."""
 
     run: str
     output: str
@@ -83,7 +83,7 @@ def _kept(kind: str, key: str, names: Sequence[str], entries: Mapping[str, Entry
 
 
 def uses_of(store: Store, entries: Mapping[str, Entry]) -> list[Use]:
-    """What the finished runs needed, the newest first."""
+    """The keys that finished runs used, the newest run first."""
     uses = []
     for name, told in _documents(store, entries, lambda name: name.startswith("used/")).items():
         keys = {(kind, key): str(stage) for kind in KINDS if isinstance(of := told.get(kind), dict) for key, stage in of.items()}
@@ -109,7 +109,7 @@ def _documents(store: Store, entries: Mapping[str, Entry], wanted: Callable[[str
 
 
 def count(store: Store, one: Kept) -> int | None:
-    """How many samples have facts under a key; None for what is not kept by sample. At a URL the parts are fetched."""
+    """The number of samples with facts under a key; None for other kinds. At a URL the parts are fetched."""
     if one.kind != "facts":
         return None
     store.refresh(one.key, vectors=False)
@@ -118,7 +118,7 @@ def count(store: Store, one: Kept) -> int | None:
 
 
 def running(store: Store) -> list[str]:
-    """Runs that use the store now, or may: each with the process and the machine. Their locks tell, also those of other containers and machines."""
+    """Runs that use the store now, or may, with process and machine, by their locks (also of other containers and machines)."""
     found = []
     entries = store.place.entries("runs")
     told = _documents(store, entries, lambda name: name.endswith("/run.json"))
@@ -137,7 +137,7 @@ def running(store: Store) -> list[str]:
 
 @contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    """The store for this process alone: no run begins meanwhile. Raises OutputError: a run uses it, or it is not dqpipe's."""
+    """Exclusive use of the store: no run starts meanwhile. Raises OutputError if a run uses it, or it is not dqpipe's."""
     store.claim()
     with Lock(store.place, "cleaning up"):
         busy = running(store)
@@ -147,9 +147,9 @@ def _alone(store: Store) -> Iterator[None]:
 
 
 def unneeded(store: Store, kept: Iterable[Kept], days: float | None, uses: Sequence[Use] | None = None) -> list[Kept]:
-    """What the newest run of no output needed; with `days`, what no run of so many days needed.
+    """Keys that the newest run of no output used; with `days`, keys that no run used for that many days.
 
-    What no finished run is known to have needed stays for a day (or for `days`): it may be all that a killed run has done.
+    Keys that no finished run used are kept for a day (or for `days`): they may hold the work of a killed run.
     """
     uses = uses_of(store, store.place.entries("used")) if uses is None else uses
     oldest = time.time() - DAY * (1 if days is None else days)
@@ -158,7 +158,7 @@ def unneeded(store: Store, kept: Iterable[Kept], days: float | None, uses: Seque
 
 
 def forget(store: Store, some: Iterable[Kept]) -> int:
-    """Remove what is kept under these keys; the bytes that it frees. Raises OutputError while a run uses the store."""
+    """Remove the contents of these keys; returns the bytes freed. Raises OutputError while a run uses the store."""
     every = list(some)
     if every:
         with _alone(store):
@@ -168,9 +168,9 @@ def forget(store: Store, some: Iterable[Kept]) -> int:
 
 
 def forget_relations(store: Store, needed: Collection[str]) -> int:
-    """Remove the relations that no output's newest run needed; the bytes that it frees. Raises OutputError while a run uses the store.
+    """Remove relations that the newest run of no output used; returns the bytes freed. Raises OutputError while a run uses the store.
 
-    Each night of new samples makes new ones, as large as all facts together. `needed` are the keys of the newest run of all.
+    Each run with new samples makes new relations, as large as all facts together. `needed` are the keys of the newest run.
     """
     entries = {name: e for name, e in store.place.entries("relations").items() if ownership.IN_STORE.fullmatch(name) and Path(name).stem not in needed}
     if not entries:
@@ -180,7 +180,7 @@ def forget_relations(store: Store, needed: Collection[str]) -> int:
 
 
 def newest(uses: Sequence[Use]) -> set[tuple[str, str]]:
-    """What the newest run of each output needed: (kind, key)."""
+    """The (kind, key) pairs that the newest run of each output used."""
     return {key for use in {use.output: use for use in reversed(uses)}.values() for key in use.keys}
 
 
@@ -225,7 +225,7 @@ def _keep_only(store: Store, key: str, samples: frozenset[str], *, dry_run: bool
 
 
 def broken(store: Store) -> list[str]:
-    """The files of a store whose checksum is wrong; at a URL all of them are read there, and the copies here are looked at too."""
+    """The files of a store with a wrong checksum; at a URL all are read there, and the local copies are checked too."""
     entries = store.place.entries()
     names = [name for name in entries if ownership.IN_STORE.fullmatch(name) and not name.startswith("runs/")]
     wrong = {name for name in names if (store.home is None or (store.root / name).exists()) and not _right(store.root / name)}
@@ -249,7 +249,7 @@ def _right(path: Path) -> bool:
 
 
 def repair(store: Store, names: Iterable[str]) -> None:
-    """Remove what is broken, and what is nothing without it: the next run makes it again. Raises OutputError while a run uses the store."""
+    """Remove broken files and those that are useless without them; the next run makes them again. Raises OutputError while a run uses the store."""
     stems = {name.rpartition("/")[2].split(".")[0]: name for name in names if name.startswith("facts/")}
     together = [name for name in store.place.names("facts") if name.rpartition("/")[2].split(".")[0] in stems and not name.endswith(".json")]
     with _alone(store):
@@ -257,7 +257,7 @@ def repair(store: Store, names: Iterable[str]) -> None:
 
 
 def tidy(store: Store, *, dry_run: bool) -> int:
-    """Remove what killed runs left half done a day ago or more, and notes of runs that newer ones of their output replaced; the bytes it frees."""
+    """Remove half-written files older than a day and records of outdated runs; returns the bytes freed."""
     entries = store.place.entries()
     long_ago = (time.time() - KILLED_AFTER) * 1e9
     uses = uses_of(store, entries)

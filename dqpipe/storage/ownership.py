@@ -1,4 +1,4 @@
-"""What dqpipe may remove: only what it can prove it made, and never through a link.
+"""Ownership of files: dqpipe removes only what it can prove it made, and never through a link.
 
     out/.dqpipe.json   store/.dqpipe.json     {"made_by": "dqpipe", "kind", "id"}, written when the folder is taken
     out/versions/.<run>.<id>                  a version that is being built: its name carries the id of the output
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 MARKER = ".dqpipe.json"
 SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", ".gitkeep", ".gitignore"})
-"""What systems put into a folder that is empty to people, and what keeps an empty one in git; never touched."""
+"""Files that do not count in an otherwise empty folder (of operating systems, or .gitkeep); never touched."""
 LOCK, PUBLISHING = ".lock", ".publishing"
 _HEX, _SPARE = r"[0-9a-f]{32}", r"\.[0-9a-f]{8}"
 _RUN = r"\d{8}-\d{6}-\d{6}[0-9a-f]{4}"
@@ -56,12 +56,12 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def owner(folder: Place, kind: str) -> str | None:
-    """The id in a folder's marker; None where dqpipe did not make the folder for this. Raises OutputError if nobody can tell."""
+    """The id in a folder's marker; None if dqpipe did not make the folder for this purpose. Raises OutputError if it is unreadable."""
     return told["id"] if (told := marker(folder, kind)) else None
 
 
 def marker(folder: Place, kind: str) -> dict[str, Any] | None:
-    """What a folder's marker holds, or None."""
+    """The content of a folder's marker, or None."""
     try:
         told = json.loads(_read(folder.local / MARKER) if folder.local else folder.read(MARKER))
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
@@ -91,7 +91,7 @@ def take(folder: Place, kind: str, names: Collection[str], earlier: Callable[[],
 
 
 def _cut_short(folder: Place, kind: str, *, alone: bool) -> bool:
-    """Whether a marker is what a killed process left of it: nothing, or, where nothing else is in the folder, its beginning."""
+    """Whether a marker was cut by a killed process: it is empty, or a beginning in an otherwise empty folder."""
     try:
         held = _read(folder.local / MARKER) if folder.local else folder.read(MARKER)
     except FileNotFoundError:
@@ -111,7 +111,7 @@ def try_writing(folder: Place) -> None:
 
 
 def strangers(names: Iterable[str]) -> list[str]:
-    """Of the names in a folder those that make it one that is not empty."""
+    """The names in a folder that count, so that it is not empty."""
     return sorted(name for name in names if name not in SYSTEM and name not in {MARKER, LOCK} and not PROBE.fullmatch(name))
 
 
@@ -185,7 +185,7 @@ def remove_file(root: Path, name: str) -> None:
 
 
 def remove_folder(root: Path, name: str) -> bool:
-    """Remove a folder if it is empty; whether it is gone."""
+    """Remove a folder if it is empty; returns whether it was."""
     try:
         with _folder_of(root, name) as (folder, last):
             os.rmdir(last, dir_fd=folder)
@@ -197,7 +197,7 @@ def remove_folder(root: Path, name: str) -> bool:
 
 
 def remove_tree(root: Path, name: str) -> None:
-    """Remove a folder that this program made, and all in it; links go, not what they lead to. None there is no error. Raises OSError."""
+    """Remove a folder that dqpipe made with its contents, links without their targets; a missing one is no error. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), _folder_of(root, name) as (folder, last):
         _remove(folder, last)
 
@@ -230,7 +230,7 @@ def remove_listed(root: Path, name: str, files: Iterable[str]) -> bool:
 
 
 def refuse_to_replace(path: Path, like: Callable[[bytes], bool]) -> None:
-    """Raise OutputError where a file that a person names to be written is there, and dqpipe did not write it: `like` knows it by its beginning."""
+    """Raise OutputError if a file that the user wants written exists and is not dqpipe's, which `like` recognises by its beginning."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -249,7 +249,7 @@ def refuse_to_replace(path: Path, like: Callable[[bytes], bool]) -> None:
 
 
 def in_store(name: str) -> bool:
-    """Whether a facts store gave a file this name, or it is a spare of one."""
+    """Whether this is a name of a file in a facts store, or of its half-written form."""
     return bool(IN_STORE.fullmatch(name)) or spare_in_store(name)
 
 
@@ -260,7 +260,7 @@ def spare_in_store(name: str) -> bool:
 
 
 def sweep_spares(out: Path, pointer: str, links: Collection[str]) -> None:
-    """Remove the spare files that killed runs left directly in an output; for whoever holds its lock. Raises OSError."""
+    """Remove the half-written files that killed runs left directly in an output; the caller holds its lock. Raises OSError."""
     for path in out.iterdir():
         name, hexed = path.name[1:-9], re.fullmatch(rf"\..+{_SPARE}", path.name)
         if PROBE.fullmatch(path.name) or (hexed and (_half_pointer(path) if name == pointer else name in links and link_to_version(path, name))):
@@ -275,7 +275,7 @@ def _half_pointer(path: Path) -> bool:
 
 
 def link_to_version(path: Path, name: str) -> bool:
-    """Whether this is the link that an output has to a file of one of its versions."""
+    """Whether this is dqpipe's link from an output to a file of one of its versions."""
     try:
         parts = os.readlink(path).split("/")  # noqa: PTH115 (as it stands)
     except OSError:

@@ -1,4 +1,4 @@
-"""CSV files that people open: no spreadsheet runs what is in them, and what is written can be read back exactly.
+"""CSV files that are safe to open in a spreadsheet, and that can be read back exactly.
 
     cell ──safe──▶ with an apostrophe before what a spreadsheet takes for a formula (OWASP, "CSV injection") ──plain──▶ cell
 
@@ -26,7 +26,7 @@ _NUMBER = r"^-(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 
 
 def safe(value: object) -> str:
-    """A cell that no spreadsheet runs."""
+    """A cell that no spreadsheet takes for a formula."""
     text = "" if value is None else str(value)
     return text if re.fullmatch(_NUMBER, text) else _GUARD.sub("'", text)
 
