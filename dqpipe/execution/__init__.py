@@ -1,1 +1,1 @@
-"""Where work is done: executors, worker processes, time limits, decoding."""
+"""Execution: executors, worker processes, time limits, and decoding."""

@@ -1,4 +1,4 @@
-"""Executors by name, as the command line and the Python door take them.
+"""Executors by name, as the command line and the Python interface take them.
 
     serial · threads[:N] · processes[:N]        this machine
     dask[:N] · ray[:N]                          a cluster of N workers on this machine, for the time of the run
@@ -27,19 +27,19 @@ HERE = {"dask": ("cryptography",), "ray": ()}
 
 @dataclass(frozen=True)
 class Cluster:
-    """Dask or Ray: at an address, or on this machine for the time of a run."""
+    """A Dask or Ray cluster: at an address, or a local one for the duration of a run."""
 
     engine: str
     address: str = ""
     workers: int = 0
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-        """Raises ConfigError: who drives the run maps through `PrefectTasks`."""
+        """Raises ConfigError: a cluster is used through `PrefectTasks` only."""
         raise ConfigError(f"{self.engine} runs through a flow: give its name to Pipeline.run, `dqpipe run --executor` or run_flow")
 
 
 def executor_named(text: str) -> Executor:
-    """The executor of a name. Raises ConfigError, also where its packages are missing."""
+    """The executor of a name. Raises ConfigError for an unknown name, or if its packages are missing."""
     name, _, rest = text.partition(":")
     count = int(rest) if rest.isdecimal() else 0
     if name in LOCAL and (not rest or (count and name != "serial")):

@@ -1,4 +1,4 @@
-"""A process that decodes a file before another one does, and dies in its place.
+"""Decode a file first in a disposable process, so that a file that crashes the decoder costs no worker.
 
 worker ──length, bytes──▶ trial ──one byte──▶ worker          no answer: the file killed it
 """
@@ -27,7 +27,7 @@ COMMAND = "import sys; sys.path[:] = eval(sys.argv[1]); from dqpipe.execution.de
 
 
 class Trial:
-    """Decodes each file in full in a process of its own, which is started anew when it has died."""
+    """Decodes each file in full in a child process, which is restarted after a crash."""
 
     def __init__(self, decoders: Sequence[Decoder]) -> None:
         self.decoders = pickle.dumps(tuple(decoders))
@@ -42,7 +42,7 @@ class Trial:
         self._end()
 
     def decode(self, data: bytes) -> None:
-        """Return if a process survives it, whatever comes of it. Raises MediaError if not."""
+        """Return if decoding does not crash the process, whether it succeeds or not. Raises MediaError if it crashes."""
         process = self.process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -65,7 +65,7 @@ class Trial:
         return self.process
 
     def _end(self) -> str:
-        """Let the process end, and say how it did."""
+        """Wait until the process has ended; how it ended, as text."""
         if self.process is None:
             return ""
         for pipe in (self.process.stdin, self.process.stdout):
@@ -77,7 +77,7 @@ class Trial:
 
 
 def answer() -> None:
-    """What the process does: decode what comes in, and say that it is still there."""
+    """The main loop of the child process: decode each file that comes in, and confirm it."""
     asked, told = sys.stdin.buffer, sys.stdout.buffer
     decoders = pickle.loads(_received(asked))  # noqa: S301 (from the process that started this one)
     while data := _received(asked):

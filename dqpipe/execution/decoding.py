@@ -1,4 +1,4 @@
-"""Media files to bytes and pixels, by whoever reads them: a worker that measures, a stage that rereads, a report."""
+"""Reading and decoding of media, for workers, stages that reread media, and reports."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _refuse_large(size: int) -> None:
 
 
 def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401
-    """The bytes decoded by the first decoder that knows their kind. Raises MediaError, SlowError if it takes too long."""
+    """Decode bytes by the first decoder for their kind. Raises MediaError; SlowError if it takes too long."""
     if not data:
         raise MediaError("the file is empty (0 bytes)")
     decoder = chosen(decoders, data) or next(iter(decoders), None)  # the first one says what the bytes are instead
@@ -116,7 +116,7 @@ class Rereader:
 
     @cached_property
     def where(self) -> dict[str, str]:
-        """Where the media of each sample lie; made once: of a million samples it takes half a second."""
+        """Sample id → path or URL of its media; computed once (half a second for a million samples)."""
         return dict(zip(self.dataset.samples.ids, self.dataset.samples["media"], strict=True))
 
     def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
@@ -145,7 +145,7 @@ class Rereader:
         return None if view is None else view.strip(items, side)
 
     def cached_per_content(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
-        """What a function says of each picture by itself; its answers stay in the store by content and decoder. Raises MediaError."""
+        """Apply a function to each picture; its results are kept in the store by content and decoder. Raises MediaError."""
         import pyarrow as pa
 
         seen = dict(zip(self.dataset.samples.ids, self.seen or [None] * len(self.dataset), strict=True))
@@ -182,7 +182,7 @@ def keep_memory() -> None:
 
 
 class _Threads:
-    """How many threads numpy, OpenCV and torch have, of the whole process: the user's numbers come back when the last block ends."""
+    """The number of threads of numpy, OpenCV and torch in this process; the user's numbers are restored when the last block ends."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -205,7 +205,7 @@ class _Threads:
             self._set(count)
 
     def leave(self, count: int) -> None:
-        """Set what the blocks that are still open asked for, or what the user had."""
+        """Set the numbers of the innermost open block, or the user's."""
         with self.lock:
             self.asked.reverse()
             self.asked.remove(count)
@@ -236,7 +236,7 @@ RELATE_THREADS = 2
 
 @contextmanager
 def one_thread(count: int = 1) -> Any:  # noqa: ANN401
-    """A fixed number of threads, and libraries as they come: the same bits whatever the user set, and workers that do not crowd each other."""
+    """A fixed number of threads and default settings of libraries: results do not depend on the user's, and workers do not compete."""
     _THREADS.enter(count)
     try:
         with as_they_come():
@@ -246,7 +246,7 @@ def one_thread(count: int = 1) -> Any:  # noqa: ANN401
 
 
 def stat_contents(dataset: Dataset, index: Mapping[str, tuple[int, str, str]]) -> tuple[list[str | None], dict[str, Entry]]:
-    """What is known of unchanged files, and the size and tag of every file that has them; of what lies outside the dataset, nothing."""
+    """The indexed content of unchanged files, and size and tag of every file inside the dataset."""
     listed = media_bytes.listed(dataset.root) if is_url(dataset.root) else None
     inside = Inside(dataset.within)
     contents: list[str | None] = []

@@ -1,4 +1,4 @@
-"""What the engine asks of whatever runs its work, and what becomes of work whose worker process dies.
+"""The interface of executors, and the retry of work whose worker process died.
 
     every item ──together──▶ result
                      └─▶ its worker died: a suspect ──alone──▶ result
@@ -26,13 +26,13 @@ class Executor(Protocol):
     """Maps a top-level function over references and yields the results as they come."""
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-        """`function(item)` for each item, in any order, or a `Lost`; `names` tell a person what each call does."""
+        """Yield `function(item)`, or a `Lost`, for each item, in any order; `names` describe the calls for people."""
         ...
 
 
 @dataclass(frozen=True)
 class Lost:
-    """In place of a result: the item, by its number and name, that killed its worker process each time, and how."""
+    """In place of a result: the number and name of an item that killed its worker process at every attempt, and how."""
 
     number: int
     name: str
@@ -41,14 +41,14 @@ class Lost:
 
 @dataclass(frozen=True)
 class Died:
-    """In place of a result, for now: the worker process that had the item died, so many times."""
+    """In place of a result, until a retry: how often worker processes died at this item."""
 
     reason: str
     times: int = 1
 
 
 class WorkerDied(Exception):  # noqa: N818 (what happened, not what is wrong)
-    """A worker process that ended before it gave its result."""
+    """A worker process ended before it returned its result."""
 
 
 Round = Callable[[Sequence[int]], Iterator[tuple[int, Any]]]
@@ -56,7 +56,7 @@ Round = Callable[[Sequence[int]], Iterator[tuple[int, Any]]]
 
 
 def patiently(attempt: Round, names: Sequence[str]) -> Iterator[Any]:
-    """The results of all items: those whose worker died are tried again alone, where nobody else can be to blame."""
+    """The results of all items; items whose worker died are retried one at a time, so that the cause is certain."""
     waiting = dict.fromkeys(range(len(names)))
     finished = 0
     while waiting:
@@ -76,7 +76,7 @@ def patiently(attempt: Round, names: Sequence[str]) -> Iterator[Any]:
 
 
 def alone(attempt: Round, number: int, name: str, death: Died) -> Any:  # noqa: ANN401
-    """The result of one suspect, or Lost."""
+    """The result of one retried item, or Lost."""
     deaths = Counter({number: min(death.times, DEATHS - 1)})  # in company it may have been another's fault
     while deaths[number] < DEATHS:
         ((_, result),) = attempt([number])

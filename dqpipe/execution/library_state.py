@@ -1,4 +1,4 @@
-"""Settings that other libraries keep for a whole process, as they come, while the engine computes: no result depends on a user's.
+"""Default process-wide settings of other libraries while the engine computes, so that no result depends on the user's settings.
 
 One counter for the process: the first that enters sets them, the last that leaves puts the user's back, so that threads may
 overlap. What they set is theirs again afterwards.
@@ -18,7 +18,7 @@ WARNINGS_END_IT = False
 
 
 class Shared:
-    """A change of the process's state that several threads, or blocks within each other, may want at once."""
+    """A reentrant change of process-wide state, shared by threads and nested blocks."""
 
     def __init__(self, enter: Callable[[ExitStack], None]) -> None:
         self.enter = enter
@@ -26,7 +26,7 @@ class Shared:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """In force until the last block ends."""
+        """Apply the change until the last block ends."""
         with self.lock:
             if not self.inside:
                 self.stack = ExitStack()
@@ -42,7 +42,7 @@ class Shared:
 
 
 def put(stack: ExitStack, owner: Any, name: str, value: Any) -> None:  # noqa: ANN401
-    """Set an attribute until the stack closes; nothing where the library has none of this name."""
+    """Set an attribute until the stack closes, if the library has it."""
     if hasattr(owner, name):
         stack.callback(setattr, owner, name, getattr(owner, name))
         setattr(owner, name, value)
@@ -68,7 +68,7 @@ _processwide = Shared(_enter)
 
 @contextmanager
 def as_they_come() -> Iterator[None]:
-    """NumPy's floating-point errors, warnings, torch's types and scikit-learn's output as without anybody's settings."""
+    """Defaults of NumPy's floating-point errors, of warnings, of torch's types and of scikit-learn's output."""
     import numpy as np
 
     with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), _processwide():

@@ -21,7 +21,7 @@ MORE_AFTER = 8
 
 @dataclass(frozen=True)
 class Serial:
-    """One after the other, in this process."""
+    """Runs items one after the other in this process."""
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
         """See `Executor.map`."""
@@ -31,7 +31,7 @@ class Serial:
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads of this process; 0 is one for each core. They start at once, share one memory, and wait for each other in Python's own code."""
+    """Runs items in threads of this process; 0 is one for each core. Quick to start; Python code does not run in parallel."""
 
     workers: int = 0
 
@@ -51,7 +51,7 @@ class Threads:
 
 @dataclass(frozen=True)
 class Processes:
-    """Worker processes; 0 is one for each core.
+    """Runs items in worker processes; 0 is one for each core.
 
     A worker that dies costs its own item another try, alone, and the others nothing; one item that kills three is `Lost`.
     Memory is what they die of most, so that there is one worker fewer after each death, until some items went well.
@@ -72,7 +72,7 @@ class Processes:
 
 
 def _together(function: Callable[[Any], Any], items: Sequence[Any], count: int, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """(number, result or Died) of some items, as they come, from at most so many workers."""
+    """(number, result or Died) of items as they finish, on at most `count` workers."""
     crew, left, room, well = Crew(), iter(numbers), count, 0
     busy: dict[Worker, int] = {}
     try:
@@ -103,5 +103,5 @@ def _next(left: Iterator[int], room: int) -> list[int]:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Structured logs: every record knows its run, stage and shard, and can be one line of JSON.
+"""Structured logs: every record has its run, stage and shard, and can be printed as one line of JSON.
 
     contexts (run, stage, shard) ──Where──▶ record ──Lines or Json──▶ stderr
 
@@ -27,7 +27,7 @@ NOISY = ("httpx", "great_expectations", "prefect")
 
 @dataclass(frozen=True)
 class Wanted:
-    """How the command line was told to log; a job carries it to its workers."""
+    """The log options of the command line; jobs pass them to workers."""
 
     level: int = logging.ERROR
     as_json: bool = False
@@ -39,7 +39,7 @@ _wanted: list[Wanted] = []
 
 @contextmanager
 def at(**where: Any) -> Iterator[None]:  # noqa: ANN401 (run, stage, shard)
-    """What is logged inside the block is said to be of this run, stage or shard."""
+    """Set run, stage or shard of all records logged inside the block."""
     token = _here.set({**_here.get(), **where})
     try:
         yield
@@ -49,7 +49,7 @@ def at(**where: Any) -> Iterator[None]:  # noqa: ANN401 (run, stage, shard)
 
 @contextmanager
 def harmless(what: str) -> Iterator[None]:
-    """What comes after a version is published: what goes wrong inside is said, and the run stands as it is."""
+    """For steps after publishing: errors inside are logged, and do not fail the run."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 (it is said, and what was published stays published)
@@ -57,10 +57,10 @@ def harmless(what: str) -> Iterator[None]:
 
 
 class Where(logging.Filter):
-    """Gives every record run, stage and shard, None where it has none."""
+    """Adds run, stage and shard to every record, None where unknown."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass."""
+        """Accept every record."""
         here = _here.get()
         for name in FIELDS:
             if not hasattr(record, name):
@@ -69,7 +69,7 @@ class Where(logging.Filter):
 
 
 class Json(logging.Formatter):
-    """One JSON object per line, ASCII: whatever a file's name holds, it ends no line and commands no terminal."""
+    """One JSON object per line, in ASCII, so that no name of a file can break a line or control a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Time (UTC), level, logger, message, run, stage, shard, and the traceback where there is one."""
@@ -82,7 +82,7 @@ class Json(logging.Formatter):
 
 
 class Lines(logging.Formatter):
-    """One line for a person; what a terminal would obey is written out."""
+    """One line for people; control characters are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Time, level, logger, [run stage shard], message; then the traceback where there is one."""
@@ -92,7 +92,7 @@ class Lines(logging.Formatter):
 
 
 def configure(wanted: Wanted) -> None:
-    """Log to stderr as wanted, from here and from the workers of runs that start here."""
+    """Set up logging to stderr, in this process and in workers that it starts."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(Where())
     handler.setFormatter(Json() if wanted.as_json else Lines())
@@ -106,17 +106,17 @@ def configure(wanted: Wanted) -> None:
 
 
 def again() -> None:
-    """Log as this process was told, where a library set up its own logging meanwhile (Prefect does)."""
+    """Restore this process's logging after a library set up its own (as Prefect does)."""
     if _wanted:
         configure(_wanted[0])
 
 
 def configured() -> Wanted | None:
-    """How this process logs, where it was told."""
+    """The log options of this process, if it has any."""
     return _wanted[0] if _wanted else None
 
 
 def follow(wanted: Wanted | None) -> None:
-    """In a worker: log as the driver does, unless this process logs already."""
+    """In a worker: set up the driver's logging, unless this process has logging already."""
     if wanted is not None and not _wanted:
         configure(wanted)

@@ -1,4 +1,4 @@
-"""How long a call may take: what does not return in time is interrupted, and in a worker process ended.
+"""Time limits of calls: a call that is late is interrupted; if that fails, its worker process is ended.
 
 The soft limit, `within`, raises TimedOut inside the call: in the main thread by SIGALRM, which also interrupts waiting; in
 another thread (Dask's, Prefect's) between two steps of Python. The hard limit, `Watchdog`, is for C code that never comes
@@ -29,12 +29,12 @@ GRACE = 1.5, 2.0
 
 
 class TimedOut(Exception):  # noqa: N818 (it reads as a sentence: "TimedOut: longer than 5 s")
-    """A call that took longer than it may."""
+    """A call exceeded its time limit."""
 
 
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
-    """Raise TimedOut inside the block if it takes longer; None for no limit. Limits may stand in each other."""
+    """Raise TimedOut inside the block if it takes longer; None for no limit. Limits may be nested."""
     if seconds is None:
         yield
     elif threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
@@ -90,7 +90,7 @@ def _by_thread(seconds: float) -> Iterator[None]:
 
 
 class _Late(Exception):  # noqa: N818
-    """What another thread is interrupted by: it is raised without arguments."""
+    """The exception that interrupts another thread, which Python raises without arguments."""
 
 
 def hard(seconds: float) -> float:
@@ -103,7 +103,7 @@ def _said(seconds: float) -> str:
 
 
 def tried(call: Callable[[], T], seconds: float | None, retries: int) -> T:
-    """What the call returns, in this time; one that raises is made so many times more."""
+    """Call a function with a time limit, and retry it after an error."""
     for left in range(retries, -1, -1):
         try:
             with within(seconds):
@@ -116,7 +116,7 @@ def tried(call: Callable[[], T], seconds: float | None, retries: int) -> T:
 
 
 def process() -> str:
-    """The name of this process among those of all machines."""
+    """A name of this process that is unique among machines."""
     return f"{platform.node()} {os.getpid()}"
 
 
@@ -132,7 +132,7 @@ class Watchdog:
         self.until = 0.0
 
     def arm(self, seconds: float | None) -> None:
-        """End the process if it does not rest within the hard limit that belongs to this soft one, or twice that."""
+        """End the process if its work is not done within the hard limit of this soft one, or twice that."""
         if not self.awake:
             return
         if seconds is None:
@@ -144,14 +144,14 @@ class Watchdog:
             self.until = now + 2 * least
 
     def rest(self) -> None:
-        """Nothing is at work that might hang."""
+        """Report that no work is running."""
         if self.until:
             faulthandler.cancel_dump_traceback_later()
             self.until = 0.0
 
 
 def _stderr() -> IO[str]:
-    """Where the last words go: stderr if it is a real file."""
+    """The file for a last message: stderr if it is a real file."""
     try:
         sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a process used so far: memory and time."""
+"""Memory and processor time used by a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes, one piece of work each at a time: when one dies it is known of what.
+"""Worker processes with one item each at a time, so that it is known which item killed a process.
 
 loky starts them (from notebooks and scripts, without a guard). Its pool is not used: in it one death fails the work of all
 without a word on whose it was, and its own thread can end (on a warning that is an error) while work waits, for ever.
@@ -40,13 +40,13 @@ _watching: list[threading.Thread] = []
 
 
 def allowed() -> bool:
-    """Whether this process may start others: a daemon (as those of `multiprocessing.Pool` are) may not."""
+    """Whether this process may start others: a daemon process (as in `multiprocessing.Pool`) may not."""
     return not multiprocessing.current_process().daemon
 
 
 @dataclass(eq=False)
 class Worker:
-    """A process that does one thing after the other."""
+    """A worker process that runs one call after the other."""
 
     process: Any
     pipe: Connection
@@ -55,7 +55,7 @@ class Worker:
 
     @classmethod
     def start(cls) -> Worker:
-        """A new process; it begins to listen within a second."""
+        """Start a process; it is ready within a second."""
         from joblib.externals.loky.backend import get_context
 
         context = get_context("loky")
@@ -71,7 +71,7 @@ class Worker:
         return cls(process, ours, dict(os.environ))
 
     def send(self, function: Callable[[Any], Any], item: Any) -> None:  # noqa: ANN401
-        """Have it begin. Where it died meanwhile, `receive` says so."""
+        """Send it a call. If it has died meanwhile, `receive` reports that."""
         import cloudpickle
 
         message = cloudpickle.dumps((self._news(), function, item))
@@ -79,7 +79,7 @@ class Worker:
             self.pipe.send_bytes(message)
 
     def _news(self) -> dict[str, str | None]:
-        """What changed in the driver's environment since the worker was told of it: credentials that a notebook set meanwhile."""
+        """Changes of the driver's environment since the last call, such as credentials set in a notebook."""
         now, known = dict(os.environ), self.environment
         self.environment = now
         return {name: now.get(name) for name in sorted(now.keys() | known.keys()) if now.get(name) != known.get(name) and name not in THREADS}
@@ -89,7 +89,7 @@ class Worker:
         return self.pipe.poll() or not self.process.is_alive()
 
     def receive(self) -> Any:  # noqa: ANN401
-        """What came of it. Raises what the function raised, or WorkerDied."""
+        """The result of the call. Raises what the function raised, or WorkerDied."""
         while not self.ready():
             wait([self.pipe, self.process.sentinel], WATCH)
         try:
@@ -101,7 +101,7 @@ class Worker:
         return result
 
     def end(self) -> str:
-        """See that the process is gone, and say what it ended with."""
+        """Make sure that the process has ended; how it ended, as text."""
         self.pipe.close()
         if self.process.is_alive():
             self.process.join(WATCH)  # it may be about to end by itself, for a reason of its own
@@ -121,13 +121,13 @@ class Worker:
 
 @dataclass(eq=False)
 class Crew:
-    """The workers of one caller; several threads may `call` at a time, each has a worker of its own then."""
+    """The workers of one caller; several threads may `call` at a time, each with its own worker."""
 
     busy: set[Worker] = field(default_factory=set)
     sent_away: bool = False
 
     def take(self) -> Worker:
-        """A worker that waits for work, or a new one. Raises CancelledError where they were all sent away."""
+        """An idle worker, or a new one. Raises CancelledError after the workers were dismissed."""
         with _LOCK:
             if self.sent_away:
                 raise CancelledError("the run was ended")
@@ -142,7 +142,7 @@ class Crew:
             return worker
 
     def give_back(self, worker: Worker) -> None:
-        """It waits for the next who wants one, for a while."""
+        """Return a worker to the idle ones."""
         with _LOCK:
             self.busy.discard(worker)
             if worker.process.is_alive() and not worker.pipe.closed:
@@ -153,7 +153,7 @@ class Crew:
                     _watching[0].start()
 
     def call(self, function: Callable[[Any], Any], item: Any) -> Any:  # noqa: ANN401
-        """`function(item)` in a worker. Raises what it raises; WorkerDied; CancelledError where the run was ended, and its worker with it."""
+        """`function(item)` in a worker. Raises what it raises, WorkerDied, or CancelledError if the run was ended with its workers."""
         worker = self.take()
         try:
             worker.send(function, item)
@@ -173,7 +173,7 @@ class Crew:
         return self.sent_away
 
     def send_away(self) -> None:
-        """End those that are at work; who waits for them gets CancelledError."""
+        """End the busy workers; their callers get CancelledError."""
         with _LOCK:
             self.sent_away = True
             for worker in self.busy:
@@ -181,7 +181,7 @@ class Crew:
 
 
 def first_ready(workers: Sequence[Worker]) -> list[Worker]:
-    """Those that have finished or died; waits until there is one."""
+    """Workers that have finished or died; waits until there is one."""
     while True:
         ready = [worker for worker in workers if worker.ready()]
         if ready:
@@ -190,14 +190,14 @@ def first_ready(workers: Sequence[Worker]) -> list[Worker]:
 
 
 def _watch_idle() -> None:
-    """What the thread does that sends the idle ones away when nobody wanted them for a while."""
+    """The main loop of the thread that ends workers after a while without work."""
     while (rest := _since[0] + IDLE - time.monotonic()) > 0:
         time.sleep(rest)
     dismiss()
 
 
 def dismiss() -> None:
-    """Send the idle workers away."""
+    """End the idle workers."""
     with _LOCK:
         leaving = _idle[:]
         _idle.clear()
@@ -212,7 +212,7 @@ atexit.register(dismiss)
 
 
 def _serve(pipe: Connection) -> None:
-    """What a worker does until nobody is there to listen."""
+    """The main loop of a worker, until its driver is gone."""
     import faulthandler
 
     import cloudpickle

@@ -1,4 +1,4 @@
-"""What a run shows on Prefect's pages, as text, rows and pictures; nothing here speaks with Prefect.
+"""The contents of a run's artifacts on Prefect's pages: text, rows and pictures, without calls of Prefect.
 
     the record of a run ──▶ account (markdown) · findings (rows) · examples (one strip of thumbnails for each code)
     the history of an output ──▶ quality (rows and markdown): one row for each run, one line of bars for each figure
@@ -45,7 +45,7 @@ def key_of(place: object) -> str:
 def account_markdown(
     sentences: Iterable[str], rows: Sequence[Mapping[str, Any]], advice: Sequence[str], report: str | None, record: Mapping[str, Any],
 ) -> str:  # fmt: skip
-    """The account: sentences, what was found, gates, classes, what to do, and where the report is (a path or URL of ours, or None)."""
+    """The account as markdown: sentences, findings, gates, classes, next steps, and the report's place (a path or URL, or None)."""
     lines = [f"- {escaped(line)}" for line in sentences]
     found = [row for row in rows if row["findings"]]
     if found:
@@ -65,7 +65,7 @@ def account_markdown(
 
 
 def finding_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row for each code a stage looked for: how many samples, and what became of them."""
+    """One row for each finding code: the number of samples, and their decisions."""
     codes = [code for stage in record["counts"]["stages"] for code in stage["codes"]]
     return [{**{name: code[name] for name in ("code", "severity", "findings", "samples", "help")}, **code["decisions"]} for code in codes]
 
@@ -110,14 +110,14 @@ def _number(row: Mapping[str, Any], *path: str) -> float | None:
 
 
 def _share(row: Mapping[str, Any], code: str) -> float | None:
-    """A run that looked for findings and found none of this code has 0; one without a word on findings has None."""
+    """The share of a code in a line of the history: 0 without such findings, None where findings were not recorded."""
     if code not in _part(row, "findings"):
         return 0.0 if isinstance(row.get("findings"), Mapping) else None
     return _number(row, "findings", code, "share")
 
 
 def series_rows(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each of the last runs, the newest first: when, which version, and every value of its series."""
+    """One row for each of the last runs, the newest first: time, version, and every value of its series."""
     last, values = list(history)[-RUNS:], series(history)
     rows = [
         {name: row.get(name) if isinstance(row.get(name), str | bool) else None for name in ("time", "version", "published")}
@@ -154,7 +154,7 @@ def _shown(name: str, value: float | None) -> str:
 
 
 def strips(record: Mapping[str, Any], pixels: Pixels) -> list[tuple[str, str, str]]:
-    """(code, which samples these are, data URL) of the strongest examples of the gravest codes; only what can be decoded."""
+    """(code, names of the samples, data URL) of the strongest examples of the most severe codes, as far as they can be decoded."""
     grave = {"error": 0, "warning": 1, "info": 2}
     rows = sorted((row for row in finding_rows(record) if row["samples"]), key=lambda row: (grave[row["severity"]], -row["samples"], row["code"]))
     made: list[tuple[str, str, str]] = []

@@ -1,4 +1,4 @@
-"""What a flow run says of a dqpipe run in Prefect: its name, tags and last message, its artifacts and events.
+"""Names, tags, state messages, artifacts and events of a flow run in Prefect.
 
     Outcome ──▶ name (dataset and date) · tags (dqpipe, dataset, what came of it) · message (counts, what changed, where the report is)
            ├──▶ artifacts: account · findings · examples · quality (each figure over the runs)
@@ -45,7 +45,7 @@ LONGEST = 80
 
 @dataclass(frozen=True)
 class FlowResult:
-    """What the flows return: what came of the run (one of OUTCOMES), the version, counts, samples with each finding, what changed, paths or URLs.
+    """The return value of the flows: outcome (one of OUTCOMES), version, counts, samples with each finding, changes, paths or URLs.
 
     `version` is the one that the run made, or that it left published where nothing changed; None for a check.
     """
@@ -63,7 +63,7 @@ class FlowResult:
 
 
 def result_of(run: Outcome, outcome: str, version: str | None) -> FlowResult:
-    """What a run came to, as a flow returns it."""
+    """The return value of a flow for a finished run."""
     where = None if version is None else f"{run.config.out}/versions/{version}"
     found = {code["code"]: code["samples"] for stage in run.record["counts"]["stages"] for code in stage["codes"]} if run.record else {}
     return FlowResult(
@@ -73,7 +73,7 @@ def result_of(run: Outcome, outcome: str, version: str | None) -> FlowResult:
 
 
 def counts(run: Outcome, version: str | None) -> dict[str, int]:
-    """The counts of a run, or of the version that it left as it is."""
+    """The counts of a run, or of the published version if the run changed nothing."""
     told = run.record.get("account") if run.record else None
     if told is None:
         rows = [row for row in versions.history(run.config.out) if row.get("version") == version]
@@ -85,7 +85,7 @@ def counts(run: Outcome, version: str | None) -> dict[str, int]:
 
 
 def dataset_name(source: object) -> str:
-    """What a dataset is called: the last two parts of its path or URL, or the kind of object that it is."""
+    """The name of a dataset: the last two parts of its path or URL, or the type of the object."""
     text = str(source) if isinstance(source, (str, Path)) else type(source).__name__
     parts = [part for part in text.replace("\\", "/").split("/") if part and not part.endswith(":")]
     return printable("/".join(parts[-2:]))[-LONGEST:] or "dataset"
@@ -97,7 +97,7 @@ def run_name(dataset: str) -> str:
 
 
 def tag(*words: str) -> None:
-    """Tag this flow run, in place of what it was tagged with before as its outcome."""
+    """Tag this flow run with its outcome, in place of an earlier outcome."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
@@ -108,12 +108,12 @@ def tag(*words: str) -> None:
 
 
 def changed(run: Outcome) -> list[str]:
-    """What is different from the version published before, in short phrases."""
+    """The changes since the version published before, in short phrases."""
     return [row["said"] for row in run.beside.news]
 
 
 def counted(run: Outcome) -> str:
-    """The counts, what changed, and what was not judged or not measured, as one text."""
+    """Counts, changes, and what was not judged or measured, as one text."""
     told = run.record["account"]
     text = f"{told['kept']} of {many(told['samples'], 'sample')} kept, {told['relabelled']} relabelled, {told['added']} added, {told['review']} to review"
     if run.failures:
@@ -137,7 +137,7 @@ def advice(run: Outcome) -> str:
 
 
 def report_of(run: Outcome) -> str | None:
-    """Where the report is: a path or a URL, or the version's folder where no HTML was asked for; None for a check."""
+    """The path or URL of the report, or of the version's folder if it has no HTML report; None for a check."""
     if not isinstance(run.published, Path):
         return run.published and f"{run.published}/report.html"
     report = run.published / "report.html"
@@ -148,13 +148,13 @@ def report_of(run: Outcome) -> str | None:
 
 
 def tell(run: Outcome) -> list[str]:
-    """Show the account as artifacts and emit the run's event; what could not be told, in short phrases."""
+    """Create the artifacts and emit the event of a run; returns what failed, in short phrases."""
     return each(("the account", lambda: _account(run)), ("the findings", lambda: _findings(run)), ("quality over the runs", lambda: _quality(run)),
                 ("the examples", lambda: _examples(run)), ("the event", lambda: _event(run)))  # fmt: skip
 
 
 def each(*pieces: tuple[str, Callable[[], object]]) -> list[str]:
-    """Tell one thing after the other; what could not be told, and why. Where the server does not answer, the rest is not tried."""
+    """Make calls to the server one after the other; returns failures with reasons, and stops when the server does not answer."""
     missed: list[str] = []
     for what, telling in pieces:
         try:
@@ -169,7 +169,7 @@ def each(*pieces: tuple[str, Callable[[], object]]) -> list[str]:
 
 
 def missed_text(missed: Iterable[str]) -> str:
-    """The end of a message, where something could not be told."""
+    """The end of a state message that names failed calls to the server."""
     every = list(missed)
     return f"; not shown in Prefect: {listed(every, 3)}" if every else ""
 
@@ -208,7 +208,7 @@ def _event(run: Outcome) -> None:
 
 
 def emit(run: Outcome, name: str) -> None:
-    """An event on the output of a run, with what automations may want to say of it."""
+    """An event about the output of a run, with fields for the messages of automations."""
     failed, out, source = [gate for gate in run.gates if not gate["passed"]], str(run.config.out), str(run.source)
     emit_event(
         name,

@@ -1,4 +1,4 @@
-"""The flow `curate`: a run as Prefect sees it, and one of the files of dqpipe that import Prefect.
+"""The Prefect flow `curate`: a run with a task for each step. One of the files of dqpipe that import Prefect.
 
     curate (flow)
     ├── read                                        one task for each step, named for what it does
@@ -71,14 +71,14 @@ class Options(BaseModel):
 
 
 class Approval(RunInput):  # type: ignore[misc]
-    """What a person is asked before a version is published."""
+    """The input form of an approval before a version is published."""
 
     publish: bool = Field(title="Publish this version", description="Else it is rejected.")
     by: str = Field(default="", title="Who says so", description="For the history of the output.")
 
 
 class Pipeline(Protocol):
-    """What a flow runs: a checked config, and the plugins it was built with."""
+    """A checked config, and the plugins it was built with."""
 
     @property
     def config(self) -> Config:
@@ -144,7 +144,7 @@ def _made(pipeline: str, options: Options, executor: Executor, **how: Any) -> Ru
 
 
 def run_pipeline(pipeline: str, options: Options, *, force: bool = False, anyway: bool = True, yields: bool = False) -> State[FlowResult]:
-    """Inside a flow: run a pipeline.yaml; `anyway` says whether to publish what is published already. See `drive`."""
+    """Inside a flow: run a pipeline.yaml; `anyway` publishes even if nothing is new. See `drive`."""
     try:
         run = _made(pipeline, options, PrefectTasks(executor_named(options.executor)), force=force)
     except DqpipeError as error:
@@ -169,7 +169,7 @@ def drive(run: Run, *, anyway: bool = True, yields: bool = False, hours: float =
 
 
 def _driven(run: Run, *, anyway: bool, yields: bool) -> tuple[State[FlowResult], str]:
-    """How a run ends: the state, and which of OUTCOMES."""
+    """The final state of a run, and one of OUTCOMES."""
     logging.getLogger("prefect.flow_runs").addFilter(_unsaid)
     logs.again()
     try:
@@ -189,7 +189,7 @@ def _unchanged(run: Outcome, same: str) -> tuple[State[FlowResult], str]:
 
 
 def _ended(run: Outcome) -> tuple[State[FlowResult], str]:
-    """What is told of a run that took all its steps, and how it ends."""
+    """Report a run that completed all steps; its final state and outcome."""
     missed = missed_text(tell(run))
     try:
         run.raise_for_gates()
@@ -208,7 +208,7 @@ def _published(run: Outcome, more: str) -> State[FlowResult]:
 
 
 def _asked(run: Outcome, waiting: State[FlowResult], hours: float) -> tuple[State[FlowResult], str]:
-    """Pause this flow run until a person answers, here or by `dqpipe approve`; the state, and which of OUTCOMES."""
+    """Pause this flow run until a person approves or rejects, here or by `dqpipe approve`; the state, and one of OUTCOMES."""
     each(("the tags", lambda: tag("dqpipe", dataset_name(run.source), "waiting")))
     asked = Approval.with_initial_data(description=f"{waiting.message}\n\nReport: {report_of(run)}")
     try:
@@ -228,7 +228,7 @@ def _asked(run: Outcome, waiting: State[FlowResult], hours: float) -> tuple[Stat
 
 
 def _steps(run: Run, *, anyway: bool) -> str | None:
-    """Take the steps of a run, each as a task; the version that stays where nothing is new. Raises DqpipeError."""
+    """Run the steps, each as a task; returns the published version if nothing is new. Raises DqpipeError."""
     told = get_run_logger()
     run.if_changed = run.if_changed or not anyway
     try:
@@ -248,7 +248,7 @@ def _steps(run: Run, *, anyway: bool) -> str | None:
 
 
 def _unsaid(line: logging.LogRecord) -> bool:
-    """Whether a line of the flow run's log is news: Prefect shows the traceback of an error after the state that was made of it."""
+    """Whether to keep a line of the flow run's log: Prefect repeats the traceback of an error that became a state."""
     return not (line.exc_info and isinstance(line.exc_info[1], DqpipeError))
 
 
@@ -256,7 +256,7 @@ def run_flow(
     pipeline: Pipeline, *, executor: Executor | str | None = None, shard_size: int | None = None,
     force: bool = False, rehash: bool = False, writes: bool = True, if_changed: bool = False, logs: bool = False,
 ) -> Outcome:  # fmt: skip
-    """Run a pipeline as the flow `curate`, on the Prefect server that is set up, else on an embedded one; what it came to.
+    """Run a pipeline as the flow `curate` on the configured Prefect server, else on an embedded one; returns the finished Run.
 
     `executor` is one or its name (`processes:4`, `dask:tcp://…`); `logs` shows Prefect's log of an embedded run. Raises
     DqpipeError, but not for a failed gate: see `Outcome.gates` and `Outcome.raise_for_gates`.
@@ -284,7 +284,7 @@ def run_flow(
 
 @contextmanager
 def _outlived(run: Run) -> Iterator[None]:
-    """Where Prefect's server dies under a flow: what is published stands, else what was measured. Raises DqpipeError."""
+    """Handle the death of Prefect's server during a flow: a published version or measured facts are kept. Raises DqpipeError."""
     try:
         yield
     except httpx.HTTPError as error:
@@ -300,7 +300,7 @@ def _outlived(run: Run) -> Iterator[None]:
 
 
 def standing_server(what: str) -> str:
-    """The URL of the Prefect server that the user set up. Raises DqpipeError if there is none, or it does not answer."""
+    """The URL of the user's Prefect server. Raises DqpipeError if none is configured, or it does not answer."""
     url = PREFECT_API_URL.value()
     if url is None:
         raise DqpipeError(f"{what} needs a Prefect server that stays: `prefect server start`, then `export PREFECT_API_URL=http://127.0.0.1:4200/api`")
@@ -313,7 +313,7 @@ def standing_server(what: str) -> str:
 
 @contextmanager
 def _server(*, logs: bool) -> Iterator[None]:
-    """The Prefect server that the user set up (environment, profile), else an embedded one that is quiet and private."""
+    """The user's Prefect server (environment, profile), else an embedded one that is quiet and private."""
     if PREFECT_API_URL.value() is not None:
         standing_server("this run")
         yield
@@ -329,7 +329,7 @@ def _server(*, logs: bool) -> Iterator[None]:
 
 @contextmanager
 def _known(server: Embedded) -> Iterator[None]:
-    """While it is there, the server is known as an embedded one."""
+    """Mark the server as an embedded one while it runs."""
     _embedded.add(server.url)
     try:
         yield
@@ -338,7 +338,7 @@ def _known(server: Embedded) -> Iterator[None]:
 
 
 def _settings(server: Embedded, *, logs: bool) -> dict[str, str]:
-    """Settings of a flow on the embedded server: nothing to anybody else, nothing alarming."""
+    """Settings of a flow on the embedded server: no telemetry, and no needless warnings."""
     return {
         "PREFECT_API_URL": server.url,
         "PREFECT_API_AUTH_STRING": server.secret,

@@ -1,4 +1,4 @@
-"""Prefect's embedded server, quiet, private and gone without a trace: for flows that have no server of their own.
+"""An embedded Prefect server for flows without a server: quiet, private, and removed after use.
 
 It is the server that Prefect itself would start, with four differences: it answers to nobody without the run's own secret (whoever
 speaks with it could run code as this user), nothing it says reaches the terminal, an interrupt from the keyboard reaches the flow
@@ -40,7 +40,7 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Embedded:
-    """A server: the URL of its API, what clients say to be heard (`PREFECT_API_AUTH_STRING`), and the folder it lives in."""
+    """A server: the URL of its API, the secret of its clients (`PREFECT_API_AUTH_STRING`), and its folder."""
 
     url: str
     secret: str = field(repr=False)
@@ -49,7 +49,7 @@ class Embedded:
 
 @contextmanager
 def embedded() -> Iterator[Embedded]:
-    """A server, at once: who connects waits until it is ready."""
+    """Start a server without waiting; clients wait until it is ready."""
     secret = f"dqpipe:{secrets.token_urlsafe(32)}"
     with tempfile.TemporaryDirectory(prefix="dqpipe-prefect-", ignore_cleanup_errors=True) as home:
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -63,7 +63,7 @@ def embedded() -> Iterator[Embedded]:
 
 
 def wait_until_ready(server: Embedded) -> None:
-    """Return when the server answers. Raises DqpipeError with its last words if it does not."""
+    """Wait until the server answers. Raises DqpipeError with its last output if it does not."""
     connection = http.client.HTTPConnection(server.url.split("/")[2], timeout=STARTS_WITHIN)
     try:
         connection.request("GET", "/api/health")
@@ -90,7 +90,7 @@ def _start(listening: socket.socket, home: Path, secret: str) -> subprocess.Pope
 
 
 def serve(descriptor: int, mine: str) -> None:
-    """Serve on an open socket until stdin closes, which it does when the process that started this one was killed; then its folder goes too."""
+    """Serve on an open socket until stdin closes, also because the parent process was killed; then remove the folder."""
     import uvicorn
 
     def end_with_stdin() -> None:

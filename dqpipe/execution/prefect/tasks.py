@@ -1,4 +1,4 @@
-"""An executor on Prefect's tasks: one for each item, named, watched and tried again.
+"""An executor on Prefect's tasks: one task for each item, named, shown on Prefect's pages and retried.
 
 On threads, Prefect's default, each task hands its item to one of the engine's worker processes and waits: Prefect's own
 runner of processes ends the flow when one of them dies. Dask's and Ray's workers do the work themselves.
@@ -80,7 +80,7 @@ class PrefectTasks:
             self._runner = None
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-        """See `Executor.map`. What fails on an OSError is tried again by Prefect, what its worker died of by us."""
+        """See `Executor.map`. Prefect retries after an OSError, dqpipe after the death of a worker."""
         if not items:
             return
         progress = Progress(names, self.place)
@@ -107,7 +107,7 @@ class PrefectTasks:
 
     @contextmanager
     def _at(self, items: int) -> Iterator[tuple[TaskRunner[Any], Crew | Here | None]]:
-        """Where the work goes: a task runner, and on threads who does it behind them."""
+        """The task runner for the work, and the worker processes behind it where it has threads."""
         context = FlowRunContext.get()
         if isinstance(self.over, Cluster) and self._runner is None:
             with self, self._at(items) as there:
@@ -125,12 +125,12 @@ class PrefectTasks:
 
 @dataclass
 class Here:
-    """Does the work in this process, in place of a crew."""
+    """Runs the work in this process, without worker processes."""
 
     stopped: bool = False
 
     def call(self, function: Callable[[Any], Any], item: Any) -> Any:  # noqa: ANN401
-        """`function(item)`, or CancelledError once nobody waits for it."""
+        """`function(item)`, or CancelledError after the run was cancelled."""
         if self.stopped:
             raise CancelledError
         return function(item)
@@ -141,7 +141,7 @@ class Here:
 
 
 def _unless_ended(here: Crew | Here, function: Callable[[Any], Any], item: Any) -> Any:  # noqa: ANN401
-    """`function(item)`, or the state of a task that the end of its run cut short."""
+    """`function(item)`, or the state of a task that was cancelled with its run."""
     try:
         return here.call(function, item)
     except CancelledError:
@@ -150,7 +150,7 @@ def _unless_ended(here: Crew | Here, function: Callable[[Any], Any], item: Any) 
 
 @contextmanager
 def _on_their_own() -> Iterator[None]:
-    """Tasks that begin inside belong to no other's transaction: what they did stands, and is shown so, when the step they are part of is ended."""
+    """Keep tasks inside out of the enclosing transaction, so that finished ones stay completed when their step is cancelled."""
     token = Transaction.__var__.set(None)
     try:
         yield
@@ -159,7 +159,7 @@ def _on_their_own() -> Iterator[None]:
 
 
 def started(cluster: Cluster) -> TaskRunner[Any]:
-    """Prefect's task runner for a cluster, started, or connected to it. Raises ConfigError where nothing answers."""
+    """Prefect's task runner for a cluster, which is started or connected to. Raises ConfigError if it does not answer."""
     if not cluster.address and not worker_pool.allowed():
         raise ConfigError(f"a daemon process (of a process pool, say) cannot start {cluster.engine}: name an executor of this process, such as threads:4")
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
@@ -175,7 +175,7 @@ def started(cluster: Cluster) -> TaskRunner[Any]:
 
 
 def refuse_strangers(cluster: Cluster) -> None:
-    """Workers of other machines must reach Prefect's server, which an embedded one does not let them. Raises ConfigError."""
+    """Refuse a remote cluster with an embedded Prefect server, which other machines cannot reach. Raises ConfigError."""
     host = urlsplit(cluster.address if "://" in cluster.address else f"//{cluster.address}").hostname
     server = urlsplit(PREFECT_API_URL.value() or "").hostname
     if host and host not in {*HERE, "auto", socket.gethostname()} and server in HERE:
@@ -211,7 +211,7 @@ def _ray(cluster: Cluster) -> TaskRunner[Any]:
 
 
 def _once(executor: Executor) -> AbstractContextManager[Any]:
-    """Ray tries again by itself what its worker died of, together with everything else: it is not to."""
+    """Switch off Ray's own retries of work whose worker died, as dqpipe retries it alone."""
     if not (isinstance(executor, Cluster) and executor.engine == "ray"):
         return nullcontext()
     from prefect_ray.context import remote_options
@@ -220,7 +220,7 @@ def _once(executor: Executor) -> AbstractContextManager[Any]:
 
 
 def _give_up(futures: Iterable[Any]) -> None:
-    """Have nothing begin that nobody waits for any more; what is done stays done."""
+    """Cancel work that has not begun; finished work is kept."""
     for future in futures:
         cancel = getattr(future.wrapped_future, "cancel", None)
         if cancel is not None and not future.wrapped_future.done():
@@ -228,7 +228,7 @@ def _give_up(futures: Iterable[Any]) -> None:
 
 
 def _outcome(future: Any) -> Any:  # noqa: ANN401
-    """The result of a task, or Died. Raises what the task failed with."""
+    """The result of a task, or Died. Raises the error of the task."""
     try:
         return future.result()
     except WorkerDied as death:
@@ -285,7 +285,7 @@ def _never(_task: Any, _run: Any, _state: State[Any]) -> bool:  # noqa: ANN401 (
 
 @contextmanager
 def if_it_answers() -> Iterator[None]:
-    """What Prefect's server is told on the way: where it does not answer, the work goes on without."""
+    """Ignore errors of Prefect's server while reporting progress, so that the work goes on without it."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 (how far it is shown to be is not worth a run)
@@ -293,7 +293,7 @@ def if_it_answers() -> Iterator[None]:
 
 
 class Progress:
-    """How far the shards of a step are, as an artifact of the flow run."""
+    """The progress of a step's shards, as an artifact of the flow run."""
 
     def __init__(self, names: Sequence[str], place: str) -> None:
         self.kind = names[0].split(" ")[0]
@@ -304,7 +304,7 @@ class Progress:
             self.artifact = create_progress_artifact(0.0, key=key, description=names[0].partition(" · ")[2] or self.kind)
 
     def advance(self) -> None:
-        """One more shard is done."""
+        """Count a finished shard."""
         self.done += 1
         if self.artifact is None:
             return
