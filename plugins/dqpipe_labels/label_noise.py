@@ -27,9 +27,10 @@ from dqpipe import (
     labels,
     option,
 )
-from dqpipe_labels import unclassed
+from dqpipe_labels import number_labels, tag_labels
 from dqpipe_labels.columns import vectors_of
 from dqpipe_labels.folds import Folds, groups_per_class
+from dqpipe_labels.label_sources import groups_of, objection
 from dqpipe_labels.nearest import nearness
 from dqpipe_labels.noise_posterior import Doubt, doubt
 from dqpipe_labels.probabilities import read_probabilities
@@ -155,7 +156,7 @@ class LabelNoise(Stage):
         if self.labels == "class" and (why := labels.unfit(samples.table.column("label"), "class")):
             return f"labels: class, but {why}"
         try:
-            return unclassed.objection(self, samples)
+            return objection(self, samples)
         except StageError as error:
             return f"{error.reason}. {error.advice}"
 
@@ -166,8 +167,8 @@ class LabelNoise(Stage):
         if (kind := self.kind(samples)) in ("objects", "mask"):
             raise StageError(self.name, "relate", OBJECTS, "Leave label_noise out of the pipeline, or give it a column of classes as the label.")
         if kind not in ("class", "none"):
-            return blank(len(samples)) | dict(unclassed.judge(self, kind, samples, facts))
-        classes, groups = labels.classes_of(samples.table.column("label")), unclassed.groups_of(self, samples, facts)
+            return in_rows(len(samples), *(tag_labels if kind == "tags" else number_labels).judge(self, samples, facts))
+        classes, groups = labels.classes_of(samples.table.column("label")), groups_of(self, samples, facts)
         rows, given, names = self.judged(classes, groups)
         if len(names) < 2:  # noqa: PLR2004 (one class cannot be confused)
             return blank(len(samples))
@@ -208,7 +209,7 @@ class LabelNoise(Stage):
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         """Labels whose confidence of being wrong is at least the threshold."""
         if np.isfinite(facts["deviation"]).any():
-            return unclassed.claims(self, samples, facts)
+            return number_labels.claims(self, samples, facts)
         confidence = facts["confidence"]
         found = np.nan_to_num(confidence, nan=-1.0) >= self.at_least
         if self.agreed:
@@ -217,7 +218,7 @@ class LabelNoise(Stage):
         suggested, labels = facts["suggested"][rows], samples["label"][rows]
         detail = [f"given {label_text(plain(old))}, looks like {new}" for old, new in zip(labels, suggested, strict=True)]
         if self.kind(samples) == "tags":
-            detail = unclassed.details(self, labels, suggested)
+            detail = tag_labels.details(self, labels, suggested)
         sure = np.minimum(facts["sureness"][rows], confidence[rows])  # probabilities that sum to 1 but for rounding
         columns = {"value": confidence[rows], "confidence": confidence[rows], "threshold": self.at_least, "suggestion_confidence": sure}
         wrong = claim("likely_wrong", samples.ids[rows], suggestion=suggested, detail=detail, **columns)
@@ -229,7 +230,7 @@ class LabelNoise(Stage):
         """The classes, or tags, that are not judged whatever the vectors tell: the rows of their samples, and why."""
         kind = self.kind(samples)
         if kind == "tags":
-            return unclassed.left_out(self, samples, facts)
+            return tag_labels.left_out(self, samples, facts)
         if kind != "class":
             return {}
         classes = labels.classes_of(samples.table.column("label"))
@@ -238,7 +239,7 @@ class LabelNoise(Stage):
         if not gone:
             return {}
         known = classes.codes >= 0
-        things = groups_per_class(unclassed.groups_of(self, samples, facts)[known], classes.codes[known], len(classes.names))
+        things = groups_per_class(groups_of(self, samples, facts)[known], classes.codes[known], len(classes.names))
         alone = "there is no other class to tell it from" if len(classes.names) == 1 else f"no other class has {self.least} different samples to tell it from"
         whys = {number: f"fewer than {self.least} different samples have it" if things[number] < self.least else alone for number in gone}
         return {classes.names[number]: (np.flatnonzero(classes.codes == number), why) for number, why in whys.items()}
@@ -257,7 +258,7 @@ class LabelNoise(Stage):
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """The share of wrong labels, of the set and by class, and who is taken for whom."""
         if np.isfinite(facts["deviation"]).any():
-            return unclassed.figures_of_numbers(samples, facts)
+            return number_labels.figures(samples, facts)
         confidence = facts["confidence"]
         rows = np.flatnonzero(~np.isnan(confidence))
         left = [figure("not_judged", len(one), scope="class", key=name, detail=why) for name, (one, why) in self.left_out(samples, facts).items()]
@@ -269,7 +270,7 @@ class LabelNoise(Stage):
         least, most = (np.where(np.isnan(facts[name][rows]), wrong, facts[name][rows]) for name in ("confidence_low", "confidence_high"))
         figures.append(share(wrong, least, most, differs))
         if self.kind(samples) == "tags":
-            return figures + unclassed.figures_of_tags(self, samples, facts)
+            return figures + tag_labels.figures(self, samples, facts)
         columns = (wrong, least, most, differs)
         figures += [share(*(values[labels == name] for values in columns), scope="class", key=name) for name in sorted(set(labels))]
         return figures + confusions(labels, facts["suggested"][rows], wrong)
@@ -291,6 +292,14 @@ def blank(count: int) -> dict[str, Any]:
     numbers = ("confidence", "confidence_low", "confidence_high", "sureness", "self_confidence", "margin", "deviation")
     facts: dict[str, Any] = {name: np.full(count, np.nan) for name in numbers}
     return facts | {name: np.full(count, None, dtype=object) for name in ("suggested", "foretold", "confident_learning")}
+
+
+def in_rows(count: int, rows: np.ndarray, judged: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The facts of `count` samples, of which `rows` were judged with these values."""
+    facts = blank(count)
+    for name, values in judged.items():
+        facts[name][rows] = values
+    return facts
 
 
 def verdict(count: int, rows: np.ndarray, found: Doubt, given: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
