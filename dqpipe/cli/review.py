@@ -57,7 +57,7 @@ def review(
     from dqpipe.review.review_queue import ReviewQueue
     from dqpipe.review.sample_view import SampleView
 
-    sight = Sight(version, *_modalities())
+    view = SampleView(version, *_modalities())
     if audit is None:
         return serve(ReviewQueue(place, view, which=which, code=code), reviewer or _login(), host, port, browse=browse)
     queue = audit_queue.AuditQueue(place, view, audit_queue.opened(place, view, audit, number), which=which)

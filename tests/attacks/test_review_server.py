@@ -191,7 +191,7 @@ def test_odd_draws_are_set_aside(tmp_path: Path) -> None:
     assert [one.code for one in audits.audits(tmp_path)] == ["s.b"]
 
 
-def seconds(desk: Desk, row: int, reviewer: str) -> float:
+def seconds(desk: ReviewQueue, row: int, reviewer: str) -> float:
     """How many lines of Python a verdict runs through, each turn of a loop counted, and the page after it.
 
     Not counted by a trace function: in code that has run often, Python 3.11 may trace one line for ever.
@@ -208,10 +208,10 @@ def test_a_verdict_costs_the_same_however_many_there_are(folder: Path, tmp_path:
     one = desk(folder, tmp_path / "out", which=which)
     rows, costs = iter(one.order), []
     for before in (100, 2500):
-        missing = range(len(one.heard.standing) // 2, before // 2)
+        missing = range(len(one.verdict_log.standing) // 2, before // 2)
         told = [one.verdict(row, "keep" if row % 5 else "drop", name) for row in islice(rows, len(missing)) for name in ("ann", "bob")]
         verdicts.add_all(one.out, told)
-        one.heard.refresh()
+        one.verdict_log.refresh()
         one.next("s", "ann")
         costs.append(min(seconds(one, next(rows), "ann") for _ in range(15)))
     assert costs[1] < 2 * costs[0]  # 25 times as many verdicts
