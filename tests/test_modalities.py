@@ -13,7 +13,7 @@ from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Decoder, View
 from dqpipe.results.versions import Version
-from dqpipe.review.sample_view import Sight
+from dqpipe.review.sample_view import SampleView
 from tests import sounds
 
 EACH, WRONG, SVG = 30, ("hum_03.wav", "whistle_07.wav"), "data:image/svg+xml;base64,"
@@ -88,7 +88,7 @@ def test_sounds_are_written_as_they_came(result: Result, folder: Path) -> None:
 def test_sounds_are_shown_in_the_report_in_notebooks_and_for_review(result: Result, folder: Path, registry: Registry) -> None:
     assert SVG in (Path(str(result.path)) / "report.html").read_text(encoding="utf-8")
     assert SVG in result.show("label_noise.likely_wrong")._repr_html_()
-    sight = Sight(Version.open(folder / "out"), registry.instances(Decoder), registry.instances(View))
+    sight = SampleView(Version.open(folder / "out"), registry.instances(Decoder), registry.instances(View))
     shown = sight.picture(sight.row["hum_00.wav"], 160)
     assert shown.type == "image/svg+xml"
     assert b"<polyline" in shown.data

@@ -121,7 +121,7 @@ class Pages:
         if side not in SIDES or not 0 <= row < len(self.queue.view.ids):
             return PlainTextResponse("there is no such picture\n", status_code=404)
         try:
-            shown = self.desk.sight.picture(row, side)
+            shown = self.queue.view.picture(row, side)
         except (MediaError, OSError) as error:
             return PlainTextResponse(f"{error}\n", status_code=404)
         return Response(shown.data, media_type=shown.type, headers={"Cache-Control": "private, max-age=3600"})
