@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe import Claim, Fact, Facts, Figure, Pixels, Samples, Shard, Stage, claim, extension, figure, label_text, labels, option, splits
+from dqpipe import (
+    Claim, Fact, Facts, Figure, Pixels, Samples, Shard, Stage, claim, extension, figure, label_text, labels, listed, many,
+    option, splits,
+)  # fmt: skip
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import STRONG, Links, clustered
 from dqpipe_images.layouts import Detail, told_apart
 from dqpipe_images.pair_selection import spanned
+from dqpipe_images.sequences import sequences
 from dqpipe_images.thumbnails import SIDE, details, picture_digest, sharpness, thumbnails
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ class Duplicates(Stage):
     """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree, and leaks between splits."""
 
     name = "duplicates"
-    version = 7
+    version = 8
     rendition = "picture"
     default = True
     rereads = True
@@ -66,11 +70,13 @@ class Duplicates(Stage):
         Fact("score", "float32", "1 less the displacement that explains what differs once aligned", "relate", nullable=True),
         Fact("transform", "string", "how the match was turned or mirrored to give this picture", "relate", nullable=True),
         Fact("proven", "bool", "whether nothing differs from the match, anywhere, beyond what their encodings explain", "relate"),
+        Fact("sequence", "string", "the first of the frames of one video that the picture is one of; null if it is none", "relate", nullable=True),
         Fact("group", "string", "the cluster, or the own id: what must stay together in one fold", "relate"),
         Claim("exact", "warning", "The same pixels as another sample."),
         Claim("near", "warning", "Shows the same as another sample, changed in size, crop, light, orientation or encoding."),
         Claim("label_conflict", "warning", "Shows the same as a sample with another label."),
         Claim("leak", "error", "Shows the same as a sample of another split."),
+        Claim("sequence", "info", "A frame of a video: near its neighbours in the order of their numbers, and drifting on; no copy."),
         Figure("exact", "share of samples that are exact copies of a kept one"),
         Figure("near", "share of samples that are near copies of a kept one"),
         Figure("clusters", "number of pictures that stand more than once"),
@@ -118,7 +124,21 @@ class Duplicates(Stage):
         match[single[follows]], score[single[follows]] = single[keeper[follows]], 1 - distance
         proven = first != np.arange(count)
         proven[single] = certain
-        return related(samples.ids, match, score, turn, first) | {"proven": proven}
+        video = self.videos(samples, single, facts)
+        return related(samples.ids, match, score, turn, first, video) | {"proven": proven}
+
+    def videos(self, samples: Samples, single: np.ndarray, facts: Facts) -> np.ndarray:
+        """The first frame [n] of the sequence that each row is of, -1 for none; looked for among the rows `single`."""
+        pictures, contrast = facts["thumbnail"][single].reshape(-1, SIDE, SIDE), facts["contrast"][single]
+        split = samples["split"] if "split" in samples else np.full(len(samples), None, dtype=object)
+
+        def apart(pairs: np.ndarray) -> np.ndarray:
+            return aligned(pictures, contrast, pairs, np.zeros(len(pairs), dtype=np.int64))[0]
+
+        found = sequences(samples.ids[single], split[single], pictures, apart, 1 - self.limit)
+        first = np.full(len(samples), -1)
+        first[single] = np.where(found >= 0, single[found], -1)
+        return first
 
     def near(self, single: np.ndarray, facts: Facts, rank: np.ndarray, detail: Detail) -> tuple[np.ndarray, Links, np.ndarray]:
         """The keeper [n] of each of the rows `single`, as a position in it, the verified links, and which [n] are proven copies."""
@@ -142,13 +162,7 @@ class Duplicates(Stage):
             return verified(np.tile(pairs, (tries, 1)), np.tile(turn, tries), np.repeat(STARTS, count, axis=0), np.tile(whole, (count * tries, 1)))
 
         def align(pairs: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            distance, warps = compare(pictures, contrast, pairs, turn, np.tile(STARTS[0], (len(pairs), 1)), np.tile(whole, (len(pairs), 1)))
-            for start in STARTS[1:]:
-                far = np.flatnonzero(distance > STRONG)
-                again, other = compare(pictures, contrast, pairs[far], turn[far], np.tile(start, (len(far), 1)), np.tile(whole, (len(far), 1)))
-                nearer = again < distance[far]
-                distance[far[nearer]], warps[far[nearer]] = again[nearer], other[nearer]
-            return distance, warps
+            return aligned(pictures, contrast, pairs, turn)
 
         keeper, links = clustered(len(single), rank, spanned(len(single), rank, found, chosen), asked)
         return told_apart(rank, keeper, links, found, detail, align)
@@ -171,8 +185,10 @@ class Duplicates(Stage):
         parent[old] = old
         root, match = followed(parent), ids[parent]
         chance = certainty(np.where(transform.astype(bool), 1 - TURNED * (1 - score), score))
-        chance = np.where((kind == "near") & ~facts["proven"].astype(bool), np.minimum(chance, UNPROVEN), chance)
-        copies = np.flatnonzero(root != np.arange(len(ids)))
+        frame = frames(parent, facts)
+        chance = np.where((kind == "near") & (frame | ~facts["proven"].astype(bool)), np.minimum(chance, UNPROVEN), chance)
+        alone = followed(np.where(frame, np.arange(len(ids)), parent))
+        copies = np.flatnonzero(alone != np.arange(len(ids)))
         claims = []
         for code, words in (("exact", "the same pixels as"), ("near", "shows the same as")):
             rows = [row for row in copies if kind[row] == code]
@@ -180,13 +196,15 @@ class Duplicates(Stage):
             limit = 1.0 if code == "exact" else self.threshold
             evidence = {"value": score[rows], "threshold": limit, "match": match[rows], "confidence": chance[rows], "detail": detail}
             claims.append(claim(code, ids[rows], **evidence))
-        claims.append(label_conflicts(samples, root, chance))
+        claims.append(label_conflicts(samples, alone, chance))
         claims.extend(leaks(samples, root, weakest(parent, score), weakest(parent, chance), self.threshold))
+        claims.append(shown_as_frames(samples, facts))
         return claims
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """Shares of copies, and how many pictures have any, at the threshold; what was made from a picture is no copy of it."""
-        root = followed(parents(samples.ids, facts, self.threshold))
+        parent = parents(samples.ids, facts, self.threshold)
+        root = followed(np.where(frames(parent, facts), np.arange(len(parent)), parent))
         made = facts["made.parent"] if "made.parent" in facts else np.full(len(root), None, dtype=object)
         copy, kind, total = of_others(samples.ids, made, root), facts["kind"], max(len(root), 1)
         return [
@@ -195,6 +213,18 @@ class Duplicates(Stage):
             figure("clusters", float(len(np.unique(root[copy])))),
             figure("redundancy", float(copy.sum()) / total),
         ]
+
+
+def aligned(pictures: np.ndarray, contrast: np.ndarray, pairs: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far apart pairs [n, 2] of pictures are, the second turned, and the warps [n, 4] that lay them on each other, from STARTS."""
+    whole = np.array([[0, 1]], np.float32)
+    distance, warps = compare(pictures, contrast, pairs, turn, np.tile(STARTS[0], (len(pairs), 1)), np.tile(whole, (len(pairs), 1)))
+    for start in STARTS[1:]:
+        far = np.flatnonzero(distance > STRONG)
+        again, other = compare(pictures, contrast, pairs[far], turn[far], np.tile(start, (len(far), 1)), np.tile(whole, (len(far), 1)))
+        nearer = again < distance[far]
+        distance[far[nearer]], warps[far[nearer]] = again[nearer], other[nearer]
+    return distance, warps
 
 
 def split_rank(samples: Samples) -> np.ndarray:
@@ -232,7 +262,9 @@ def equal(keys: np.ndarray, rank: np.ndarray) -> np.ndarray:
     return np.array([best[key] for key in keys], dtype=np.int64)
 
 
-def related(ids: np.ndarray, match: np.ndarray, score: np.ndarray, turn: np.ndarray, first: np.ndarray) -> dict[str, Any]:
+def related(
+    ids: np.ndarray, match: np.ndarray, score: np.ndarray, turn: np.ndarray, first: np.ndarray, video: np.ndarray
+) -> dict[str, Any]:
     """The facts of `relate` from the match [n] of each row, itself if it has none; a match leads to its keeper in three steps at most."""
     rows = np.arange(len(ids))
     root = followed(match)
@@ -249,6 +281,7 @@ def related(ids: np.ndarray, match: np.ndarray, score: np.ndarray, turn: np.ndar
         "kind": [None if k else "exact" if f != row else "near" for row, k, f in zip(rows, kept, first, strict=True)],
         "score": score,
         "transform": [TRANSFORMS[t] for t in turn],
+        "sequence": [None if v < 0 else ids[v] for v in video],
         "group": [c or own for c, own in zip(cluster, ids, strict=True)],
     }
 
@@ -270,6 +303,25 @@ def parents(ids: np.ndarray, facts: Facts, threshold: float) -> np.ndarray:
         if match is not None and score >= np.float32(threshold):
             parent[row] = position.get(match, row)
     return parent
+
+
+def frames(parent: np.ndarray, facts: Facts) -> np.ndarray:
+    """Rows [n] that are like their parent since both are frames of one video."""
+    sequence = facts["sequence"]
+    return np.asarray((facts["kind"] == "near") & sequence.astype(bool) & (sequence == sequence[parent]))
+
+
+def shown_as_frames(samples: Samples, facts: Facts) -> pd.DataFrame:
+    """A claim on every frame of a sequence: of how many, and in which splits they lie."""
+    members: dict[str, list[int]] = {}
+    for row in np.flatnonzero(facts["sequence"].astype(bool)).tolist():
+        members.setdefault(facts["sequence"][row], []).append(row)
+    detail: list[str] = []
+    for first, rows in members.items():
+        split = sorted({str(samples["split"][row]) for row in rows}) if "split" in samples else []
+        apart = f", and lies in several splits: {listed(split)}" if len(split) > 1 else ""
+        detail += [f"one of {many(len(rows), 'frame')} of a sequence that begins with {first}{apart}"] * len(rows)
+    return claim("sequence", samples.ids[[row for rows in members.values() for row in rows]], detail=detail)
 
 
 def stayed(samples: Samples, parent: np.ndarray, kept: np.ndarray) -> dict[int, int]:
