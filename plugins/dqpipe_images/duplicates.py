@@ -8,8 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dqpipe import (
-    Claim, Fact, Facts, Figure, Pixels, Samples, Shard, Stage, claim, extension, figure, label_text, labels, listed, many,
-    option, splits,
+    Claim,
+    Fact,
+    Facts,
+    Figure,
+    Pixels,
+    Samples,
+    Shard,
+    Stage,
+    claim,
+    extension,
+    figure,
+    label_text,
+    labels,
+    listed,
+    many,
+    option,
+    splits,
 )  # fmt: skip
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
