@@ -6,10 +6,10 @@
     ├── Augment    new samples from kept training samples
     ├── Reader     a source to a Dataset
     ├── Writer     curated samples to the format they came in
-    ├── Decoder    bytes to a Header or a Picture
+    ├── Decoder    bytes to a rendition: of images a Header or a Picture
     ├── Encoder    what an augmentation made to the bytes of a file
     ├── View       a rendition to what a page shows of it
-    ├── Embedder   pictures to vectors
+    ├── Embedder   renditions to vectors
     ├── Report     a result to files beside the curated set
     └── Section    a part of the report page
 
@@ -470,7 +470,11 @@ class Writer(Extension):
 
 
 class Decoder(Extension):
-    """Bytes of one media file to a Header or a Picture; the same bytes always give the same pixels."""
+    """Bytes of one media file to a rendition, a class of the modality's own; the same bytes always give the same values.
+
+    Of images that is a `Header` or a `Picture`. Whatever the class, for "picture" and "full" it has a `header`, whose
+    `missing` is the share, 0 to 1, of a file that ends early that is not there, and a `reduction`: 1 where it is "full" already.
+    """
 
     __slots__ = ()
 
@@ -482,7 +486,7 @@ class Decoder(Extension):
         raise NotImplementedError
 
     def decode(self, data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401 (Header or Picture)
-        """A Header for "header", else a Picture. Raises MediaError with a reason a person understands."""
+        """The header for "header", else the medium itself. Raises MediaError with a reason a person understands."""
         raise NotImplementedError
 
 
@@ -494,7 +498,7 @@ class Encoder(Extension):
     encodes: ClassVar[tuple[type[Any], ...]] = ()
     """The classes of renditions that new samples are made of; others are nobody's parents."""
     suffix: ClassVar[str] = ""
-    """How the files are called: .png."""
+    """What the files' names end with, its dot included."""
 
     def encode(self, made: Any) -> bytes:  # noqa: ANN401 (what the augmentation returned)
         """The bytes of a file, the same for the same input."""
@@ -527,7 +531,7 @@ class View(Extension):
 
 
 class Embedder(Extension):
-    """Pictures to vectors, independent of the data it is used on unless its artifact says otherwise."""
+    """Renditions (pictures, say) to vectors, independent of the data it is used on unless its artifact says otherwise."""
 
     __slots__ = ()
 
