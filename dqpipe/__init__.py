@@ -68,6 +68,14 @@ if TYPE_CHECKING:
     from dqpipe.execution.local import Processes as Processes
     from dqpipe.execution.local import Serial as Serial
     from dqpipe.plugin.hooks import hookimpl as hookimpl
+    from dqpipe.plugin.kinds import Answer as Answer
+    from dqpipe.plugin.kinds import Commands as Commands
+    from dqpipe.plugin.kinds import Exchange as Exchange
+    from dqpipe.plugin.kinds import Executor as Executor
+    from dqpipe.plugin.kinds import HandedOver as HandedOver
+    from dqpipe.plugin.kinds import Media as Media
+    from dqpipe.plugin.kinds import Workers as Workers
+    from dqpipe.plugin.kinds import Written as Written
     from dqpipe.plugin.registry import discover as discover
     from dqpipe.plugin.stage import EVERY as EVERY
     from dqpipe.plugin.stage import Augment as Augment
@@ -131,6 +139,7 @@ _PUBLIC = {
     "execution.decoding": "LARGEST_FILE content_of read_bytes",
     "execution.local": "Processes Serial",
     "plugin.hooks": "hookimpl",
+    "plugin.kinds": "Answer Commands Exchange Executor HandedOver Media Workers Written",
     "plugin.registry": "discover",
     "plugin.stage": (
         "Augment Claim Decide Decoder EVERY Embedder Encoder Extension Fact Figure Gift "

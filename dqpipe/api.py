@@ -20,9 +20,9 @@ from dqpipe.engine.what_if import what_if
 from dqpipe.errors import GateError, printable
 from dqpipe.execution import decoding
 from dqpipe.execution.by_name import Cluster, executor_named
-from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes
 from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.kinds import Executor
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Pixels, View
 from dqpipe.results.gallery import Gallery, ReportPage, strongest
@@ -140,7 +140,7 @@ class Pipeline:
 
     def drive(self, executor: Executor | str | None = None, *, source: Any = None, flow: bool = False, **options: Any) -> Outcome:  # noqa: ANN401
         """What a run came to, as a flow if that is asked for or its executor is a cluster; a failed gate does not raise, see `Outcome.raise_for_gates`."""
-        chosen = executor_named(executor) if isinstance(executor, str) else executor or Processes()
+        chosen = executor_named(executor, self.registry) if isinstance(executor, str) else executor or Processes()
         if flow or isinstance(chosen, Cluster):
             from dqpipe.flow import run_flow
 

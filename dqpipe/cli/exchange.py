@@ -49,7 +49,7 @@ def handover(
     from dqpipe.review.exchange.queue import Options, Wanted, queue
     from dqpipe.storage.location import is_url
 
-    module = formats.module(to)
+    module = formats.named(to)
     if is_url(str(folder)):
         raise ConfigError(f"{folder}: files for another tool are written to a local folder")
     if folder.exists() and not force and not (folder.is_dir() and not any(folder.iterdir())):
@@ -89,10 +89,10 @@ def takeover(
     from dqpipe.review.exchange.matching import take
 
     name = come or ENDINGS.get(file.suffix.lower())
-    if name not in formats.BACK:
+    if name is None:
         raise ConfigError(f"say what {file} comes from: --from {' | '.join(formats.BACK)}")
     opened = Version.open(out, version)
-    answers = formats.module(name).read(contents(file))
+    answers = formats.named(name, back=True).read(contents(file))
     taken = take(out, opened, answers, reviewer, partly=partly, new_labels=new_labels, dry=dry_run)
     if as_json:
         counts = {"added": len(taken.new), "known": taken.known, "older": taken.older, "unanswered": taken.unanswered, "problems": taken.problems}

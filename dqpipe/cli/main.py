@@ -15,7 +15,7 @@ import typer
 
 from dqpipe.cli import account, exchange, ledger, machine, review, store, streams, terminal, versions
 from dqpipe.cli.terminal import complain, logged_as_json, say, say_json
-from dqpipe.errors import ConfigError, DqpipeError, OutputError, listed, nearest, printable, readable
+from dqpipe.errors import ConfigError, DqpipeError, OutputError, PluginError, listed, nearest, printable, readable
 from dqpipe.execution import logs
 from dqpipe.results import ci_files
 from dqpipe.version import __version__
@@ -38,6 +38,8 @@ app.add_typer(ledger.commands)
 app.add_typer(exchange.commands)
 app.add_typer(machine.commands)
 INTERRUPTED = 130
+_BROUGHT: set[str] = set()
+"""Groups of commands that plugins brought."""
 Without = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave this plugin out (repeatable).", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 ConfigFile = Annotated[Path, typer.Argument(help="The pipeline.yaml.", show_default=False)]
@@ -71,6 +73,7 @@ def _command() -> None:
     """Run the command that was asked for. Raises SystemExit, always."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is half done is cleared away, as after Ctrl-C
     try:
+        _add_commands_of_plugins(sys.argv[1:])
         code = app(prog_name="dqpipe", standalone_mode=False)
         if code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt
             sys.exit(_interrupted())
@@ -96,6 +99,24 @@ def _command() -> None:
             sys.exit(3)
         complain(f"error: {type(error).__name__}: {error}\n  this is a fault of dqpipe or of a plugin; `dqpipe --verbose …` shows where")
         sys.exit(3)
+
+
+def _add_commands_of_plugins(words: Iterable[str]) -> None:
+    """Groups of commands that plugins bring, where no command of ours is asked for. Raises PluginError for a name that is taken."""
+    from dqpipe.plugin import registry as plugins
+    from dqpipe.plugin.kinds import Commands
+
+    asked = next((word for word in words if not word.startswith("-")), None)
+    ours = {*typer.main.get_command(app).commands} - {group.name for group in app.registered_groups if group.name in _BROUGHT}  # type: ignore[attr-defined]
+    if asked in ours:
+        return
+    registry = plugins.load()
+    for cls in registry.all(Commands):
+        if cls.name in ours:
+            raise PluginError(f"plugin {registry.origin[Commands, cls.name]} brings commands called {cls.name!r}, which dqpipe has itself")
+        if cls.name not in _BROUGHT:
+            _BROUGHT.add(cls.name)
+            app.add_typer(cls().app(), name=cls.name, help=cls.summary())
 
 
 def _interrupted() -> int:

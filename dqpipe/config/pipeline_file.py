@@ -23,8 +23,9 @@ from dqpipe.config.gate_grammar import BY_DEFAULT, DEFAULTS
 from dqpipe.config.overrides import changed
 from dqpipe.data.labels import Kind
 from dqpipe.errors import ConfigError, PlanError, PluginError, nearest
+from dqpipe.plugin.kinds import KINDS
 from dqpipe.plugin.registry import Registry
-from dqpipe.plugin.stage import KINDS, SEED, Augment, Decide, Decoder, Extension, Reader, Report, Stage
+from dqpipe.plugin.stage import SEED, Augment, Decide, Decoder, Extension, Reader, Report, Stage
 from dqpipe.storage.location import is_url
 
 Place = tuple[str | int, ...]

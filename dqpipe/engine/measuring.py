@@ -21,8 +21,9 @@ from dqpipe.engine.shard import MEDIA_KEY, Job, Judged, Measured, ShardRef, Task
 from dqpipe.errors import MediaError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts
 from dqpipe.execution.decoding import RELATE_THREADS
-from dqpipe.execution.executor import DEATHS, Executor, Lost
+from dqpipe.execution.executor import DEATHS, Lost
 from dqpipe.plugin.cache_key import Decoding, identity
+from dqpipe.plugin.kinds import Executor
 from dqpipe.plugin.stage import Decoder, Stage
 from dqpipe.storage.fact_store import RACY_NS, Store, digest_json, shuffle_key
 from dqpipe.storage.location import Entry

@@ -44,8 +44,8 @@ from dqpipe.engine.unchanged import unchanged
 from dqpipe.errors import ChangedError, DatasetError, OutputError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts
 from dqpipe.execution.decoding import RELATE_THREADS
-from dqpipe.execution.executor import Executor
 from dqpipe.plugin.cache_key import identity
+from dqpipe.plugin.kinds import Executor
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import publish, run_record, versions
 from dqpipe.results.outcome import Beside, Outcome, Usage

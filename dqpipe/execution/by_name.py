@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dqpipe.errors import ConfigError, nearest
-from dqpipe.execution.executor import Executor
 from dqpipe.execution.local import Processes, Serial, Threads
+from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.kinds import Executor, Workers
+from dqpipe.plugin.registry import Registry
 
 NAMES = "serial | threads:4 | processes:4 | dask | dask:tcp://HOST:PORT | ray | ray:ADDRESS"
 LOCAL = {"serial": Serial, "threads": Threads, "processes": Processes}
@@ -38,8 +40,8 @@ class Cluster:
         raise ConfigError(f"{self.engine} runs through a flow: give its name to Pipeline.run, `dqpipe run --executor` or run_flow")
 
 
-def executor_named(text: str) -> Executor:
-    """The executor of a name. Raises ConfigError for an unknown name, or if its packages are missing."""
+def executor_named(text: str, registry: Registry | None = None) -> Executor:
+    """The executor of a name, ours or that of a plugin's `Workers`. Raises ConfigError, also where its packages are missing."""
     name, _, rest = text.partition(":")
     count = int(rest) if rest.isdecimal() else 0
     if name in LOCAL and (not rest or (count and name != "serial")):
@@ -50,5 +52,8 @@ def executor_named(text: str) -> Executor:
         if missing:
             raise ConfigError(f"executor {name!r} needs {' and '.join(missing).replace('_', '-')}: pip install 'dqpipe[{name}]'")
         return Cluster(name, "" if count else rest, count)
-    guess = "" if name in (*LOCAL, *PACKAGES) else f": {nearest(name, [*LOCAL, *PACKAGES])}"
+    brought = {cls.name: cls for cls in (registry or plugins.load()).all(Workers)}
+    if name in brought:
+        return brought[name]().executor(rest)
+    guess = "" if name in (*LOCAL, *PACKAGES) else f": {nearest(name, [*LOCAL, *PACKAGES, *brought])}"
     raise ConfigError(f"executor {text!r} is none of {NAMES}{guess}")

@@ -13,21 +13,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 log = logging.getLogger(__name__)
 DEATHS = 3
 """So many worker processes may die of one item."""
 MANY = 8
 """Suspects, before anything was finished: they are looked at before more workers die."""
-
-
-class Executor(Protocol):
-    """Maps a top-level function over references and yields the results as they come."""
-
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-        """Yield `function(item)`, or a `Lost`, for each item, in any order; `names` describe the calls for people."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,12 @@ from dqpipe.engine.run import Run
 from dqpipe.errors import ApprovalError, BusyError, DqpipeError, GateError
 from dqpipe.execution import local, logs
 from dqpipe.execution.by_name import NAMES, Cluster, executor_named
-from dqpipe.execution.executor import Executor
 from dqpipe.execution.prefect.server import Embedded, embedded, wait_until_ready
 from dqpipe.execution.prefect.tasks import PrefectTasks, Stays, task_named
 from dqpipe.flow.artifacts import key_of
 from dqpipe.flow.messages import FlowResult, advice, counted, dataset_name, each, emit, missed_text, report_of, result_of, run_name, tag, tell  # fmt: skip
 from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.kinds import Executor
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import rollback, versions
 from dqpipe.results.outcome import Outcome

@@ -18,7 +18,8 @@ import pluggy
 
 from dqpipe.errors import PlanError, PluginError, listed, nearest
 from dqpipe.plugin import hooks as hookspecs
-from dqpipe.plugin.stage import KINDS, Augment, Encoder, Extension
+from dqpipe.plugin.kinds import KINDS
+from dqpipe.plugin.stage import Augment, Encoder, Extension
 
 log = logging.getLogger(__name__)
 GROUP = "dqpipe"

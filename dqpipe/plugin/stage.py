@@ -11,7 +11,8 @@
     ├── View       a rendition to what a page shows of it
     ├── Embedder   renditions to vectors
     ├── Report     a result to files beside the curated set
-    └── Section    a part of the report page
+    ├── Section    a part of the report page
+    └── …          what is around a run, in `dqpipe.plugin.kinds`
 
 Every extension is a frozen dataclass (`@extension`) whose fields are its options, made with `option`.
 """
@@ -579,6 +580,3 @@ class Section(Extension):
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """HTML of this part, "" for nothing; `thumbnail(id)` and `thumbnail(id, side)` give a data: URL. Everything from the data is escaped."""
         raise NotImplementedError
-
-
-KINDS: tuple[type[Extension], ...] = (Stage, Decide, Augment, Reader, Writer, Decoder, Encoder, View, Embedder, Report, Section)

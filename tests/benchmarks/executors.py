@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dqpipe.execution.by_name import executor_named
-from dqpipe.execution.executor import Executor
+from dqpipe.plugin.kinds import Executor
 from tests.benchmarks.bench import Bench, Row, Section
 
 TITLE = "Executors"

@@ -15,9 +15,10 @@ from dqpipe.engine.run import Run
 from dqpipe.errors import ConfigError, StageError
 from dqpipe.execution import worker_pool
 from dqpipe.execution.by_name import Cluster, executor_named
-from dqpipe.execution.executor import Died, Executor, Lost, patiently
+from dqpipe.execution.executor import Died, Lost, patiently
 from dqpipe.execution.local import Processes, Serial, Threads
 from dqpipe.plugin import registry
+from dqpipe.plugin.kinds import Executor
 from dqpipe.results.outcome import Outcome
 from dqpipe.results.report import account
 from tests.execution import trying

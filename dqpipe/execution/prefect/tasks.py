@@ -35,8 +35,9 @@ from dqpipe.errors import ConfigError, StageError
 from dqpipe.execution import local, worker_pool
 from dqpipe.execution.by_name import Cluster
 from dqpipe.execution.decoding import one_thread
-from dqpipe.execution.executor import Died, Executor, WorkerDied, patiently
+from dqpipe.execution.executor import Died, WorkerDied, patiently
 from dqpipe.execution.worker_pool import Crew
+from dqpipe.plugin.kinds import Executor
 
 DELAYS = [1.0, 5.0]
 """Seconds before the first and the second retry: a share that is remounted, a worker that is started again."""

@@ -11,11 +11,28 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 FORMATS = {"label-studio": "label_studio", "cvat": "cvat", "csv": "csv_file", "fiftyone": "fiftyone", "lightly": "lightly"}
 """The name of a format → its module."""
 BACK = ("label-studio", "cvat", "csv")
 """The formats that can be read back."""
+
+
+def named(name: str, *, back: bool = False) -> Any:  # noqa: ANN401 (a module with `write` and `read`, or an Exchange)
+    """The format of a name, ours or a plugin's; with `back` one that answers come back in. Raises ConfigError."""
+    from dqpipe.errors import ConfigError, nearest
+    from dqpipe.plugin import registry
+    from dqpipe.plugin.kinds import Exchange
+
+    if name in (BACK if back else FORMATS):
+        return module(name)
+    brought = [cls for cls in registry.load().all(Exchange) if cls.answers or not back]
+    for cls in brought:
+        if cls.name == name:
+            return cls()
+    known = [*(BACK if back else FORMATS), *(cls.name for cls in brought)]
+    raise ConfigError(f"no format is called {name!r}: {nearest(name, known)}")
 
 
 def module(name: str) -> ModuleType:

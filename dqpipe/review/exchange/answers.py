@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -13,33 +12,6 @@ from dqpipe.storage import strict_json
 
 LARGEST = 512 * 2**20
 """Bytes of a file that is read."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer of a file about one sample; labels are text, sets of tags JSON lists as text, missing values None."""
-
-    where: str
-    """The place in the file, for messages."""
-    id: str | None = None
-    media: str | None = None
-    """The media path that the tool has, relative to the dataset's folder, where the id is lost."""
-    content: str | None = None
-    given: str | None = None
-    """The label when it was handed over; `knows_given` says whether the file tells."""
-    knows_given: bool = False
-    verdict: str | None = None
-    """keep, drop, skip or relabel; None: what `label` says is kept or changed."""
-    label: str | None = None
-    chosen: tuple[str, ...] | None = None
-    """Instead of `label`: the chosen names, several of them for sets of tags."""
-    code: str | None = None
-    reviewer: str | None = None
-    annotator: int | None = None
-    """The tool's number of the reviewer."""
-    time: str | None = None
-    problem: str | None = None
-    """Why the answer is invalid, whatever its sample."""
 
 
 def contents(path: Path) -> bytes:

@@ -15,10 +15,11 @@ from typing import Any
 
 from dqpipe.data.labels import label_text
 from dqpipe.errors import DatasetError, listed
+from dqpipe.plugin.kinds import Answer, Written
 from dqpipe.results.verdicts import Verdict
-from dqpipe.review.exchange.answers import Answer, text_of
+from dqpipe.review.exchange.answers import text_of
 from dqpipe.review.exchange.outgoing import asked_of
-from dqpipe.review.exchange.queue import Item, Options, Queue, Written
+from dqpipe.review.exchange.queue import Item, Options, Queue
 from dqpipe.storage.spreadsheet import plain, safe
 
 COLUMNS = ("id", "label", "suggestion", "confidence", "code", "decision", "decided_label", "verdict", "new_label", "reviewer", "time",

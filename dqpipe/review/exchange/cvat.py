@@ -21,10 +21,11 @@ from collections import defaultdict
 from typing import Any
 
 from dqpipe.errors import ConfigError, DatasetError
+from dqpipe.plugin.kinds import Answer, Written
 from dqpipe.results.verdicts import Verdict
-from dqpipe.review.exchange.answers import Answer, parse_xml
+from dqpipe.review.exchange.answers import parse_xml
 from dqpipe.review.exchange.outgoing import NO_XML, as_json, asked_of, label_said, tags_of, xml
-from dqpipe.review.exchange.queue import CLASSES, TAGS, Item, Options, Queue, Written, below, size
+from dqpipe.review.exchange.queue import CLASSES, TAGS, Item, Options, Queue, below, size
 from dqpipe.storage.paths import media_path
 
 UNSEEN = "unseen"

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from dqpipe.plugin.kinds import Written
 from dqpipe.review.exchange.outgoing import as_json, tags_of
-from dqpipe.review.exchange.queue import CLASSES, NUMBERS, TAGS, Item, Options, Queue, Written
+from dqpipe.review.exchange.queue import CLASSES, NUMBERS, TAGS, Item, Options, Queue
 from dqpipe.review.exchange.tagging import tags, with_media
 
 SCRIPT = '''"""Put what dqpipe found on a FiftyOne dataset: python tag.py DATASET (a new one of this name if there is none)."""

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from dqpipe.errors import ConfigError, DatasetError
+from dqpipe.plugin.kinds import Answer, Written
 from dqpipe.results.verdicts import Verdict
-from dqpipe.review.exchange.answers import Answer, json_of
+from dqpipe.review.exchange.answers import json_of
 from dqpipe.review.exchange.outgoing import as_json, asked_of, label_said, tags_of, xml
-from dqpipe.review.exchange.queue import NUMBERS, OTHER, TAGS, Item, Options, Queue, Written
+from dqpipe.review.exchange.queue import NUMBERS, OTHER, TAGS, Item, Options, Queue
 from dqpipe.version import __version__
 
 PREFIX = "/data/local-files/?d="

@@ -8,8 +8,9 @@ LightlyStudio reads no tags from a file; its Python interface sets them: `sample
 
 from __future__ import annotations
 
+from dqpipe.plugin.kinds import Written
 from dqpipe.review.exchange.outgoing import as_json
-from dqpipe.review.exchange.queue import Options, Queue, Written
+from dqpipe.review.exchange.queue import Options, Queue
 from dqpipe.review.exchange.tagging import tags, with_media
 
 SCRIPT = '''"""Put what dqpipe found on a LightlyStudio dataset: python tag.py [lightly_studio.db]."""

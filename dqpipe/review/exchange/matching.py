@@ -17,9 +17,9 @@ import pyarrow as pa
 from dqpipe.data.labels import label_from_text, label_text
 from dqpipe.data.wording import many
 from dqpipe.errors import ConfigError, DatasetError, listed
+from dqpipe.plugin.kinds import Answer
 from dqpipe.results.verdicts import KINDS, Verdict, add_all, json_label, last_words, now, verdicts
 from dqpipe.results.versions import Version
-from dqpipe.review.exchange.answers import Answer
 from dqpipe.review.exchange.queue import CLASSES, NUMBERS, OTHER, TAGS, Seen, below
 from dqpipe.review.rulings import as_given
 from dqpipe.storage.location import place

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,6 @@ class Options:
         if self.prefix is not None or self.media_root is not None:
             path = (self.prefix or "") + below(path, self.media_root or queue.root, item.id)
         return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-@dataclass(frozen=True)
-class Written:
-    """The output of a format: files by name, instructions, and the number of items left out for each reason."""
-
-    files: dict[str, bytes]
-    next: Sequence[str] = ()
-    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def below(path: str, root: str, sample: str) -> str:
