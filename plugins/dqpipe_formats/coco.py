@@ -280,7 +280,8 @@ def _collect(coco: CocoFile, rows: dict[str, dict[str, Any]], doubts: list[str],
         of.setdefault(number, row)
     ids = Counter(span.value.get("id") for span in coco.annotations if isinstance(span.value, dict) and _is_key(span.value.get("id")))
     lost: list[Span] = []
-    for span in coco.annotations:
+    for at, span in enumerate(coco.annotations):
+        coco.annotations[at] = span._replace(value=None)  # of a large file, what was read already is let go
         picture = of.get(span.value.get("image_id")) if isinstance(span.value, dict) and _is_key(span.value.get("image_id")) else None
         if picture is None:
             lost.append(span)

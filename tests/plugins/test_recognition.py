@@ -35,6 +35,22 @@ def test_folders_that_are_no_classes_are_refused_with_what_they_look_like(regist
 
 
 @pytest.mark.parametrize(
+    ("names", "file", "text", "likeness"),
+    [
+        (["images/a.png"], "annotations.xml", "<?xml version='1.0'?><annotations><version>1.1</version><image id='0' name='a.png'/></annotations>", "CVAT XML"),
+        (["shots/a.png", "shots/b.png"], "shots/a.json", '{"shapes": [], "imagePath": "a.png"}', "LabelMe"),
+    ],
+)
+def test_formats_that_are_not_read_are_refused_by_their_name(
+    registry: Registry, tmp_path: Path, names: list[str], file: str, text: str, likeness: str
+) -> None:
+    small_files(tmp_path, *names)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(DatasetError, match=likeness):
+        recognise(registry, str(tmp_path))
+
+
+@pytest.mark.parametrize(
     "names", [["cat/1.png", "dog/2.png"], ["train/cat/1.png", "val/cat/2.png"], ["1.png"], ["masks/1.png", "hats/1.png"], ["a/1.png", "README.md"]]
 )
 def test_folders_of_classes_are_image_folders(registry: Registry, tmp_path: Path, names: list[str]) -> None:
