@@ -1,4 +1,4 @@
-"""The policy that decides, and the augmentation that fills."""
+"""Curation: the policy, which decides on samples, and augmentation, which adds samples to small classes."""
 
 from collections.abc import Iterable
 

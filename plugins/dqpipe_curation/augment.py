@@ -1,11 +1,11 @@
-"""New pictures of the classes that have too few, made with albumentations; nothing else of dqpipe imports it.
+"""Augmentation: new pictures of small classes, made with albumentations, which only this module imports.
 
     training samples ──class sizes──▶ what each lacks ──spread over the sound ones──▶ recipes (parent, copy, seed) ──make──▶ pictures
 
 The pipeline stands in the config in albumentations' own serialised form, `{__class_fullname__: HorizontalFlip, p: 0.5}`, or
 shorter, `{HorizontalFlip: {p: 0.5}}`. The one given by default suits digits and photographs alike: small moves, light, a
-little blur or noise. It neither mirrors nor turns, since a mirrored 2 or a turned 6 is another thing: whoever knows that it
-does no harm adds HorizontalFlip.
+little blur or noise. It neither mirrors nor rotates, since a mirrored 2 or a rotated 6 is another digit; add HorizontalFlip where
+that does no harm.
 
 A run writes the pipeline to augment.json, to be used while training:
 
@@ -118,7 +118,7 @@ class Augmentation(Augment):
         return max(sizes) if self.target == "largest" else int(np.ceil(np.median(sizes)))
 
     def _copies(self, parents: list[str], deficit: int, seeds: Callable[[str, int], int]) -> Iterator[Recipe]:
-        """Recipes for a class; each parent has its n-th copy before any has its n+1-th, the last round by lot."""
+        """Recipes for a class, in rounds of one copy of each parent; the parents of the last round are drawn at random."""
         left = max(deficit, 0)
         for copy in range(1, self.max_copies + 1):
             drawn = sorted((seeds(parent, copy), parent) for parent in parents) if left else []
@@ -140,13 +140,13 @@ class Augmentation(Augment):
         return cv2.cvtColor(made, cv2.COLOR_RGB2GRAY) if picture.header.grey else np.ascontiguousarray(made)
 
     def provenance(self) -> Mapping[str, Any]:
-        """Who made it, and the pipeline with the library's version, as albumentations.from_dict reads it."""
+        """The name of the stage, and the pipeline with the library's version, as albumentations.from_dict reads it."""
         made = _albumentations().to_dict(_pipeline(self.transforms))
         return {"made_by": self.name, "version": self.version, "pipeline": json.loads(json.dumps(made, default=lambda item: item.value))}
 
 
 def _albumentations() -> Any:  # noqa: ANN401 (the module)
-    """The library, imported without its look for a newer version on the network."""
+    """The library, imported without its check for updates on the network."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     import albumentations
 
@@ -207,7 +207,7 @@ def _parameters(cls: type[Any]) -> list[str]:
 
 
 def _pipeline(specs: list[dict[str, Any]]) -> Any:  # noqa: ANN401 (an albumentations.Compose)
-    """The pipeline of this thread: one that threads share draws wrong numbers in half of the calls."""
+    """The pipeline of this thread; a pipeline shared by threads gives wrong random numbers."""
     key = json.dumps(specs, sort_keys=True, default=str)
     if getattr(_own, "key", None) != key:
         _own.key, _own.pipeline = key, _albumentations().Compose([_build(_serialised(spec)) for spec in specs])

@@ -1,14 +1,13 @@
-"""Findings to decisions: the rules, then the limits on what they may do.
+"""The policy: findings become decisions by rules, and limits weaken them.
 
-    findings ──rules──▶ a wish per claim ──▶ labels settled? ──▶ training sample? ──▶ below the ceiling? ──▶ beyond the budget?
-        ──▶ a copy left? ──the strongest wish of each sample──▶ decisions
+    findings ──rules──▶ a proposal per finding ──▶ one new label? ──▶ training sample? ──▶ below max_drop? ──▶ beyond the budget?
+        ──▶ a copy left? ──the strongest proposal of each sample──▶ decisions
 
-Of several wishes for one sample drop goes before relabel, relabel before review, review before keep. The exception: a claim
-under a rule with `instead_of` takes the wishes of those codes away from the same sample. So copies with different labels are
-reviewed, and none is dropped as a copy of the other, since which label is right is for a person to say; a training copy of
-an evaluation sample is dropped all the same.
+Of several proposals for a sample drop precedes relabel, relabel review, and review keep. The exception is a rule with `instead_of`: its
+finding cancels the proposals of those codes for the same sample. So copies with different labels are reviewed, and none is dropped as
+a copy of the other, since a person has to say which label is right; a training copy of an evaluation sample is dropped all the same.
 
-Each limit weakens wishes, and says so by a mark in `because`.
+Each limit that weakens a proposal adds a mark to `because`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ REASONS = {
 
 @extension
 class Policy(Decide):
-    """Which claim leads to which decision, with a ceiling on what is dropped."""
+    """Rules from findings to decisions, with a limit on the share that is dropped."""
 
     name = "policy"
     version = 3
@@ -69,15 +68,15 @@ class Policy(Decide):
     hold: bool = option(False, "whether samples under review stay out of the curated set until somebody has looked at them")
 
     def check(self) -> None:
-        """Raise ConfigError for a rule that cannot be meant."""
+        """Raise ConfigError for an invalid rule."""
         table(self.rules, self.relabelling())
 
     def relabelling(self) -> Relabelling | None:
-        """When labels are changed, None: never, unless a rule says so. Raises ConfigError."""
+        """The conditions of relabelling; None: only where a rule relabels. Raises ConfigError."""
         return None if self.relabel is None else Relabelling.of(self.relabel)
 
     def codes(self) -> list[str]:
-        """The codes and globs that the user's rules speak of, so that misspelt ones can be refused."""
+        """The codes and globs of the user's rules, so that misspelt ones can be refused."""
         own = [Rule.of(str(code), given) for code, given in self.rules.items()]
         return sorted({code for rule in own for code in (rule.code, *rule.instead_of)})
 
@@ -151,7 +150,7 @@ def above_ceiling(claims: Claims, wish: int, strength: np.ndarray, of: np.ndarra
 
 
 def _place(groups: np.ndarray) -> np.ndarray:
-    """The how-manieth of its group each entry is, from 0."""
+    """The position of each entry within its group, from 0."""
     import pandas as pd
 
     return pd.Series(groups).groupby(groups).cumcount().to_numpy()

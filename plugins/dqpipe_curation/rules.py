@@ -1,4 +1,4 @@
-"""The rules of a policy: what each claim leads to.
+"""The rules of a policy, which assign a decision to each finding code.
 
 A rule stands under a code; a glob (`image_quality.*`) covers several. The first rule that fits a claim's code judges it: the
 user's in their order, then `RULES`, then `ANY`. A rule judges claims from its `severity` upwards, the others lead to nothing.
@@ -47,11 +47,11 @@ RULES: Mapping[str, object] = {
     "*.surplus": {"decision": "drop", "severity": "info", "budget": True},
     "*.redundant": {"decision": "drop", "severity": "info"},
 }
-"""What a claim leads to where the user's rules say nothing."""
+"""The built-in rules, which apply after the user's."""
 ANY: Mapping[str, object] = {"*": "review"}
-"""What every other warning or error leads to."""
+"""The rule for all other warnings and errors."""
 WISHES = ("keep", "review", "relabel", "drop")
-"""Decisions from weak to strong: of several wishes for one sample the strongest counts."""
+"""Decisions from weak to strong; the strongest proposal for a sample counts."""
 KEEP, REVIEW, RELABEL, DROP = range(4)
 _FIELDS = ("decision", "at_least", "suggestion_at_least", "certified", "otherwise", "severity", "instead_of", "budget")
 WRONG_LABEL = "*.likely_wrong"
@@ -167,7 +167,7 @@ def _explicit(code: str, given: object) -> object:
 
 
 def idle(findings: Findings, own: Mapping[str, object]) -> list[str]:
-    """What is to be said of the user's rules that judged no finding: which, and why."""
+    """Sentences about the user's rules that matched no finding, with reasons."""
     rules, told = table(own), []
     seen = findings.table.select(["code", "severity", "id"]).group_by(["code", "severity"]).aggregate([("id", "count")]).to_pylist()
     for number, rule in enumerate(rules[: len(own)]):
@@ -199,7 +199,7 @@ def chances(findings: Findings, confidence: np.ndarray, precision: np.ndarray) -
 
 
 def any_of(code: str, patterns: Sequence[str]) -> bool:
-    """Whether a code is one of these, or fits one of these globs."""
+    """Whether a code equals one of these, or matches one of these globs."""
     return any(fnmatch.fnmatchcase(code, pattern) for pattern in patterns)
 
 

@@ -1,4 +1,4 @@
-"""What is different from the last published version: drift, labels that are new or gone, copies of what was there."""
+"""Comparison with the last published version: drift, new and vanished labels, copies of old samples."""
 
 from collections.abc import Iterable
 

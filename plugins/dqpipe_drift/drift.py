@@ -1,4 +1,4 @@
-"""How the samples that are new differ from those of the last published version."""
+"""Drift: how new samples differ from those of the last published version."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IT = ("it", "they")
 
 @dataclass(frozen=True)
 class Shift:
-    """One fact of the new samples beside that of the old ones; nothing was tested where there are too few."""
+    """One fact of the new samples compared with that of the old ones; without a test where there are too few."""
 
     name: str
     tested: Compared | None
@@ -79,7 +79,7 @@ class Drift(Stage):
         return (self.copies,) if self.copies else ()
 
     def compare(self, samples: Samples, facts: Facts, since: Since) -> tuple[list[Any], list[Any]]:
-        """Every fact of the new samples beside that of the last version's."""
+        """Each fact of the new samples compared with that of the last version's."""
         wide, nights = since.pooled(self.least)
         shifts = list(self._shifts(wide))
         tested = [(shift, shift.tested) for shift in shifts if shift.tested is not None]
@@ -134,7 +134,7 @@ class Drift(Stage):
                 yield from _categories(name, counts, enough, rng)
 
     def _labels(self, since: Since) -> Iterator[Any]:
-        """Claims on classes that came and that went."""
+        """Claims about new and vanished classes."""
         if label_kinds(since) != {"category"}:
             return
         old, now = (classes(s.samples) for s in (since.before, since.now))
@@ -157,7 +157,7 @@ class Drift(Stage):
             yield claim("not_comparable", [None], value=float(len(names)), detail=said)
 
     def _columns(self, since: Since) -> Iterator[Any]:
-        """One claim for the user's columns that went, or are empty now, and one for those that came."""
+        """One claim about the user's columns that vanished or became empty, and one about new columns."""
         before, now = (sorted(name for name in of.columns if not self._left(name)) for of in (since.before, since.now))
         gone, came = [name for name in before if name not in now], [name for name in now if name not in before]
         for names, said in ((gone, "gone, or without any value now"), (came, "new, or the last version kept no value of it")):
@@ -166,7 +166,7 @@ class Drift(Stage):
                 yield claim("columns", [None], value=float(len(names)), detail=told)
 
     def _copies(self, samples: Samples, facts: Facts, since: Since) -> Any:  # noqa: ANN401 (a DataFrame)
-        """New samples that stand in one group with an old one: the match is the old one with the smallest id."""
+        """New samples that are copies of old ones; the match is the old copy with the smallest id."""
         fresh = set(since.new.samples.ids)
         groups = (facts[self.copies] if self.copies else samples["content"]) if fresh else np.array([None] * len(samples), dtype=object)
         old: dict[str, str] = {}
@@ -203,12 +203,12 @@ def readable(table: Samples | Facts, name: str) -> pa.Array:
 
 
 def label_kinds(since: Since) -> set[str | None]:
-    """What the labels before and now are compared as."""
+    """The type by which old and new labels are compared."""
     return {{"class": "category", "tags": "category", "number": "number"}.get(labels.kind_in(of.samples)) for of in (since.before, since.now)}
 
 
 def kind_of(column: pa.ChunkedArray) -> str | None:
-    """What a column other than the label is compared as: "number", "category", or None."""
+    """The type by which a column other than the label is compared: "number", "category", or None."""
     kind = column.type
     if pa.types.is_floating(kind):
         return "number"
@@ -220,17 +220,17 @@ def kind_of(column: pa.ChunkedArray) -> str | None:
 
 
 def classes(samples: Samples) -> Counter[str | None]:
-    """How often each class, or tag, is the label."""
+    """The number of samples of each class or tag."""
     return Counter(labels.members(samples).names.to_pylist())
 
 
 def counted(column: pa.ChunkedArray) -> Counter[str | None]:
-    """How often each value stands in a column."""
+    """The count of each value of a column."""
     return Counter({label_text(row["values"]): row["counts"] for row in column.value_counts().to_pylist()})
 
 
 def misspelt(name: str, known: list[str]) -> str | None:
-    """The known name that this one looks like: equal but for case, spaces and dashes, or nearly equal."""
+    """A known name that this one may misspell: equal up to case, spaces and dashes, or similar."""
 
     def plain(text: str) -> str:
         return "".join(letter for letter in text.casefold() if letter.isalnum())

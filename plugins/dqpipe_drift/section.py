@@ -1,4 +1,4 @@
-"""What is different from the last published version, on the page."""
+"""The report section about changes since the last published version."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Changed(Section):
     title = "Drift since the last version"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
-        """A table of facts, those that drifted farthest first; nothing where nothing was compared."""
+        """A table of facts, those with the largest drift first; empty if nothing was compared."""
         since = record["run"].get("since")
         return environment().from_string(TEMPLATE).render(since=since, rows=rows(record)) if since and "new" in since else ""
 

@@ -1,4 +1,4 @@
-"""What differs, in a plain sentence with its bracket still open: effect and p value follow."""
+"""Sentences about drift; each ends in an open bracket, to which effect and p value are added."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dqpipe import plural, sentences
 SHOWN = 3
 """Categories that a sentence names at most."""
 NEARLY = 0.05
-"""Difference in the share of missing or infinite values from which it is told."""
+"""Difference in the share of missing or infinite values from which a sentence mentions it."""
 RARE = {"missing": np.isnan, "infinite": np.isinf}
 
 MILLE, ENDLESS = 1e3, 1e15
-"""Numbers from the one to the other are told whole."""
+"""Numbers between these limits are written in full."""
 
 
 def of_numbers(name: str, old: np.ndarray, new: np.ndarray, count: int) -> str:
@@ -35,7 +35,7 @@ def of_numbers(name: str, old: np.ndarray, new: np.ndarray, count: int) -> str:
 
 
 def _told(value: float) -> str:
-    """A number to three places, and a whole one from a thousand on."""
+    """A number with three significant digits; whole from a thousand on."""
     return f"{value:,.0f}" if MILLE <= abs(value) < ENDLESS else f"{value:.3g}"
 
 
@@ -48,7 +48,7 @@ def of_categories(name: str, names: Sequence[str | None], old: np.ndarray, new: 
 
 
 def of_vectors(name: str, count: int, effect: float) -> str:
-    """How well new samples can be told from old ones by their vectors."""
+    """How well new samples can be distinguished from old ones by their vectors."""
     lies = f"the {_new(count)} {plural(count, 'lies')} elsewhere in {name}"
     return f"{lies} than the old ones (a new one is told from an old one {50 + 50 * effect:.0f} times in 100"
 

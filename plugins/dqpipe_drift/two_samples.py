@@ -1,4 +1,4 @@
-"""Whether two samples come from the same place, and how far apart they are.
+"""Two-sample tests: whether two samples come from the same distribution, and how far apart they are.
 
 Every test gives a p value and an effect from 0 (alike) to 1 (no overlap). Distances between finite samples are never quite 0: of
 those of numbers and categories what chance alone is expected to give is taken off, (distance - chance) / (1 - chance), so that
@@ -26,7 +26,7 @@ SUPREMUM = 0.8687
 
 @dataclass(frozen=True)
 class Compared:
-    """The p value of "both are of one source", the effect, and the plain distance without the correction for chance."""
+    """The p value of equal distributions, the effect, and the plain distance without the correction for chance."""
 
     p: float
     effect: float
@@ -114,7 +114,7 @@ def _area(high: np.ndarray, low: np.ndarray) -> float:
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:
-    """The p values [k] as Benjamini & Hochberg (1995) correct them: claiming those below q, a share q of the claims is expected to be wrong."""
+    """The p values [k] adjusted by Benjamini & Hochberg (1995): of those below q, a share of at most q is expected to be false."""
     order = np.argsort(p, kind="stable")
     scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
     out = np.empty(len(p))

@@ -50,7 +50,7 @@ class Annotators(Stage):
 
     @property
     def gives(self) -> tuple[Gift, ...]:
-        """What it can say, with one fact for each annotator."""
+        """Facts, claims and figures, with one fact for each annotator."""
         own = tuple(Fact(name, "float64", f"probability that the label in {column} is right", "relate", nullable=True) for name, column in self.own().items())
         return (*GIVES, *own)
 
@@ -89,7 +89,7 @@ class Annotators(Stage):
         return unfit(self.vectors, samples)
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> dict[str, Any]:
-        """What the annotators say together."""
+        """Consensus and quality of the votes."""
         votes = votes_of(self.name, self.columns, samples)
         vectors = None if self.vectors is None else vectors_of(self.name, self.vectors, samples, facts)
         if self.groups:
@@ -117,7 +117,7 @@ class Annotators(Stage):
         ]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
-        """How good the consensus and each annotator are, and how often they agree."""
+        """The quality of the consensus and of each annotator, and their agreement."""
         quality, agreement, votes = facts["quality"], facts["agreement"], facts["votes"]
         seen = np.flatnonzero(votes > 0)
         if not len(seen):

@@ -1,4 +1,4 @@
-"""How labels were confused: p(given label | true class), estimated from posteriors, and what follows from it for a sample."""
+"""The confusion matrix of labels, p(given label | true class): estimated from posteriors, and applied to samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folds for out-of-fold judging: stratified by class, and copies of one thing never apart."""
+"""Folds for out-of-fold predictions: stratified by class, with all copies of a sample in the same fold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Folds:
 
     @classmethod
     def of(cls, groups: np.ndarray, classes: np.ndarray, count: int, seed: int) -> Folds:
-        """Both from one deal, so that each fold has about as much of each inner one."""
+        """Outer and inner folds from one assignment, so that each outer fold has about as much of each inner one."""
         inner = 2 if count % 2 else 3
         dealt = grouped_folds(groups, classes, count * inner, seed)
         return cls(dealt % count, dealt % inner, count)

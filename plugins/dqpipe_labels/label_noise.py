@@ -119,7 +119,7 @@ class LabelNoise(Stage):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The label, and what the probabilities are made of."""
+        """The label column, and the input of the probabilities."""
         if isinstance(self.probabilities, tuple):
             return ("label", *self.probabilities)
         if self.probabilities is not None:
@@ -146,7 +146,7 @@ class LabelNoise(Stage):
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"}
 
     def objection(self, samples: Samples) -> str | None:
-        """Labels that are no classes, or none at all."""
+        """The reason why these labels cannot be judged, or None."""
         if not any(label is not None and label == label for label in samples["label"].tolist()):  # noqa: PLR0124 (NaN)
             return "no sample has a label"
         if self.vectors is None and self.probabilities is None:
@@ -207,7 +207,7 @@ class LabelNoise(Stage):
         return Seams.of(vectors_of(self.name, self.vectors or (), samples, facts)[rows], groups, classes, self.seed)
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
-        """Labels whose confidence of being wrong is at least the threshold."""
+        """Labels that are wrong with at least the threshold's confidence."""
         if np.isfinite(facts["deviation"]).any():
             return number_labels.claims(self, samples, facts)
         confidence = facts["confidence"]
@@ -245,7 +245,7 @@ class LabelNoise(Stage):
         return {classes.names[number]: (np.flatnonzero(classes.codes == number), why) for number, why in whys.items()}
 
     def unjudged(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
-        """That no label is judged, since classes are not told apart, with what was foretold and what would be by chance."""
+        """A claim that no label is judged, as the models do not separate the classes, with their accuracy and that of chance."""
         rows = np.flatnonzero([name is not None for name in facts["foretold"]])
         if not len(rows) or np.isfinite(facts["confidence"]).any():
             return []
@@ -256,7 +256,7 @@ class LabelNoise(Stage):
         return [claim("unjudged", [None], value=hits, threshold=chance, detail=said)]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
-        """The share of wrong labels, of the set and by class, and who is taken for whom."""
+        """The share of wrong labels of the set and of each class, and the most frequent confusions."""
         if np.isfinite(facts["deviation"]).any():
             return number_labels.figures(samples, facts)
         confidence = facts["confidence"]

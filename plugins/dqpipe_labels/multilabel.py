@@ -1,8 +1,6 @@
-"""Labels that are sets of tags: which tag is wrongly there, and which is missing.
+"""Labels that are sets of tags: which tags are wrong, and which are missing.
 
-The way of the data:
-
-    vectors ──▶ out-of-fold score of each tag ──▶ p(tag | sample), and how often tags are forgotten and added ──▶ p(wrong) of each tag
+vectors ──▶ out-of-fold score of each tag ──▶ p(tag | sample), and how often tags are forgotten and added ──▶ p(wrong) of each tag
 """
 
 from __future__ import annotations
@@ -194,7 +192,7 @@ def judged_tags(labels: Sequence[Any], tags: Tags, some: np.ndarray, model: TagM
 
 
 def said(given: Sequence[Any], suggested: Sequence[Any]) -> str:
-    """What is wrong with a set of tags, in words."""
+    """The wrong and the missing tags of a set, in words."""
     wrong = [str(label_text(tag)) for tag in given if tag not in suggested]
     missing = [str(label_text(tag)) for tag in suggested if tag not in given]
     return "; ".join([*([f"{', '.join(wrong)} looks wrong"] if wrong else []), *([f"{', '.join(missing)} looks missing"] if missing else [])])

@@ -1,4 +1,4 @@
-"""How near each class is to each sample: the second opinion beside the kernel probe's."""
+"""Distances from samples to classes: a second classifier beside the kernel probe."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""How likely each label is wrong, given what models that did not see it say of the sample.
+"""The probability that each label is wrong, from out-of-fold class probabilities.
 
-    p(true | sample) at a temperature ──▶ two ways to a wrong label ──▶ p(true | sample, given)      one account for each temperature
+    p(true | sample) at a temperature ──▶ two kinds of wrong labels ──▶ p(true | sample, given)      one account (noise model) per temperature
                                           by class: p(given | true), as `confusion` estimates it
-                                          by look: a class that the sample resembles, oftener where classes are hard to tell
+                                          by look: a class that the sample resembles, more often where classes are hard to separate
 
-Labels that were confused because things look alike leave hardly a trace: to the models they look like samples that are hard and right (if the
-one who labelled saw just what the models see, there is none). So there are several accounts: the softer the models' probabilities are taken to be,
-the fewer labels are wrong, and wrong labels by look are expected more or less. Those are kept under which the given labels are about as likely
-as under the best, and what is said lies between the likeliest of these and the next one beyond them.
+Labels that were confused because samples look alike can hardly be told from hard samples with right labels. So several noise models
+("accounts") are fitted: the softer the probabilities are taken to be, the fewer labels are wrong. Those are kept under which the given
+labels are about as likely as under the best one, and the confidence lies between the likeliest of these and the next noisier one.
 
-Where the labels are about as likely if none is wrong and the classes merely overlap, most doubt is taken back: what cannot be told from overlap is
-not claimed. Unless labels differ from what is foretold more often than overlap can explain, by where classes meet (`seams`): then some are
-wrong, and if the likeliest account has too few of them, those of more are told.
+Where the labels are about as likely under a model without wrong labels, in which classes merely overlap, most of the confidence is
+taken back, as overlap cannot be told from noise. The exception: labels differ from the predictions more often than overlap explains, as
+measured at the borders between classes (`seams`). Then some labels are wrong, and if the likeliest account has too few, a noisier one
+is used.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def read_probabilities(stage: str, source: str | Sequence[str], samples: Samples
 
 
 def read_columns(stage: str, source: str | Sequence[str], samples: Samples, classes: Sequence[str]) -> np.ndarray:
-    """float64 [n, c] as it stands in the columns or the file, NaN where it is empty. Raises StageError."""
+    """float64 [n, c] of the columns or the file, NaN where empty. Raises StageError."""
     if not isinstance(source, str):
         found = by_class(stage, {name: samples[name] for name in source}, classes)
     elif source.endswith(".npy"):

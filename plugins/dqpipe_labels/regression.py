@@ -1,4 +1,4 @@
-"""Labels that are numbers: which lie further from what the sample suggests than such samples usually do.
+"""Labels that are numbers: which differ from their prediction by more than is usual for similar samples.
 
     vectors ──▶ out-of-fold prediction ──▶ without what is far off, again ──▶ error / usual error of such samples = deviation
 

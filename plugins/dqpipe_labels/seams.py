@@ -1,11 +1,11 @@
-"""Where classes meet, and whether labels differ from what is foretold more often than that explains.
+"""The borders between classes, and whether labels differ from the predictions more often than overlap at these borders explains.
 
-    vectors ──▶ nearest neighbours ──▶ how often neighbours are foretold another class ──▶ in proportion to any split of the space
-                                        how often a label differs from what is foretold ──▶ in proportion to labels drawn at random
+    vectors ──▶ nearest neighbours ──▶ how often neighbours have different predictions ──▶ relative to random splits of the space
+                                        how often a label differs from its prediction  ──▶ relative to random labels
 
-Samples of classes that merely overlap are foretold wrongly where what is foretold changes from one neighbour to the next: the second proportion is at
-most about the first. Labels that are wrong differ amid their class, too. It is the one trace that labels confused by look leave: the labels alone
-are then as probable as those of classes that overlap.
+Predictions for classes that merely overlap are wrong near the borders, where they change from one neighbour to the next: the second
+ratio is then at most about the first. Wrong labels differ from predictions inside their class, too. This is the only trace of labels
+confused by look, since such labels alone are as probable as those of overlapping classes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPREAD = 0.03
 
 @dataclass(frozen=True)
 class Excess:
-    """What share of the labels differs from what is foretold, how many times what overlap explains that is, and its log's standard error."""
+    """The share of labels that differ from predictions, its ratio to what overlap explains, and the standard error of the ratio's log."""
 
     differs: float
     ratio: float
@@ -38,7 +38,7 @@ class Excess:
 
     @property
     def errors(self) -> float:
-        """By how many standard errors it is more than overlap explains."""
+        """The number of standard errors above what overlap explains."""
         return float(np.log(self.ratio)) / self.error
 
     @property

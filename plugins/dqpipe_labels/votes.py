@@ -1,4 +1,4 @@
-"""What several annotators say together.
+"""The consensus of several annotators.
 
 votes ──▶ confusion of each annotator and consensus, together (Dawid & Skene 1979) ──▶ classifier of the vectors, out of fold ──▶ CROWDLAB
 """

@@ -1,4 +1,4 @@
-"""Charts as values: what Observable Plot (https://observablehq.com/plot) shall draw, as JSON on the page.
+"""Charts as JSON specifications on the page, drawn by Observable Plot (https://observablehq.com/plot).
 
     chart(alt, [[mark, rows, options], …], **options of the plot) ──chart.html──▶ <figure> with the JSON ──page.js──▶ SVG
 
@@ -25,13 +25,13 @@ Mark = Sequence[Any]
 
 
 def chart(alt: str, marks: Sequence[Mark], *, caption: str = "", **options: Any) -> Markup:  # noqa: ANN401
-    """A figure that page.js draws when it comes into sight; `alt` says in words what it shows, `options` are those of Plot.plot."""
+    """A chart that page.js draws when it becomes visible; `alt` describes it in words, `options` are those of Plot.plot."""
     spec = {"marks": marks, "options": options}
     return render("chart.html", alt=alt, caption=caption, spec=as_data(spec), height=int(options.get("height", 160)))
 
 
 def as_data(value: Any) -> Markup:  # noqa: ANN401
-    """A value as JSON that can stand in a script element: nothing in it can end the element or begin a comment."""
+    """A value as JSON that is safe in a script element: it can neither end the element nor begin a comment."""
     from markupsafe import Markup
 
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -46,7 +46,7 @@ def margin(names: Sequence[str]) -> int:
 
 
 def named(names: Sequence[str | None], limit: int = 28) -> list[str]:
-    """Names for an axis: short, and still different where they are."""
+    """Names for an axis, shortened so that different names stay different."""
     used: dict[str, int] = {}
     told = []
     for name in names:

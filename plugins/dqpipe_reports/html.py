@@ -1,4 +1,4 @@
-"""The report page: one HTML file that needs nothing else.
+"""The report page: one self-contained HTML file.
 
     sections ──render(record, thumbnail)──▶ parts ──page.html──▶ report.html
 
@@ -28,7 +28,7 @@ PICTURE = re.compile(r'src="(data:image/[a-z.+-]+;base64,[A-Za-z0-9+/=]+)"')
 
 
 class Part(NamedTuple):
-    """One section as it stands on the page; `title` is "" where the section brings its own heading."""
+    """A rendered section; `title` is "" if the section has its own heading."""
 
     id: str
     title: str
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 @extension
 class Html(Report):
-    """The account as one HTML page that stands alone: no network, no other file."""
+    """The account as one self-contained HTML page: no network, no other file."""
 
     name = "html"
     version = 1
@@ -50,7 +50,7 @@ class Html(Report):
     on_the_map: int = option(800, "how many points of the map get a small picture of their own", ge=0, le=3000)
 
     def write(self, record: Mapping[str, Any], folder: Path, sections: Iterable[Section], pixels: Pixels) -> None:
-        """Write report.html; a section that raises is named in its place, and the others stand."""
+        """Write report.html; a section that raises is replaced by a message, and the others are kept."""
         thumbnails = Thumbnails(pixels, self.thumbnail, round(self.budget * 1e6), self.quality, self.on_the_map)
         parts = [part for section in sorted(sections, key=lambda s: (s.order, s.name)) if (part := _part(section, record, thumbnails))]
         parts, pictures = embedded_once(parts)
@@ -62,7 +62,7 @@ class Html(Report):
 
 
 def _part(section: Section, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> Part | None:
-    """A section rendered, None if it has nothing to say."""
+    """A rendered section; None if it is empty."""
     name = section.title or section.name.replace("_", " ").capitalize()
     try:
         body = section.render(record, thumbnail)
@@ -73,14 +73,14 @@ def _part(section: Section, record: Mapping[str, Any], thumbnail: Callable[..., 
 
 
 def title(record: Mapping[str, Any]) -> str:
-    """What the page is about: the name of the dataset, where it has one."""
+    """The title of the page: the name of the dataset, if it has one."""
     dataset = record["run"].get("config", {}).get("dataset") or {}
     path = dataset.get("path") if isinstance(dataset, Mapping) else dataset
     return PurePath(str(path)).name if path else "Data quality"
 
 
 def embedded_once(parts: list[Part]) -> tuple[list[Part], str]:
-    """The parts with each picture that stands in several places taken out, and a style that puts it there as a background."""
+    """Replace pictures that occur several times by one style rule each, which shows them as a background."""
     counts = Counter(url for part in parts for url in PICTURE.findall(part.body))
     several = {url: number for number, url in enumerate(url for url, count in counts.items() if count > 1)}
 

@@ -1,4 +1,4 @@
-"""Templates and how numbers and names are written on the page. Everything from the data is escaped: autoescape is on."""
+"""Templates of the page, and the formats of numbers and names. Autoescape is on, so that all text from data is escaped."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def signed(text: str) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration a person reads: 0.04 s, 12.3 s, 3 min 12 s, 2 h 5 min."""
+    """A duration as text: 0.04 s, 12.3 s, 3 min 12 s, 2 h 5 min."""
     if value is None:
         return NONE
     if value < 60:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The record as a file for machines."""
+"""The JSON report: the record of a run as report.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small pictures for the page, as data: URLs, within a budget."""
+"""Thumbnails of the page as data: URLs, within a size budget."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Thumbnails:
         return self._once((sample, str(longer)), lambda: self.pixels.preview(sample, longer, self.quality))
 
     def difference(self, sample: str, match: str) -> str:
-        """Where a sample differs from its match, once it is laid over it; "" where the two do not show the same."""
+        """The difference image of a sample and its match; "" if the two show different things."""
         return self._once((sample, match, "difference"), lambda: self.pixels.difference(sample, match, self.side, self.quality))
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Preview | None]) -> str:

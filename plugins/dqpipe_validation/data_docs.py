@@ -136,7 +136,7 @@ def _figures(record: Mapping[str, Any], name: str, of: str) -> dict[str, float]:
 
 
 def _result(asked: Asked, told: Mapping[str, float]) -> dict[str, Any]:
-    """The result as far as figures tell it: no single values."""
+    """The result as far as figures have it, without single values."""
     share = told.get(f"{asked.code}_unexpected")
     if share is None:
         observed = told.get(f"{asked.code}_observed")
@@ -147,7 +147,7 @@ def _result(asked: Asked, told: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _without_network(text: str, page: Path, pages: Iterable[Path]) -> str:
-    """The page without what it would load from elsewhere, with links to the others, which its scripts would have made."""
+    """The page without external resources, with the links to other pages that its scripts would make."""
     links = {
         f"{other.parent.parent.parent.name} {other.stem}" if other.stem in SETS else other.stem: other for other in pages if other != page
     }

@@ -1,9 +1,8 @@
-"""Rows of a table that are equal but for id, label and split.
+"""Rows of a table that are equal except for id, label and split.
 
-Rows are compared by their content, the hash of the row's own values, so that what the user made the id, the label and the
-split plays no part. Nor does a column that only numbers or names the rows (a saved index, a key): see `naming`. Labels that are
-numbers do: two rows with equal values and different targets are two measurements, not copies, unless they lie in different
-splits.
+Rows are compared by their content, the hash of the row's values without id, label and split, and without columns that only number or
+name the rows (a saved index, a key): see `naming`. Numeric labels count: two rows with equal values and different targets are two
+measurements, not copies, unless they are in different splits.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 APART = ("id", "content", "label", "split", "media")
-"""Columns that play no part in whether rows are equal."""
+"""Columns that are ignored when rows are compared."""
 SAVED_INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__|column_1|level_0")
 KEYS = frozenset({"id", "ids", "uuid", "guid", "key", "index", "idx", "number", "nr", "no", "row", "rownum"})
 """What the name of a key ends with."""
@@ -53,7 +52,7 @@ class DuplicateRows(Stage):
     )
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> dict[str, np.ndarray]:
-        """The group of each row; a row without content stands alone."""
+        """The group of each row; a row without content has its own."""
         import pandas as pd
 
         ids = pd.Series(samples.ids)
@@ -115,7 +114,7 @@ def naming(samples: Samples) -> dict[str, str]:
 
 
 def _names_rows(name: str, column: pa.ChunkedArray) -> str | None:
-    """Why a column seems to number or name the rows; None if it does not."""
+    """The reason why a column seems to number or name the rows; None if it does not."""
     kind = column.type
     whole = pa.types.is_integer(kind)
     if len(column) < FEWEST or column.null_count or not (whole or pa.types.is_string(kind)) or pc.count_distinct(column).as_py() < len(column):
@@ -127,7 +126,7 @@ def _names_rows(name: str, column: pa.ChunkedArray) -> str | None:
 
 
 def _different(samples: Samples, columns: list[str]) -> int:
-    """How many different rows these columns have."""
+    """The number of different rows in these columns."""
     try:
         return int(samples.table.select(columns).group_by(columns).aggregate([]).num_rows)
     except pa.ArrowException:  # lists and structs cannot be grouped by

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _DIGITS = 15
-"""Digits of a decimal number that a float64 always tells apart."""
+"""Digits of a decimal number that a float64 always holds."""
 
 
 @extension
@@ -48,12 +48,12 @@ class Expectations(Stage):
 
     @property
     def asked(self) -> list[Asked]:
-        """What is expected, the suite's first. Raises ConfigError."""
+        """The expectations, those of the suite first. Raises ConfigError."""
         return read(self.suite, self.expectations, parameters=self.parameters, skip_unknown=self.skip_unknown)
 
     @property
     def skipped(self) -> list[str]:
-        """Why each expectation that is left out is."""
+        """The expectations that are left out, with reasons."""
         return split_unknown(self.suite, self.expectations)[1] if self.skip_unknown else []
 
     @property
@@ -122,7 +122,7 @@ class Expectations(Stage):
 
 
     def _matched(self, samples: Samples, facts: Facts) -> list[Asked]:
-        """What is expected, comparable with the columns. Raises StageError."""
+        """The expectations with limits and sets converted to the types of the columns. Raises StageError."""
         types = _types(samples) | _types(facts)
         expected = self.asked
         said = objection(expected, types)
@@ -195,7 +195,7 @@ def _claims(outcome: Outcome, samples: Samples, frame: pd.DataFrame) -> pd.DataF
 
 
 def _texts(name: str, values: pd.Series) -> list[str]:
-    """What each value is, in words; each text is made once for all the rows that have it."""
+    """A description of each value; rows with equal values share one text."""
     if values.dtype == object:  # lists cannot be told apart by their hash
         return [f"{name} is {_told(value)}" for value in values]
     codes, different = values.factorize(use_na_sentinel=True)

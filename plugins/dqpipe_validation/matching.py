@@ -1,4 +1,4 @@
-"""What an expectation is given, held against the type of its column: made comparable, or refused while planning.
+"""Arguments of expectations are converted to the types of their columns, or refused while planning.
 
 A column of times takes dates, times and texts that are one, a column of dates likewise; with a time zone, what names none is
 in the column's own. A text is never compared with a number: nothing would be equal, and every row would fail.
@@ -79,7 +79,7 @@ def matched(asked: Asked, types: Mapping[str, pa.DataType]) -> Asked:
 
 
 def objection(expected: Sequence[Asked], types: Mapping[str, pa.DataType]) -> str | None:
-    """Why expectations do not fit the columns, a few of the reasons, or None."""
+    """A few reasons why expectations do not fit the columns, or None."""
     said = []
     for asked in expected:
         try:

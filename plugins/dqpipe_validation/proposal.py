@@ -1,4 +1,4 @@
-"""Expectations to begin with, from what each column is: they hold for nearly all rows, and what they fail on is suspicious.
+"""Proposed expectations from the kind of each column: nearly all rows meet them, and rows that do not are suspicious.
 
     nearly always there     not null, where at least 99 % of the values are there
     a key                   unique, where all but a few whole numbers or texts differ
@@ -28,7 +28,7 @@ MOST_COLUMNS = 100
 NEARLY_ALL = 0.99
 """The share of rows that makes a rule."""
 FEW_ROWS = 20
-"""Rows below which a column says nothing, and rows for each value of a category."""
+"""Rows that a column needs for a proposal, and rows for each value of a category."""
 RARE_ZEROS = 0.02
 ENOUGH_FOR_LIMITS = 1000
 """Rows from which on the 99.9th percentile means something."""

@@ -1,4 +1,4 @@
-"""Great Expectations at work: a frame and what is expected of it to outcomes.
+"""Validation of a frame by Great Expectations: expectations become outcomes.
 
 Every call has a context of its own (one that threads share gives wrong results), and it is not made the current one of the
 process, so that the user's own stays.
@@ -28,7 +28,7 @@ _FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of one expectation.
+    """The outcome of one expectation.
 
     `rows` are the positions of failing rows, None where it judges no single rows; `judged` is the number of rows that had
     a value and met the row condition; `observed` is the value of an aggregate.
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def validate(expected: Sequence[Asked], frame: pd.DataFrame) -> list[Outcome]:
-    """What came of each expectation, in their order; nothing of no rows. Raises StageError if one cannot be evaluated."""
+    """The outcome of each expectation, in order; none without rows. Raises StageError if one cannot be evaluated."""
     if not len(frame) or not expected:
         return []
     with quiet():

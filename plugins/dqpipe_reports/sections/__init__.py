@@ -1,1 +1,1 @@
-"""The parts of the page, each a file; a third party adds its own in the same way."""
+"""The sections of the page, one module each; other plugins add sections in the same way."""

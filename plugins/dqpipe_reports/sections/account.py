@@ -1,4 +1,4 @@
-"""The account at the top: sentences, what became of the samples, what to do next."""
+"""The account at the top of the page: sentences, a bar of decisions, and next steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Account(Section):
 
 
 def became(account: Mapping[str, Any], parts: list[tuple[str, str, int]]) -> Markup:
-    """One bar for all samples, its parts to scale."""
+    """A bar chart of the decisions on all samples."""
     every = [*parts, ("added", "new", account["added"])]
     rows = [{"part": word, "samples": count, "fill": f"var(--{name})"} for name, word, count in every if count]
     colours = {"domain": [row["part"] for row in rows], "range": [row["fill"] for row in rows]}
@@ -38,7 +38,7 @@ def became(account: Mapping[str, Any], parts: list[tuple[str, str, int]]) -> Mar
 
 
 def flow(account: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """What became of the samples read, as (class, word, samples); the parts add up to all of them."""
+    """The outcome of the samples as (CSS class, word, number of samples); the numbers add up to all samples."""
     kept = account["samples"] - account["dropped"] - account["relabelled"] - account["review"]
     every = [("keep", "kept as they are"), ("relabel", "relabelled"), ("review", "for review"), ("drop", "dropped")]
     counts = [kept, account["relabelled"], account["review"], account["dropped"]]

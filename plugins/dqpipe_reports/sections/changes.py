@@ -1,4 +1,4 @@
-"""What changed since the version published before."""
+"""The section about changes since the version published before."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {"dropped": "Dropped", "held": "Held", "away": "Away", "into": "Into", "added": "New", "review": "Review", "marked": "Marked"}
 SHOWN = 30
-"""Rows that are seen at once; the others unfold."""
+"""Rows that are visible at first; the others unfold."""
 
 
 @extension
@@ -52,6 +52,6 @@ def balance(word: str, rows: list[Mapping[str, Any]]) -> Markup:
 
 
 def columns(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The columns that are not zero in every row; what was dropped always stands."""
+    """The columns that are not zero in every row, and always that of dropped samples."""
     rows = [*table["rows"], *([table["others"]] if table["others"] else [])]
     return [(name, word) for name, word in COLUMNS.items() if name == "dropped" or any(row[name] for row in rows)]

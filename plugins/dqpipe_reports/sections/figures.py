@@ -1,4 +1,4 @@
-"""What is true of the whole set, raw and curated: diversity, balance, and every other figure."""
+"""Figures of the raw and the curated set: diversity, balance, and all others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Numbers(Section):
 
 
 def moved(figure: Mapping[str, Any]) -> Markup | str:
-    """From the raw to the curated value of each key, those that moved farthest first; "" where nothing can be compared."""
+    """A chart of the raw and the curated value of each key, largest changes first; "" if nothing can be compared."""
     both = sorted((row for row in figure["rows"] if change(row) is not None), key=lambda row: -abs(change(row) or 0))[:SHOWN]
     if len(both) < 2:  # noqa: PLR2004
         return ""

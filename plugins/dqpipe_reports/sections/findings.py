@@ -1,4 +1,4 @@
-"""What each stage found."""
+"""The findings of each stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Found(Section):
     title = "What was found"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
-        """A table with bars on one scale; what was looked for and not found is named below it."""
+        """A table with bars on one scale; codes without findings are named below it."""
         stages = [stage | {"codes": [row for row in stage["codes"] if row["findings"]]} for stage in record["counts"]["stages"]]
         silent = [row["code"] for stage in record["counts"]["stages"] for row in stage["codes"] if not row["findings"]]
         most = max((row["samples"] for stage in stages for row in stage["codes"]), default=0)

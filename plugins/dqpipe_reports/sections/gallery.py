@@ -1,4 +1,4 @@
-"""The strongest examples of each claim, beside what they are compared with."""
+"""The strongest examples of each finding code, beside the samples they are compared with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Gallery(Section):
     title = "Strongest examples"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
-        """Pictures where the dataset has media, else rows; the gravest claims first."""
+        """Pictures if the dataset has media, else rows; the most severe codes first."""
         rows = [row for stage in record["counts"]["stages"] for row in stage["codes"] if record["examples"].get(row["code"])]
         rank = {"error": 0, "warning": 1, "info": 2}
         rows.sort(key=lambda row: rank[row["severity"]])  # stable: stages stay in the order of the plan
@@ -33,6 +33,6 @@ class Gallery(Section):
 
 
 def _decisions(codes: list[dict[str, Any]]) -> list[str]:
-    """The decisions that the examples came to, in the order they weigh."""
+    """The decisions on the examples, in a fixed order."""
     found = {example["decision"] for row in codes for example in row["examples"]}
     return [decision for decision in ("drop", "relabel", "review", "keep") if decision in found]

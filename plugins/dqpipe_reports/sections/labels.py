@@ -1,4 +1,4 @@
-"""The confusion that label errors show."""
+"""The confusion matrix of label errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the limits lie in the distributions of what was measured."""
+"""Distributions of measured facts, with the thresholds they were judged by."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def histogram(row: Mapping[str, Any]) -> Markup:
 
 
 def skewed(counts: list[int]) -> bool:
-    """Whether the highest bar dwarfs the others."""
+    """Whether the highest bar is so high that the others are hardly visible."""
     some = sorted(count for count in counts if count)
     return bool(some) and some[-1] > 20 * some[len(some) // 2]
 
 
 def alt(row: Mapping[str, Any]) -> str:
-    """What the chart shows, in words."""
+    """A description of the chart in words."""
     least, middle, most = (significant(row[key], 3) for key in ("least", "middle", "most"))
     limits = "".join(f"; limit {significant(limit['threshold'], 3)} for {limit['code']}" for limit in row["limits"])
     return f"{row['fact']} of {many(row['samples'], 'sample')}: from {least} to {most}, half of them below {middle}{limits}"

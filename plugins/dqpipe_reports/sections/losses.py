@@ -1,4 +1,4 @@
-"""Whether cleaning hurt someone: the share that each class, split and group lost."""
+"""Drop rates: the share of each class, split and group that was dropped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Losses(Section):
 
 
 def lost(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Per row its drop rate with a 99 % interval (Wilson 1927) and whether it is above that of the others beyond chance, those surely highest first."""
+    """Drop rate of each row with a 99 % interval (Wilson 1927), and whether it exceeds the others' beyond chance; such rows first."""
     rows = [row for row in [*table["rows"], *([table["others"] | {"name": "all others"}] if table["others"] else [])] if row["before"]]
     before, dropped = sum(row["before"] for row in rows), sum(row["dropped"] for row in rows)
     surely = more_than_others([row["dropped"] for row in rows], [row["before"] for row in rows])
@@ -57,7 +57,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 
 def said(word: str, rows: list[dict[str, Any]]) -> str:
-    """Did cleaning hurt someone? One sentence."""
+    """A sentence on whether a class, split or group lost more than the others."""
     more = [row for row in rows if row["more"]]
     if not more:
         overall = share(rows[0]["overall"])
@@ -68,7 +68,7 @@ def said(word: str, rows: list[dict[str, Any]]) -> str:
 
 
 def drawn(word: str, rows: list[dict[str, Any]]) -> Markup:
-    """Drop rates as dots with their intervals; a line where the whole set stands."""
+    """A chart of drop rates with intervals, and a line at the rate of the whole set."""
     few = rows[:SHOWN]
     names = named([row["name"] for row in few])
     data = [{"name": name, **{key: row[key] for key in ("rate", "low", "high", "dropped", "before")}} for name, row in zip(names, few, strict=True)]

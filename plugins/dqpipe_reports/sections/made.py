@@ -1,4 +1,4 @@
-"""New samples beside their parents."""
+"""Augmented samples beside their parents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The samples as a map: what looks alike lies together."""
+"""A map of the embedding, in which similar samples lie together."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def wanted(told: Mapping[str, Any], most: int) -> list[int]:
 
 
 def spread(rows: list[int], most: int) -> list[int]:
-    """At most so many of these, evenly."""
+    """At most `count` of these, evenly spaced."""
     return rows if len(rows) <= most else [rows[number * len(rows) // most] for number in range(most)]

@@ -1,4 +1,4 @@
-"""What was run: stages, options, versions, seed, time."""
+"""The run itself: stages, options, versions, seed and time."""
 
 from __future__ import annotations
 
