@@ -411,7 +411,7 @@ class _Parser:
         if subject.name in NUMBERS:
             raise self.fail(f"{subject.name} is a number of the whole set", start)
         column = "label" if scope == "class" else scope
-        if self.known.columns is not None and column not in self.known.columns:
+        if subject.kind != "figure" and self.known.columns is not None and column not in self.known.columns:  # figures have keys of their own
             raise self.fail(f"this dataset has no {column} column (dataset.roles says which of yours it is)")
         self.take()
         return replace(subject, scope=scope, key=self.key(scope) if one else None)

@@ -83,7 +83,7 @@ def sizes(facts: Facts, wanted: Mapping[str, float], tolerance: float, *, timed:
         has = float((assigned == name).mean()) if len(facts) else 0.0
         if abs(has - share) > tolerance:
             said = f"{name} has a share of {has:.3g} of the samples where {share:g} is wanted, {abs(has - share):.2g} off: {why}"
-            yield claim("size", [None], part=name, value=has, threshold=share, detail=said)
+            yield claim("off_target", [None], part=name, value=has, threshold=share, detail=said)
     left = int((assigned == UNUSED).sum())
     if left:
         said = f"{many(left, 'sample')} in no split: they lie in a gap, have no time, or belong to what spans a cut"
@@ -140,7 +140,7 @@ def figures(samples: Samples, facts: Facts, strata: Strata, columns: Sequence[st
         figure("components", float(number)),
         figure("largest", float(np.bincount(component).max(initial=0)) / count),
         figure("crossing", float((up | down).sum()) / count),
-        figure("moved", float(facts["moved"].astype(bool).sum())),
+        figure("moves", float(facts["moved"].astype(bool).sum())),
     ]
 
 

@@ -79,7 +79,7 @@ class Split(Stage):
             *(Fact(name, "int64", fold, "relate", nullable=True, becomes=name) for name in assignment.fold_columns(self.folds, self.repeats, self.inner)),
             Claim("leak", "error", "Belongs together with a sample of a later split."),
             Claim("moved", "info", "Moved to the split of what it belongs together with."),
-            Claim("size", "warning", "A split is larger or smaller than wanted."),
+            Claim("off_target", "warning", "A split is larger or smaller than wanted."),
             Claim("absent", "warning", "A split has no sample of some classes."),
             Claim("order", "warning", "Samples of a split are not later than those of the one before."),
             Claim("unused", "info", "Samples that are in no split, since time allows none."),
@@ -89,7 +89,7 @@ class Split(Stage):
             Figure("components", "number of components: samples that belong together, or one alone"),
             Figure("largest", "share of the samples in the largest component"),
             Figure("crossing", "share of the samples that belong together with one of another split"),
-            Figure("moved", "number of samples that were moved to another split, so that nothing leaks"),
+            Figure("moves", "number of samples that were moved to another split, so that nothing leaks"),
         )
 
     @property
