@@ -142,7 +142,7 @@ def options(
 
 @app.command()
 def init(
-    path: Annotated[str, typer.Argument(help="A folder of images, a manifest or a table.")],
+    path: Annotated[str, typer.Argument(help="The dataset: a folder, a manifest, a table, annotations, tar shards (with braces), Parquet.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("pipeline.yaml"),
     out: Annotated[str, typer.Option(help="Where the pipeline will write.")] = "out",
     force: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,

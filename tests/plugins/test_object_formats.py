@@ -294,3 +294,21 @@ def test_malformed_annotations_are_claimed_and_boxes_of_copies_are_no_labels_tha
     assert found.query("code == 'files.malformed'")["id"].tolist() == ["images/train/b.png"]
     assert "labels/train/b.txt, line 1" in found.query("code == 'files.malformed'")["detail"].tolist()[0]
     assert set(found["code"]) & {"duplicates.exact", "duplicates.label_conflict"} == {"duplicates.exact"}
+
+
+def test_yolo_by_lists_of_paths_loses_the_lines_of_what_is_dropped(registry: Registry, tmp_path: Path) -> None:
+    root = annotated.pictures(tmp_path / "set", "obj/a.png", "obj/b.png", "obj/c.png")
+    for name in "abc":
+        (root / f"obj/{name}.txt").write_text("0 0.5 0.5 0.2 0.2 0.1 0.2 2 0.3 0.4 1\n")
+    (root / "train.txt").write_bytes(b"./obj/a.png\r\n./obj/b.png\r\n")
+    (root / "val.txt").write_text("obj/c.png\n")
+    (root / "data.yaml").write_text("names: [cat]\nkpt_shape: [2, 3]\ntrain: train.txt\nval: val.txt\n")
+    for source in (root, root / "data.yaml"):
+        assert recognise(registry, str(source)).reader.name == "yolo"
+    dataset = annotated.read(registry, "yolo", root)
+    assert dataset.samples["split"].tolist() == ["train", "train", "val"]
+    assert objects(dataset, "obj/a.png")[0]["keypoints"] == pytest.approx([4, 4, 2, 12, 8, 1])
+    assert annotated.tree(annotated.written(registry, annotated.curated(dataset), tmp_path / "same")) == annotated.tree(root)
+    left = annotated.tree(annotated.written(registry, annotated.curated(dataset, "obj/a.png"), tmp_path / "out"))
+    wanted = {name: data for name, data in annotated.tree(root).items() if name not in ("obj/a.png", "obj/a.txt")}
+    assert left == {**wanted, "train.txt": b"./obj/b.png\r\n"}
