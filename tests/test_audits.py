@@ -14,7 +14,7 @@ from dqpipe_curation.policy import Policy
 from dqpipe_curation.rules import precisions
 
 from dqpipe.api import Pipeline
-from dqpipe.data.intervals import at_least, at_most, clopper_pearson
+from dqpipe.data.intervals import clopper_pearson, lower_bound, upper_bound
 from dqpipe.data.tables import Findings, Samples, claim, table_of
 from dqpipe.errors import ConfigError, DatasetError
 from dqpipe.execution.local import Serial
@@ -44,9 +44,9 @@ def test_the_interval_is_where_either_tail_has_its_risk_exactly(hits: int, looke
 def test_the_interval_at_its_ends_is_the_closed_form() -> None:
     assert clopper_pearson(0, 80) == pytest.approx((0.0, 1 - 0.025 ** (1 / 80)))
     assert clopper_pearson(80, 80) == pytest.approx((0.025 ** (1 / 80), 1.0))
-    assert at_most(0, 40) == pytest.approx(1 - 0.05 ** (1 / 40))
-    assert at_least(59, 59) == pytest.approx(0.05 ** (1 / 59))
-    assert (at_most(0, 0), at_least(0, 0)) == (1.0, 0.0)
+    assert upper_bound(0, 40) == pytest.approx(1 - 0.05 ** (1 / 40))
+    assert lower_bound(59, 59) == pytest.approx(0.05 ** (1 / 59))
+    assert (upper_bound(0, 0), lower_bound(0, 0)) == (1.0, 0.0)
 
 
 # drawing and estimating ----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_what_was_missed_is_bounded_and_covers() -> None:
     rng, missed, covered = np.random.default_rng(1), 30, 0
     for _ in range(1000):
         seen = int(rng.hypergeometric(missed, 970, 40))
-        covered += at_most(seen, 40) * 1000 >= missed
+        covered += upper_bound(seen, 40) * 1000 >= missed
     assert covered >= 950
     samples, findings = claims(np.linspace(0, 1, 200), others=1000)
     audit = drawn(samples, findings, 80)

@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe.data.intervals import at_most, clopper_pearson
+from dqpipe.data.intervals import clopper_pearson, upper_bound
 from dqpipe.data.tables import Findings, Samples, figure
 from dqpipe.errors import DatasetError
 from dqpipe.results import verdicts
@@ -214,7 +214,7 @@ def certify(audit: Audit, all_verdicts: Sequence[Verdict]) -> Certificate | None
     if looked == audit.claims and all(item.times == 1 for item, _ in replies):
         low, high = hits / looked, (hits + unsure) / looked
     wrong, blank, seen = counts(holds for item, holds in replies if not item.claimed)
-    share = at_most(wrong + blank, seen) if seen < audit.others else (wrong + blank) / max(seen, 1)
+    share = upper_bound(wrong + blank, seen) if seen < audit.others else (wrong + blank) / max(seen, 1)
     people = tuple(sorted({verdict.reviewer for verdict in all_verdicts if verdict.audit == audit.audit}))
     precision = hits / (looked - unsure) if looked > unsure else None
     return Certificate(audit.code, precision, low, high, looked, unsure, audit.claims, int(np.ceil(share * audit.others)), share, seen,

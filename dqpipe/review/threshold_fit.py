@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dqpipe.data.intervals import at_least, clopper_pearson
+from dqpipe.data.intervals import clopper_pearson, lower_bound
 from dqpipe.errors import DatasetError
 from dqpipe.results.verdicts import Verdict
 from dqpipe.review.audits import Audit, answered
@@ -61,7 +61,7 @@ def sure(audit: Audit, all_verdicts: Sequence[Verdict], precision: float) -> Fit
     every = curve(audit, all_verdicts)
     some = [every[round(at * (len(every) - 1) / (CANDIDATES - 1))] for at in range(CANDIDATES)] if len(every) > CANDIDATES else every
     risk = 0.05 / CANDIDATES
-    return next((one for one in some if at_least(round(one.precision * one.looked), one.looked, risk) >= precision), None)
+    return next((one for one in some if lower_bound(round(one.precision * one.looked), one.looked, risk) >= precision), None)
 
 
 def needed(precision: float) -> int:
