@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import re
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 import dqpipe
+from dqpipe.plugin import registry as registries
+from dqpipe.plugin.kinds import KINDS
 from dqpipe.plugin.registry import Registry
+from dqpipe.plugin.stage import Encoder, Stage, View
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,3 +103,19 @@ def test_the_readmes_stage_passes_a_strict_type_checker(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(tmp_path / "redness.py")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), done.stdout + done.stderr
+
+
+def test_the_plugin_of_each_kind_in_the_docs_is_typed_strictly_and_registers(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    path = tmp_path / "of_each_kind.py"
+    path.write_text(page.partition("```python\n")[2].partition("```")[0])
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), done.stdout + done.stderr
+    spec = importlib.util.spec_from_file_location("of_each_kind", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    brought = registries.load(extra={"docs": module})
+    kinds = {kind for (kind, _), plugin in brought.origin.items() if plugin == "docs"}
+    assert brought.broken == {}
+    assert set(KINDS) - kinds <= {Stage, Encoder, View}
