@@ -147,6 +147,9 @@ class Figure:
 
     name: str
     help: str
+    role: Literal["", "pooled_samples", "pooled_versions"] = ""
+    """What the account makes of one that `compare` states: the samples that were compared as new, and of how many versions
+    before some were taken along, where those of one run are too few."""
 
 
 Gift = Fact | Claim | Figure

@@ -27,7 +27,7 @@ from dqpipe.errors import OUTSIDE, DatasetError
 from dqpipe.execution import decoding
 from dqpipe.plugin.cache_key import version_of
 from dqpipe.plugin.registry import GROUP
-from dqpipe.plugin.stage import Section, View
+from dqpipe.plugin.stage import Figure, Section, View
 from dqpipe.results import data_card, diff, publish, report, unseen, versions
 from dqpipe.results.ledger import ledger
 from dqpipe.results.outcome import Outcome
@@ -142,8 +142,13 @@ def since(run: Outcome) -> dict[str, Any] | None:
     changed = {name: int(rows.sum()) for name, rows in beside(found.now.samples, found.before.samples).items() if name != "fresh"}
     gone = len(found.before.samples) + changed["new"] - len(found.now.samples)
     said = [row["detail"] for row in claims if row["detail"]]
-    stated = {row["figure"].rpartition(".")[2]: row["value"] for row in run.figures.table.to_pylist() if row["scope"] == "set" and row["of"] == "raw"}
-    pooled = {"pooled": int(stated["pooled"]), "nights": int(stated["nights"])} if stated.get("nights") and stated.get("pooled") else {}
+    stated = {(row["figure"], row["of"]): row["value"] for row in run.figures.table.to_pylist() if row["scope"] == "set"}
+    pooled: dict[str, int] = {}
+    for planned in run.plan.doing("compare"):
+        by_role = {gift.role: stated.get((f"{planned.name}.{gift.name}", "raw")) for gift in planned.stage.gives if isinstance(gift, Figure)}
+        samples, versions_before = by_role.get("pooled_samples"), by_role.get("pooled_versions")
+        if samples and versions_before:
+            pooled = {"pooled": int(samples), "nights": int(versions_before)}
     return {"version": last, **changed, "gone": gone, "said": said, **pooled}
 
 
