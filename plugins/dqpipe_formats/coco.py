@@ -51,6 +51,7 @@ PROBES = 200
 ARRAY = re.compile(rb'"(images|annotations)"\s*:\s*\[')
 SIGNS = (b'"file_name"', b'"image_id"', b'"category_id"', b'"categories"', b'"licenses"', b'"supercategory"')
 OWN = frozenset({"id", "image_id", "category_id", "bbox", "segmentation", "keypoints", "iscrowd"})
+NUMBERS = frozenset({int, float})
 BOX, POINTS = 4, 6
 """Numbers of a box, and of the least polygon."""
 
@@ -219,7 +220,7 @@ def _is_key(value: object) -> bool:
 
 
 def _numbers(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in value)
+    return isinstance(value, list) and bool(value) and NUMBERS.issuperset(map(type, value))
 
 
 def _files(source: Any) -> tuple[str, list[str], Listing | None]:  # noqa: ANN401
