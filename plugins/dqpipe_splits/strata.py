@@ -32,12 +32,22 @@ NONE = Strata(np.zeros(0, np.int64), np.zeros(0, np.int64), ())
 
 
 def of_label(samples: Samples, bins: int) -> Strata:
-    """Classes and tags as they are, numbers by quantile, samples without a label in a stratum of their own."""
+    """Classes and tags as they are, of objects the classes that a sample has, numbers by quantile; what has no label together."""
     kind = labels.kind_in(samples)
     if kind in ("class", "tags"):
         found = labels.members(samples)
         return _coded(found.rows, found.names)
+    if kind == "objects":
+        return _of_objects(samples.table.column("label"))
     return of_column("label", samples.table.column("label"), bins) if kind == "number" else NONE
+
+
+def _of_objects(column: pa.ChunkedArray) -> Strata:
+    """The classes of the objects in each sample, however many it has of each."""
+    every = [sorted({one["class"] for one in row or () if isinstance(one, dict) and one.get("class") is not None}) for row in column.to_pylist()]
+    rows = [row for row, classes in enumerate(every) for _ in classes or (None,)]
+    names = [str(name) if name is not None else None for classes in every for name in classes or (None,)]
+    return _coded(np.array(rows, dtype=np.int64), pa.array(names, pa.string()))
 
 
 def of_column(name: str, column: pa.ChunkedArray, bins: int) -> Strata:

@@ -141,6 +141,17 @@ def test_tags_are_stratified_each() -> None:
         assert abs((has & (found == 2)).sum() - 0.1 * has.sum()) <= 2
 
 
+def test_classes_of_objects_are_stratified_each() -> None:
+    boxes = [[{"class": "car"}] * (n % 3) + ([{"class": "bus"}] if n % 5 == 0 else []) for n in range(300)]
+    label = pa.array(boxes, pa.list_(pa.struct([("class", pa.string())])))
+    by = strata.of_label(Samples(pa.table({"id": [f"{n:04}" for n in range(300)], "label": label})), 10)
+    assert by.names == ("bus", "car", "without")
+    found = made(np.array([f"{n:04}" for n in range(300)], dtype=object), [], by, np.full(300, -1), WANTED, seed=0).split
+    for name in ("bus", "car"):
+        has = np.array([any(one["class"] == name for one in row) for row in boxes])
+        assert abs((has & (found == 2)).sum() - 0.1 * has.sum()) <= 2
+
+
 def test_numbers_are_stratified_by_quantile_and_empty_ones_apart() -> None:
     values = pa.chunked_array([pa.array([float(n) for n in range(95)] + [None] * 5)])
     by = strata.of_column("age", values, 5)
