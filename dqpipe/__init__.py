@@ -127,8 +127,7 @@ _PUBLIC = {
     "data.nearest": "Index spherical_k_means unit",
     "data.row_content": "row_contents",
     "data.tables": (
-        "DECISIONS Decisions Facts Figures Findings SEVERITIES Samples as_numpy claim "
-        "figure"
+        "DECISIONS Decisions Facts Figures Findings SEVERITIES Samples as_numpy claim figure"
     ),
     "data.version_comparison": "Since",
     "data.wording": "IN_BACKTICKS many plural",

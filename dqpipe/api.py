@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class Result:
     """What a run came to: its tables as DataFrames, its account, and where it was written.
 
-    `samples`, `facts` (without vectors), `findings`, `figures`, `decisions` are of the raw dataset; `curated` are the
-    kept and the new samples, `ledger` says for each sample why it is where it is.
+    `samples`, `facts` (without vectors), `findings`, `figures`, `decisions` are of the raw dataset;
+    `curated` are the kept and the new samples, `ledger` says for each sample why it is where it is.
     """
 
     samples: pd.DataFrame
@@ -70,20 +70,57 @@ class Result:
     @property
     def report(self) -> ReportPage:
         """The page: `.path`, `.open()`."""
-        where = self.path / "report.html" if isinstance(self.path, Path) else f"{self.path}/report.html" if self.path else None
+        where = (
+            self.path / "report.html"
+            if isinstance(self.path, Path)
+            else f"{self.path}/report.html"
+            if self.path
+            else None
+        )
         return ReportPage(where)
 
     def show(self, code: str, n: int = 12) -> Gallery:
-        """The n strongest findings of a claim, as a gallery in a notebook. Raises DatasetError where nothing was found of it."""
-        claims = [row["code"] for stage in self.record["counts"]["stages"] for row in stage["codes"]]
-        return strongest(code, n, {"samples": self.samples, "findings": self.findings, "decisions": self.decisions}, self.pixels, claims)
+        """The n strongest findings of a claim, as a gallery in a notebook.
+
+        Raises DatasetError where nothing was found of it.
+        """
+        claims = [
+            row["code"] for stage in self.record["counts"]["stages"] for row in stage["codes"]
+        ]
+        return strongest(
+            code,
+            n,
+            {"samples": self.samples, "findings": self.findings, "decisions": self.decisions},
+            self.pixels,
+            claims,
+        )
 
     def _repr_html_(self) -> str:
         told = self.record["account"]
-        codes = [row for stage in self.record["counts"]["stages"] for row in stage["codes"] if row["findings"]]
+        codes = [
+            row
+            for stage in self.record["counts"]["stages"]
+            for row in stage["codes"]
+            if row["findings"]
+        ]
         columns = ("code", "severity", "samples", *DECISIONS)
-        found = notebook_html.table(columns, ([row["code"], row["severity"], row["samples"], *(row["decisions"][name] for name in DECISIONS)] for row in codes))
-        said = notebook_html.listing([*told["alerts"], *told["said"]]), "<p>What to do next</p>", notebook_html.listing(told["next"])
+        found = notebook_html.table(
+            columns,
+            (
+                [
+                    row["code"],
+                    row["severity"],
+                    row["samples"],
+                    *(row["decisions"][name] for name in DECISIONS),
+                ]
+                for row in codes
+            ),
+        )
+        said = (
+            notebook_html.listing([*told["alerts"], *told["said"]]),
+            "<p>What to do next</p>",
+            notebook_html.listing(told["next"]),
+        )
         where = self.report._repr_html_()
         return notebook_html.titled("dqpipe.Result", *said, found, where)
 
@@ -100,51 +137,123 @@ class Pipeline:
     registry: Registry
 
     @classmethod
-    def from_yaml(cls, path: str | Path, *, without: Iterable[str] = (), changes: Iterable[str] = ()) -> Pipeline:
-        """The pipeline of a file, with `changes` such as "label_noise.at_least=0.9". Raises ConfigError, PluginError."""
+    def from_yaml(
+        cls, path: str | Path, *, without: Iterable[str] = (), changes: Iterable[str] = ()
+    ) -> Pipeline:
+        """The pipeline of a file, with `changes` such as "label_noise.at_least=0.9".
+
+        Raises ConfigError, PluginError.
+        """
         registry = plugins.load(without)
         return cls(configs.load(path, registry, tuple(changes)), registry)
 
     @classmethod
-    def from_text(cls, text: str, *, base: str | Path | None = None, registry: Registry | None = None) -> Pipeline:
-        """The pipeline of a YAML text; relative paths start from `base`. Raises ConfigError, PluginError."""
+    def from_text(
+        cls, text: str, *, base: str | Path | None = None, registry: Registry | None = None
+    ) -> Pipeline:
+        """The pipeline of a YAML text; relative paths start from `base`.
+
+        Raises ConfigError, PluginError.
+        """
         registry = registry or plugins.load()
-        return cls(configs.parse(text, registry, base=None if base is None else Path(base).absolute()), registry)
+        return cls(
+            configs.parse(text, registry, base=None if base is None else Path(base).absolute()),
+            registry,
+        )
 
     @classmethod
     def proposed(
-        cls, source: Any, *, roles: Mapping[str, str] | None = None, registry: Registry | None = None, seed: int = 0,  # noqa: ANN401
-        outside: bool = False, format: str = "", labels: Kind | None = None, **outputs: Any,  # noqa: ANN401, A002
-    ) -> Pipeline:  # fmt: skip
-        """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame); `outputs` as in its section. Raises DatasetError, ConfigError.
+        cls,
+        source: Any,  # noqa: ANN401
+        *,
+        roles: Mapping[str, str] | None = None,
+        registry: Registry | None = None,
+        seed: int = 0,
+        outside: bool = False,
+        format: str = "",  # noqa: A002
+        labels: Kind | None = None,
+        **outputs: Any,  # noqa: ANN401
+    ) -> Pipeline:
+        """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame).
 
-        `format` names the reader of the source where it shall not be found out, or can be read in several ways.
+        `outputs` as in its section. Raises DatasetError, ConfigError.
+
+        `format` names the reader of the source where it shall not be found out, or can be read in
+        several ways.
         """
         registry = registry or plugins.load()
-        text = starter_config.pipeline_yaml(registry, source, roles or {}, seed=seed, outside=outside, labels=labels, outputs=outputs,
-                                            reader=format)
+        text = starter_config.pipeline_yaml(
+            registry,
+            source,
+            roles or {},
+            seed=seed,
+            outside=outside,
+            labels=labels,
+            outputs=outputs,
+            reader=format,
+        )
         config = configs.parse(text, registry, name="proposed pipeline")
         return cls(replace(config, source=source), registry)
 
     def run(
-        self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None, force: bool = False, rehash: bool = False,  # noqa: ANN401
-    ) -> Result:  # fmt: skip
-        """Run everything and publish. Raises DqpipeError; GateError after the report was written."""
-        outcome = self.drive(executor, source=source, shard_size=shard_size, force=force, rehash=rehash)
+        self,
+        executor: Executor | str | None = None,
+        *,
+        source: Any = None,  # noqa: ANN401
+        shard_size: int | None = None,
+        force: bool = False,
+        rehash: bool = False,
+    ) -> Result:
+        """Run everything and publish.
+
+        Raises DqpipeError; GateError after the report was written.
+        """
+        outcome = self.drive(
+            executor, source=source, shard_size=shard_size, force=force, rehash=rehash
+        )
         outcome.raise_for_gates()
         return result_of(outcome)
 
-    def check(self, executor: Executor | str | None = None, *, source: Any = None, shard_size: int | None = None) -> Result:  # noqa: ANN401
-        """Run without curating: findings, decisions and gates, nothing written but measured facts. A failed gate does not raise."""
+    def check(
+        self,
+        executor: Executor | str | None = None,
+        *,
+        source: Any = None,  # noqa: ANN401
+        shard_size: int | None = None,
+    ) -> Result:
+        """Run without curating: findings, decisions and gates, nothing written but measured facts.
+
+        A failed gate does not raise.
+        """
         return result_of(self.drive(executor, source=source, shard_size=shard_size, writes=False))
 
-    def drive(self, executor: Executor | str | None = None, *, source: Any = None, flow: bool = False, **options: Any) -> Outcome:  # noqa: ANN401
-        """What a run came to, as a flow if that is asked for or its executor is a cluster; a failed gate does not raise, see `Outcome.raise_for_gates`."""
-        chosen = executor_named(executor, self.registry) if isinstance(executor, str) else executor or Processes()
+    def drive(
+        self,
+        executor: Executor | str | None = None,
+        *,
+        source: Any = None,  # noqa: ANN401
+        flow: bool = False,
+        **options: Any,  # noqa: ANN401
+    ) -> Outcome:
+        """What a run came to, as a flow if that is asked for or its executor is a cluster.
+
+        A failed gate does not raise, see `Outcome.raise_for_gates`.
+        """
+        chosen = (
+            executor_named(executor, self.registry)
+            if isinstance(executor, str)
+            else executor or Processes()
+        )
         if flow or isinstance(chosen, Cluster):
             from dqpipe.flow import run_flow
 
-            return run_flow(self if source is None else replace(self, config=replace(self.config, source=source)), executor=chosen, **options)
+            return run_flow(
+                self
+                if source is None
+                else replace(self, config=replace(self.config, source=source)),
+                executor=chosen,
+                **options,
+            )
         run = Run(self.config, self.registry, chosen, source=source, **options)
         with contextlib.suppress(GateError):
             return run.run()
@@ -152,7 +261,9 @@ class Pipeline:
         return run.outcome
 
     def what_if(self) -> Outcome:
-        """What the pipeline would decide, from the facts of the published version (see `dqpipe.engine.what_if`). Raises ConfigError, DatasetError."""
+        """What the pipeline would decide, from the facts of the published version (see
+        `dqpipe.engine.what_if`). Raises ConfigError, DatasetError.
+        """
         return what_if(self.config, self.registry)
 
     def dataset(self) -> Any:  # noqa: ANN401
@@ -165,30 +276,59 @@ class Pipeline:
 
 
 def curate(
-    source: Any, out: str | Path, *, force: bool = False, executor: Executor | str | None = None,  # noqa: ANN401
-    roles: Mapping[str, str] | None = None, files: str = "copy", seed: int = 0, outside: bool = False,
-    format: str = "", labels: Kind | None = None,  # noqa: A002
-) -> Result:  # fmt: skip
-    """Curate a dataset in any format that is known, or a DataFrame, with the proposed pipeline. Raises DqpipeError.
+    source: Any,  # noqa: ANN401
+    out: str | Path,
+    *,
+    force: bool = False,
+    executor: Executor | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    files: str = "copy",
+    seed: int = 0,
+    outside: bool = False,
+    format: str = "",  # noqa: A002
+    labels: Kind | None = None,
+) -> Result:
+    """Curate a dataset in any format that is known, or a DataFrame, with the proposed pipeline.
 
-    The format is recognised from what is there, and `format` names it where several are possible: `dqpipe plugins` lists the readers.
-    Media outside the dataset's folder are left alone unless `outside` allows them; those of a DataFrame may lie anywhere.
-    `labels` says what the labels are (class, tags, number, objects, mask, none) where their column does not tell it right.
+    Raises DqpipeError.
+
+    The format is recognised from what is there, and `format` names it where several are possible:
+    `dqpipe plugins` lists the readers. Media outside the dataset's folder are left alone unless
+    `outside` allows them; those of a DataFrame may lie anywhere. `labels` says what the labels are
+    (class, tags, number, objects, mask, none) where their column does not tell it right.
     """
     place = str(out) if is_url(out) else str(Path(out).absolute())
-    return Pipeline.proposed(source, roles=roles, seed=seed, outside=outside, format=format, labels=labels, path=place, files=files).run(executor, force=force)
+    return Pipeline.proposed(
+        source,
+        roles=roles,
+        seed=seed,
+        outside=outside,
+        format=format,
+        labels=labels,
+        path=place,
+        files=files,
+    ).run(executor, force=force)
 
 
 def check(
-    source: Any, *, gates: Iterable[str] | None = None, executor: Executor | str | None = None,  # noqa: ANN401
-    roles: Mapping[str, str] | None = None, outside: bool = False, format: str = "",  # noqa: A002
+    source: Any,  # noqa: ANN401
+    *,
+    gates: Iterable[str] | None = None,
+    executor: Executor | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    outside: bool = False,
+    format: str = "",  # noqa: A002
     labels: Kind | None = None,
-) -> Result:  # fmt: skip
-    """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline and its gates, or these; nothing is written. Raises DqpipeError."""
+) -> Result:
+    """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline and its
+    gates, or these; nothing is written. Raises DqpipeError.
+    """
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
-        pipeline = Pipeline.proposed(source, roles=roles, outside=outside, format=format, labels=labels, path=folder)
+        pipeline = Pipeline.proposed(
+            source, roles=roles, outside=outside, format=format, labels=labels, path=folder
+        )
         config = pipeline.config
         if gates is not None:
             texts = [gates] if isinstance(gates, str) else gates
@@ -201,8 +341,19 @@ def result_of(run: Outcome) -> Result:
     from dqpipe.results.run_record import ledger_of
 
     return Result(
-        samples=run.samples.frame(), facts=run.facts.frame(), findings=run.findings.frame(), figures=run.figures.frame(),
-        decisions=run.decisions.frame(), curated=run.curated.samples.frame(), ledger=ledger_of(run).to_pandas(), record=run.record, gates=run.gates,
+        samples=run.samples.frame(),
+        facts=run.facts.frame(),
+        findings=run.findings.frame(),
+        figures=run.figures.frame(),
+        decisions=run.decisions.frame(),
+        curated=run.curated.samples.frame(),
+        ledger=ledger_of(run).to_pandas(),
+        record=run.record,
+        gates=run.gates,
         path=run.published,
-        pixels=decoding.Rereader(run.dataset, run.plan.decoders, {}, "show", views=run.registry.instances(View)) if run.dataset.has_media else None,
-    )  # fmt: skip
+        pixels=decoding.Rereader(
+            run.dataset, run.plan.decoders, {}, "show", views=run.registry.instances(View)
+        )
+        if run.dataset.has_media
+        else None,
+    )

@@ -13,7 +13,8 @@
     └── MediaError        one file that cannot be decoded; becomes a finding
         └── OutsideError  one that lies outside its dataset's folder; likewise
 
-The exit codes are those of the command line. What names in a text hold (a class, a file) commands no terminal, wherever the text is shown.
+The exit codes are those of the command line. What names in a text hold (a class, a file) commands
+no terminal, wherever the text is shown.
 """
 
 from __future__ import annotations
@@ -30,13 +31,24 @@ def printable(line: str) -> str:
     """A line with what a terminal would obey (a file's name may hold it) written out."""
     if line.isprintable():
         return line
-    return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in line)
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in line
+    )
 
 
 def readable(text: str) -> str:
-    """A text of several lines, each printable; all but the first are indented, so that none passes for a message of its own."""
+    """A text of several lines, each printable.
+
+    All but the first are indented, so that none passes for a message of its own.
+    """
     first, *more = text.split("\n")
-    return "\n".join([printable(first), *(printable(line if line[:1] in ("", " ") else f"  {line}") for line in more)])
+    return "\n".join(
+        [
+            printable(first),
+            *(printable(line if line[:1] in ("", " ") else f"  {line}") for line in more),
+        ]
+    )
 
 
 class DqpipeError(Exception):
@@ -84,14 +96,21 @@ class BusyError(OutputError):
 
 
 class ChangedError(DqpipeError):
-    """Data that were judged and have other bytes now, by the names of the files; nothing was published."""
+    """Data that were judged and have other bytes now, by the names of the files.
+
+    Nothing was published.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names)
         self.names = tuple(names)
 
     def __str__(self) -> str:
-        which, them = (f"{len(self.names)} files of the dataset", "them") if len(self.names) > 1 else ("a file of the dataset", "it")
+        which, them = (
+            (f"{len(self.names)} files of the dataset", "them")
+            if len(self.names) > 1
+            else ("a file of the dataset", "it")
+        )
         shown = listed((name[:200] for name in self.names), 5)
         what = f"{which} changed while the run looked at {them}, so that nothing was published"
         return f"{what}: {shown}; run again: only what changed is measured"
@@ -152,13 +171,20 @@ class SlowError(MediaError):
 
 @contextmanager
 def stage_errors(name: str, where: str) -> Iterator[None]:
-    """What goes wrong inside is said to be the fault of this stage. Raises StageError; OSError and what was raised on purpose, as they are."""
+    """What goes wrong inside is said to be the fault of this stage.
+
+    Raises StageError; OSError and what was raised on purpose, as they are.
+    """
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) or (isinstance(error, DqpipeError) and not isinstance(error, SchemaError)):
+        if isinstance(error, OSError) or (
+            isinstance(error, DqpipeError) and not isinstance(error, SchemaError)
+        ):
             raise
-        reason = str(error) if isinstance(error, SchemaError) else f"{type(error).__name__}: {error}"
+        reason = (
+            str(error) if isinstance(error, SchemaError) else f"{type(error).__name__}: {error}"
+        )
         raise StageError(name, where, reason, f"leave {name} out to go on without it") from error
 
 
@@ -169,7 +195,11 @@ MOST_COMPARED = 5000
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """A sentence with the nearest right name and what is allowed."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(names) <= MOST_COMPARED else []
+    close = (
+        difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        if len(names) <= MOST_COMPARED
+        else []
+    )
     guess = f"did you mean {close[0]!r}? " if close else ""
     return f"{guess}allowed: {listed(names)}" if names else f"{guess}nothing is allowed here"
 

@@ -23,8 +23,15 @@ SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "pipeline.yaml"
 def main() -> int:
     """Run the flow once and print its account; the exit codes are those of `dqpipe run`."""
     parser = argparse.ArgumentParser(description="Curate a dataset as a Prefect flow.")
-    parser.add_argument("pipeline", nargs="?", default=str(SAMPLE), help="the pipeline.yaml; default: the sample data's")
-    parser.add_argument("--force", action="store_true", help="publish beside what the output holds, then switch")
+    parser.add_argument(
+        "pipeline",
+        nargs="?",
+        default=str(SAMPLE),
+        help="the pipeline.yaml; default: the sample data's",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="publish beside what the output holds, then switch"
+    )
     given = parser.parse_args()
     try:
         run = run_flow(Pipeline.from_yaml(given.pipeline), force=given.force, logs=True)

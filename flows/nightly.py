@@ -1,7 +1,10 @@
-"""The flow that runs by itself: only what is new is measured, gates are judged, and nothing is published where nothing changed.
+"""The flow that runs by itself.
 
-On a worker:     prefect.yaml beside this file deploys it, with its schedule.
-Without worker:  python flows/nightly.py [pipeline.yaml] --cron "0 2 * * *"     serves it from this process, as long as it lives.
+Only what is new is measured, gates are judged, and nothing is published where nothing changed.
+
+On a worker:     prefect.yaml beside this file deploys it, with its schedule. Without worker:
+python flows/nightly.py [pipeline.yaml] --cron "0 2 * * *"     serves it from this process, as long
+as it lives.
 """
 
 import argparse
@@ -10,7 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
+os.environ.setdefault(
+    "DO_NOT_TRACK", "1"
+)  # Prefect tells its makers that it is imported, unless it is told not to
 
 from prefect import flow
 from prefect.states import State
@@ -31,8 +36,9 @@ def nightly(
 ) -> State[FlowResult]:
     """Curate what a dataset holds tonight; publish beside the last version, then switch.
 
-    Facts of samples that were there before come from the store. The run is Completed (tagged published or unchanged), Failed (gate-failed,
-    or failed by an error), or Cancelled (busy) where another run has the output; the message says what changed, or what to do.
+    Facts of samples that were there before come from the store. The run is Completed (tagged
+    published or unchanged), Failed (gate-failed, or failed by an error), or Cancelled (busy) where
+    another run has the output; the message says what changed, or what to do.
 
     Args:
         pipeline: the pipeline.yaml: absolute, or relative to the flow's working directory
@@ -46,16 +52,32 @@ def nightly(
 def main() -> int:
     """Serve the flow on a schedule, until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Curate a dataset every night, from this process.")
-    parser.add_argument("pipeline", nargs="?", default=str(SAMPLE), help="the pipeline.yaml; default: the sample data's")
+    parser.add_argument(
+        "pipeline",
+        nargs="?",
+        default=str(SAMPLE),
+        help="the pipeline.yaml; default: the sample data's",
+    )
     when = parser.add_mutually_exclusive_group()
-    when.add_argument("--cron", default="0 2 * * *", help="when, as cron says it (default: %(default)s, in UTC)")
-    when.add_argument("--every", type=float, metavar="SECONDS", help="or: so many seconds from one run to the next")
+    when.add_argument(
+        "--cron", default="0 2 * * *", help="when, as cron says it (default: %(default)s, in UTC)"
+    )
+    when.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="or: so many seconds from one run to the next",
+    )
     given = parser.parse_args()
-    schedule: dict[str, Any] = {"cron": given.cron} if given.every is None else {"interval": given.every}
+    schedule: dict[str, Any] = (
+        {"cron": given.cron} if given.every is None else {"interval": given.every}
+    )
     try:
         standing_server("serving a schedule")
         pipeline = Path(given.pipeline).resolve()
-        nightly.serve(f"nightly-served-{key_of(pipeline)}", parameters={"pipeline": str(pipeline)}, **schedule)
+        nightly.serve(
+            f"nightly-served-{key_of(pipeline)}", parameters={"pipeline": str(pipeline)}, **schedule
+        )
     except (DqpipeError, ValueError) as error:
         complain(f"error: {error}")
         return 2

@@ -4,7 +4,8 @@
     originals ──▶ samples (sound, or with one fault) ──▶ images/<class>/<number>.<ext>
     (digits, tiles)                                      truth.csv: what was planted where
 
-One seed decides everything; README.md beside this file says what is planted and where the pictures come from.
+One seed decides everything; README.md beside this file says what is planted and where the pictures
+come from.
 """
 
 from __future__ import annotations
@@ -141,7 +142,10 @@ def digits(rng: np.random.Generator) -> dict[str, list[Original]]:
 
 
 def tiles(rng: np.random.Generator) -> list[Original]:
-    """Return the sound tiles of both photographs in random order; tiles of one grid cannot overlap."""
+    """Return the sound tiles of both photographs in random order.
+
+    Tiles of one grid cannot overlap.
+    """
     data = load_sample_images()
     found = []
     for name, pixels in zip(data.filenames, data.images, strict=True):
@@ -212,7 +216,9 @@ def save(original: Original, rng: np.random.Generator) -> Sample:
 def copy(source: Sample, kind: str, rng: np.random.Generator) -> Sample:
     """Make a copy of a sample's file, changed as the kind says."""
     data, suffix, strength = COPIERS[kind](source, rng)
-    return Sample(data, suffix, source.label, kind, source.true_label, strength, source.origin, source)
+    return Sample(
+        data, suffix, source.label, kind, source.true_label, strength, source.origin, source
+    )
 
 
 def exact_copy(source: Sample, _: np.random.Generator) -> tuple[bytes, str, str]:
@@ -237,13 +243,23 @@ def reencoded(source: Sample, rng: np.random.Generator) -> tuple[bytes, str, str
 
 def exif_turned(source: Sample, rng: np.random.Generator) -> tuple[bytes, str, str]:
     """Store the pixels turned, with the orientation that turns them back."""
-    turns = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    turns = {
+        3: Image.Transpose.ROTATE_180,
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }
     orientation = int(rng.choice(list(turns)))
     image = Image.open(io.BytesIO(source.data)).transpose(turns[orientation])
-    return jpeg(image, int(rng.integers(*SOUND_QUALITY, endpoint=True)), orientation), "jpg", str(orientation)
+    return (
+        jpeg(image, int(rng.integers(*SOUND_QUALITY, endpoint=True)), orientation),
+        "jpg",
+        str(orientation),
+    )
 
 
-def redrawn(change: Callable[[Image.Image, np.random.Generator], tuple[Image.Image, str]]) -> Copier:
+def redrawn(
+    change: Callable[[Image.Image, np.random.Generator], tuple[Image.Image, str]],
+) -> Copier:
     """Return a copier that changes the picture and encodes it anew."""
 
     def copier(source: Sample, rng: np.random.Generator) -> tuple[bytes, str, str]:
@@ -344,7 +360,9 @@ def pattern(name: str, rng: np.random.Generator) -> Original:
     else:
         page = Image.new("L", (SIDE, SIDE))
         text = "".join(rng.choice(list("ABCDEFGHKLMNPRSTXYZ"), 8))
-        ImageDraw.Draw(page).text((1, 1), f"{text[:4]}\n{text[4:]}", 255, ImageFont.load_default(10))
+        ImageDraw.Draw(page).text(
+            (1, 1), f"{text[:4]}\n{text[4:]}", 255, ImageFont.load_default(10)
+        )
         mask = np.asarray(page) > 127  # noqa: PLR2004
     dark, light = rng.integers(0, 90, 3), rng.integers(160, 256, 3)
     return Original(picture(np.where(mask[..., None], light, dark)), "", name)
@@ -361,14 +379,19 @@ def truncate(original: Original, rng: np.random.Generator) -> Sample:
     start = data.index(b"IDAT" if suffix == "png" else b"\xff\xda")
     left = rng.uniform(*TRUNCATED)
     data = data[: start + round(left * (len(data) - start))]
-    return Sample(data, suffix, original.label, "truncated", original.label, f"{left:.4f}", original.origin)
+    return Sample(
+        data, suffix, original.label, "truncated", original.label, f"{left:.4f}", original.origin
+    )
 
 
 # ── the whole set ────────────────────────────────────────────────────────────────────────────────
 
 
 def samples(seed: int) -> list[Sample]:
-    """Make all samples in random order; no original is used for two of them but a copy and its source."""
+    """Make all samples in random order.
+
+    No original is used for two of them but a copy and its source.
+    """
     rng = np.random.default_rng(seed)
     by_digit, tile_pool = digits(rng), tiles(rng)
     made = [save(original, rng) for original in by_digit.pop(RARE)[:PER_RARE]]
@@ -386,7 +409,9 @@ def samples(seed: int) -> list[Sample]:
     for original in take(digit_pool, WRONG_LABELS):
         wrong = str(rng.choice([label for label in common if label != original.label]))
         data, suffix = encode(original.image, rng)
-        made.append(Sample(data, suffix, wrong, "wrong_label", original.label, origin=original.origin))
+        made.append(
+            Sample(data, suffix, wrong, "wrong_label", original.label, origin=original.origin)
+        )
     for kind, count in SPOILED_TILES.items():
         made += [spoil(tile, kind, rng) for tile in take(tile_pool, count)]
 
@@ -394,15 +419,22 @@ def samples(seed: int) -> list[Sample]:
     anywhere = common + photographs
     made += [empty(str(rng.choice(photographs)), rng) for _ in range(EMPTY)]
     made += [stranger(tile, str(rng.choice(common)), rng) for tile in take(tile_pool, STRANGERS[0])]
-    made += [stranger(digit, str(rng.choice(photographs)), rng) for digit in take(spare, STRANGERS[1])]
+    made += [
+        stranger(digit, str(rng.choice(photographs)), rng) for digit in take(spare, STRANGERS[1])
+    ]
     for i in range(STRANGERS[2]):
         drawn = pattern(("checkerboard", "stripes", "print")[i % 3], rng)
         made.append(stranger(drawn, str(rng.choice(anywhere)), rng))
-    made += [truncate(cut, rng) for cut in take(spare, TRUNCATIONS[0]) + take(tile_pool, TRUNCATIONS[1])]
+    made += [
+        truncate(cut, rng) for cut in take(spare, TRUNCATIONS[0]) + take(tile_pool, TRUNCATIONS[1])
+    ]
     for i in range(ZERO_BYTES):
         made.append(Sample(b"", ("png", "jpg")[i % 2], str(rng.choice(anywhere)), "zero_bytes"))
     for i in range(TEXT):
-        page = f"<html><body><h1>404 Not Found</h1><p>Request {rng.integers(10**6):06d}.{i}</p></body></html>\n"
+        page = (
+            f"<html><body><h1>404 Not Found</h1><p>Request "
+            f"{rng.integers(10**6):06d}.{i}</p></body></html>\n"
+        )
         made.append(Sample(page.encode(), "png", str(rng.choice(anywhere)), "text"))
 
     made += [save(original, rng) for original in digit_pool + tile_pool]
@@ -424,11 +456,17 @@ def write(seed: int, out: Path) -> None:
     images, truth = out / "images", out / "truth.csv"
     if images.exists():
         if not truth.exists():
-            message = f"{images} exists and has no truth.csv beside it, so it was not made here: choose another --out"
+            message = (
+                f"{images} exists and has no truth.csv beside it, so it was not made here: choose "
+                f"another --out"
+            )
             raise FileExistsError(message)
         shutil.rmtree(images)
     made = samples(seed)
-    paths = {id(sample): f"{sample.label}/{number:04d}.{sample.suffix}" for number, sample in enumerate(made, 1)}
+    paths = {
+        id(sample): f"{sample.label}/{number:04d}.{sample.suffix}"
+        for number, sample in enumerate(made, 1)
+    }
     rows = [("", RARE, "rare_class", EXPECTED["rare_class"], "", RARE, str(PER_RARE), "")]
     for sample in made:
         path = paths[id(sample)]
@@ -446,8 +484,12 @@ def write(seed: int, out: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and write the folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seed", type=int, default=SEED, help="decides everything (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="default: the folder of this script")
+    parser.add_argument(
+        "--seed", type=int, default=SEED, help="decides everything (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="default: the folder of this script"
+    )
     options = parser.parse_args(arguments)
     write(options.seed, options.out)
     return 0

@@ -2,10 +2,11 @@
 """Score the ledger of a run over the sample data against truth.csv.
 
     ledger rows (id, code, severity, match, decision) + truth rows (path, kind, expected, source)
-        ──▶ Score: share found of each kind, precision of wrong labels, sound samples flagged, dropped, relabelled
+        ──▶ Score: share found of each kind, precision of wrong labels, sound samples flagged,
+        dropped, relabelled
 
-A claim counts from the severity warning upwards. A duplicate counts as found when copy and source stand in one
-cluster of such claims and either carries the expected code.
+A claim counts from the severity warning upwards. A duplicate counts as found when copy and source
+stand in one cluster of such claims and either carries the expected code.
 """
 
 from __future__ import annotations
@@ -84,17 +85,25 @@ class Score:
     def missed(self) -> tuple[str, ...]:
         """The targets that were missed, in words."""
         changed = len({*self.dropped, *self.relabelled})
-        checks = [(f"{kind.name} {kind.share:.0%} found", kind.share >= kind.target) for kind in self.kinds]
+        checks = [
+            (f"{kind.name} {kind.share:.0%} found", kind.share >= kind.target)
+            for kind in self.kinds
+        ]
         checks += [
             (f"precision of wrong labels {self.precision:.0%}", self.precision >= MIN_PRECISION),
-            (f"{len(self.flagged)} sound samples flagged", len(self.flagged) <= MAX_FLAGGED * self.sound),
+            (
+                f"{len(self.flagged)} sound samples flagged",
+                len(self.flagged) <= MAX_FLAGGED * self.sound,
+            ),
             (f"{changed} sound samples dropped or relabelled", changed < MAX_CHANGED * self.sound),
         ]
         return tuple(words for words, reached in checks if not reached)
 
     def record(self) -> Row:
         """Return everything as plain values."""
-        kinds = [{**asdict(kind), "share": kind.share, "target": kind.target} for kind in self.kinds]
+        kinds = [
+            {**asdict(kind), "share": kind.share, "target": kind.target} for kind in self.kinds
+        ]
         return {**asdict(self), "kinds": kinds, "precision": self.precision, "missed": self.missed}
 
 
@@ -106,7 +115,9 @@ def score(ledger: Iterable[Row], truth: Iterable[Row]) -> Score:
     for row in claims:
         codes[row["id"]].add(row["code"])
     clusters = connected((row["id"], row["match"]) for row in claims if is_pair(row))
-    decisions = {row["id"]: row["decision"] for row in ledger if row["id"] is not None and row["decision"]}
+    decisions = {
+        row["id"]: row["decision"] for row in ledger if row["id"] is not None and row["decision"]
+    }
 
     planted: Counter[str] = Counter()
     found: Counter[str] = Counter()
@@ -118,7 +129,9 @@ def score(ledger: Iterable[Row], truth: Iterable[Row]) -> Score:
     sound = [row["path"] for row in truth if row["kind"] == "sound"]
     copies = {row["source"]: row["path"] for row in truth if row["source"]}
     owed = {row["id"] for row in ledger if is_pair(row) and copies.get(row["id"]) == row["match"]}
-    flagged = {row["id"] for row in claims if not (is_pair(row) and copies.get(row["id"]) == row["match"])}
+    flagged = {
+        row["id"] for row in claims if not (is_pair(row) and copies.get(row["id"]) == row["match"])
+    }
     replaced = {path for path in owed if decisions.get(copies[path]) != "drop"}
 
     wrong = {row["path"] for row in truth if row["kind"] in WRONGLY_LABELLED}
@@ -129,16 +142,25 @@ def score(ledger: Iterable[Row], truth: Iterable[Row]) -> Score:
         true_wrong_label_claims=len(claimed & wrong),
         sound=len(sound),
         flagged=tuple(path for path in sound if path in flagged),
-        dropped=tuple(path for path in sound if decisions.get(path) == "drop" and path not in replaced),
+        dropped=tuple(
+            path for path in sound if decisions.get(path) == "drop" and path not in replaced
+        ),
         relabelled=tuple(path for path in sound if decisions.get(path) == "relabel"),
     )
 
 
-def is_found(row: Row, ledger: list[Row], codes: dict[str, set[str]], clusters: dict[str, str]) -> bool:
-    """Say whether the expected code stands on a planted fault, or on its pair, or on the dataset for a class."""
+def is_found(
+    row: Row, ledger: list[Row], codes: dict[str, set[str]], clusters: dict[str, str]
+) -> bool:
+    """Say whether the expected code stands on a planted fault, or on its pair, or on the dataset
+    for a class.
+    """
     expected = set(row["expected"].split("|"))
     if not row["path"]:
-        return any(claim["id"] is None and claim["code"] in expected and names(claim, row["label"]) for claim in ledger)
+        return any(
+            claim["id"] is None and claim["code"] in expected and names(claim, row["label"])
+            for claim in ledger
+        )
     if row["source"]:
         path, source = row["path"], row["source"]
         together = path in clusters and clusters[path] == clusters.get(source)
@@ -210,7 +232,13 @@ def table(result: Score) -> Table:
         ("sound: dropped", result.dropped, f"< {MAX_CHANGED:.0%}"),
         ("sound: relabelled", result.relabelled, f"< {MAX_CHANGED:.0%}"),
     ):
-        shown.add_row(name, str(result.sound), str(len(paths)), f"{len(paths) / max(result.sound, 1):.1%}", target)
+        shown.add_row(
+            name,
+            str(result.sound),
+            str(len(paths)),
+            f"{len(paths) / max(result.sound, 1):.1%}",
+            target,
+        )
     return shown
 
 
@@ -218,11 +246,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Read the command line, print the score, and return 1 when a target is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path, help="a run's output, with ledger.parquet")
-    parser.add_argument("truth", type=Path, nargs="?", default=TRUTH, help="default: the one beside this script")
+    parser.add_argument(
+        "truth", type=Path, nargs="?", default=TRUTH, help="default: the one beside this script"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     options = parser.parse_args(arguments)
     ledger = Path(options.out) / "ledger.parquet"
-    result = score(read_ledger(ledger if ledger.exists() else version_of(options.out).file("ledger.parquet")), read_truth(options.truth))
+    result = score(
+        read_ledger(ledger if ledger.exists() else version_of(options.out).file("ledger.parquet")),
+        read_truth(options.truth),
+    )
     if options.json:
         sys.stdout.write(json.dumps(result.record(), indent=2) + "\n")
     else:

@@ -23,7 +23,9 @@ def pictures(root: Path, *names: str, size: tuple[int, int] = (40, 20)) -> Path:
     for number, name in enumerate(names):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+        pixels = np.random.default_rng(number).integers(
+            0, 255, (size[1], size[0], 3), dtype=np.uint8
+        )
         Image.fromarray(pixels).save(path)
     return root
 
@@ -37,11 +39,36 @@ COCO: Mapping[str, Any] = {
         {"id": 99, "file_name": "c.png", "width": 40, "height": 20},
     ],
     "annotations": [
-        {"id": 5, "image_id": 7, "category_id": 90, "bbox": [1, 2.0, 3.25, 4], "area": 13.0, "iscrowd": 0, "segmentation": [[1, 2, 4, 2, 4, 6]]},
-        {"id": 6, "image_id": 10, "category_id": 1, "bbox": [0, 0, 5, 5], "attributes": {"seen": True}, "keypoints": [1, 2, 2]},
-        {"id": 8, "image_id": 7, "category_id": 1, "iscrowd": 1, "bbox": [0, 0, 2, 2], "segmentation": {"size": [20, 40], "counts": [800]}},
+        {
+            "id": 5,
+            "image_id": 7,
+            "category_id": 90,
+            "bbox": [1, 2.0, 3.25, 4],
+            "area": 13.0,
+            "iscrowd": 0,
+            "segmentation": [[1, 2, 4, 2, 4, 6]],
+        },
+        {
+            "id": 6,
+            "image_id": 10,
+            "category_id": 1,
+            "bbox": [0, 0, 5, 5],
+            "attributes": {"seen": True},
+            "keypoints": [1, 2, 2],
+        },
+        {
+            "id": 8,
+            "image_id": 7,
+            "category_id": 1,
+            "iscrowd": 1,
+            "bbox": [0, 0, 2, 2],
+            "segmentation": {"size": [20, 40], "counts": [800]},
+        },
     ],
-    "categories": [{"id": 1, "name": "cat", "supercategory": "animal"}, {"id": 90, "name": "dog", "keypoints": ["nose"]}],
+    "categories": [
+        {"id": 1, "name": "cat", "supercategory": "animal"},
+        {"id": 90, "name": "dog", "keypoints": ["nose"]},
+    ],
     "unknown": {"kept": None},
 }
 
@@ -50,17 +77,24 @@ def coco(root: Path, document: Mapping[str, Any] = COCO, indent: int | None = 1)
     """A COCO folder of three pictures."""
     pictures(root, "images/a.png", "images/b.png", "images/c.png")
     (root / "annotations").mkdir()
-    (root / "annotations/instances.json").write_text(json.dumps(document, indent=indent, ensure_ascii=False), encoding="utf-8")
+    (root / "annotations/instances.json").write_text(
+        json.dumps(document, indent=indent, ensure_ascii=False), encoding="utf-8"
+    )
     return root
 
 
 def yolo(root: Path) -> Path:
     """A YOLO folder of two splits, with a background and an object of a polygon."""
     pictures(root, "images/train/a.png", "images/train/b.png", "images/val/c.png")
-    for name, text in {"train/a": "0 0.5 0.5 0.25 0.1\r\n1  .1 0.1 0.2 0.20\r\n", "val/c": "1 0.1 0.1 0.9 0.1 0.9 0.9\n"}.items():
+    for name, text in {
+        "train/a": "0 0.5 0.5 0.25 0.1\r\n1  .1 0.1 0.2 0.20\r\n",
+        "val/c": "1 0.1 0.1 0.9 0.1 0.9 0.9\n",
+    }.items():
         (root / "labels" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / f"labels/{name}.txt").write_bytes(text.encode())
-    (root / "data.yaml").write_text("# mine\npath: .\ntrain: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n")
+    (root / "data.yaml").write_text(
+        "# mine\npath: .\ntrain: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n"
+    )
     return root
 
 
@@ -79,12 +113,19 @@ VOC = """<annotation verified="yes">
 
 def voc(root: Path) -> Path:
     """A VOC folder of three pictures, one without XML, with lists of splits and a mask."""
-    pictures(root, "JPEGImages/a.png", "JPEGImages/b.png", "JPEGImages/c.png", "SegmentationClass/a.png")
+    pictures(
+        root, "JPEGImages/a.png", "JPEGImages/b.png", "JPEGImages/c.png", "SegmentationClass/a.png"
+    )
     for folder in ("Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
     for name in "ab":
         (root / f"Annotations/{name}.xml").write_text(VOC.format(name=name))
-    for split, text in {"train": "a\nc\n", "val": "b\n", "trainval": "a\nb\nc\n", "cat_train": "a  1\nc -1\n"}.items():
+    for split, text in {
+        "train": "a\nc\n",
+        "val": "b\n",
+        "trainval": "a\nb\nc\n",
+        "cat_train": "a  1\nc -1\n",
+    }.items():
         (root / f"ImageSets/Main/{split}.txt").write_text(text)
     return root
 
@@ -99,8 +140,17 @@ def curated(dataset: Dataset, *gone: str, labels: Mapping[str, Any] | None = Non
     """The dataset without some samples, and with other labels."""
     table = dataset.samples.table
     if labels:
-        values = [labels.get(i, old) for i, old in zip(table.column("id").to_pylist(), table.column("label").to_pylist(), strict=True)]
-        table = table.set_column(table.column_names.index("label"), "label", pa.array(values, table.schema.field("label").type))
+        values = [
+            labels.get(i, old)
+            for i, old in zip(
+                table.column("id").to_pylist(), table.column("label").to_pylist(), strict=True
+            )
+        ]
+        table = table.set_column(
+            table.column_names.index("label"),
+            "label",
+            pa.array(values, table.schema.field("label").type),
+        )
     table = table.filter(pa.array([i not in gone for i in table.column("id").to_pylist()]))
     for name in ("parent", "made_by", "content"):
         table = table.append_column(name, pa.nulls(len(table), pa.string()))
@@ -115,4 +165,8 @@ def written(registry: Registry, dataset: Dataset, folder: Path, files: Any = "co
 
 def tree(root: Path) -> dict[str, bytes]:
     """Every file below a folder, but manifest.parquet."""
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file() and path.name != "manifest.parquet"}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.name != "manifest.parquet"
+    }

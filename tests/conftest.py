@@ -21,7 +21,9 @@ from dqpipe.testing import small_images
 from tests import browser as browsers
 
 library_state.WARNINGS_END_IT = True
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell started the suite in the background; what tests start hears Ctrl-C all the same
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell started the suite in the background; what tests start hears Ctrl-C all the same
     signal.signal(signal.SIGINT, signal.default_int_handler)
 INSTALLED, PYTHONPATH = imagenet.installed, os.environ.get("PYTHONPATH", "")
 
@@ -31,9 +33,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _filter_bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """`embedder: auto` means the filter bank, which is quicker, in all tests that are not about the network, and in the processes they start."""
+    """`embedder: auto` means the filter bank, which is quicker, in all tests that are not about the
+    network, and in the processes they start.
+    """
     folder = tmp_path_factory.mktemp("without")
-    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules[{imagenet.PACKAGE.replace('-', '_')!r}] = None\n")
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nsys.modules[{imagenet.PACKAGE.replace('-', '_')!r}] = None\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dqpipe_images.imagenet.installed", lambda: False)
         patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [PYTHONPATH])]))
@@ -89,7 +95,12 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
     """A new bucket on that server, as s3://…; the environment says where it is and who asks."""
     from dqpipe.storage.location import filesystem
 
-    settings = {"AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    settings = {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     for name, value in (settings | {"XDG_CACHE_HOME": str(tmp_path / "cache")}).items():
         monkeypatch.setenv(name, value)
     url = f"s3://b{os.urandom(8).hex()}"
@@ -99,8 +110,13 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One headless browser for the tests of a module; they are skipped where none is installed (`make browser`)."""
-    pytest.importorskip("playwright.sync_api", reason="no client for a browser: pip install playwright")
+    """One headless browser for the tests of a module.
+
+    They are skipped where none is installed (`make browser`).
+    """
+    pytest.importorskip(
+        "playwright.sync_api", reason="no client for a browser: pip install playwright"
+    )
     if browsers.executable() is None:
         pytest.skip("no browser is installed: make browser")
     with browsers.opened() as one:
@@ -123,4 +139,8 @@ def _no_leftover_workers() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full-install", action="store_true", help="install the wheel with all its dependencies from the index")
+    parser.addoption(
+        "--full-install",
+        action="store_true",
+        help="install the wheel with all its dependencies from the index",
+    )

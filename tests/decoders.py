@@ -1,4 +1,7 @@
-"""Plugins with a decoder each: for a kind of file of their own, in two versions, and for a kind that another decoder reads, too."""
+"""Plugins with a decoder each.
+
+For a kind of file of their own, in two versions, and for a kind that another decoder reads, too.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,11 @@ class Raw(Decoder):
         if len(data) != 5 + side * side:
             raise MediaError("its length is wrong")
         pixels = np.frombuffer(data[5:], np.uint8).reshape(side, side)
-        return header if rendition == "header" else Picture(header, np.repeat(pixels[:, :, None], 3, axis=2))
+        return (
+            header
+            if rendition == "header"
+            else Picture(header, np.repeat(pixels[:, :, None], 3, axis=2))
+        )
 
 
 @extension
@@ -48,7 +55,11 @@ class Mirrored(Decoder):
 
     def decode(self, data: bytes, rendition: Rendition) -> Any:
         found = ImageDecoder().decode(data, rendition)
-        return found if rendition == "header" else Picture(found.header, np.ascontiguousarray(found.pixels[:, ::-1]), found.reduction)
+        return (
+            found
+            if rendition == "header"
+            else Picture(found.header, np.ascontiguousarray(found.pixels[:, ::-1]), found.reduction)
+        )
 
 
 @extension
@@ -63,7 +74,11 @@ class Darkened(Decoder):
 
     def decode(self, data: bytes, rendition: Rendition) -> Any:
         found = Mirrored().decode(data, rendition)
-        return found if rendition == "header" else Picture(found.header, found.pixels // 2, found.reduction)
+        return (
+            found
+            if rendition == "header"
+            else Picture(found.header, found.pixels // 2, found.reduction)
+        )
 
 
 @extension

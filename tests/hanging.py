@@ -16,7 +16,10 @@ LONG = 600
 
 
 def hang() -> None:
-    """Wait in C, with the interpreter's lock held, for a lock that nobody gives back: no signal interrupts that."""
+    """Wait in C, with the interpreter's lock held, for a lock that nobody gives back.
+
+    No signal interrupts that.
+    """
     mutex, held = ctypes.create_string_buffer(128), ctypes.PyDLL(None)
     held.pthread_mutex_lock(mutex)
     held.pthread_mutex_lock(mutex)

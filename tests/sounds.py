@@ -1,7 +1,10 @@
-"""A modality of its own, as a stranger's plugin would bring it: sound from WAV files, by the standard library.
+"""A modality of its own, as a stranger's plugin would bring it.
 
-    bytes ──Wav──▶ Sound ──Spectrum──▶ vectors ──SameSound──▶ groups of copies, a claim for each later one
-                     └──Wave──▶ the line of its loudness, for pages
+Sound from WAV files, by the standard library.
+
+bytes ──Wav──▶ Sound ──Spectrum──▶ vectors ──SameSound──▶ groups of copies, a claim for each later
+one
+                 └──Wave──▶ the line of its loudness, for pages
 """
 
 from __future__ import annotations
@@ -20,7 +23,19 @@ from dqpipe.data.nearest import Index
 from dqpipe.data.tables import Facts, Samples, claim
 from dqpipe.errors import MediaError
 from dqpipe.plugin.hooks import hookimpl
-from dqpipe.plugin.stage import Claim, Decoder, Embedder, Extension, Fact, Pixels, Preview, Stage, View, extension, option
+from dqpipe.plugin.stage import (
+    Claim,
+    Decoder,
+    Embedder,
+    Extension,
+    Fact,
+    Pixels,
+    Preview,
+    Stage,
+    View,
+    extension,
+    option,
+)
 
 RATE, SECONDS, BANDS, WINDOW = 8000, 0.5, 32, 512
 CLASSES = {"hum": (150, 400), "whistle": (1500, 2500)}
@@ -62,7 +77,11 @@ class Wav(Decoder):
         except (wave.Error, EOFError, ValueError) as error:
             raise MediaError(f"it is no WAV file: {error}") from None
         header = SoundHeader(rate, len(values), 1 - len(values) / max(wanted, 1))
-        return header if rendition == "header" else Sound(header, (values.mean(axis=1) / 32768).astype(np.float32))
+        return (
+            header
+            if rendition == "header"
+            else Sound(header, (values.mean(axis=1) / 32768).astype(np.float32))
+        )
 
 
 @extension
@@ -71,7 +90,9 @@ class Spectrum(Embedder):
 
     name = "spectrum"
 
-    def embed(self, pictures: Sequence[Sound], artifact: Mapping[str, np.ndarray] | None) -> np.ndarray:
+    def embed(
+        self, pictures: Sequence[Sound], artifact: Mapping[str, np.ndarray] | None
+    ) -> np.ndarray:
         return np.stack([self._bands(sound.samples) for sound in pictures])
 
     def _bands(self, samples: np.ndarray) -> np.ndarray:
@@ -92,7 +113,9 @@ class SameSound(Stage):
         Fact("distance", "float64", "cosine distance to the nearest other sound", "relate"),
         Claim("copy", "warning", "Another sound is nearly the same."),
     )
-    within: float = option(1e-4, "cosine distance below which two sounds are the same", at="relate", gt=0)
+    within: float = option(
+        1e-4, "cosine distance below which two sounds are the same", at="relate", gt=0
+    )
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> dict[str, Any]:
         rows = np.arange(len(samples))
@@ -103,7 +126,16 @@ class SameSound(Stage):
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
         rows = np.flatnonzero(facts["group"] != samples.ids)
-        return [claim("copy", samples.ids[rows], value=facts["distance"][rows], threshold=self.within, match=facts["group"][rows], confidence=0.95)]
+        return [
+            claim(
+                "copy",
+                samples.ids[rows],
+                value=facts["distance"][rows],
+                threshold=self.within,
+                match=facts["group"][rows],
+                confidence=0.95,
+            )
+        ]
 
 
 @extension
@@ -114,9 +146,14 @@ class Wave(View):
     shows = (Sound,)
 
     def preview(self, item: Sound, side: int, quality: int, *, enlarge: bool = True) -> Preview:
-        loud = np.array([np.abs(part).max(initial=0) for part in np.array_split(item.samples, side)])
+        loud = np.array(
+            [np.abs(part).max(initial=0) for part in np.array_split(item.samples, side)]
+        )
         line = " ".join(f"{x},{round(side / 2 * (1 - value))}" for x, value in enumerate(loud))
-        text = f'<svg xmlns="http://www.w3.org/2000/svg" width="{side}" height="{side // 2}"><polyline points="{line}" fill="none" stroke="black"/></svg>'
+        text = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{side}" '
+            f'height="{side // 2}"><polyline points="{line}" fill="none" stroke="black"/></svg>'
+        )
         return Preview(text.encode(), "image/svg+xml")
 
 

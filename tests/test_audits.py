@@ -1,4 +1,6 @@
-"""The precision of a claim: exact intervals, draws that are fair, coverage by simulation, and what a run says of it."""
+"""The precision of a claim: exact intervals, draws that are fair, coverage by simulation, and what
+a run says of it.
+"""
 
 from __future__ import annotations
 
@@ -49,19 +51,37 @@ def test_the_interval_at_its_ends_is_the_closed_form() -> None:
     assert (upper_bound(0, 0), lower_bound(0, 0)) == (1.0, 0.0)
 
 
-# drawing and estimating ----------------------------------------------------------------------------------------------
+# drawing and estimating ---------------------------------------------------------------------------
 
 
 def claims(confidences: np.ndarray, others: int = 0) -> tuple[Samples, Findings]:
     names = [f"s{n:05d}" for n in range(len(confidences) + others)]
-    samples = Samples(pa.table({"id": names, "content": [f"c-{n}" for n in names], "label": ["cat"] * len(names)}))
-    found = claim("x.wrong", names[: len(confidences)], severity="warning", confidence=list(confidences))
+    samples = Samples(
+        pa.table({"id": names, "content": [f"c-{n}" for n in names], "label": ["cat"] * len(names)})
+    )
+    found = claim(
+        "x.wrong", names[: len(confidences)], severity="warning", confidence=list(confidences)
+    )
     return samples, Findings(table_of(Findings.columns, [found]))
 
 
-def looked(audit: Audit, right: set[str], *, by: str = "ann", blank: frozenset[str] = frozenset()) -> list[Verdict]:
-    return [Verdict(i.content, i.id, i.given, "skip", code=audit.code, reviewer=by, time=f"t{n}", audit=audit.audit,
-                    holds=None if i.id in blank else i.id in right) for n, i in enumerate(audit.items)]  # fmt: skip
+def looked(
+    audit: Audit, right: set[str], *, by: str = "ann", blank: frozenset[str] = frozenset()
+) -> list[Verdict]:
+    return [
+        Verdict(
+            i.content,
+            i.id,
+            i.given,
+            "skip",
+            code=audit.code,
+            reviewer=by,
+            time=f"t{n}",
+            audit=audit.audit,
+            holds=None if i.id in blank else i.id in right,
+        )
+        for n, i in enumerate(audit.items)
+    ]
 
 
 def drawn(samples: Samples, findings: Findings, number: int, seed: int = 0) -> Audit:
@@ -71,7 +91,9 @@ def drawn(samples: Samples, findings: Findings, number: int, seed: int = 0) -> A
 def test_every_level_of_confidence_has_its_share_and_sound_ones_are_mixed_in() -> None:
     samples, findings = claims(np.linspace(0, 1, 1000), others=500)
     audit = drawn(samples, findings, 50)
-    ranks = sorted(int(item.id[1:]) for item in audit.items if item.claimed for _ in range(item.times))
+    ranks = sorted(
+        int(item.id[1:]) for item in audit.items if item.claimed for _ in range(item.times)
+    )
     assert [rank // 20 for rank in ranks] == list(range(50))
     assert sum(not item.claimed for item in audit.items) == 25
     runs = np.diff(np.flatnonzero(np.diff([item.claimed for item in audit.items])))
@@ -97,8 +119,14 @@ def test_every_claim_has_the_same_chance(number: int) -> None:
 def test_the_interval_covers_the_truth_in_95_of_100_draws(wrong: str, number: int) -> None:
     samples, findings = claims(np.linspace(0.3, 1, 317))
     rng = np.random.default_rng(3)
-    chance = {"spread": np.full(317, 0.8), "doubtful": np.linspace(0.3, 1.0, 317), "few": np.full(317, 0.98)}[wrong]
-    right = {sample for sample, holds in zip(samples.ids, rng.random(317) < chance, strict=True) if holds}
+    chance = {
+        "spread": np.full(317, 0.8),
+        "doubtful": np.linspace(0.3, 1.0, 317),
+        "few": np.full(317, 0.98),
+    }[wrong]
+    right = {
+        sample for sample, holds in zip(samples.ids, rng.random(317) < chance, strict=True) if holds
+    }
     truth, covered = len(right) / 317, 0
     rates = np.array([sample in right for sample in samples.ids], dtype=float)
     for _ in range(1000):
@@ -161,18 +189,24 @@ def test_nothing_claimed_nothing_drawn() -> None:
         drawn(samples, findings, 10)
 
 
-# thresholds ----------------------------------------------------------------------------------------------------------
+# thresholds ---------------------------------------------------------------------------------------
 
 
 def test_a_threshold_keeps_the_precision_and_says_what_it_costs() -> None:
     samples, findings = claims(np.linspace(0, 0.999, 1000))
     audit = drawn(samples, findings, 100)
-    right = {item.id for item in audit.items if (item.confidence or 0) >= 0.4 or int(item.id[1:]) % 2}
+    right = {
+        item.id for item in audit.items if (item.confidence or 0) >= 0.4 or int(item.id[1:]) % 2
+    }
     found = threshold_fit.fit(audit, looked(audit, right), 0.95)
     assert found is not None
     told = [(item.confidence, item.id in right) for item in audit.items]
     above = [holds for confidence, holds in told if confidence >= found.at_least]
-    lower = [sum(h for c, h in told if c >= t) / sum(c >= t for c, _ in told) for t, _ in told if t < found.at_least]
+    lower = [
+        sum(h for c, h in told if c >= t) / sum(c >= t for c, _ in told)
+        for t, _ in told
+        if t < found.at_least
+    ]
     assert found.precision == sum(above) / len(above) >= 0.95
     assert all(share < 0.95 for share in lower)
     assert found.recall == sum(above) / len(right)
@@ -195,28 +229,47 @@ def test_a_sure_threshold_is_wrong_in_at_most_5_of_100_draws() -> None:
     assert wrong <= 10
 
 
-# in a run ------------------------------------------------------------------------------------------------------------
+# in a run -----------------------------------------------------------------------------------------
 
 CODE = "image_quality.low_contrast"
 
 
 def run(registry: Registry, source: Path, out: Path, gate: str, contrast: float = 0.2) -> Outcome:
     stages = f"[files, {{image_quality: {{low_contrast: {contrast}}}}}]"
-    text = f"dataset: {{path: {source}}}\noutputs: {{path: {out}, reports: [json]}}\nstages: {stages}\ngates: ['{gate}']\n"
+    text = (
+        f"dataset: {{path: {source}}}\noutputs: {{path: {out}, reports: [json]}}\nstages: "
+        f"{stages}\ngates: ['{gate}']\n"
+    )
     return Pipeline.from_text(text, registry=registry).drive(Serial(), force=True)
 
 
-def test_a_gate_asks_for_certified_precision_and_the_run_says_it(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gate_asks_for_certified_precision_and_the_run_says_it(
+    registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, told = tmp_path / "out", []
     decide = Policy.decide
-    monkeypatch.setattr(Policy, "decide", lambda policy, samples, findings: told.append(precisions(findings)) or decide(policy, samples, findings))
+    monkeypatch.setattr(
+        Policy,
+        "decide",
+        lambda policy, samples, findings: (
+            told.append(precisions(findings)) or decide(policy, samples, findings)
+        ),
+    )
     gate = f"precision of {CODE} < 80%"
     first = run(registry, images, out, gate)
     assert "nobody looked at these claims yet, or not since it changed" in first.gates[0]["said"]
     assert not first.gates[0]["passed"]
     (name,) = [path.name for path in (out / "versions").glob("2*")]
     version = Version.open(out, name)
-    audit = audits.draw(name, version.samples, version.findings, CODE, audits.maker(CODE, version.record["stages"]), 80, 0)
+    audit = audits.draw(
+        name,
+        version.samples,
+        version.findings,
+        CODE,
+        audits.maker(CODE, version.record["stages"]),
+        80,
+        0,
+    )
     audits.keep(out, audit)
     for verdict in looked(audit, {item.id for item in audit.items if item.claimed}):
         verdicts.add(out, verdict)
@@ -225,30 +278,57 @@ def test_a_gate_asks_for_certified_precision_and_the_run_says_it(registry: Regis
     assert told == [{}, {CODE: 1.0}], "the policy is told what was certified"
     record = json.loads((Path(second.published) / "run.json").read_text())
     n = audit.claims
-    assert [row["said"].partition(";")[0] for row in record["audits"]] == [f"precision of {CODE}: 1.00 [1.00, 1.00], {n} looked at"]
-    assert any(line.startswith(f"Precision of {CODE}: 1.00 [1.00, 1.00], {n} looked at") for line in account(second.record))
+    assert [row["said"].partition(";")[0] for row in record["audits"]] == [
+        f"precision of {CODE}: 1.00 [1.00, 1.00], {n} looked at"
+    ]
+    assert any(
+        line.startswith(f"Precision of {CODE}: 1.00 [1.00, 1.00], {n} looked at")
+        for line in account(second.record)
+    )
     third = run(registry, images, out, gate, contrast=0.25)  # other options: other claims
     assert not third.gates[0]["passed"]
-    assert any("the stage or its options are other ones now" in line for line in account(third.record))
+    assert any(
+        "the stage or its options are other ones now" in line for line in account(third.record)
+    )
 
 
-def test_refuted_claims_are_hidden_and_unclaimed_answers_change_nothing(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_refuted_claims_are_hidden_and_unclaimed_answers_change_nothing(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     before = run(registry, images, out, "samples < 1")
     version = Version.open(out)
-    audit = audits.draw(version.id, version.samples, version.findings, CODE, audits.maker(CODE, version.record["stages"]), 80, 0)
+    audit = audits.draw(
+        version.id,
+        version.samples,
+        version.findings,
+        CODE,
+        audits.maker(CODE, version.record["stages"]),
+        80,
+        0,
+    )
     audits.keep(out, audit)
     for verdict in looked(audit, set()):
         verdicts.add(out, verdict)
     after = run(registry, images, out, "samples < 1")
     refuted = {item.id for item in audit.items if item.claimed}
-    changed = {row["id"] for row, old in zip(after.decisions.table.to_pylist(), before.decisions.table.to_pylist(), strict=True) if row != old}
+    changed = {
+        row["id"]
+        for row, old in zip(
+            after.decisions.table.to_pylist(), before.decisions.table.to_pylist(), strict=True
+        )
+        if row != old
+    }
     assert changed <= refuted
     assert after.rulings.record["refuted"] == len(refuted)
     assert len(after.findings) == len(before.findings)
 
 
-@pytest.mark.parametrize("gate", ["precision of nothing.here < 1", "precision of < 1", "missed of 3 < 1"])
-def test_a_gate_on_no_claim_is_refused(registry: Registry, images: Path, tmp_path: Path, gate: str) -> None:
+@pytest.mark.parametrize(
+    "gate", ["precision of nothing.here < 1", "precision of < 1", "missed of 3 < 1"]
+)
+def test_a_gate_on_no_claim_is_refused(
+    registry: Registry, images: Path, tmp_path: Path, gate: str
+) -> None:
     with pytest.raises(ConfigError, match="one code is expected"):
         run(registry, images, tmp_path / "out", gate)

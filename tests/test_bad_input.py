@@ -1,4 +1,7 @@
-"""Hostile and unusual input through the whole default pipeline: a finding or a clear error, never a traceback."""
+"""Hostile and unusual input through the whole default pipeline.
+
+A finding or a clear error, never a traceback.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,22 @@ from dqpipe.errors import ConfigError, DatasetError, OutputError
 from tests import faulty
 
 HOSTILE = [
-    "with space.png", 'quo"te\'s.png', "new\nline.png", "<script>alert(1)<.png", "日本語 ñ é.png", "=cmd|calc.png", "-rf.png", "%2e%2e.png",
+    "with space.png",
+    "quo\"te's.png",
+    "new\nline.png",
+    "<script>alert(1)<.png",
+    "日本語 ñ é.png",
+    "=cmd|calc.png",
+    "-rf.png",
+    "%2e%2e.png",
     "a" * 200 + ".png",
-]  # fmt: skip
+]
 
 
 def curate(source: Path | pd.DataFrame, out: Path) -> dqpipe.Result:
-    return dqpipe.curate(source if isinstance(source, pd.DataFrame) else str(source), out, executor="serial")
+    return dqpipe.curate(
+        source if isinstance(source, pd.DataFrame) else str(source), out, executor="serial"
+    )
 
 
 def codes(result: dqpipe.Result, sample: str) -> set[str]:
@@ -42,21 +54,33 @@ def test_hostile_names_and_labels_survive_and_stay_escaped(tmp_path: Path) -> No
     result = curate(tmp_path / "in", tmp_path / "out")
     assert result.path is not None
     kept = set(result.decisions.loc[result.decisions["decision"] != "drop", "id"])
-    written = {p.relative_to(result.path / "curated").as_posix() for p in (result.path / "curated").rglob("*.png")}
+    written = {
+        p.relative_to(result.path / "curated").as_posix()
+        for p in (result.path / "curated").rglob("*.png")
+    }
     assert kept <= written
     page = (result.path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page
     assert "<b>bold" not in page
 
 
-def test_unreadable_and_lying_files_are_findings_and_the_rest_goes_on(images: Path, tmp_path: Path) -> None:
+def test_unreadable_and_lying_files_are_findings_and_the_rest_goes_on(
+    images: Path, tmp_path: Path
+) -> None:
     (images / "china" / "zero.png").write_bytes(b"")
     (images / "china" / "page.jpg").write_text("<html><body>not found</body></html>")
     (images / "china" / "lying.jpg").write_bytes((images / "china" / "01.png").read_bytes())
     (images / "china" / "bomb.png").write_bytes(png_that_claims(50_000, 50_000))
     (images / "china" / "truncated.jpg").write_bytes(jpeg()[:-400])
     result = curate(images, tmp_path / "out")
-    for name in ("china/zero.png", "china/page.jpg", "china/bomb.png", "china/truncated.jpg", "china/truncated.png", "flower/text.png"):
+    for name in (
+        "china/zero.png",
+        "china/page.jpg",
+        "china/bomb.png",
+        "china/truncated.jpg",
+        "china/truncated.png",
+        "flower/text.png",
+    ):
         assert "files.unreadable" in codes(result, name), name
     reasons = result.findings.set_index("id")["detail"].to_dict()
     assert "50,000" in reasons["china/bomb.png"]
@@ -72,7 +96,9 @@ def test_every_mode_of_image_is_measured(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for mode in ("RGBA", "L", "LA", "P", "1"):
         tile.convert(mode).save(folder / f"{mode}.png")
-    Image.fromarray(np.random.default_rng(1).integers(0, 65535, (40, 50), dtype=np.uint16)).save(folder / "sixteen.png")
+    Image.fromarray(np.random.default_rng(1).integers(0, 65535, (40, 50), dtype=np.uint16)).save(
+        folder / "sixteen.png"
+    )
     tile.convert("CMYK").save(folder / "cmyk.jpg")
     tile.save(folder / "animated.gif", save_all=True, append_images=[tile.rotate(90)])
     tile.save(folder / "tagged.tiff")
@@ -81,16 +107,27 @@ def test_every_mode_of_image_is_measured(tmp_path: Path) -> None:
     assert result.facts["image_quality.width"].tolist() == [50] * 9
 
 
-@pytest.mark.parametrize("kind", ["one sample", "one class", "a class of one", "no labels", "all the same"])
+@pytest.mark.parametrize(
+    "kind", ["one sample", "one class", "a class of one", "no labels", "all the same"]
+)
 def test_degenerate_datasets_run_to_the_end(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     counts = {
-        "one sample": {"a": 1}, "one class": {"a": 12}, "a class of one": {"a": 12, "b": 1}, "no labels": {"": 12}, "all the same": {"a": 6, "b": 6},
-    }[kind]  # fmt: skip
+        "one sample": {"a": 1},
+        "one class": {"a": 12},
+        "a class of one": {"a": 12, "b": 1},
+        "no labels": {"": 12},
+        "all the same": {"a": 6, "b": 6},
+    }[kind]
     for label, count in counts.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            faulty.picture(folder / label / f"{number}.png", seed=0 if kind == "all the same" else number + 50 * len(label) + ord(label[:1] or " "))
+            faulty.picture(
+                folder / label / f"{number}.png",
+                seed=0
+                if kind == "all the same"
+                else number + 50 * len(label) + ord(label[:1] or " "),
+            )
     result = curate(folder, tmp_path / "out")
     assert len(result.decisions) == sum(counts.values())
     assert (result.decisions["decision"] != "drop").any()
@@ -122,7 +159,14 @@ def test_a_dataframe_in_memory(images: Path, tmp_path: Path) -> None:
 
 
 def test_a_table_without_images(tmp_path: Path) -> None:
-    rows = pd.DataFrame({"x": np.arange(40) % 37, "y": np.arange(40) % 37 * 0.5, "label": ["a", "b"] * 20, "note": ["<script>", "=1+1"] * 20})
+    rows = pd.DataFrame(
+        {
+            "x": np.arange(40) % 37,
+            "y": np.arange(40) % 37 * 0.5,
+            "label": ["a", "b"] * 20,
+            "note": ["<script>", "=1+1"] * 20,
+        }
+    )
     rows.to_csv(tmp_path / "t.csv", index=False)
     result = curate(tmp_path / "t.csv", tmp_path / "out")
     assert len(result.samples) == 40
@@ -137,14 +181,23 @@ def test_a_read_only_output_is_refused(images: Path, tmp_path: Path) -> None:
         curate(images, tmp_path / "locked" / "out")
 
 
-def test_a_full_disk_is_an_error_with_exit_code_2_and_leaves_nothing_half_written(images: Path, tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text(f"dataset: {{path: {images}}}\nstages: [files, image_quality]\noutputs: {{path: out}}\n")
-    # A limit on the size of a file stands in for a full disk: writing fails with an OSError in the middle.
-    code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
-        "sys.argv = ['dqpipe', 'run', 'p.yaml', '--executor', 'serial']; from dqpipe.cli.main import main; main()"
+def test_a_full_disk_is_an_error_with_exit_code_2_and_leaves_nothing_half_written(
+    images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "p.yaml").write_text(
+        f"dataset: {{path: {images}}}\nstages: [files, image_quality]\noutputs: {{path: out}}\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    # A limit on the size of a file stands in for a full disk: writing fails with an OSError in the
+    # middle.
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
+        "sys.argv = ['dqpipe', 'run', 'p.yaml', '--executor', 'serial']; from dqpipe.cli.main "
+        "import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert "cannot write" in done.stderr
     assert not (tmp_path / "out" / "version").exists()
@@ -156,9 +209,28 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for number in range(400):
         faulty.picture(folder / f"{number:03d}.png", seed=number, size=(200, 200))
-    (tmp_path / "p.yaml").write_text("dataset: {path: in}\nstages: [files, image_quality]\noutputs: {path: out}\n")
-    command = [sys.executable, "-m", "dqpipe", "run", "p.yaml", "--executor", "processes:2", "--shard-size", "8"]
-    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    (tmp_path / "p.yaml").write_text(
+        "dataset: {path: in}\nstages: [files, image_quality]\noutputs: {path: out}\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "dqpipe",
+        "run",
+        "p.yaml",
+        "--executor",
+        "processes:2",
+        "--shard-size",
+        "8",
+    ]
+    running = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     facts = tmp_path / "out" / "store" / "facts"
     while running.poll() is None and not list(facts.glob("*/*.arrow")):
         time.sleep(0.01)
@@ -184,7 +256,9 @@ LABELS = {
 
 
 @pytest.mark.parametrize("kind", LABELS)
-def test_labels_of_every_type_run_through_the_proposed_pipeline(kind: str, images: Path, tmp_path: Path) -> None:
+def test_labels_of_every_type_run_through_the_proposed_pipeline(
+    kind: str, images: Path, tmp_path: Path
+) -> None:
     paths = sorted(str(p) for p in images.rglob("0*.png"))
     result = curate(pd.DataFrame({"image": paths, "label": LABELS[kind]}), tmp_path / "out")
     assert len(result.decisions) == 20
@@ -198,8 +272,22 @@ def test_labels_of_mixed_types_are_refused(images: Path, tmp_path: Path) -> None
 
 
 def test_columns_named_like_our_own_are_the_users(images: Path, tmp_path: Path) -> None:
-    names = ("parent", "made_by", "content", "media", "decision", "code", "because", "files.unreadable", "media.ok", "")
-    frame = pd.DataFrame({"image": sorted(str(p) for p in images.rglob("0*.png")), "label": ["a", "b"] * 10} | {name: range(20) for name in names})
+    names = (
+        "parent",
+        "made_by",
+        "content",
+        "media",
+        "decision",
+        "code",
+        "because",
+        "files.unreadable",
+        "media.ok",
+        "",
+    )
+    frame = pd.DataFrame(
+        {"image": sorted(str(p) for p in images.rglob("0*.png")), "label": ["a", "b"] * 10}
+        | {name: range(20) for name in names}
+    )
     result = curate(frame, tmp_path / "out")
     assert result.facts["media.ok"].tolist() == [True] * 20
     assert result.path is not None
@@ -208,9 +296,18 @@ def test_columns_named_like_our_own_are_the_users(images: Path, tmp_path: Path) 
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
-def test_devices_pipes_and_folders_named_as_images_are_findings(images: Path, tmp_path: Path) -> None:
+def test_devices_pipes_and_folders_named_as_images_are_findings(
+    images: Path, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    odd = ["/dev/zero", "/dev/null", str(tmp_path / "pipe.png"), str(tmp_path), "../nowhere.png", "http://example.org/y.png"]
+    odd = [
+        "/dev/zero",
+        "/dev/null",
+        str(tmp_path / "pipe.png"),
+        str(tmp_path),
+        "../nowhere.png",
+        "http://example.org/y.png",
+    ]
     frame = pd.DataFrame({"image": [str(images / "china" / "00.png"), *odd], "label": "a"})
     result = dqpipe.curate(frame, tmp_path / "out", executor="serial", roles={"media": "image"})
     readable = result.facts.set_index("id")["media.ok"]
@@ -249,10 +346,17 @@ def png_that_claims(width: int, height: int) -> bytes:
     """A small PNG whose header claims a huge picture."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        return (
+            len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        )
 
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\x00\x00\x00"
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def jpeg() -> bytes:

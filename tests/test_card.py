@@ -1,4 +1,6 @@
-"""The data card: a head that the Hub reads, numbers of the account, and nothing from the data that is markup."""
+"""The data card: a head that the Hub reads, numbers of the account, and nothing from the data that
+is markup.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import data_card
 
-HOSTILE = "<script>alert(1)</script> [x](https://evil.example) www.evil.example\n---\n# | a@b.example \x1b[2J &lt;b&gt; `x` *y*"
+HOSTILE = (
+    "<script>alert(1)</script> [x](https://evil.example) www.evil.example\n---\n# | a@b.example "
+    "\x1b[2J &lt;b&gt; `x` *y*"
+)
 
 
 def written(registry: Registry, table: pd.DataFrame, out: Path, more: str = "") -> str:
@@ -54,7 +59,15 @@ class Tags(HTMLParser):
 
 def test_the_head_is_what_the_hub_reads(registry: Registry, tmp_path: Path) -> None:
     split = ["train"] * 40 + ["validation"] * 20
-    table = pd.DataFrame({"x": [i * 0.5 for i in range(60)], "n": range(60), "tags": [["a"]] * 60, "species": ["cat", "dog", None] * 20, "split": split})
+    table = pd.DataFrame(
+        {
+            "x": [i * 0.5 for i in range(60)],
+            "n": range(60),
+            "tags": [["a"]] * 60,
+            "species": ["cat", "dog", None] * 20,
+            "split": split,
+        }
+    )
     told = head(written(registry, table, tmp_path / "out", "dataset: {roles: {label: species}}\n"))
     assert told == {
         "pretty_name": "dataset",
@@ -68,38 +81,90 @@ def test_the_head_is_what_the_hub_reads(registry: Registry, tmp_path: Path) -> N
                 {"name": "n", "dtype": "int64"},
                 {"name": "tags", "sequence": "string"},
             ],
-            "splits": [{"name": "train", "num_examples": 40}, {"name": "validation", "num_examples": 20}],
+            "splits": [
+                {"name": "train", "num_examples": 40},
+                {"name": "validation", "num_examples": 20},
+            ],
         },
     }
     assert "license" not in told
 
 
-@pytest.mark.parametrize(("labels", "task"), [([1.5, 2.5], "tabular-regression"), ([["a"], ["b"]], "tabular-classification"), (None, "other")])
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        ([1.5, 2.5], "tabular-regression"),
+        ([["a"], ["b"]], "tabular-classification"),
+        (None, "other"),
+    ],
+)
 def test_the_task_follows_the_kind_of_label(labels: list[Any] | None, task: str) -> None:
-    columns = {"id": ["a", "b"], "content": ["a", "b"], **({} if labels is None else {"label": labels})}
+    columns = {
+        "id": ["a", "b"],
+        "content": ["a", "b"],
+        **({} if labels is None else {"label": labels}),
+    }
     assert data_card._task(Dataset(Samples(pa.table(columns))))[0] == task
 
 
-@pytest.mark.parametrize(("count", "size"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (999_999, "100K<n<1M"), (10**9, "1B<n<10B"), (10**12, "n>1T")])
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [
+        (0, "n<1K"),
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (999_999, "100K<n<1M"),
+        (10**9, "1B<n<10B"),
+        (10**12, "n>1T"),
+    ],
+)
 def test_sizes_are_the_categories_of_the_hub(count: int, size: str) -> None:
     assert data_card.size(count) == size
 
 
 def test_names_from_the_data_are_text(registry: Registry, tmp_path: Path) -> None:
-    table = pd.DataFrame({HOSTILE: [1, 1, *range(58)], "label": [HOSTILE, "other"] * 30, "split": [HOSTILE, "train"] * 30})
+    table = pd.DataFrame(
+        {
+            HOSTILE: [1, 1, *range(58)],
+            "label": [HOSTILE, "other"] * 30,
+            "split": [HOSTILE, "train"] * 30,
+        }
+    )
     gate = 'gates: ["duplicate_rows.exact < 1000", "change of dropped > 1"]\n'
     text = written(registry, table, tmp_path / "out", gate)
     told = head(text)
-    assert told["dataset_info"]["features"][0]["dtype"]["class_label"]["names"]["0"].startswith("<script>alert(1)</script> [x]")
+    assert told["dataset_info"]["features"][0]["dtype"]["class_label"]["names"]["0"].startswith(
+        "<script>alert(1)</script> [x]"
+    )
     assert all(split["name"].isidentifier() for split in told["dataset_info"]["splits"])
     body = text.split("\n---\n", 1)[1]
     page = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
     tags = Tags(page)
-    assert tags.names <= {"h1", "h2", "p", "em", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "code"}
+    assert tags.names <= {
+        "h1",
+        "h2",
+        "p",
+        "em",
+        "ul",
+        "li",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "code",
+    }
     assert any(
-        "<script>alert(1)</script> [x](https://evil.example) www.evil.example\\n---\\n# | a@b.example \\x1b[2J &lt;b&gt; `x` *y*" in one
+        (
+            "<script>alert(1)</script> [x](https://evil.example) www.evil.example\\n---\\n# | "
+            "a@b.example \\x1b[2J &lt;b&gt; `x` *y*"
+        )
+        in one
         for one in ["".join(tags.texts)]
     )
-    assert not {"https://", "www.", "a@b"} & {part for part in ("https://", "www.", "a@b") if part in body}  # nothing that a page makes a link of
+    assert not {"https://", "www.", "a@b"} & {
+        part for part in ("https://", "www.", "a@b") if part in body
+    }  # nothing that a page makes a link of
     assert "gate FAILED: duplicate" in body
     assert page.count("<table>") == 2

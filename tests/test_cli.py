@@ -17,7 +17,10 @@ import pytest
 from dqpipe.cli import main
 from tests import faulty
 
-PIPELINE = "dataset: {path: images}\nstages: [files, image_quality]\noutputs: {path: out, reports: [json]}\n"
+PIPELINE = (
+    "dataset: {path: images}\nstages: [files, image_quality]\noutputs: {path: out, reports: "
+    "[json]}\n"
+)
 
 
 @pytest.fixture
@@ -78,7 +81,9 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["why", "china/00.png", "--out", "nowhere"], 2, "holds no run"),
     ],
 )
-def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], code: int, words: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_message_and_exit_code_2(
+    arguments: list[str], code: int, words: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert dqpipe(*arguments) == code
     said = capsys.readouterr()
     assert (words in said.err, said.out, "Traceback" in said.err) == (True, "", False), said.err
@@ -105,14 +110,18 @@ def test_run_says_json_and_nothing_else(folder: Path, capsys: pytest.CaptureFixt
         strictly((Path(told["path"]) / name).read_text(encoding="utf-8"))
 
 
-def test_a_report_that_was_not_asked_for_is_not_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_that_was_not_asked_for_is_not_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert dqpipe("run", "--executor", "serial") == 0
     said = capsys.readouterr().out
     assert "\nreport: " not in said
     assert "\ncurated: out/versions/" in said
 
 
-def test_check_writes_facts_only_and_lets_run_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_writes_facts_only_and_lets_run_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "pipeline.yaml").write_text(PIPELINE + 'gates: ["files.unreadable > 1"]\n')
     assert dqpipe("check", "--executor", "serial", "--json") == 1
     told = strictly(capsys.readouterr().out)
@@ -122,8 +131,12 @@ def test_check_writes_facts_only_and_lets_run_go_on(folder: Path, capsys: pytest
     assert dqpipe("run", "--executor", "serial") == 0
 
 
-def test_a_gate_that_fails_is_exit_code_1_and_the_report_stands(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "pipeline.yaml").write_text(PIPELINE + 'gates: ["image_quality.low_information > 0%"]\n')
+def test_a_gate_that_fails_is_exit_code_1_and_the_report_stands(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "pipeline.yaml").write_text(
+        PIPELINE + 'gates: ["image_quality.low_information > 0%"]\n'
+    )
     assert dqpipe("run", "--executor", "serial") == 1
     assert "it must not be > 0%" in capsys.readouterr().err
     assert len(list((folder / "out" / "versions").glob("*/report.json"))) == 1
@@ -145,24 +158,33 @@ def test_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "image_quality.width = 64" in capsys.readouterr().out
     for odd in ("", "00.png", "a\nb", "images/china/00.png", "*"):
         assert dqpipe("why", odd) == 2
-    assert "did you mean 'china/00.png'" in (dqpipe("why", str(folder / "images/china/00.png")), capsys.readouterr().err)[1]
+    assert (
+        "did you mean 'china/00.png'"
+        in (dqpipe("why", str(folder / "images/china/00.png")), capsys.readouterr().err)[1]
+    )
 
 
 def test_plugins_and_schema_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert dqpipe("plugins", "--json") == 0
-    assert "image_quality" in {row["name"] for row in strictly(capsys.readouterr().out)["extensions"]}
+    assert "image_quality" in {
+        row["name"] for row in strictly(capsys.readouterr().out)["extensions"]
+    }
     assert dqpipe("schema") == 0
     assert strictly(capsys.readouterr().out)["required"] == ["stages"]
     assert dqpipe("plugins", "image_quality") == 0
     assert "options of image_quality" in capsys.readouterr().out
 
 
-def test_paths_start_from_the_config_whatever_the_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_start_from_the_config_whatever_the_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "link").symlink_to("images")
     (folder / "sub").mkdir()
     (folder / "sub" / "p.yaml").write_text(PIPELINE.replace("images", "../link", 1))
     monkeypatch.chdir("/")
-    assert dqpipe("run", str(folder / "sub" / "p.yaml"), "--executor", "serial", "--limit", "9") == 0
+    assert (
+        dqpipe("run", str(folder / "sub" / "p.yaml"), "--executor", "serial", "--limit", "9") == 0
+    )
     curated = folder / "sub" / "out" / "curated"
     assert curated.is_symlink()
     assert 5 <= len(list(curated.rglob("*.png"))) <= 9
@@ -177,9 +199,27 @@ def pictures(folder: Path, count: int) -> None:
 
 def started(folder: Path) -> subprocess.Popen[str]:
     """A run in processes that has begun to measure."""
-    command = [sys.executable, "-m", "dqpipe", "run", "--executor", "processes:2", "--shard-size", "8"]
-    running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while running.poll() is None and not list((folder / "out" / "store" / "facts").glob("*/*.arrow")):
+    command = [
+        sys.executable,
+        "-m",
+        "dqpipe",
+        "run",
+        "--executor",
+        "processes:2",
+        "--shard-size",
+        "8",
+    ]
+    running = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while running.poll() is None and not list(
+        (folder / "out" / "store" / "facts").glob("*/*.arrow")
+    ):
         time.sleep(0.01)
     return running
 
@@ -199,8 +239,16 @@ def test_work_of_a_worker_that_is_killed_is_done_again(tmp_path: Path) -> None:
     pictures(tmp_path, 400)
     running = started(tmp_path)
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-    threads = [pid for task in Path(f"/proc/{running.pid}/task").iterdir() for pid in (task / "children").read_text().split()]
-    workers = [pid for pid in {*children, *threads} if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    threads = [
+        pid
+        for task in Path(f"/proc/{running.pid}/task").iterdir()
+        for pid in (task / "children").read_text().split()
+    ]
+    workers = [
+        pid
+        for pid in {*children, *threads}
+        if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
     os.kill(int(workers[0]), signal.SIGKILL)
     told, said = running.communicate(timeout=100)
     assert (running.returncode, "Traceback" in said) == (0, False), said

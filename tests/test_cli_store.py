@@ -25,12 +25,19 @@ NOW = "20260101-000000-000000abcd"
 
 @pytest.fixture(params=["local", "s3"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return request.getfixturevalue("bucket") + "/store" if request.param == "s3" else str(tmp_path / "kept")
+    return (
+        request.getfixturevalue("bucket") + "/store"
+        if request.param == "s3"
+        else str(tmp_path / "kept")
+    )
 
 
 def config(images: Path, store: str, stages: str = STAGES, out: str = "out") -> Path:
     path = images.parent / f"{out}.yaml"
-    path.write_text(f"dataset: {{path: {images}}}\nstages: {stages}\noutputs: {{path: {out}, reports: [], store: '{store}'}}\n")
+    path.write_text(
+        f"dataset: {{path: {images}}}\nstages: {stages}\noutputs: {{path: {out}, reports: [], "
+        f"store: '{store}'}}\n"
+    )
     return path
 
 
@@ -45,7 +52,9 @@ def run(path: Path) -> Any:
 
 
 def kept(where: object) -> dict[tuple[str, str], Any]:
-    return {(row["kind"], row["stage"]): row for row in dqpipe("store", "show", where, "--json")["kept"]}
+    return {
+        (row["kind"], row["stage"]): row for row in dqpipe("store", "show", where, "--json")["kept"]
+    }
 
 
 def test_what_is_shown_pruned_and_verified(images: Path, where: str) -> None:
@@ -53,7 +62,12 @@ def test_what_is_shown_pruned_and_verified(images: Path, where: str) -> None:
     path = config(images, where)
     run(path)
     shown = kept(path)
-    assert set(shown) == {("facts", "media"), ("facts", "image_quality"), ("facts", "duplicates"), ("relations", "duplicates")}
+    assert set(shown) == {
+        ("facts", "media"),
+        ("facts", "image_quality"),
+        ("facts", "duplicates"),
+        ("relations", "duplicates"),
+    }
     assert all(row["used"] and row["bytes"] > 0 for row in shown.values())
     assert shown["facts", "image_quality"]["about"]["stage"] == "image_quality"
     assert 0 < shown["facts", "image_quality"]["samples"] <= 70
@@ -61,7 +75,9 @@ def test_what_is_shown_pruned_and_verified(images: Path, where: str) -> None:
     assert dqpipe("store", "prune", path, "--json")["removed"] == []
 
     run(config(images, where, "[files, image_quality]"))
-    shown.pop(("relations", "duplicates"))  # those of earlier nights went when this one was published
+    shown.pop(
+        ("relations", "duplicates")
+    )  # those of earlier nights went when this one was published
     assert set(kept(where)) == set(shown)
     would = dqpipe("store", "prune", path, "--dry-run", "--json")
     assert {row["stage"] for row in would["removed"]} == {"duplicates"}
@@ -81,7 +97,9 @@ def test_what_is_shown_pruned_and_verified(images: Path, where: str) -> None:
     assert "is sound" in dqpipe("store", "verify", where)
 
 
-def test_contents_that_are_gone_are_pruned_and_others_are_not_measured_again(images: Path, where: str) -> None:
+def test_contents_that_are_gone_are_pruned_and_others_are_not_measured_again(
+    images: Path, where: str
+) -> None:
     age(images)
     path = config(images, where)
     run(path)
@@ -103,24 +121,37 @@ def test_what_another_output_needs_stays(images: Path, tmp_path: Path) -> None:
     run(other)
     assert dqpipe("store", "prune", other, "--json")["removed"] == []
     with pytest.raises(OutputError, match="shared with"):
-        CliRunner().invoke(main.app, ["store", "prune", str(other), "--gone"], catch_exceptions=False)
-    assert {row["stage"] for row in dqpipe("store", "prune", other, "--older-than", 0, "--json")["removed"]} == {"media", "image_quality", "duplicates"}
+        CliRunner().invoke(
+            main.app, ["store", "prune", str(other), "--gone"], catch_exceptions=False
+        )
+    assert {
+        row["stage"]
+        for row in dqpipe("store", "prune", other, "--older-than", 0, "--json")["removed"]
+    } == {"media", "image_quality", "duplicates"}
 
 
-def test_nothing_is_pruned_while_a_run_uses_it_and_nothing_of_a_killed_one(images: Path, tmp_path: Path) -> None:
+def test_nothing_is_pruned_while_a_run_uses_it_and_nothing_of_a_killed_one(
+    images: Path, tmp_path: Path
+) -> None:
     path = config(images, str(tmp_path / "kept"))
     run(path)
     store = Store(tmp_path / "kept")
     shutil.rmtree(store.root / "used")
-    assert dqpipe("store", "prune", path, "--json")["removed"] == []  # a killed run may have measured it
+    assert (
+        dqpipe("store", "prune", path, "--json")["removed"] == []
+    )  # a killed run may have measured it
     now = store.begin_run(NOW)
     with pytest.raises(OutputError, match=f"process {os.getpid()}"):
-        CliRunner().invoke(main.app, ["store", "prune", str(path), "--older-than", "0"], catch_exceptions=False)
+        CliRunner().invoke(
+            main.app, ["store", "prune", str(path), "--older-than", "0"], catch_exceptions=False
+        )
     store.end_run(NOW, lock=now)
     long_ago = time.time() - 3 * maintenance.DAY
     for file in store.root.rglob("*"):
         os.utime(file, (long_ago, long_ago))
-    assert len(dqpipe("store", "prune", path, "--json")["removed"]) == 5  # two relations: of the raw and of the curated set
+    assert (
+        len(dqpipe("store", "prune", path, "--json")["removed"]) == 5
+    )  # two relations: of the raw and of the curated set
 
 
 def test_an_output_stands_for_its_store_and_nothing_else_does(images: Path, tmp_path: Path) -> None:

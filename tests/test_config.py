@@ -1,4 +1,6 @@
-"""Every mistake in pipeline.yaml is refused with its line, the nearest right name and what is allowed."""
+"""Every mistake in pipeline.yaml is refused with its line, the nearest right name and what is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ from dqpipe.plugin.registry import Registry
         ("stages:\n  - {files: {}, image_quality: {}}\n", 2, "one name with its options"),
     ],
 )
-def test_a_mistake_is_refused_with_its_line(text: str, line: int, words: str, registry: Registry) -> None:
+def test_a_mistake_is_refused_with_its_line(
+    text: str, line: int, words: str, registry: Registry
+) -> None:
     with pytest.raises(ConfigError) as refused:
         pipeline_file.parse(text, registry, name="pipeline.yaml")
     assert f"line {line}" in refused.value.where
@@ -61,7 +65,9 @@ def test_a_date_that_is_none_and_a_python_object_are_refused(registry: Registry)
 
 
 def test_the_seed_reaches_the_stages_that_have_one(registry: Registry) -> None:
-    built = pipeline_file.parse("stages:\n  - label_noise\n  - label_noise: {as: mine, seed: 3}\nseed: 7\n", registry)
+    built = pipeline_file.parse(
+        "stages:\n  - label_noise\n  - label_noise: {as: mine, seed: 3}\nseed: 7\n", registry
+    )
     assert [entry.extension.seed for entry in built.stages] == [7, 3]
 
 
@@ -70,17 +76,28 @@ def test_a_stage_goes_by_its_other_name(registry: Registry) -> None:
     assert [entry.name for entry in built.stages] == ["files", "again"]
 
 
-@pytest.mark.parametrize("written", ["gates: [files.unreadable > 1]", "fail_on: [files.unreadable > 1]", "fail_on: files.unreadable > 1"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "gates: [files.unreadable > 1]",
+        "fail_on: [files.unreadable > 1]",
+        "fail_on: files.unreadable > 1",
+    ],
+)
 def test_gates_go_by_either_name(written: str, registry: Registry) -> None:
     import jsonschema
     import yaml
 
     text = f"stages: [files]\n{written}\n"
-    assert pipeline_file.parse(text, registry, name="p.yaml").gates == (("files.unreadable > 1", "p.yaml, line 2"),)
+    assert pipeline_file.parse(text, registry, name="p.yaml").gates == (
+        ("files.unreadable > 1", "p.yaml, line 2"),
+    )
     jsonschema.validate(yaml.safe_load(text), schemas.schema(registry))
 
 
-def test_the_schema_is_a_json_schema_that_accepts_the_sample_and_refuses_mistakes(registry: Registry) -> None:
+def test_the_schema_is_a_json_schema_that_accepts_the_sample_and_refuses_mistakes(
+    registry: Registry,
+) -> None:
     import jsonschema
     import yaml
 

@@ -1,4 +1,7 @@
-"""Facts are kept by the decoder that reads a file: what is installed beside it measures nothing again."""
+"""Facts are kept by the decoder that reads a file.
+
+What is installed beside it measures nothing again.
+"""
 
 from __future__ import annotations
 
@@ -36,22 +39,37 @@ def mixed(tmp_path: Path) -> Path:
     for number in range(JPEGS + PNGS):
         picture = cv_noise(rng)
         data = decoders.jpeg(picture) if number < JPEGS else decoders.png(picture)
-        (folder / ("one", "two")[number % 2] / f"{number:02}.{'jpg' if number < JPEGS else 'png'}").write_bytes(data)
+        (
+            folder
+            / ("one", "two")[number % 2]
+            / f"{number:02}.{'jpg' if number < JPEGS else 'png'}"
+        ).write_bytes(data)
     (folder / "one" / "x.rawp").write_bytes(decoders.raw(cv_noise(rng, 64)[:, :, 0]))
     age(folder)
     return folder
 
 
 def cv_noise(rng: np.random.Generator, side: int = 96) -> np.ndarray:
-    return np.kron(rng.integers(0, 256, (side // 8, side // 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    return np.kron(rng.integers(0, 256, (side // 8, side // 8, 3)), np.ones((8, 8, 1))).astype(
+        np.uint8
+    )
 
 
-def pipeline(source: Path, out: Path, *kinds: type[Extension], stages: str = STAGES, store: str = "null") -> Pipeline:
-    text = f"dataset: {{path: {source}}}\nstages: {stages}\ngates: []\noutputs: {{path: {out}, reports: [], store: {store}}}\n"
-    return Pipeline.from_text(text, registry=registry.load(extra={"more": decoders.plugin(*kinds)} if kinds else None))
+def pipeline(
+    source: Path, out: Path, *kinds: type[Extension], stages: str = STAGES, store: str = "null"
+) -> Pipeline:
+    text = (
+        f"dataset: {{path: {source}}}\nstages: {stages}\ngates: []\noutputs: {{path: {out}, "
+        f"reports: [], store: {store}}}\n"
+    )
+    return Pipeline.from_text(
+        text, registry=registry.load(extra={"more": decoders.plugin(*kinds)} if kinds else None)
+    )
 
 
-def run(source: Path, out: Path, *kinds: type[Extension], stages: str = STAGES, store: str = "null") -> Outcome:
+def run(
+    source: Path, out: Path, *kinds: type[Extension], stages: str = STAGES, store: str = "null"
+) -> Outcome:
     made = pipeline(source, out, *kinds, stages=stages, store=store)
     return Run(made.config, made.registry, Serial(), force=True).run()
 
@@ -63,7 +81,9 @@ def facts(ran: Outcome) -> pd.DataFrame:
 def equal(one: Outcome, other: Outcome) -> None:
     pd.testing.assert_frame_equal(facts(one), facts(other), check_exact=True)
     for name in TABLES:
-        pd.testing.assert_frame_equal(getattr(one, name).frame(), getattr(other, name).frame(), check_exact=True)
+        pd.testing.assert_frame_equal(
+            getattr(one, name).frame(), getattr(other, name).frame(), check_exact=True
+        )
 
 
 def counts(ran: Outcome) -> set[int]:
@@ -72,10 +92,16 @@ def counts(ran: Outcome) -> set[int]:
 
 def relations(ran: Outcome) -> set[str]:
     """The keys of the relations that a run used, as its store keeps them."""
-    return set(json.loads((Store(ran.config.store).root / "used" / f"{ran.id}.json").read_text())["relations"])
+    return set(
+        json.loads((Store(ran.config.store).root / "used" / f"{ran.id}.json").read_text())[
+            "relations"
+        ]
+    )
 
 
-def test_a_decoder_of_another_kind_of_file_measures_nothing_again(mixed: Path, tmp_path: Path) -> None:
+def test_a_decoder_of_another_kind_of_file_measures_nothing_again(
+    mixed: Path, tmp_path: Path
+) -> None:
     (mixed / "one" / "x.rawp").unlink()
     first = run(mixed, tmp_path / "out")
     second = run(mixed, tmp_path / "out", Raw)
@@ -85,7 +111,9 @@ def test_a_decoder_of_another_kind_of_file_measures_nothing_again(mixed: Path, t
     equal(second, run(mixed, tmp_path / "fresh", Raw))
 
 
-def test_another_version_of_a_decoder_measures_what_it_reads_and_nothing_else(mixed: Path, tmp_path: Path) -> None:
+def test_another_version_of_a_decoder_measures_what_it_reads_and_nothing_else(
+    mixed: Path, tmp_path: Path
+) -> None:
     first = run(mixed, tmp_path / "out", Mirrored)
     assert counts(first) == {JPEGS + PNGS}
     second = run(mixed, tmp_path / "out", Darkened)
@@ -96,7 +124,9 @@ def test_another_version_of_a_decoder_measures_what_it_reads_and_nothing_else(mi
     equal(second, run(mixed, tmp_path / "fresh", Darkened))
 
 
-def test_a_decoder_that_takes_over_a_kind_measures_it_again_and_gives_it_back(mixed: Path, tmp_path: Path) -> None:
+def test_a_decoder_that_takes_over_a_kind_measures_it_again_and_gives_it_back(
+    mixed: Path, tmp_path: Path
+) -> None:
     first = run(mixed, tmp_path / "out")
     assert counts(run(mixed, tmp_path / "out", Mirrored)) == {JPEGS}
     again = run(mixed, tmp_path / "out")
@@ -104,7 +134,9 @@ def test_a_decoder_that_takes_over_a_kind_measures_it_again_and_gives_it_back(mi
     equal(first, again)
 
 
-def test_what_nobody_could_read_is_tried_again_when_a_decoder_comes(mixed: Path, tmp_path: Path) -> None:
+def test_what_nobody_could_read_is_tried_again_when_a_decoder_comes(
+    mixed: Path, tmp_path: Path
+) -> None:
     first = run(mixed, tmp_path / "out")
     assert facts(first).loc["one/x.rawp", "media.ok"] == False  # noqa: E712 (a value of Arrow)
     second = run(mixed, tmp_path / "out", Raw)
@@ -124,7 +156,9 @@ def test_a_decoder_that_cannot_say_what_it_reads_reads_nothing(mixed: Path, tmp_
     equal(first, second)
 
 
-def test_what_a_decoder_gave_that_is_gone_is_pruned_when_asked_and_nothing_else(mixed: Path, tmp_path: Path) -> None:
+def test_what_a_decoder_gave_that_is_gone_is_pruned_when_asked_and_nothing_else(
+    mixed: Path, tmp_path: Path
+) -> None:
     (mixed / "one" / "x.rawp").unlink()
     store = Store(tmp_path / "out" / "store")
     run(mixed, tmp_path / "out", Mirrored)
@@ -138,7 +172,9 @@ def test_what_a_decoder_gave_that_is_gone_is_pruned_when_asked_and_nothing_else(
     assert counts(run(mixed, tmp_path / "out")) == {0}
 
 
-def test_a_store_elsewhere_keeps_facts_by_decoder_too(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_elsewhere_keeps_facts_by_decoder_too(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     first = run(mixed, tmp_path / "out", store="memory://by/decoder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
@@ -150,7 +186,9 @@ def test_a_store_elsewhere_keeps_facts_by_decoder_too(mixed: Path, tmp_path: Pat
 
 def test_only_facts_by_another_decoder_are_not_compared(mixed: Path, tmp_path: Path) -> None:
     def apart(*kinds: type[Extension]) -> set[str]:
-        ran = run(mixed, tmp_path / "out", *kinds, stages="[files, image_quality, drift: {copies: null}]")
+        ran = run(
+            mixed, tmp_path / "out", *kinds, stages="[files, image_quality, drift: {copies: null}]"
+        )
         found = ran.findings.frame()
         return set(found.loc[found["code"] == "drift.not_comparable", "detail"])
 

@@ -1,4 +1,7 @@
-"""The whole run over the corpus of hostile files: nothing crashes, nothing waits, every file is told of as it is."""
+"""The whole run over the corpus of hostile files.
+
+Nothing crashes, nothing waits, every file is told of as it is.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ from tests.made_by_hand import GREY, chunk, png_claiming
 from tests.sound_files import Truth, encoded, picture
 
 MOST_MIB = 1200
-"""Of the largest process: torch and the other libraries take 500, and a picture that claims 64 million pixels is given 250."""
+"""Of the largest process: torch and the other libraries take 500, and a picture that claims 64
+million pixels is given 250.
+"""
 STAGES = "files, image_quality, duplicates, embeddings, outliers, label_noise, diversity, augment"
 
 
@@ -52,7 +57,11 @@ class Ran:
 
     @property
     def samples(self) -> dict[str, Truth]:
-        return {name: truth for name, truth in self.truths.items() if not truth.left_out and not truth.hidden}
+        return {
+            name: truth
+            for name, truth in self.truths.items()
+            if not truth.left_out and not truth.hidden
+        }
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +69,30 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The corpus, and the default pipeline over it in two processes."""
     place = tmp_path_factory.mktemp("hostile")
     truths = {path_text(name): truth for name, truth in make(place / "corpus").items()}
-    (place / "pipeline.yaml").write_text(f"dataset: {{path: {place / 'corpus'}}}\noutputs: {{path: {place / 'out'}}}\nstages: [{STAGES}]\n")
-    command = [sys.executable, "-m", "dqpipe", "run", str(place / "pipeline.yaml"), "--executor", "processes:2", "--shard-size", "128"]
+    (place / "pipeline.yaml").write_text(
+        f"dataset: {{path: {place / 'corpus'}}}\noutputs: {{path: {place / 'out'}}}\nstages: "
+        f"[{STAGES}]\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "dqpipe",
+        "run",
+        str(place / "pipeline.yaml"),
+        "--executor",
+        "processes:2",
+        "--shard-size",
+        "128",
+    ]
     with (place / "said").open("wb") as said, (place / "complained").open("wb") as complained:
-        code = subprocess.run(weighed(command, place / "peak"), stdin=subprocess.DEVNULL, stdout=said, stderr=complained, cwd=place, check=False).returncode
+        code = subprocess.run(
+            weighed(command, place / "peak"),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=complained,
+            cwd=place,
+            check=False,
+        ).returncode
     told = [(place / name).read_text(encoding="utf-8") for name in ("said", "complained")]
     return Ran(place / "corpus", truths, place / "out", code, *told, mib(place / "peak"))
 
@@ -71,12 +100,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def weighed(command: list[str], peak: Path) -> list[str]:
     """A command that runs another one and leaves the memory of its largest process in a file.
 
-    It is a small process of its own: what a large one starts counts the large one's memory as its own, on Linux.
+    It is a small process of its own: what a large one starts counts the large one's memory as its
+    own, on Linux.
     """
     code = (
         "import resource, subprocess, sys\n"
         "code = subprocess.run(sys.argv[2:]).returncode\n"
-        "open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n"
+        "open(sys.argv[1], "
+        "'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n"
         "sys.exit(code)"
     )
     return [sys.executable, "-c", code, str(peak), *command]
@@ -92,7 +123,10 @@ def test_the_corpus_is_large_and_the_same_each_time(ran: Ran) -> None:
     assert len(ran.samples) > 800
     assert len(dict(again)) == len(again)
     there = [(name, digest) for name, digest in again if name in ran.truths]
-    assert [digest for _, digest in there] == [hashlib.sha256((ran.folder / os.fsdecode(_bytes(name))).read_bytes()).digest() for name, _ in there]
+    assert [digest for _, digest in there] == [
+        hashlib.sha256((ran.folder / os.fsdecode(_bytes(name))).read_bytes()).digest()
+        for name, _ in there
+    ]
     assert all(truth.why for truth in ran.samples.values() if truth.readable is None)
     assert sum(truth.readable is None for truth in ran.samples.values()) < 0.05 * len(ran.samples)
 
@@ -109,17 +143,27 @@ def test_nothing_crashes_complains_or_takes_the_machine(ran: Ran) -> None:
 
 
 def test_every_file_is_told_of_once_and_as_it_is(ran: Ran) -> None:
-    decided = ran.table("ledger.parquet").query("id.notna() and made_by.isna()").drop_duplicates(["id", "decision"])
+    decided = (
+        ran.table("ledger.parquet")
+        .query("id.notna() and made_by.isna()")
+        .drop_duplicates(["id", "decision"])
+    )
     assert sorted(decided["id"]) == sorted(ran.samples)
     facts = ran.table("facts.parquet").set_index("id")
     readable = facts["media.ok"]
-    wrong = {name: facts["media.error"][name] for name, truth in ran.samples.items() if truth.readable not in {None, readable[name]}}
+    wrong = {
+        name: facts["media.error"][name]
+        for name, truth in ran.samples.items()
+        if truth.readable not in {None, readable[name]}
+    }
     assert wrong == {}
 
 
 def test_what_cannot_be_read_is_claimed_with_a_reason(ran: Ran) -> None:
     facts, ledger = ran.table("facts.parquet").set_index("id"), ran.table("ledger.parquet")
-    claimed = ledger[ledger["code"].isin(["files.unreadable", "files.outside"])].set_index("id")["detail"]
+    claimed = ledger[ledger["code"].isin(["files.unreadable", "files.outside"])].set_index("id")[
+        "detail"
+    ]
     assert sorted(claimed.index) == sorted(facts.index[~facts["media.ok"]])
     assert claimed.str.len().min() > 12
     assert not claimed.str.contains("Error|Traceback|errno|NoneType|b'").any()
@@ -129,7 +173,9 @@ def test_what_can_be_read_is_measured(ran: Ran) -> None:
     facts = ran.table("facts.parquet").set_index("id")
     seen = facts[facts["media.ok"]]
     measured = [name for name in facts if name.startswith(("image_quality.", "duplicates."))]
-    empty = {name: seen.index[seen[name].isna()].tolist() for name in measured if seen[name].isna().any()}
+    empty = {
+        name: seen.index[seen[name].isna()].tolist() for name in measured if seen[name].isna().any()
+    }
     assert len(measured) > 20
     assert set(empty) <= {
         "image_quality.sharpness",
@@ -140,10 +186,21 @@ def test_what_can_be_read_is_measured(ran: Ran) -> None:
         "duplicates.transform",
         "duplicates.cluster",
     }
-    sizes = {name: (seen["image_quality.width"][name], seen["image_quality.height"][name]) for name in seen.index}
-    assert {name: (*sizes[name],) for name, truth in ran.samples.items() if truth.size and truth.readable and truth.size != sizes[name]} == {}
+    sizes = {
+        name: (seen["image_quality.width"][name], seen["image_quality.height"][name])
+        for name in seen.index
+    }
+    assert {
+        name: (*sizes[name],)
+        for name, truth in ran.samples.items()
+        if truth.size and truth.readable and truth.size != sizes[name]
+    } == {}
     modes = seen["image_quality.mode"]
-    assert {name: modes[name] for name, truth in ran.samples.items() if truth.mode and truth.mode != modes[name]} == {}
+    assert {
+        name: modes[name]
+        for name, truth in ran.samples.items()
+        if truth.mode and truth.mode != modes[name]
+    } == {}
 
 
 def test_what_is_no_plain_file_is_named_and_never_opened(ran: Ran) -> None:
@@ -156,21 +213,40 @@ def test_the_report_and_the_terminal_are_safe_from_names(ran: Ran) -> None:
     page = (ran.version / "report.html").read_text(encoding="utf-8")
     assert re.search(r"<script>alert|<img src=x|\x1b|\u202e", page) is None
     assert re.search(r"[\x00-\x09\x0b-\x1f\u202e]", ran.said) is None
-    command = [sys.executable, "-m", "dqpipe", "why", "names/escape\x1b[31mred.png", "--out", str(ran.out)]
+    command = [
+        sys.executable,
+        "-m",
+        "dqpipe",
+        "why",
+        "names/escape\x1b[31mred.png",
+        "--out",
+        str(ran.out),
+    ]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     assert told.stdout.startswith(r"names/escape\x1b[31mred.png (label names) is ")
 
 
 def test_the_curated_set_holds_what_was_kept(ran: Ran) -> None:
-    ledger = ran.table("ledger.parquet").query("id.notna() and made_by.isna()").drop_duplicates("id").set_index("id")
+    ledger = (
+        ran.table("ledger.parquet")
+        .query("id.notna() and made_by.isna()")
+        .drop_duplicates("id")
+        .set_index("id")
+    )
     manifest = pd.read_parquet(ran.out / "curated" / "manifest.parquet")
     kept = set(ledger.index[ledger["decision"] != "drop"])
     assert set(manifest["id"][manifest["parent"].isna()]) == kept
-    assert (pd.Series(list(kept)).map({name: truth.readable for name, truth in ran.truths.items()}) != False).all()  # noqa: E712 (None is fine)
+    assert (
+        pd.Series(list(kept)).map({name: truth.readable for name, truth in ran.truths.items()})  # noqa: E712
+        != False
+    ).all()
 
 
 def test_one_process_sees_the_same(ran: Ran, registry: Registry, tmp_path: Path) -> None:
-    text = f"dataset: {{path: {ran.folder}}}\noutputs: {{path: {tmp_path / 'out'}}}\nstages: [files, image_quality]\n"
+    text = (
+        f"dataset: {{path: {ran.folder}}}\noutputs: {{path: {tmp_path / 'out'}}}\nstages: [files, "
+        f"image_quality]\n"
+    )
     made = Pipeline.from_text(text, registry=registry)
     alone = Run(made.config, made.registry, Serial(), writes=False).run().facts.frame()
     both = ran.table("facts.parquet")
@@ -183,8 +259,12 @@ def test_colours_and_orientations_are_right(ran: Ran) -> None:
     decoder, wrong = ImageDecoder(), {}
     for name, truth in ran.samples.items():
         if truth.colours and truth.readable:
-            pixels = decoder.decode(read_bytes(str(ran.folder / os.fsdecode(_bytes(name)))), "full").pixels.astype(int)
-            rows, columns = (np.array([side // 8, side - 1 - side // 8]) for side in pixels.shape[:2])
+            pixels = decoder.decode(
+                read_bytes(str(ran.folder / os.fsdecode(_bytes(name)))), "full"
+            ).pixels.astype(int)
+            rows, columns = (
+                np.array([side // 8, side - 1 - side // 8]) for side in pixels.shape[:2]
+            )
             found = pixels[rows.repeat(2), np.tile(columns, 2)]
             if np.abs(found - truth.colours).max() > truth.within:
                 wrong[name] = found.tolist()
@@ -195,7 +275,10 @@ def test_a_folder_of_nothing_but_broken_files_is_no_reason_to_crash(tmp_path: Pa
     (tmp_path / "data").mkdir()
     for number in range(5):
         (tmp_path / "data" / f"{number}.jpg").write_bytes(bytes(number))
-    text = f"dataset: {{path: {tmp_path}/data}}\noutputs: {{path: {tmp_path}/out}}\nstages: [files, image_quality, duplicates]\ngates: []\n"
+    text = (
+        f"dataset: {{path: {tmp_path}/data}}\noutputs: {{path: {tmp_path}/out}}\nstages: [files, "
+        f"image_quality, duplicates]\ngates: []\n"
+    )
     result = Pipeline.from_text(text).run("serial")
     assert (len(result.curated), result.decisions["decision"].unique().tolist()) == (0, ["drop"])
 
@@ -203,14 +286,21 @@ def test_a_folder_of_nothing_but_broken_files_is_no_reason_to_crash(tmp_path: Pa
 def test_pictures_that_are_large_together_are_held_a_few_at_a_time(tmp_path: Path) -> None:
     for number in range(14):
         text = chunk(b"tEXt", b"number\0" + bytes([48 + number]))
-        (tmp_path / f"{number}.png").write_bytes(png_claiming(5000, 5000, text, depth=1, kind=GREY, pixels=bytes(5000 * 626)))
+        (tmp_path / f"{number}.png").write_bytes(
+            png_claiming(5000, 5000, text, depth=1, kind=GREY, pixels=bytes(5000 * 626))
+        )
     code = (
         "import sys; from dqpipe.api import Pipeline\n"
-        "text = f'dataset: {{path: {sys.argv[1]}}}\\noutputs: {{path: {sys.argv[1]}/.out}}\\nstages: [files]\\n'\n"
+        "text = f'dataset: {{path: {sys.argv[1]}}}\\noutputs: {{path: "
+        "{sys.argv[1]}/.out}}\\nstages: [files]\\n'\n"
         "result = Pipeline.from_text(text).check('serial')\n"
         "assert result.facts['media.ok'].all() and len(result.facts) == 14"
     )
-    subprocess.run(weighed([sys.executable, "-c", code, str(tmp_path)], tmp_path / "peak"), capture_output=True, check=True)
+    subprocess.run(
+        weighed([sys.executable, "-c", code, str(tmp_path)], tmp_path / "peak"),
+        capture_output=True,
+        check=True,
+    )
     assert mib(tmp_path / "peak") < 800  # all of them at once are 1,001
 
 
@@ -228,11 +318,26 @@ def test_a_manifest_that_names_what_is_no_file_is_curated_all_the_same(tmp_path:
         (tmp_path / name).write_bytes(encoded(picture(number), "PNG"))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     os.mkfifo(tmp_path / "pipe.png")
-    pd.DataFrame(rows, columns=["image", "split"]).assign(label="a").to_csv(tmp_path / "m.csv", index=False)
+    pd.DataFrame(rows, columns=["image", "split"]).assign(label="a").to_csv(
+        tmp_path / "m.csv", index=False
+    )
     for mode in ("copy", "hardlink", "manifest"):
         place = f"dataset: {{path: {tmp_path}/m.csv, reader: manifest, roles: {{media: image}}}}\n"
-        result = Pipeline.from_text(f"{place}outputs: {{path: {tmp_path}/{mode}, files: {mode}}}\nstages: [files]\n").run("serial")
-        assert sorted(result.findings["id"].dropna()) == [".", "/dev/zero", "absent.png", "broken.png", "pipe.png"]
+        result = Pipeline.from_text(
+            f"{place}outputs: {{path: {tmp_path}/{mode}, files: {mode}}}\nstages: [files]\n"
+        ).run("serial")
+        assert sorted(result.findings["id"].dropna()) == [
+            ".",
+            "/dev/zero",
+            "absent.png",
+            "broken.png",
+            "pipe.png",
+        ]
         kept = pd.read_csv(tmp_path / mode / "curated" / "m.csv")["image"].tolist()
-        there = [name if mode != "manifest" else f"{tmp_path}/{name}" for name in ("sound.png", "other.png", "broken.png")]
-        assert sorted(kept) == sorted([*there, f"{tmp_path}/absent.png", "/dev/zero", f"{tmp_path}/.", f"{tmp_path}/pipe.png"])
+        there = [
+            name if mode != "manifest" else f"{tmp_path}/{name}"
+            for name in ("sound.png", "other.png", "broken.png")
+        ]
+        assert sorted(kept) == sorted(
+            [*there, f"{tmp_path}/absent.png", "/dev/zero", f"{tmp_path}/.", f"{tmp_path}/pipe.png"]
+        )

@@ -58,10 +58,25 @@ DAY = dt.date(2020, 1, 1)
         (pa.array([], pa.string()), "none", ()),
     ],
 )
-def test_the_kind_and_the_classes_of_every_type(column: pa.Array, kind: str, names: tuple[str, ...]) -> None:
-    samples = Samples(labels.marked(pa.table({"id": pa.array([f"{i:03d}" for i in range(len(column))], pa.string()), "label": column})))
+def test_the_kind_and_the_classes_of_every_type(
+    column: pa.Array, kind: str, names: tuple[str, ...]
+) -> None:
+    samples = Samples(
+        labels.marked(
+            pa.table(
+                {
+                    "id": pa.array([f"{i:03d}" for i in range(len(column))], pa.string()),
+                    "label": column,
+                }
+            )
+        )
+    )
     assert (labels.kind_in(samples), labels.classes(samples).names) == (kind, names)
-    assert all((code < 0) == (value.as_py() is None) for code, value in zip(labels.classes(samples).codes, samples.table["label"], strict=True) if names)
+    assert all(
+        (code < 0) == (value.as_py() is None)
+        for code, value in zip(labels.classes(samples).codes, samples.table["label"], strict=True)
+        if names
+    )
 
 
 def test_some_of_the_samples_have_the_kind_that_all_have() -> None:
@@ -71,16 +86,22 @@ def test_some_of_the_samples_have_the_kind_that_all_have() -> None:
     assert (labels.kind_in(few), labels.classes(few).names) == ("class", ("7", "9"))
 
 
-@pytest.mark.parametrize("column", [[0.0, 1.0, 1.0, NAN] * 10, ["x", "y", "y", ""] * 10, ["x", "y", "y", None] * 10])
+@pytest.mark.parametrize(
+    "column", [[0.0, 1.0, 1.0, NAN] * 10, ["x", "y", "y", ""] * 10, ["x", "y", "y", None] * 10]
+)
 def test_all_who_ask_see_the_same_two_classes(column: list[Any]) -> None:
     ids = [f"{i:03d}" for i in range(40)]
     samples = Samples(labels.marked(pa.table({"id": ids, "label": column})))
     facts = Facts(pa.table({"media.ok": [True] * 40, "media.error": pa.nulls(40, pa.string())}))
     counted = {row["key"] for row in Files().summarise(samples, facts) if row["scope"] == "class"}
-    kept = Decisions(table_of(Decisions.columns, [{"id": i, "decision": "keep", "because": []} for i in ids]))
+    kept = Decisions(
+        table_of(Decisions.columns, [{"id": i, "decision": "keep", "because": []} for i in ids])
+    )
     joined = counts.Joined.of(samples, Findings(table_of(Findings.columns, [])), kept, None)
     known = [row["name"] for row in counts.by_class(joined)["rows"] if row["name"] is not None]
-    made = Augmentation(target="largest").plan(samples, np.ones(40, dtype=bool), lambda _, copy: copy)
+    made = Augmentation(target="largest").plan(
+        samples, np.ones(40, dtype=bool), lambda _, copy: copy
+    )
     assert len(counted) == len(known) == 2
     assert set(known) == counted
     assert sorted(np.bincount(of_policy(samples)).tolist()) == [10, 10, 20]
@@ -90,23 +111,57 @@ def test_all_who_ask_see_the_same_two_classes(column: list[Any]) -> None:
 
 
 def test_classes_that_differ_in_what_nobody_sees_are_asked_about() -> None:
-    samples = Samples(pa.table({"id": list("abcd"), "label": ["cat", "cat\u200b", "\u202ecat", "dog"]}))
-    assert [said.split(" are ")[0] for said in labels.doubts(samples)] == ["'cat' and 'cat\\u200b' and '\\u202ecat'"]
+    samples = Samples(
+        pa.table({"id": list("abcd"), "label": ["cat", "cat\u200b", "\u202ecat", "dog"]})
+    )
+    assert [said.split(" are ")[0] for said in labels.doubts(samples)] == [
+        "'cat' and 'cat\\u200b' and '\\u202ecat'"
+    ]
 
 
 CASES: dict[str, tuple[list[Any], str | None, str, list[str]]] = {
     "years": ([1985 + i % 35 for i in range(70)], None, "number", []),
-    "years, said to be classes": ([1985 + i % 5 * 7 for i in range(70)], "class", "class", ["1985", "1992", "1999", "2006", "2013"]),
+    "years, said to be classes": (
+        [1985 + i % 5 * 7 for i in range(70)],
+        "class",
+        "class",
+        ["1985", "1992", "1999", "2006", "2013"],
+    ),
     "ids from 0 to 99": (list(range(100)), None, "number", []),
     "codes from 0 to 4": ([i % 5 for i in range(70)], None, "class", list("01234")),
     "ratings": ([0.5 + i % 10 / 2 for i in range(70)], None, "number", []),
-    "ratings, said to be classes": ([0.5 + i % 4 / 2 for i in range(70)], "class", "class", ["0.5", "1.0", "1.5", "2.0"]),
+    "ratings, said to be classes": (
+        [0.5 + i % 4 / 2 for i in range(70)],
+        "class",
+        "class",
+        ["0.5", "1.0", "1.5", "2.0"],
+    ),
     "codes, said to be numbers": ([i % 5 for i in range(70)], "number", "number", []),
-    "lists": ([[["a"], ["a", "b", "b"], ["", "c"], []][i % 4] for i in range(70)], None, "tags", list("abc")),
-    "sets": ([[{"a"}, {"b", "a"}, {"c"}, set()][i % 4] for i in range(70)], None, "tags", list("abc")),
+    "lists": (
+        [[["a"], ["a", "b", "b"], ["", "c"], []][i % 4] for i in range(70)],
+        None,
+        "tags",
+        list("abc"),
+    ),
+    "sets": (
+        [[{"a"}, {"b", "a"}, {"c"}, set()][i % 4] for i in range(70)],
+        None,
+        "tags",
+        list("abc"),
+    ),
     "lists of codes": ([[1, 2], [2, 3]] * 35, None, "tags", list("123")),
-    "names and nothing": ([["x", "y", None, NAN, "", " "][i % 6] for i in range(72)], None, "class", ["x", "y"]),
-    "codes and nothing": ([[0.0, 1.0, NAN][i % 3] for i in range(72)], None, "class", ["0.0", "1.0"]),
+    "names and nothing": (
+        [["x", "y", None, NAN, "", " "][i % 6] for i in range(72)],
+        None,
+        "class",
+        ["x", "y"],
+    ),
+    "codes and nothing": (
+        [[0.0, 1.0, NAN][i % 3] for i in range(72)],
+        None,
+        "class",
+        ["0.0", "1.0"],
+    ),
     "truth": ([True, False] * 35, None, "class", ["false", "true"]),
     "bytes": ([b"x", b"\xff"] * 35, None, "class", ["\\xff", "x"]),
     "numpy's": ([np.int64(3), np.int64(4)] * 35, None, "class", ["3", "4"]),
@@ -116,18 +171,37 @@ CASES: dict[str, tuple[list[Any], str | None, str, list[str]]] = {
 }
 
 
-JUDGED = ("years", "ratings, said to be classes", "codes, said to be numbers", "lists", "names and nothing", "bytes")
+JUDGED = (
+    "years",
+    "ratings, said to be classes",
+    "codes, said to be numbers",
+    "lists",
+    "names and nothing",
+    "bytes",
+)
 """Cases whose labels are judged as well, which takes most of the time."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=CASES)
 def test_every_part_of_a_run_says_the_same_of_the_classes(case: str, tmp_path: Path) -> None:
-    """One run over a table and a second one without what the first class had: stages, figures, gates, report, policy,
-    augmentation, drift, ledger, review and what is handed over name the same classes."""
+    """One run over a table and a second one without what the first class had: stages, figures,
+    gates, report, policy, augmentation, drift, ledger, review and what is handed over name the same
+    classes.
+    """
     values, said, kind, names = CASES[case]
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"key": [f"{i:03d}" for i in range(len(values))], "x": rng.normal(size=len(values)), "label": pd.Series(values, dtype=object)})
-    noise = [] if case not in JUDGED else [{"label_noise": {"vectors": ["x"], "folds": 2, "repeats": 1}}]
+    frame = pd.DataFrame(
+        {
+            "key": [f"{i:03d}" for i in range(len(values))],
+            "x": rng.normal(size=len(values)),
+            "label": pd.Series(values, dtype=object),
+        }
+    )
+    noise = (
+        []
+        if case not in JUDGED
+        else [{"label_noise": {"vectors": ["x"], "folds": 2, "repeats": 1}}]
+    )
     config = {
         "dataset": {"roles": {"id": "key"}} | ({"labels": said} if said else {}),
         "stages": ["duplicate_rows", {"drift": {"copies": None, "least": 5}}, *noise],
@@ -142,9 +216,19 @@ def test_every_part_of_a_run_says_the_same_of_the_classes(case: str, tmp_path: P
     assert sorted(set(labels.members(samples).names.drop_null().to_pylist())) == sorted(names)
     # figures of the stages
     by_class = figures[(figures["scope"] == "class") & (figures["of"] != "curated")]
-    readable = Facts(pa.table({"media.ok": [True] * len(samples), "media.error": pa.nulls(len(samples), pa.string())}))
-    assert sorted({row["key"] for row in Files().summarise(samples, readable) if row["scope"] == "class"}) == sorted(names)
-    judged = {key.strip("→") for key in by_class[by_class["figure"].str.startswith("label_noise")]["key"] if "→" not in key.strip("→")}
+    readable = Facts(
+        pa.table(
+            {"media.ok": [True] * len(samples), "media.error": pa.nulls(len(samples), pa.string())}
+        )
+    )
+    assert sorted(
+        {row["key"] for row in Files().summarise(samples, readable) if row["scope"] == "class"}
+    ) == sorted(names)
+    judged = {
+        key.strip("→")
+        for key in by_class[by_class["figure"].str.startswith("label_noise")]["key"]
+        if "→" not in key.strip("→")
+    }
     assert judged <= set(names)
     assert kind == "none" or LabelNoise(vectors=("x",)).kind(samples) == kind
     # report, account, gates
@@ -153,28 +237,51 @@ def test_every_part_of_a_run_says_the_same_of_the_classes(case: str, tmp_path: P
     assert told["kind"] == {"tags": "classes"}.get(kind, kind)
     assert result.gates[0]["value"] == len(names)
     # policy, augmentation
-    assert len(set(of_policy(samples)[labels.classes(samples).codes >= 0])) == (len(names) if kind == "class" else 0)
+    assert len(set(of_policy(samples)[labels.classes(samples).codes >= 0])) == (
+        len(names) if kind == "class" else 0
+    )
     assert (Augmentation().objection(samples) is None) == (kind == "class")
     # ledger, review, what is handed over
     for name in names:
         rows = ledger_query.rows(version, ledger_query.Question(classes=[name]))
-        carry = {samples.ids[row] for row, own in zip(*labels.members(samples), strict=True) if own.as_py() == name}
+        carry = {
+            samples.ids[row]
+            for row, own in zip(*labels.members(samples), strict=True)
+            if own.as_py() == name
+        }
         assert set(rows.column("id").to_pylist()) == carry
     seen = Seen(version)
     assert set(seen.classes) == (set(names) if seen.kind in ("classes", "tags") else set())
     sight = SampleView(version, ())
-    assert set(sight.classes) == set(names) if kind == "class" else (kind == "tags") == bool(sight.classes)
+    assert (
+        set(sight.classes) == set(names)
+        if kind == "class"
+        else (kind == "tags") == bool(sight.classes)
+    )
     # drift, against a set without the samples of one class
     keep = np.ones(len(samples), dtype=bool)
-    keep[[row for row, own in zip(*labels.members(samples), strict=True) if own.as_py() in names[:1]]] = False
+    keep[
+        [row for row, own in zip(*labels.members(samples), strict=True) if own.as_py() in names[:1]]
+    ] = False
     left = set(labels.members(samples.take(keep)).names.to_pylist())
     again = pipeline.check("serial", source=frame[np.isin(frame["key"], samples.ids[keep])])
     vanished = again.findings[again.findings["code"] == "drift.vanished_label"]["part"].tolist()
     assert vanished == [name for name in names if name not in left]
 
 
-@pytest.mark.parametrize(("column", "kind"), [(["a", "b"], "number"), (["a", "b"], "tags"), ([["a"], ["b"]], "class"), ([1, 2], "objects"), ([1, 2], "mask")])
-def test_labels_that_cannot_be_what_they_are_said_to_be_are_refused(column: list[Any], kind: Any) -> None:
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (["a", "b"], "number"),
+        (["a", "b"], "tags"),
+        ([["a"], ["b"]], "class"),
+        ([1, 2], "objects"),
+        ([1, 2], "mask"),
+    ],
+)
+def test_labels_that_cannot_be_what_they_are_said_to_be_are_refused(
+    column: list[Any], kind: Any
+) -> None:
     with pytest.raises(DatasetError, match=f"labels: {kind}, but the labels are"):
         dqpipe.check(pd.DataFrame({"x": [1.0, 2.0], "label": column}), labels=kind)
 
@@ -186,12 +293,30 @@ def test_numbers_are_numbers_whatever_holds_them() -> None:
         (pa.array([decimal.Decimal("1.50"), None]), [1.5, NAN]),
         (pa.array([dt.date(1970, 1, 3), None]), [2, NAN]),
     ]:
-        found = labels.numbers(Samples(pa.table({"id": [str(i) for i in range(len(column))], "label": column})))
+        found = labels.numbers(
+            Samples(pa.table({"id": [str(i) for i in range(len(column))], "label": column}))
+        )
         np.testing.assert_array_equal(found, numbers)
 
 
 def test_a_check_counts_whole_numbers_under_their_new_label() -> None:
     samples = Samples(labels.marked(pa.table({"id": list("abcd"), "label": [0, 1, 1, 1]}), "class"))
-    rows = [{"id": i, "decision": "relabel" if i == "d" else "keep", "new_label": "0" if i == "d" else None, "because": []} for i in "abcd"]
-    joined = counts.Joined.of(samples, Findings(table_of(Findings.columns, [])), Decisions(table_of(Decisions.columns, rows)), None)
-    assert {row["name"]: row["after"] for row in counts.by_class(joined)["rows"]} == {"0": 2, "1": 2}
+    rows = [
+        {
+            "id": i,
+            "decision": "relabel" if i == "d" else "keep",
+            "new_label": "0" if i == "d" else None,
+            "because": [],
+        }
+        for i in "abcd"
+    ]
+    joined = counts.Joined.of(
+        samples,
+        Findings(table_of(Findings.columns, [])),
+        Decisions(table_of(Decisions.columns, rows)),
+        None,
+    )
+    assert {row["name"]: row["after"] for row in counts.by_class(joined)["rows"]} == {
+        "0": 2,
+        "1": 2,
+    }

@@ -9,14 +9,27 @@ from dqpipe.data.tables import Decisions, Findings, Samples, claim, table_of
 from dqpipe.results.ledger import SCHEMA, ledger
 
 SAMPLES = Samples(pa.table({"id": ["a", "b"], "content": ["1", "2"], "label": [1, None]}))
-DECIDED = Decisions(table_of(Decisions.columns, pd.DataFrame({"id": ["a", "b"], "decision": ["drop", "keep"], "because": [["s.bad"], []]})))
+DECIDED = Decisions(
+    table_of(
+        Decisions.columns,
+        pd.DataFrame({"id": ["a", "b"], "decision": ["drop", "keep"], "because": [["s.bad"], []]}),
+    )
+)
 STAGES = [{"name": "s", "version": 3, "plugin": "p"}]
 
 
 def test_one_row_for_each_finding_and_one_for_each_sample_without() -> None:
-    found = Findings(table_of(Findings.columns, [claim("s.bad", ["a", "a", None], severity="error", value=2.0, part=["x", "y", None])]))
+    found = Findings(
+        table_of(
+            Findings.columns,
+            [claim("s.bad", ["a", "a", None], severity="error", value=2.0, part=["x", "y", None])],
+        )
+    )
     rows = ledger(SAMPLES, None, found, DECIDED, STAGES).to_pylist()
-    assert [(r["id"], r["code"], r["part"], r["decision"], r["stage_version"], r["plugin"]) for r in rows] == [
+    assert [
+        (r["id"], r["code"], r["part"], r["decision"], r["stage_version"], r["plugin"])
+        for r in rows
+    ] == [
         ("a", "s.bad", "x", "drop", 3, "p"),
         ("a", "s.bad", "y", "drop", 3, "p"),
         ("b", None, None, "keep", None, None),

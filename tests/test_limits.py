@@ -1,4 +1,7 @@
-"""What does not come back in time is interrupted, narrowed to the sample, and told; a run never hangs on it."""
+"""What does not come back in time is interrupted, narrowed to the sample, and told.
+
+A run never hangs on it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ def spin(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("wait", [spin, time.sleep])
-def test_what_takes_too_long_is_interrupted_also_while_it_waits(wait: Callable[[float], None]) -> None:
+def test_what_takes_too_long_is_interrupted_also_while_it_waits(
+    wait: Callable[[float], None],
+) -> None:
     with pytest.raises(TimedOut, match=r"longer than 0\.2 s"), within(0.2):
         wait(30)
 
@@ -75,8 +80,12 @@ def test_in_another_thread_python_is_interrupted_and_nothing_after_the_block() -
     assert said == ["longer than 0.2 s", "in time", "to the end"]
 
 
-@pytest.mark.parametrize(("name", "value", "words"), [("timeout", 0.0, "above 0"), ("retries", -1, "0 or more")])
-def test_a_limit_that_cannot_be_meant_breaks_the_contract(monkeypatch: pytest.MonkeyPatch, name: str, value: float, words: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "words"), [("timeout", 0.0, "above 0"), ("retries", -1, "0 or more")]
+)
+def test_a_limit_that_cannot_be_meant_breaks_the_contract(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: float, words: str
+) -> None:
     monkeypatch.setattr(hanging.Pondering, name, value)
     with pytest.raises(ContractError, match=words):
         check_stage(hanging.Pondering())
@@ -84,7 +93,9 @@ def test_a_limit_that_cannot_be_meant_breaks_the_contract(monkeypatch: pytest.Mo
 
 def run(images: Path, out: Path, stages: str, executor: object) -> Outcome:
     registry = plugins.load(extra={"hanging": hanging})
-    text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: []}}\nstages: [{stages}]\n"
+    text = (
+        f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: []}}\nstages: [{stages}]\n"
+    )
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, registry, executor, shard_size=16).run()  # type: ignore[arg-type]
 
@@ -95,34 +106,60 @@ def failed(ran: Outcome) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("executor", [Serial(), Processes(2)])
-def test_a_measure_that_hangs_is_a_finding_of_its_sample(images: Path, tmp_path: Path, executor: object) -> None:
+def test_a_measure_that_hangs_is_a_finding_of_its_sample(
+    images: Path, tmp_path: Path, executor: object
+) -> None:
     ran = run(images, tmp_path / "out", "files, {dozing: {over: china/04.png}}", executor)
     assert failed(ran) == {"china/04.png": "TimedOut: longer than 0.2 s"}
 
 
-def test_a_measure_that_hangs_in_c_ends_its_worker_and_is_a_finding_of_its_sample(images: Path, tmp_path: Path) -> None:
-    ran = run(images, tmp_path / "out", "files, {dozing: {over: china/04.png, deeply: true}}", Processes(2))
-    assert failed(ran) == {"china/04.png": "measuring it ends the process that does it: it crashes, or hangs and was ended"}
+def test_a_measure_that_hangs_in_c_ends_its_worker_and_is_a_finding_of_its_sample(
+    images: Path, tmp_path: Path
+) -> None:
+    ran = run(
+        images,
+        tmp_path / "out",
+        "files, {dozing: {over: china/04.png, deeply: true}}",
+        Processes(2),
+    )
+    assert failed(ran) == {
+        "china/04.png": "measuring it ends the process that does it: it crashes, or hangs and was ended"  # noqa: E501
+    }
     assert ran.decisions.frame().set_index("id").loc["china/04.png", "decision"] == "review"
 
 
 def test_a_relate_that_hangs_ends_the_run(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"stage pondering failed in relate: TimedOut: longer than 0\.2 s"):
+    with pytest.raises(
+        StageError, match=r"stage pondering failed in relate: TimedOut: longer than 0\.2 s"
+    ):
         run(images, tmp_path / "out", "files, pondering", Serial())
 
 
 def test_a_stage_is_tried_again_as_often_as_it_declares(images: Path, tmp_path: Path) -> None:
-    ran = run(images, tmp_path / "out", f"files, {{wavering: {{notes: {tmp_path / 'notes'}}}}}", Serial())
+    ran = run(
+        images, tmp_path / "out", f"files, {{wavering: {{notes: {tmp_path / 'notes'}}}}}", Serial()
+    )
     assert failed(ran) == {}
     assert (tmp_path / "notes").read_text() == "xxx"
 
 
-def test_a_decode_that_hangs_is_an_unreadable_file_of_this_run_alone(images: Path, tmp_path: Path) -> None:
+def test_a_decode_that_hangs_is_an_unreadable_file_of_this_run_alone(
+    images: Path, tmp_path: Path
+) -> None:
     (images / "china" / "slow.png").write_bytes(b"SLOW" + b"0" * 60)
     ran = run(images, tmp_path / "out", "files", Processes(2))
     said = ran.findings.frame().set_index("id").loc["china/slow.png"]
-    assert (said["code"], said["detail"]) == ("files.unreadable", "decoding it takes longer than 0.2 s")
+    assert (said["code"], said["detail"]) == (
+        "files.unreadable",
+        "decoding it takes longer than 0.2 s",
+    )
     store = Store(ran.config.store)
-    assert run(images, tmp_path / "other", "files", Processes(2)).facts["media.ok"].tolist().count(False) == 3
+    assert (
+        run(images, tmp_path / "other", "files", Processes(2))
+        .facts["media.ok"]
+        .tolist()
+        .count(False)
+        == 3
+    )
     (images / "china" / "slow.png").unlink()
     assert store.root.exists()

@@ -1,4 +1,7 @@
-"""Two runs at once on one output: one wins, the other says so; a lock whose holder is gone is taken over."""
+"""Two runs at once on one output: one wins, the other says so.
+
+A lock whose holder is gone is taken over.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,13 @@ def test_the_second_run_says_who_holds_the_output_and_goes_on_when_that_one_is_k
     config = Pipeline.from_text(text, registry=registry).config
     process = holder(str(out))
     try:
-        with pytest.raises(OutputError, match=rf"is in use by run 1 \(process {process.pid} on .*, since 20.*\): wait until it ends") as caught:
+        with pytest.raises(
+            OutputError,
+            match=(
+                rf"is in use by run 1 \(process {process.pid} on .*, since 20.*\): wait until it "
+                rf"ends"
+            ),
+        ) as caught:
             Run(config, registry, Serial()).run()
         assert caught.value.exit_code == 2
     finally:
@@ -68,8 +77,13 @@ def test_the_second_run_says_who_holds_the_output_and_goes_on_when_that_one_is_k
     assert "taken over" not in caplog.text
 
 
-def test_of_two_runs_in_one_process_one_wins(registry: Registry, images: Path, tmp_path: Path) -> None:
-    text = f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / 'out'}, reports: []}}\nstages: [files]\n"
+def test_of_two_runs_in_one_process_one_wins(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
+    text = (
+        f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / 'out'}, reports: []}}\nstages: "
+        f"[files]\n"
+    )
     config = Pipeline.from_text(text, registry=registry).config
     runs = [Run(config, registry, Serial()) for _ in range(2)]
     said: list[str] = []
@@ -90,10 +104,15 @@ def test_of_two_runs_in_one_process_one_wins(registry: Registry, images: Path, t
     assert sum(run.outcome is not None and run.outcome.published is not None for run in runs) == 1
 
 
-def test_the_lock_is_free_again_after_a_run_that_failed(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_the_lock_is_free_again_after_a_run_that_failed(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: []}}\nstages: [files]\ngates: [nonsense > 1]\n"
+    text = (
+        f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: []}}\nstages: "
+        f"[files]\ngates: [nonsense > 1]\n"
+    )
     config = Pipeline.from_text(text, registry=registry).config
     for _ in range(2):
         with pytest.raises(ConfigError, match="nonsense"):
@@ -110,7 +129,9 @@ def test_elsewhere_the_lock_is_an_object_that_only_one_can_make(memory: Place) -
         assert json.loads(memory.read(".lock"))["doing"] == "run 2"
 
 
-def test_elsewhere_a_lock_of_a_process_that_is_gone_is_taken_over_at_once(memory: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_elsewhere_a_lock_of_a_process_that_is_gone_is_taken_over_at_once(
+    memory: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     gone = Lock(memory, "run 1")
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
@@ -118,7 +139,10 @@ def test_elsewhere_a_lock_of_a_process_that_is_gone_is_taken_over_at_once(memory
     with caplog.at_level(logging.WARNING), Lock(memory, "run 2", beat=0.1):
         assert json.loads(memory.read(".lock"))["doing"] == "run 2"
     assert "the lock of run 1" in caplog.text
-    memory.write(".lock", json.dumps({**gone.me, "pid": os.getpid(), "started": "1", "beat": time.time()}).encode())
+    memory.write(
+        ".lock",
+        json.dumps({**gone.me, "pid": os.getpid(), "started": "1", "beat": time.time()}).encode(),
+    )
     Lock(memory, "run 2", beat=0.1).take()  # the number of the process is taken by another one
 
 
@@ -132,7 +156,9 @@ def test_elsewhere_a_lock_of_another_machine_is_stale_when_nothing_renews_it(mem
         assert json.loads(memory.read(".lock"))["doing"] == "run 2"
 
 
-def test_elsewhere_a_lock_is_renewed_while_it_is_held_and_who_lost_it_is_told(memory: Place) -> None:
+def test_elsewhere_a_lock_is_renewed_while_it_is_held_and_who_lost_it_is_told(
+    memory: Place,
+) -> None:
     with Lock(memory, "run 1", beat=0.05) as lock:
         first = json.loads(memory.read(".lock"))["beat"]
         deadline = time.monotonic() + 20

@@ -15,7 +15,10 @@ from tests.test_cli import dqpipe as command
 
 
 def checks(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(check["group"], check["name"]): check for check in json.loads(capsys.readouterr().out)["checks"]}
+    return {
+        (check["group"], check["name"]): check
+        for check in json.loads(capsys.readouterr().out)["checks"]
+    }
 
 
 def test_a_machine_that_works_is_called_fine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,7 +31,9 @@ def test_a_machine_that_works_is_called_fine(capsys: pytest.CaptureFixture[str])
     assert f"dqpipe {dqpipe.__version__}" in capsys.readouterr().out
 
 
-def test_a_version_that_dqpipe_does_not_work_with_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_version_that_dqpipe_does_not_work_with_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     installed = metadata.version
     other = {"fastapi": "0.160.0"}
     monkeypatch.setattr(metadata, "version", lambda name: other.get(name) or installed(name))
@@ -40,7 +45,10 @@ def test_a_version_that_dqpipe_does_not_work_with_is_named(monkeypatch: pytest.M
 
 
 def test_the_report_of_the_published_version_is_opened(
-    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
     ran = dqpipe.curate(images, out=out, executor="serial")

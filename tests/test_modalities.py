@@ -1,4 +1,7 @@
-"""A modality is a plugin's affair: sounds are decoded, embedded, compared, judged and shown, and the engine knows nothing of sound."""
+"""A modality is a plugin's affair.
+
+Sounds are decoded, embedded, compared, judged and shown, and the engine knows nothing of sound.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from dqpipe.review.sample_view import SampleView
 from tests import sounds
 
 EACH, WRONG, SVG = 30, ("hum_03.wav", "whistle_07.wav"), "data:image/svg+xml;base64,"
-STAGES = "[files, {embeddings: {embedder: spectrum}}, same_sound, {label_noise: {groups: same_sound.group}}, {outliers: {groups: same_sound.group}}]"
+STAGES = (
+    "[files, {embeddings: {embedder: spectrum}}, same_sound, {label_noise: {groups: "
+    "same_sound.group}}, {outliers: {groups: same_sound.group}}]"
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,10 @@ def registry() -> Registry:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sounds of two classes with a table: two labels are wrong, one sound is there twice (once softer), one file is cut, one is a text."""
+    """Sounds of two classes with a table.
+
+    Two labels are wrong, one sound is there twice (once softer), one file is cut, one is a text.
+    """
     folder = tmp_path_factory.mktemp("sounds")
     rng, rows = np.random.default_rng(0), []
     for number, (name, (low, high)) in enumerate(sounds.CLASSES.items()):
@@ -85,10 +94,14 @@ def test_sounds_are_written_as_they_came(result: Result, folder: Path) -> None:
     assert (curated / "hum_00.wav").read_bytes() == (folder / "hum_00.wav").read_bytes()
 
 
-def test_sounds_are_shown_in_the_report_in_notebooks_and_for_review(result: Result, folder: Path, registry: Registry) -> None:
+def test_sounds_are_shown_in_the_report_in_notebooks_and_for_review(
+    result: Result, folder: Path, registry: Registry
+) -> None:
     assert SVG in (Path(str(result.path)) / "report.html").read_text(encoding="utf-8")
     assert SVG in result.show("label_noise.likely_wrong")._repr_html_()
-    sight = SampleView(Version.open(folder / "out"), registry.instances(Decoder), registry.instances(View))
+    sight = SampleView(
+        Version.open(folder / "out"), registry.instances(Decoder), registry.instances(View)
+    )
     shown = sight.picture(sight.row["hum_00.wav"], 160)
     assert shown.type == "image/svg+xml"
     assert b"<polyline" in shown.data

@@ -11,7 +11,10 @@ COUNT = EXACT + 2000
 def curved(count, rng):
     """Vectors around a few places in a few directions, as embeddings are."""
     places = rng.normal(size=(20, 64))
-    return (places[rng.integers(20, size=count)] + rng.normal(size=(count, 8)) @ rng.normal(size=(8, 64))).astype(np.float32)
+    return (
+        places[rng.integers(20, size=count)]
+        + rng.normal(size=(count, 8)) @ rng.normal(size=(8, 64))
+    ).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,9 @@ def test_large_sets_are_searched_nearly_exactly_and_no_row_is_its_own_neighbour(
     assert (found.positions != own[:, None]).all()
     rows = own[::20]
     positions, distances = by_hand(many, rows, own, 5)
-    hit = np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found.positions[rows], positions, strict=True)])
+    hit = np.mean(
+        [len(set(a) & set(b)) / 5 for a, b in zip(found.positions[rows], positions, strict=True)]
+    )
     assert hit > 0.9
     assert found.distances[rows].mean() < 1.02 * distances.mean()
 
@@ -64,7 +69,10 @@ def test_fewer_than_asked_for_is_said(many):
 
 
 def test_a_large_group_of_copies_is_looked_past(many):
-    """All rows of the cells nearby belong to the query's group: the others are found all the same."""
+    """All rows of the cells nearby belong to the query's group.
+
+    The others are found all the same.
+    """
     groups = np.where(np.arange(COUNT) < COUNT - 10, 0, np.arange(COUNT))
     found = Index(many, groups).nearest(many[:3], 4, np.zeros(3))
     assert (found.positions >= COUNT - 10).all()

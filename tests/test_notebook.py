@@ -1,4 +1,7 @@
-"""What a notebook shows: small HTML, escaped, no script and no network; a gallery of a claim; the report to open."""
+"""What a notebook shows: small HTML, escaped, no script and no network.
+
+A gallery of a claim; the report to open.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,16 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(registry: Registry, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+def result(
+    registry: Registry, photographs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Result:
     """A run of a few stages."""
     out = tmp_path_factory.mktemp("notebook") / "out"
-    return Pipeline.from_text(f"dataset: {{path: {photographs}}}\noutputs: {{path: {out}}}\nstages: [files, duplicates]\n", registry=registry).run(Serial())
+    return Pipeline.from_text(
+        f"dataset: {{path: {photographs}}}\noutputs: {{path: {out}}}\nstages: [files, "
+        f"duplicates]\n",
+        registry=registry,
+    ).run(Serial())
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +78,20 @@ def test_a_code_that_was_not_found_is_named_with_the_nearest(result: Result) -> 
 
 
 def test_a_code_that_a_stage_claims_and_nothing_carries_is_told_as_such(result: Result) -> None:
-    with pytest.raises(DatasetError, match=r"nothing was found of 'duplicates\.leak'; there are findings of: .*duplicates\.exact"):
+    with pytest.raises(
+        DatasetError,
+        match=r"nothing was found of 'duplicates\.leak'; there are findings of: .*duplicates\.exact",  # noqa: E501
+    ):
         result.show("duplicates.leak")
 
 
-def test_datasets_and_tables_show_a_few_rows_and_what_is_most_frequent(result: Result, photographs: Path, registry: Registry, tmp_path: Path) -> None:
-    dataset = Pipeline.from_text(f"dataset: {{path: {photographs}}}\noutputs: {{path: {tmp_path}}}\nstages: [files]\n", registry=registry).dataset()
+def test_datasets_and_tables_show_a_few_rows_and_what_is_most_frequent(
+    result: Result, photographs: Path, registry: Registry, tmp_path: Path
+) -> None:
+    dataset = Pipeline.from_text(
+        f"dataset: {{path: {photographs}}}\noutputs: {{path: {tmp_path}}}\nstages: [files]\n",
+        registry=registry,
+    ).dataset()
     assert "60" in dataset._repr_html_() or str(len(dataset)) in dataset._repr_html_()
     found = Findings(table_of(Findings.columns, result.findings))
     assert "duplicates.exact" in found._repr_html_()
@@ -82,13 +99,21 @@ def test_datasets_and_tables_show_a_few_rows_and_what_is_most_frequent(result: R
 
 
 def test_everything_from_the_data_is_escaped_and_rows_need_no_pictures(rows: Result) -> None:
-    found = Findings(table_of(Findings.columns, [claim("a.b", [PLANTED], severity="info", detail=PLANTED)]))
-    shown = [rows._repr_html_(), rows.show(rows.findings["code"][0])._repr_html_(), found._repr_html_()]
+    found = Findings(
+        table_of(Findings.columns, [claim("a.b", [PLANTED], severity="info", detail=PLANTED)])
+    )
+    shown = [
+        rows._repr_html_(),
+        rows.show(rows.findings["code"][0])._repr_html_(),
+        found._repr_html_(),
+    ]
     assert [html for html in shown if "<script" in html or "<img" in html] == []
     assert "&lt;script&gt;" in shown[2]
 
 
-def test_the_report_opens_in_the_browser(result: Result, rows: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_opens_in_the_browser(
+    result: Result, rows: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     result.report.open()

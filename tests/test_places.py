@@ -1,4 +1,6 @@
-"""Places: the same few verbs on a local folder, on S3 (a real server on loopback) and on another store that fsspec knows."""
+"""Places: the same few verbs on a local folder, on S3 (a real server on loopback) and on another
+store that fsspec knows.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ from dqpipe.storage.location import Place, is_url, place
 def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "s3":
         return place(request.getfixturevalue("bucket") + "/a/prefix")
-    return place(tmp_path / "folder") if request.param == "local" else place(f"memory://{tmp_path.name}")
+    return (
+        place(tmp_path / "folder")
+        if request.param == "local"
+        else place(f"memory://{tmp_path.name}")
+    )
 
 
 def test_what_is_written_is_read_listed_replaced_and_removed(somewhere: Place) -> None:
@@ -48,7 +54,9 @@ def test_of_many_that_create_one_wins(somewhere: Place) -> None:
     assert somewhere.names() == ["lock"]
 
 
-def test_a_folder_is_uploaded_and_its_files_fetched(somewhere: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_uploaded_and_its_files_fetched(
+    somewhere: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "made"
     (folder / "in").mkdir(parents=True)
@@ -68,12 +76,19 @@ def test_a_folder_is_uploaded_and_its_files_fetched(somewhere: Place, tmp_path: 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a//b", "a/../../b", "a/.", "nul\0"])
 def test_no_name_leads_out(somewhere: Place, name: str) -> None:
-    for verb in (somewhere.read, somewhere.remove, somewhere.names, lambda n: somewhere.write(n, b"")):
+    for verb in (
+        somewhere.read,
+        somewhere.remove,
+        somewhere.names,
+        lambda n: somewhere.write(n, b""),
+    ):
         with pytest.raises(OutputError, match="no name of a file below"):
             verb(name)
 
 
-def test_what_cannot_be_reached_is_named(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_reached_is_named(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(OutputError, match="no-such-bucket-here"):
         place("s3://no-such-bucket-here/x").write("a", b"")
     (tmp_path / "file").touch()
@@ -88,11 +103,24 @@ def test_what_cannot_be_reached_is_named(bucket: str, tmp_path: Path, monkeypatc
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"] + "/")  # another filesystem, which looks for credentials anew
+    monkeypatch.setenv(
+        "AWS_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"] + "/"
+    )  # another filesystem, which looks for credentials anew
     with pytest.raises(OutputError, match=f"cannot write {bucket}/x/a"):
         place(f"{bucket}/x").write("a", b"")
 
 
 def test_what_is_a_url() -> None:
-    assert [is_url(t) for t in ("s3://b/x", "memory://x", "C:\\x", "c://x", "out/store", "file:///tmp/x", Path("s3:/b"))] == [True, True, *[False] * 5]
+    assert [
+        is_url(t)
+        for t in (
+            "s3://b/x",
+            "memory://x",
+            "C:\\x",
+            "c://x",
+            "out/store",
+            "file:///tmp/x",
+            Path("s3:/b"),
+        )
+    ] == [True, True, *[False] * 5]
     assert place("file:///tmp/x").local == Path("/tmp/x")

@@ -41,7 +41,11 @@ class Objects:
 
     @dqpipe.hookimpl
     def dqpipe_plan(self, plan: Mapping[str, Any]) -> str | None:
-        return None if "files" in {stage["name"] for stage in plan["stages"]} else "a plan without files is none"
+        return (
+            None
+            if "files" in {stage["name"] for stage in plan["stages"]}
+            else "a plan without files is none"
+        )
 
 
 class Stumbles:
@@ -74,11 +78,17 @@ class Watches:
 
 
 def pipeline(images: Path, registry: plugins.Registry, stages: str) -> Pipeline:
-    return Pipeline.from_text(f"dataset: {{path: {images}}}\nstages: {stages}\noutputs: {{path: {images.parent / 'out'}, reports: []}}\n", registry=registry)
+    return Pipeline.from_text(
+        f"dataset: {{path: {images}}}\nstages: {stages}\noutputs: {{path: "
+        f"{images.parent / 'out'}, reports: []}}\n",
+        registry=registry,
+    )
 
 
 def test_a_name_claimed_twice_names_both_claimants() -> None:
-    with pytest.raises(PluginError, match="stage 'width' is claimed by plugin one and by plugin two"):
+    with pytest.raises(
+        PluginError, match="stage 'width' is claimed by plugin one and by plugin two"
+    ):
         plugins.load(extra={"one": Brings(), "two": Brings()})
 
 
@@ -91,11 +101,16 @@ def test_a_planning_hook_objects(images: Path) -> None:
 
 def test_a_planning_hook_that_fails_is_named(images: Path) -> None:
     registry = plugins.load(extra={"stumbles": Stumbles()})
-    with pytest.raises(PluginError, match="plugin stumbles failed while it looked at the plan: RuntimeError: no eyes"):
+    with pytest.raises(
+        PluginError,
+        match="plugin stumbles failed while it looked at the plan: RuntimeError: no eyes",
+    ):
         pipeline(images, registry, "[files]").check("serial")
 
 
-def test_an_observer_sees_runs_changes_nothing_and_may_fail(images: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_observer_sees_runs_changes_nothing_and_may_fail(
+    images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     watches = Watches()
     registry = plugins.load(extra={"watches": watches})
     with caplog.at_level(logging.ERROR):
@@ -105,12 +120,24 @@ def test_an_observer_sees_runs_changes_nothing_and_may_fail(images: Path, caplog
     assert "observer dqpipe_shard_finished of plugin watches raised" in caplog.text
 
 
-def test_an_observer_of_a_finished_run_is_told_where_it_came_from_where_it_went_and_of_its_gates(images: Path) -> None:
+def test_an_observer_of_a_finished_run_is_told_where_it_came_from_where_it_went_and_of_its_gates(
+    images: Path,
+) -> None:
     watches = Watches()
-    result = pipeline(images, plugins.load(extra={"watches": watches}), "[files]\ngates: ['samples < 3']").run("serial")
+    result = pipeline(
+        images, plugins.load(extra={"watches": watches}), "[files]\ngates: ['samples < 3']"
+    ).run("serial")
     told = watches.told
-    assert (told["source"], told["out"], told["path"]) == (str(images), str(images.parent / "out"), str(result.path))
-    assert (told["published"], [gate["gate"] for gate in told["gates"]], told["asks"]) == (True, ["samples < 3"], ())
+    assert (told["source"], told["out"], told["path"]) == (
+        str(images),
+        str(images.parent / "out"),
+        str(result.path),
+    )
+    assert (told["published"], [gate["gate"] for gate in told["gates"]], told["asks"]) == (
+        True,
+        ["samples < 3"],
+        (),
+    )
 
 
 def test_one_registry_serves_several_runs_and_a_stage_from_a_script(images: Path) -> None:

@@ -21,21 +21,30 @@ from dqpipe.storage.location import Place, place
 STAGES = "stages: [files, duplicates]\n"
 
 
-def run(registry: Registry, images: Path, out: str, store: Path | None, *, more: str = "", keep: int = 2) -> Outcome:
+def run(
+    registry: Registry, images: Path, out: str, store: Path | None, *, more: str = "", keep: int = 2
+) -> Outcome:
     kept = "null" if store is None else store
     outputs = f"{{path: {out!r}, store: {kept}, reports: [html, json], keep_versions: {keep}}}"
-    made = Pipeline.from_text(f"dataset: {{path: {images}}}\noutputs: {outputs}\n{STAGES}{more}", registry=registry)
+    made = Pipeline.from_text(
+        f"dataset: {{path: {images}}}\noutputs: {outputs}\n{STAGES}{more}", registry=registry
+    )
     return Run(made.config, registry, Serial(), force=True).run()
 
 
-def test_an_output_on_an_object_store_holds_what_a_local_one_does(registry: Registry, images: Path, tmp_path: Path, bucket: str) -> None:
+def test_an_output_on_an_object_store_holds_what_a_local_one_does(
+    registry: Registry, images: Path, tmp_path: Path, bucket: str
+) -> None:
     out = f"{bucket}/nested/out"
     local = run(registry, images, str(tmp_path / "out"), tmp_path / "store")
     ran = run(registry, images, out, None)
     where, name = place(out), f"versions/{ran.version}"
     assert ran.published == f"{out}/{name}"
     assert versions.published(out) == ran.version
-    here = {file.removeprefix(f"versions/{local.version}/") for file in place(tmp_path / "out").names(f"versions/{local.version}")}
+    here = {
+        file.removeprefix(f"versions/{local.version}/")
+        for file in place(tmp_path / "out").names(f"versions/{local.version}")
+    }
     assert {file.removeprefix(f"{name}/") for file in where.names(name)} == here
     assert not where.exists(".lock")
     assert any(name.startswith("store/facts/") for name in where.names("store"))
@@ -43,13 +52,17 @@ def test_an_output_on_an_object_store_holds_what_a_local_one_does(registry: Regi
     assert version.findings.table.equals(local.findings.table)
     pd.testing.assert_frame_equal(version.facts.frame(), local.facts.frame())
     assert explain(out, "flower/text.png")["decision"] == "drop"
-    assert ledger_query.rows(version, ledger_query.Question(codes=("files.unreadable",))).column("id").to_pylist() == sorted(
+    assert ledger_query.rows(version, ledger_query.Question(codes=("files.unreadable",))).column(
+        "id"
+    ).to_pylist() == sorted(
         row["id"] for row in local.findings.table.to_pylist() if row["code"] == "files.unreadable"
     )
     assert [row["version"] for row in versions.history(out)] == [ran.version]
 
 
-def test_old_versions_go_and_a_failed_gate_leaves_the_pointer(registry: Registry, images: Path, tmp_path: Path, bucket: str) -> None:
+def test_old_versions_go_and_a_failed_gate_leaves_the_pointer(
+    registry: Registry, images: Path, tmp_path: Path, bucket: str
+) -> None:
     out = f"{bucket}/out"
     ran = [run(registry, images, out, tmp_path / "store", keep=1) for _ in range(2)]
     assert versions.versions(out) == [ran[1].version]

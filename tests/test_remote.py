@@ -1,4 +1,7 @@
-"""Stores and datasets on S3 (a real server on loopback): the same results as from a local disk, few requests, and no trust."""
+"""Stores and datasets on S3 (a real server on loopback).
+
+The same results as from a local disk, few requests, and no trust.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,20 @@ STAGES = "[files, image_quality, duplicates, embeddings, {augment: {target: 22}}
 TABLES = ("findings", "figures", "decisions")
 
 
-def run(registry: Registry, source: object, out: Path, executor: object = None, stages: str = STAGES, outside: str = "refuse", **outputs: object) -> Outcome:
+def run(
+    registry: Registry,
+    source: object,
+    out: Path,
+    executor: object = None,
+    stages: str = STAGES,
+    outside: str = "refuse",
+    **outputs: object,
+) -> Outcome:
     named = {"path": str(out), "reports": "[]", **outputs}
-    text = f"dataset: {{path: '{source}', outside: {outside}}}\nstages: {stages}\noutputs: {{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
+    text = (
+        f"dataset: {{path: '{source}', outside: {outside}}}\nstages: {stages}\noutputs: "
+        f"{{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
+    )
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, made.registry, executor or Serial(), force=True, shard_size=20).run()  # type: ignore[arg-type]
 
@@ -43,14 +57,20 @@ def run(registry: Registry, source: object, out: Path, executor: object = None, 
 def same(one: Outcome, other: Outcome) -> None:
     pd.testing.assert_frame_equal(one.facts.frame(), other.facts.frame(), check_exact=True)
     for table in TABLES:
-        pd.testing.assert_frame_equal(getattr(one, table).frame(), getattr(other, table).frame(), check_exact=True)
+        pd.testing.assert_frame_equal(
+            getattr(one, table).frame(), getattr(other, table).frame(), check_exact=True
+        )
     assert curated(one) == curated(other)
 
 
 def curated(ran: Outcome) -> dict[str, bytes]:
     assert ran.published is not None
     folder = ran.published / "curated"
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".parquet"}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and p.suffix != ".parquet"
+    }
 
 
 def measured(ran: Outcome) -> int:
@@ -65,7 +85,9 @@ def at_bucket(bucket: str, images: Path) -> Place:
     return there
 
 
-def test_the_proposed_pipeline_reads_the_url_that_was_looked_at(registry: Registry, at_bucket: Place) -> None:
+def test_the_proposed_pipeline_reads_the_url_that_was_looked_at(
+    registry: Registry, at_bucket: Place
+) -> None:
     text = pipeline_yaml(registry, at_bucket.url, {})
     assert pipeline_file.parse(text, registry).source == at_bucket.url
 
@@ -85,7 +107,9 @@ def test_a_store_on_s3_gives_what_a_local_one_gives_from_any_machine(
     assert measured(again) == 0
 
 
-def test_what_is_broken_on_either_side_is_made_again(registry: Registry, images: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_broken_on_either_side_is_made_again(
+    registry: Registry, images: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = f"{bucket}/s"
     first = run(registry, images, tmp_path / "out", store=store)
     here = mirror(store)
@@ -107,21 +131,31 @@ def test_what_is_broken_on_either_side_is_made_again(registry: Registry, images:
 
 
 def test_a_dataset_on_s3_is_curated_as_on_disk_and_its_unchanged_files_are_not_read_again(
-    registry: Registry, images: Path, tmp_path: Path, at_bucket: Place, monkeypatch: pytest.MonkeyPatch
+    registry: Registry,
+    images: Path,
+    tmp_path: Path,
+    at_bucket: Place,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     local = run(registry, images, tmp_path / "local")
-    monkeypatch.setattr("dqpipe.engine.measuring.RACY_NS", -(10**12))  # all that was uploaded just now counts as old
+    monkeypatch.setattr(
+        "dqpipe.engine.measuring.RACY_NS", -(10**12)
+    )  # all that was uploaded just now counts as old
     first = run(registry, at_bucket.url, tmp_path / "out")
     same(local, first)
     read: list[str] = []
-    monkeypatch.setattr("dqpipe.storage.media_bytes.read_bytes", lambda url, limit: read.append(url))
+    monkeypatch.setattr(
+        "dqpipe.storage.media_bytes.read_bytes", lambda url, limit: read.append(url)
+    )
     stages = "[files, image_quality, duplicates, embeddings]"
     assert measured(run(registry, at_bucket.url, tmp_path / "out", stages=stages)) == 0
     assert read == []
     monkeypatch.undo()
 
 
-def test_a_changed_object_is_measured_again_and_a_removed_one_leaves(registry: Registry, tmp_path: Path, at_bucket: Place) -> None:
+def test_a_changed_object_is_measured_again_and_a_removed_one_leaves(
+    registry: Registry, tmp_path: Path, at_bucket: Place
+) -> None:
     run(registry, at_bucket.url, tmp_path / "out")
     changed, other = "china/01.png", at_bucket.read("flower/01.png")
     at_bucket.write(changed, other)
@@ -130,12 +164,24 @@ def test_a_changed_object_is_measured_again_and_a_removed_one_leaves(registry: R
     assert set(second.measured.values()) <= {0, 1, 2}
     facts = second.facts.frame().set_index("id")
     assert "china/02.png" not in facts.index
-    assert facts.loc[changed, "image_quality.brightness"] == facts.loc["flower/01.png", "image_quality.brightness"]
+    assert (
+        facts.loc[changed, "image_quality.brightness"]
+        == facts.loc["flower/01.png", "image_quality.brightness"]
+    )
 
 
-def test_a_manifest_on_s3_with_images_beside_and_above_it(registry: Registry, tmp_path: Path, at_bucket: Place) -> None:
+def test_a_manifest_on_s3_with_images_beside_and_above_it(
+    registry: Registry, tmp_path: Path, at_bucket: Place
+) -> None:
     names = [name for name in at_bucket.names() if name.endswith(".png")][:12]
-    ways = [f"../set/{name}" if n % 3 == 0 else f"{at_bucket.url}/{name}" if n % 3 == 1 else f"../set/./{name}" for n, name in enumerate(names)]
+    ways = [
+        f"../set/{name}"
+        if n % 3 == 0
+        else f"{at_bucket.url}/{name}"
+        if n % 3 == 1
+        else f"../set/./{name}"
+        for n, name in enumerate(names)
+    ]
     rows = [["image", "label"], *([way, "x"] for way in ways)]
     table = tmp_path / "t.csv"
     with table.open("w", newline="") as file:
@@ -144,17 +190,27 @@ def test_a_manifest_on_s3_with_images_beside_and_above_it(registry: Registry, tm
     there.write("t.csv", table.read_bytes())
     with pytest.raises(DatasetError, match="all 12 media lie outside"):
         run(registry, f"{there.url}/t.csv", tmp_path / "out", stages="[files, image_quality]")
-    ran = run(registry, f"{there.url}/t.csv", tmp_path / "out", stages="[files, image_quality]", outside="allow")
+    ran = run(
+        registry,
+        f"{there.url}/t.csv",
+        tmp_path / "out",
+        stages="[files, image_quality]",
+        outside="allow",
+    )
     assert ran.facts.frame()["media.ok"].all()
     assert ran.published is not None
     written = ran.published / "curated"
     cells = pd.read_csv(written / "t.csv")["image"].tolist()
     assert len(cells) == 12
-    assert sorted((written / cell).read_bytes() for cell in cells) == sorted(at_bucket.read(name) for name in names)
+    assert sorted((written / cell).read_bytes() for cell in cells) == sorted(
+        at_bucket.read(name) for name in names
+    )
     assert all((written / cell).resolve().is_relative_to(written.resolve()) for cell in cells)
 
 
-def test_hostile_keys_and_cells_lead_nowhere(registry: Registry, tmp_path: Path, bucket: str) -> None:
+def test_hostile_keys_and_cells_lead_nowhere(
+    registry: Registry, tmp_path: Path, bucket: str
+) -> None:
     image = (Path(__file__).parents[1] / "sample_data").rglob("*.jpg")
     data = next(image).read_bytes()
     fs, url = filesystem(bucket), f"{bucket}/h"
@@ -170,7 +226,9 @@ def test_hostile_keys_and_cells_lead_nowhere(registry: Registry, tmp_path: Path,
     place(url).write("t.csv", b"image,label\n/etc/passwd.jpg,a\na/1.jpg,b\n")
     with pytest.raises(DatasetError, match="names files of this machine"):
         run(registry, f"{url}/t.csv", tmp_path / "out2", stages="[files]")
-    place(url).write("t.csv", b"image,label\n../../../../etc/passwd.jpg,a\ns3://elsewhere/x.jpg,b\na/1.jpg,b\n")
+    place(url).write(
+        "t.csv", b"image,label\n../../../../etc/passwd.jpg,a\ns3://elsewhere/x.jpg,b\na/1.jpg,b\n"
+    )
     facts = run(registry, f"{url}/t.csv", tmp_path / "out3", stages="[files]").facts.frame()
     assert facts["media.ok"].tolist().count(True) == 1
 
@@ -209,12 +267,20 @@ def test_an_unchanged_run_asks_the_store_little(
         return await called(self, method, *args, **named)
 
     monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
-    again = run(registry, images, tmp_path / "out", stages="[files, image_quality, duplicates, embeddings]", store=store)
+    again = run(
+        registry,
+        images,
+        tmp_path / "out",
+        stages="[files, image_quality, duplicates, embeddings]",
+        store=store,
+    )
     assert measured(again) == 0
     assert len(asked) <= 30, pd.Series(asked).value_counts()
 
 
-def test_a_store_elsewhere_is_asked_for_many_files_at_once(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_elsewhere_is_asked_for_many_files_at_once(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for number in range(60):
         path = tmp_path / "images" / ("china", "flower")[number % 2] / f"{number:02}.png"
@@ -222,18 +288,39 @@ def test_a_store_elsewhere_is_asked_for_many_files_at_once(registry: Registry, t
         faulty.picture(path, seed=number)
     age(tmp_path / "images")
     asked: Counter[str] = Counter()
-    monkeypatch.setitem(Lock.__init__.__kwdefaults__, "beat", 3600)  # however slow the machine: signs of life are not counted
-    for name in ("cat_file", "find", "get", "info", "ls", "pipe", "pipe_file", "put", "rm", "rm_file"):
+    monkeypatch.setitem(
+        Lock.__init__.__kwdefaults__, "beat", 3600
+    )  # however slow the machine: signs of life are not counted
+    for name in (
+        "cat_file",
+        "find",
+        "get",
+        "info",
+        "ls",
+        "pipe",
+        "pipe_file",
+        "put",
+        "rm",
+        "rm_file",
+    ):
         monkeypatch.setattr(MemoryFileSystem, name, counted(getattr(MemoryFileSystem, name), asked))
 
     def ran(out: str) -> tuple[Run, int]:
         asked.clear()
-        done = run(registry, tmp_path / "images", tmp_path / out, stages="[files, image_quality, duplicates, embeddings]", store="memory://many/at/once")
+        done = run(
+            registry,
+            tmp_path / "images",
+            tmp_path / out,
+            stages="[files, image_quality, duplicates, embeddings]",
+            store="memory://many/at/once",
+        )
         return done, sum(asked.values())
 
     first, requests = ran("first")
     assert measured(first) == 180
-    assert requests <= 56, asked  # 77 when each file was written by itself, and each key listed for each look
+    assert requests <= 56, (
+        asked
+    )  # 77 when each file was written by itself, and each key listed for each look
     again, requests = ran("first")
     assert measured(again) == 0
     assert requests <= 18, asked  # was 27
@@ -246,6 +333,7 @@ def test_a_store_elsewhere_is_asked_for_many_files_at_once(registry: Registry, t
 
 def counted(method: Callable[..., object], asked: Counter[str]) -> Callable[..., object]:
     """A file system's method that counts its calls, not those that it makes of others itself."""
+
     def calling(self: object, *args: object, **named: object) -> object:
         if inside:
             return method(self, *args, **named)
@@ -262,11 +350,15 @@ def counted(method: Callable[..., object], asked: Counter[str]) -> Callable[...,
 inside: list[bool] = []
 
 
-def test_an_unchanged_dataset_leaves_the_index_as_it_is(registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_dataset_leaves_the_index_as_it_is(
+    registry: Registry, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     age(images)
     written: list[int] = []
     write = Store.write_index
-    monkeypatch.setattr(Store, "write_index", lambda self, rows: (written.append(len(rows)), write(self, rows)))
+    monkeypatch.setattr(
+        Store, "write_index", lambda self, rows: (written.append(len(rows)), write(self, rows))
+    )
     run(registry, images, tmp_path / "out", stages="[files]")
     run(registry, images, tmp_path / "out", stages="[files]")
     assert len(written) == 1
@@ -275,7 +367,9 @@ def test_an_unchanged_dataset_leaves_the_index_as_it_is(registry: Registry, imag
     assert written == [written[0], written[0] - 1]
 
 
-def test_the_table_of_samples_is_local_whatever_the_dataset(registry: Registry, at_bucket: Place, tmp_path: Path) -> None:
+def test_the_table_of_samples_is_local_whatever_the_dataset(
+    registry: Registry, at_bucket: Place, tmp_path: Path
+) -> None:
     ran = run(registry, at_bucket.url, tmp_path / "out", files="manifest")
     assert ran.published is not None
     table = pq.read_table(ran.published / "curated" / "manifest.parquet").to_pandas()

@@ -1,4 +1,7 @@
-"""What a large table asks of a run, on a small one: in pieces, measured once, an account that does not grow with it."""
+"""What a large table asks of a run, on a small one.
+
+In pieces, measured once, an account that does not grow with it.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,22 @@ from tests.benchmarks import scale, synthetic
 
 
 def run(source: Path, out: Path, **options: int) -> Outcome:
-    made = Pipeline.from_text(scale.PIPELINE.format(source=source, out=out), registry=registry.load(extra={"synthetic": synthetic}))
+    made = Pipeline.from_text(
+        scale.PIPELINE.format(source=source, out=out),
+        registry=registry.load(extra={"synthetic": synthetic}),
+    )
     return Run(made.config, made.registry, Serial(), **options).run()  # type: ignore[arg-type]
 
 
 def tables(ran: Outcome) -> dict[str, pd.DataFrame]:
     assert ran.published is not None
     ledger = pd.read_parquet(ran.published / "ledger.parquet")
-    return {"facts": ran.facts.frame(), "findings": ran.findings.frame(), "decisions": ran.decisions.frame(), "ledger": ledger}
+    return {
+        "facts": ran.facts.frame(),
+        "findings": ran.findings.frame(),
+        "decisions": ran.decisions.frame(),
+        "ledger": ledger,
+    }
 
 
 def test_in_pieces_it_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""The facts store: what is broken in it is recognised and made again, and what is in it is never said of anything else."""
+"""The facts store: what is broken in it is recognised and made again, and what is in it is never
+said of anything else.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,19 @@ from tests import faulty
 STAGES = "[files, image_quality, duplicates]"
 
 
-def run(registry: Registry, source: object, out: Path, stages: str = STAGES, executor: object = None, **outputs: object) -> Outcome:
+def run(
+    registry: Registry,
+    source: object,
+    out: Path,
+    stages: str = STAGES,
+    executor: object = None,
+    **outputs: object,
+) -> Outcome:
     named = {"path": str(out), "reports": "[]", **outputs}
-    text = f"dataset: {{path: {source}}}\nstages: {stages}\noutputs: {{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
+    text = (
+        f"dataset: {{path: {source}}}\nstages: {stages}\noutputs: "
+        f"{{{', '.join(f'{k}: {v}' for k, v in named.items())}}}\n"
+    )
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, made.registry, executor or Serial(), force=True).run()  # type: ignore[arg-type]
 
@@ -51,10 +63,14 @@ def flipped(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("harm", [truncated, empty, garbage, flipped])
-def test_a_broken_store_is_made_again(harm: object, registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_a_broken_store_is_made_again(
+    harm: object, registry: Registry, images: Path, tmp_path: Path
+) -> None:
     first = run(registry, images, tmp_path / "out")
     age(images)
-    files = [p for p in (tmp_path / "out" / "store").rglob("*") if p.suffix in {".arrow", ".vectors"}]
+    files = [
+        p for p in (tmp_path / "out" / "store").rglob("*") if p.suffix in {".arrow", ".vectors"}
+    ]
     assert {p.suffix for p in files} == {".arrow", ".vectors"}
     for path in files:
         path.write_bytes(harm(path.read_bytes()))  # type: ignore[operator]
@@ -65,7 +81,9 @@ def test_a_broken_store_is_made_again(harm: object, registry: Registry, images: 
     assert sum(run(registry, images, tmp_path / "out").measured.values()) == 0
 
 
-def test_only_what_is_broken_is_made_again(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_only_what_is_broken_is_made_again(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     first = run(registry, images, tmp_path / "out")
     vectors = next((tmp_path / "out" / "store" / "facts").glob("*/*.vectors"))
     vectors.unlink()
@@ -109,7 +127,9 @@ def test_two_datasets_share_one_store(registry: Registry, images: Path, tmp_path
     assert sum(run(registry, images, tmp_path / "a", **shared).measured.values()) == 0
 
 
-def test_a_label_that_changes_measures_that_sample_alone_and_changes_what_is_said_of_it(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_a_label_that_changes_measures_that_sample_alone_and_changes_what_is_said_of_it(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     paths = sorted(str(p) for p in images.rglob("*.png"))
     table = tmp_path / "t.csv"
 
@@ -124,9 +144,13 @@ def test_a_label_that_changes_measures_that_sample_alone_and_changes_what_is_sai
     assert "duplicates.label_conflict" in set(second.findings["code"])
 
 
-def test_a_file_that_vanishes_or_changes_while_the_run_goes_on(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_a_file_that_vanishes_or_changes_while_the_run_goes_on(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     age(images)
-    run(registry, images, tmp_path / "out", "[files]")  # from here on the content of each file is known without reading
+    run(
+        registry, images, tmp_path / "out", "[files]"
+    )  # from here on the content of each file is known without reading
 
     class Meddling(Serial):
         def map(self, function, items, names):  # type: ignore[no-untyped-def]
@@ -135,7 +159,11 @@ def test_a_file_that_vanishes_or_changes_while_the_run_goes_on(registry: Registr
             faulty.picture(changed, seed=9, size=(30, 20))
             yield from Serial.map(self, function, items, names)
 
-    gone, changed, kept = images / "china" / "01.png", images / "china" / "02.png", tmp_path / "kept.png"
+    gone, changed, kept = (
+        images / "china" / "01.png",
+        images / "china" / "02.png",
+        tmp_path / "kept.png",
+    )
     meddled = facts(run(registry, images, tmp_path / "out", "[files, image_quality]", Meddling()))
     assert not meddled.loc["china/01.png", "media.ok"]
     assert "No such file" in meddled.loc["china/01.png", "media.error"]
@@ -146,17 +174,26 @@ def test_a_file_that_vanishes_or_changes_while_the_run_goes_on(registry: Registr
     assert back.loc["china/01.png", "image_quality.width"] == 64
 
 
-def test_a_file_changed_just_now_is_read_again_even_if_it_looks_the_same(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_a_file_changed_just_now_is_read_again_even_if_it_looks_the_same(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     path, other = images / "china" / "05.png", images / "china" / "06.png"
     run(registry, images, tmp_path / "out", "[files, image_quality]")
     before, status = path.read_bytes(), path.stat()
-    path.write_bytes(other.read_bytes().ljust(len(before), b"\0")[: max(len(before), len(other.read_bytes()))])
+    path.write_bytes(
+        other.read_bytes().ljust(len(before), b"\0")[: max(len(before), len(other.read_bytes()))]
+    )
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     seen = facts(run(registry, images, tmp_path / "out", "[files, image_quality]"))
-    assert seen.loc["china/05.png", "image_quality.brightness"] == seen.loc["china/06.png", "image_quality.brightness"]
+    assert (
+        seen.loc["china/05.png", "image_quality.brightness"]
+        == seen.loc["china/06.png", "image_quality.brightness"]
+    )
 
 
-def test_the_files_of_one_run_do_not_stay_in_the_index(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_the_files_of_one_run_do_not_stay_in_the_index(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     age(images)
     (images / "flower" / "04.png").unlink()
     run(registry, images, tmp_path / "out", "[files, image_quality, {augment: {target: 40}}]")

@@ -1,4 +1,6 @@
-"""Verdicts are on disk when they are given, matched by what they were about, and above every stage."""
+"""Verdicts are on disk when they are given, matched by what they were about, and above
+every stage.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,27 @@ from dqpipe.review.explain import explain
 from dqpipe.review.rulings import DISAGREED, REFUTED, match
 
 
-def verdict(sample: str, said: str = "keep", *, content: str | None = None, by: str = "ann", label: object = None, **more) -> Verdict:
-    return Verdict(content=content or f"c-{sample}", id=sample, given=more.pop("given", "cat"), verdict=said, label=label, reviewer=by, **more)
+def verdict(
+    sample: str,
+    said: str = "keep",
+    *,
+    content: str | None = None,
+    by: str = "ann",
+    label: object = None,
+    **more,
+) -> Verdict:
+    return Verdict(
+        content=content or f"c-{sample}",
+        id=sample,
+        given=more.pop("given", "cat"),
+        verdict=said,
+        label=label,
+        reviewer=by,
+        **more,
+    )
 
 
-# on disk -------------------------------------------------------------------------------------------------------------
+# on disk ------------------------------------------------------------------------------------------
 
 
 def test_what_is_added_stands_in_order_until_it_is_undone(tmp_path: Path) -> None:
@@ -53,7 +71,10 @@ def test_a_line_cut_short_costs_that_line_alone(tmp_path: Path) -> None:
     two = verdicts.add(tmp_path, verdict("c"))
     with (tmp_path / "verdicts.jsonl").open("a") as file:
         file.write('{"strange": 1}\n[]\n')
-        file.write('{"content": 5, "id": "x", "given": null, "verdict": "keep"}\n{"content": "c", "id": "x", "given": 1, "verdict": "eat"}\n')
+        file.write(
+            '{"content": 5, "id": "x", "given": null, "verdict": "keep"}\n{"content": "c", "id": '
+            '"x", "given": 1, "verdict": "eat"}\n'
+        )
     assert verdicts.verdicts(tmp_path) == [one, two]
 
 
@@ -67,7 +88,9 @@ def test_processes_that_add_at_once_lose_nothing(tmp_path: Path) -> None:
             os._exit(0)
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
-    assert {v.id for v in verdicts.verdicts(tmp_path)} == {f"{n}-{t}" for n in range(4) for t in range(25)}
+    assert {v.id for v in verdicts.verdicts(tmp_path)} == {
+        f"{n}-{t}" for n in range(4) for t in range(25)
+    }
 
 
 @pytest.mark.parametrize("wrong", [verdict("a", "maybe"), verdict("a", "relabel")])
@@ -78,24 +101,38 @@ def test_what_is_no_verdict_is_refused(wrong: Verdict, tmp_path: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.text(), st.one_of(st.none(), st.text(), st.floats(allow_nan=False), st.lists(st.text())), st.text())
-def test_hostile_names_labels_and_reviewers_come_back(sample: str, label: object, name: str) -> None:
+@given(
+    st.text(),
+    st.one_of(st.none(), st.text(), st.floats(allow_nan=False), st.lists(st.text())),
+    st.text(),
+)
+def test_hostile_names_labels_and_reviewers_come_back(
+    sample: str, label: object, name: str
+) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        told = verdicts.add(folder, Verdict("c", sample, verdicts.json_label(label), "keep", reviewer=name))
+        told = verdicts.add(
+            folder, Verdict("c", sample, verdicts.json_label(label), "keep", reviewer=name)
+        )
         assert [v.key for v in verdicts.verdicts(folder)] == [told.key]
 
 
-# matching ------------------------------------------------------------------------------------------------------------
+# matching -----------------------------------------------------------------------------------------
 
 
 def samples(*rows: tuple[str, str, str | None]) -> Samples:
-    return Samples(pa.table(dict(zip(("id", "content", "label"), map(list, zip(*rows, strict=True)), strict=True))))
+    return Samples(
+        pa.table(
+            dict(zip(("id", "content", "label"), map(list, zip(*rows, strict=True)), strict=True))
+        )
+    )
 
 
 def ruled(of: Samples, *said: Verdict) -> dict[str, str | None]:
-    told = [replace(v, time=v.time or f"2026-01-01T00:00:{number:02d}") for number, v in enumerate(said)]
+    told = [
+        replace(v, time=v.time or f"2026-01-01T00:00:{number:02d}") for number, v in enumerate(said)
+    ]
     return {of.ids[row]: ruling.decision for row, ruling in match(of, told).rows.items()}
 
 
@@ -122,10 +159,17 @@ def test_a_verdict_on_one_of_two_copies_does_not_go_over_to_the_one_that_is_left
 
 def test_of_one_reviewer_the_last_word_counts_and_of_several_the_majority() -> None:
     one = samples(("a", "c-a", "cat"))
-    assert ruled(one, verdict("a", "drop"), verdict("a", "keep"), verdict("a", "skip")) == {"a": "keep"}
-    assert ruled(one, verdict("a", "drop"), verdict("a", "keep", by="bob"), verdict("a", "drop", by="cho")) == {"a": "drop"}
+    assert ruled(one, verdict("a", "drop"), verdict("a", "keep"), verdict("a", "skip")) == {
+        "a": "keep"
+    }
+    assert ruled(
+        one, verdict("a", "drop"), verdict("a", "keep", by="bob"), verdict("a", "drop", by="cho")
+    ) == {"a": "drop"}
     assert ruled(one, verdict("a", "drop"), verdict("a", "keep", by="bob")) == {"a": "review"}
-    assert match(one, [verdict("a", "drop"), verdict("a", "keep", by="bob")]).rows[0].because == DISAGREED
+    assert (
+        match(one, [verdict("a", "drop"), verdict("a", "keep", by="bob")]).rows[0].because
+        == DISAGREED
+    )
     both = [verdict("a", "relabel", label="dog"), verdict("a", "relabel", label="cow", by="bob")]
     assert ruled(one, *both) == {"a": "review"}
 
@@ -137,7 +181,7 @@ def test_a_label_that_the_set_cannot_have_is_left_out() -> None:
     assert [(ruling.decision, ruling.label) for ruling in told.rows.values()] == [("relabel", "2")]
 
 
-# agreement -----------------------------------------------------------------------------------------------------------
+# agreement ----------------------------------------------------------------------------------------
 
 
 def test_kappa_is_that_of_cohens_paper_and_of_scikit_learn() -> None:
@@ -146,37 +190,68 @@ def test_kappa_is_that_of_cohens_paper_and_of_scikit_learn() -> None:
     table = [("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15
     assert kappa(table) == pytest.approx(0.4)
     assert kappa(table) == pytest.approx(cohen_kappa_score(*zip(*table, strict=True)))
-    uneven = [("a", "a")] * 40 + [("a", "b")] * 9 + [("b", "a")] * 2 + [("b", "b")] * 3 + [("c", "b")] * 4 + [("a", "c")]
+    uneven = (
+        [("a", "a")] * 40
+        + [("a", "b")] * 9
+        + [("b", "a")] * 2
+        + [("b", "b")] * 3
+        + [("c", "b")] * 4
+        + [("a", "c")]
+    )
     assert kappa(uneven) == pytest.approx(cohen_kappa_score(*zip(*uneven, strict=True)))
     assert kappa([("yes", "yes")] * 3) is None
     assert kappa([]) is None
 
 
 def test_agreement_is_told_for_each_two_reviewers_who_saw_the_same() -> None:
-    said = [verdict("a"), verdict("a", by="bob"), verdict("b", "drop"), verdict("b", by="bob"), verdict("c", by="cho")]
-    assert agreement(said) == [{"reviewers": ["ann", "bob"], "on": "decisions", "samples": 2, "same": 1, "kappa": 0.0}]
+    said = [
+        verdict("a"),
+        verdict("a", by="bob"),
+        verdict("b", "drop"),
+        verdict("b", by="bob"),
+        verdict("c", by="cho"),
+    ]
+    assert agreement(said) == [
+        {"reviewers": ["ann", "bob"], "on": "decisions", "samples": 2, "same": 1, "kappa": 0.0}
+    ]
 
 
-# in a run ------------------------------------------------------------------------------------------------------------
+# in a run -----------------------------------------------------------------------------------------
 
-DROPS = "stages: [files, image_quality, duplicates]\npolicy: {rules: {image_quality.low_information: drop, duplicates.exact: drop}}\n"
+DROPS = (
+    "stages: [files, image_quality, duplicates]\npolicy: {rules: {image_quality.low_information: "
+    "drop, duplicates.exact: drop}}\n"
+)
 
 
 def run(registry: Registry, source: Path, out: Path, more: str = DROPS) -> Outcome:
     text = f"dataset: {{path: {source}}}\noutputs: {{path: {out}, reports: [json]}}\n{more}"
-    return Run(Pipeline.from_text(text, registry=registry).config, registry, Serial(), force=True).run()
+    return Run(
+        Pipeline.from_text(text, registry=registry).config, registry, Serial(), force=True
+    ).run()
 
 
 def decided(ran: Outcome) -> dict[str, tuple[str, str | None, Sequence[str]]]:
-    return {row["id"]: (row["decision"], row["new_label"], row["because"]) for row in ran.decisions.table.to_pylist()}
+    return {
+        row["id"]: (row["decision"], row["new_label"], row["because"])
+        for row in ran.decisions.table.to_pylist()
+    }
 
 
 def on(version: Version, sample: str, said: str, **more) -> Verdict:
     row = next(row for row in version.samples.table.to_pylist() if row["id"] == sample)
-    return Verdict(content=row["content"], id=sample, given=row["label"], verdict=said, **{"reviewer": "ann", **more})
+    return Verdict(
+        content=row["content"],
+        id=sample,
+        given=row["label"],
+        verdict=said,
+        **{"reviewer": "ann", **more},
+    )
 
 
-def test_people_outrank_every_stage_and_the_account_says_so(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_people_outrank_every_stage_and_the_account_says_so(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     before = decided(run(registry, images, out))
     assert before["flower/empty.png"][0] == "drop"
@@ -195,8 +270,14 @@ def test_people_outrank_every_stage_and_the_account_says_so(registry: Registry, 
     assert after["china/02.png"] == before["china/02.png"]
     assert "china/00.png" not in set(ran.curated.samples.ids)
     told = " ".join(account(ran.record))
-    assert "5 verdicts of ann (4) and bob (1) outrank every stage: 2 kept, 1 dropped and 1 relabelled." in told
-    assert "1 verdict counts no more: the sample of that name has other bytes or another label now" in told
+    assert (
+        "5 verdicts of ann (4) and bob (1) outrank every stage: 2 kept, 1 dropped and 1 relabelled."
+        in told
+    )
+    assert (
+        "1 verdict counts no more: the sample of that name has other bytes or another label now"
+        in told
+    )
     assert json.loads((Path(ran.published) / "run.json").read_text())["verdicts"]["matched"] == 4
     ledger = pd.read_parquet(Path(ran.published) / "ledger.parquet").set_index("id")
     assert ledger.loc["china/00.png", "reviewer"] == "bob"
@@ -205,24 +286,56 @@ def test_people_outrank_every_stage_and_the_account_says_so(registry: Registry, 
 
 
 def test_in_evaluation_splits_a_verdict_counts(registry: Registry, tmp_path: Path) -> None:
-    frame = pd.DataFrame({"key": list("abcd"), "label": ["x", "y", "x", "y"], "split": ["train", "test", "train", "test"], "v": [1.0, 2.0, 3.0, 4.0]})
+    frame = pd.DataFrame(
+        {
+            "key": list("abcd"),
+            "label": ["x", "y", "x", "y"],
+            "split": ["train", "test", "train", "test"],
+            "v": [1.0, 2.0, 3.0, 4.0],
+        }
+    )
     frame.to_csv(tmp_path / "rows.csv", index=False)
     more = "stages: [duplicate_rows]\ngates: []\n"
     out, source = tmp_path / "out", tmp_path / "rows.csv"
-    text = f"dataset: {{path: {source}, roles: {{id: key}}}}\noutputs: {{path: {out}, reports: [json]}}\n{more}"
+    text = (
+        f"dataset: {{path: {source}, roles: {{id: key}}}}\noutputs: {{path: {out}, reports: "
+        f"[json]}}\n{more}"
+    )
     config = Pipeline.from_text(text, registry=registry).config
     Run(config, registry, Serial(), force=True).run()
     verdicts.add(out, on(Version.open(out), "b", "drop"))
     verdicts.add(out, on(Version.open(out), "d", "relabel", label="x"))
     ran = Run(config, registry, Serial(), force=True).run()
-    assert {name: row[:2] for name, row in decided(ran).items()} == {"a": ("keep", None), "b": ("drop", None), "c": ("keep", None), "d": ("relabel", "x")}
+    assert {name: row[:2] for name, row in decided(ran).items()} == {
+        "a": ("keep", None),
+        "b": ("drop", None),
+        "c": ("keep", None),
+        "d": ("relabel", "x"),
+    }
 
 
-def test_a_refuted_claim_is_hidden_from_the_policy_and_stays_in_the_ledger(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_a_refuted_claim_is_hidden_from_the_policy_and_stays_in_the_ledger(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     run(registry, images, out)
-    verdicts.add(out, on(Version.open(out), "flower/empty.png", "skip", code="image_quality.low_information", holds=False))
-    more = DROPS.replace("image_quality.low_information: drop", "image_quality.*: keep, image_quality.low_information: drop")
+    verdicts.add(
+        out,
+        on(
+            Version.open(out),
+            "flower/empty.png",
+            "skip",
+            code="image_quality.low_information",
+            holds=False,
+        ),
+    )
+    more = DROPS.replace(
+        "image_quality.low_information: drop",
+        "image_quality.*: keep, image_quality.low_information: drop",
+    )
     ran = run(registry, images, out, more)
     assert decided(ran)["flower/empty.png"] == ("keep", None, [REFUTED])
-    assert "image_quality.low_information" in ran.findings.frame().set_index("id").loc[["flower/empty.png"], "code"].tolist()
+    assert (
+        "image_quality.low_information"
+        in ran.findings.frame().set_index("id").loc[["flower/empty.png"], "code"].tolist()
+    )

@@ -25,24 +25,44 @@ from tests import faulty
 STAGES = "stages: [files, image_quality, duplicates]\n"
 
 
-def run(registry: Registry, images: Path, out: Path, stages: str = STAGES, *, outputs: str = "", more: str = "") -> Outcome:
-    text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]{outputs}}}\n{stages}{more}"
+def run(
+    registry: Registry,
+    images: Path,
+    out: Path,
+    stages: str = STAGES,
+    *,
+    outputs: str = "",
+    more: str = "",
+) -> Outcome:
+    text = (
+        f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: "
+        f"[json]{outputs}}}\n{stages}{more}"
+    )
     return Pipeline.from_text(text, registry=registry).drive(Serial(), force=True)
 
 
-def test_a_version_gives_its_tables_back_exactly(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_a_version_gives_its_tables_back_exactly(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     ran = run(registry, images, tmp_path / "out")
     version = Version.open(tmp_path / "out")
     assert version.id == ran.version
     wanted = ran.samples.select(["id", "content", "label"])
-    pairs = [(version.samples, wanted), (version.facts, ran.facts), (version.findings, ran.findings),
-             (version.decisions, ran.decisions), (version.figures, ran.figures)]  # fmt: skip
+    pairs = [
+        (version.samples, wanted),
+        (version.facts, ran.facts),
+        (version.findings, ran.findings),
+        (version.decisions, ran.decisions),
+        (version.figures, ran.figures),
+    ]
     for found, table in pairs:
         assert found.table.equals(table.table, check_metadata=False)
     assert version.record["version"] == ran.version
 
 
-def test_findings_of_an_earlier_dqpipe_lack_the_columns_that_came_later(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_findings_of_an_earlier_dqpipe_lack_the_columns_that_came_later(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     ran = run(registry, images, tmp_path / "out")
     path = Path(str(ran.published)) / "tables" / "findings.arrow"
     with pa.OSFile(str(path), "rb") as file:
@@ -56,13 +76,24 @@ def test_findings_of_an_earlier_dqpipe_lack_the_columns_that_came_later(registry
 
 
 def test_labels_keep_their_type(registry: Registry, tmp_path: Path) -> None:
-    pd.DataFrame({"key": ["a", "b", "c"], "label": [1.5, 2.5, None], "x": [1, 2, 3]}).to_parquet(tmp_path / "rows.parquet")
-    text = f"dataset: {{path: {tmp_path / 'rows.parquet'}, roles: {{id: key}}}}\noutputs: {{path: {tmp_path / 'out'}, reports: []}}\nstages: [duplicate_rows]\n"
+    pd.DataFrame({"key": ["a", "b", "c"], "label": [1.5, 2.5, None], "x": [1, 2, 3]}).to_parquet(
+        tmp_path / "rows.parquet"
+    )
+    text = (
+        f"dataset: {{path: {tmp_path / 'rows.parquet'}, roles: {{id: key}}}}\noutputs: {{path: "
+        f"{tmp_path / 'out'}, reports: []}}\nstages: [duplicate_rows]\n"
+    )
     Run(Pipeline.from_text(text, registry=registry).config, registry, Serial()).run()
-    assert Version.open(tmp_path / "out").samples.table.column("label").to_pylist() == [1.5, 2.5, None]
+    assert Version.open(tmp_path / "out").samples.table.column("label").to_pylist() == [
+        1.5,
+        2.5,
+        None,
+    ]
 
 
-def test_the_previous_version_is_the_one_published_before(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_the_previous_version_is_the_one_published_before(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     first = run(registry, images, tmp_path / "out")
     with pytest.raises(DatasetError, match="no version before"):
         Version.open(tmp_path / "out", "previous")
@@ -73,7 +104,9 @@ def test_the_previous_version_is_the_one_published_before(registry: Registry, im
     assert Version.open(tmp_path / "out", "previous").id == first.version
 
 
-def test_the_history_outlives_removed_versions_and_knows_failed_gates(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_the_history_outlives_removed_versions_and_knows_failed_gates(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     first = run(registry, images, tmp_path / "out", outputs=", keep_versions: 1")
     run(registry, images, tmp_path / "out", more="gates: ['files.unreadable > 0']\n")
     run(registry, images, tmp_path / "out", outputs=", keep_versions: 1")
@@ -87,7 +120,9 @@ def test_the_history_outlives_removed_versions_and_knows_failed_gates(registry: 
         Version.open(tmp_path / "out", first.version)
 
 
-def test_an_unknown_version_is_named_with_the_nearest(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_an_unknown_version_is_named_with_the_nearest(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     ran = run(registry, images, tmp_path / "out")
     with pytest.raises(DatasetError, match=f"did you mean '{ran.version}'"):
         Version.open(tmp_path / "out", ran.version[:-1] + "x")
@@ -102,7 +137,9 @@ def test_a_line_of_the_history_cut_short_costs_that_line_alone(tmp_path: Path) -
     assert json.loads((tmp_path / "history.jsonl").read_text().splitlines()[-1]) == {"run": "3"}
 
 
-def test_what_a_crash_after_the_pointer_left_undone_is_finished_by_the_next_run(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_what_a_crash_after_the_pointer_left_undone_is_finished_by_the_next_run(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     first = run(registry, images, out)
     (out / "history.jsonl").unlink()
@@ -124,14 +161,21 @@ def test_run_json_has_the_lineage(registry: Registry, images: Path, tmp_path: Pa
     assert (first["plan"], first["seed"]) == (second["plan"], second["seed"])
     assert first["input"]["content"] != second["input"]["content"]
     assert second["plugins"]["files"].startswith("dqpipe ")
-    third = run(registry, images, tmp_path / "out", "stages: [files, {image_quality: {}}]\n").record["run"]["lineage"]
+    third = run(
+        registry, images, tmp_path / "out", "stages: [files, {image_quality: {}}]\n"
+    ).record["run"]["lineage"]
     assert third["input"] == second["input"]
     assert third["plan"] != second["plan"]
 
 
 @pytest.mark.parametrize("harm", ["gone", "broken"])
-def test_a_published_version_that_somebody_took_away_or_broke_ends_no_run(registry: Registry, images: Path, tmp_path: Path, harm: str) -> None:
-    stages, gate = "stages: [files, image_quality, duplicates, drift]\n", "gates: ['change of dropped > 90%']\n"
+def test_a_published_version_that_somebody_took_away_or_broke_ends_no_run(
+    registry: Registry, images: Path, tmp_path: Path, harm: str
+) -> None:
+    stages, gate = (
+        "stages: [files, image_quality, duplicates, drift]\n",
+        "gates: ['change of dropped > 90%']\n",
+    )
     first = run(registry, images, tmp_path / "out", stages, more=gate)
     if harm == "gone":
         shutil.rmtree(first.published)

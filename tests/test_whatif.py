@@ -1,4 +1,8 @@
-"""What another option would decide: as a run would, from the published facts alone, and nothing is written; options changed on the command line."""
+"""What another option would decide.
+
+As a run would, from the published facts alone, and nothing is written; options changed on the
+command line.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ dataset: {path: images}
 stages: [files, image_quality, duplicates, embeddings, {label_noise: {as: labels, folds: 3}}, diversity, augment]
 gates: ["files.unreadable > 10"]
 outputs: {path: out, reports: [json]}
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,9 @@ def pipeline(place: Path, registry: Registry, *changes: str) -> Pipeline:
     return Pipeline(configs.load(place / "pipeline.yaml", registry, changes), registry)
 
 
-def dqpipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+def dqpipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["dqpipe", *arguments])
     with pytest.raises(SystemExit) as done:
         main()
@@ -51,7 +57,10 @@ def dqpipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
 
 
 def written(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in sorted(folder.rglob("*"))}
+    return {
+        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 @pytest.mark.parametrize(
@@ -65,7 +74,9 @@ def written(folder: Path) -> dict[str, tuple[int, int]]:
         ("diversity.thin=0.5", 'policy.rules={"diversity.*": drop}', "gates=[dropped > 1]"),
     ],
 )
-def test_it_says_what_a_run_would_and_writes_nothing(place: Path, registry: Registry, changes: tuple[str, ...]) -> None:
+def test_it_says_what_a_run_would_and_writes_nothing(
+    place: Path, registry: Registry, changes: tuple[str, ...]
+) -> None:
     expected = pipeline(place, registry, *changes).check(Serial())
     before = written(place)
     made = pipeline(place, registry, *changes).what_if()
@@ -73,13 +84,18 @@ def test_it_says_what_a_run_would_and_writes_nothing(place: Path, registry: Regi
     pd.testing.assert_frame_equal(made.decisions.frame(), expected.decisions)
     pd.testing.assert_frame_equal(made.findings.frame(), expected.findings)
     order = ["figure", "scope", "key"]
-    figures = [frame.sort_values(order).reset_index(drop=True) for frame in (made.figures.frame(), expected.figures)]
+    figures = [
+        frame.sort_values(order).reset_index(drop=True)
+        for frame in (made.figures.frame(), expected.figures)
+    ]
     pd.testing.assert_frame_equal(*figures)
     assert made.gates == expected.gates
     assert {**made.record["account"]} == {**expected.record["account"]}
 
 
-def test_it_needs_neither_the_files_nor_the_store(place: Path, registry: Registry, tmp_path: Path) -> None:
+def test_it_needs_neither_the_files_nor_the_store(
+    place: Path, registry: Registry, tmp_path: Path
+) -> None:
     folder = tmp_path / "moved"
     shutil.copytree(place, folder, symlinks=True)
     file = folder / "pipeline.yaml"
@@ -87,8 +103,12 @@ def test_it_needs_neither_the_files_nor_the_store(place: Path, registry: Registr
     shutil.rmtree(folder / "images")
     shutil.rmtree(folder / "out" / "store")
     made = Pipeline(configs.load(file, registry, ["image_quality.dark=0.9"]), registry).what_if()
-    assert made.findings.table.equals(pipeline(place, registry, "image_quality.dark=0.9").what_if().findings.table)
-    with pytest.raises(ConfigError, match=r"embeddings\.vector, which the facts store does not hold"):
+    assert made.findings.table.equals(
+        pipeline(place, registry, "image_quality.dark=0.9").what_if().findings.table
+    )
+    with pytest.raises(
+        ConfigError, match=r"embeddings\.vector, which the facts store does not hold"
+    ):
         Pipeline(configs.load(file, registry, ["diversity.thin=0.5"]), registry).what_if()
 
 
@@ -102,13 +122,17 @@ def test_it_needs_neither_the_files_nor_the_store(place: Path, registry: Registr
         ("seed=3", "seed is 3; the published version was made with 0"),
     ],
 )
-def test_what_would_need_measuring_is_refused_by_name(place: Path, registry: Registry, change: str, words: str) -> None:
+def test_what_would_need_measuring_is_refused_by_name(
+    place: Path, registry: Registry, change: str, words: str
+) -> None:
     with pytest.raises(ConfigError, match=words) as refused:
         pipeline(place, registry, change).what_if()
     assert "`dqpipe run --dry-run` with the same options measures" in str(refused.value)
 
 
-def test_a_new_stage_and_an_output_without_a_version(place: Path, registry: Registry, tmp_path: Path) -> None:
+def test_a_new_stage_and_an_output_without_a_version(
+    place: Path, registry: Registry, tmp_path: Path
+) -> None:
     file = place / "more.yaml"
     file.write_text(TEXT.replace("duplicates, ", "duplicates, {image_quality: {as: again}}, "))
     try:
@@ -119,12 +143,18 @@ def test_a_new_stage_and_an_output_without_a_version(place: Path, registry: Regi
             Pipeline(configs.load(file, registry), registry).what_if()
         file.write_text(TEXT.replace("diversity, ", ""))
         gone = Pipeline(configs.load(file, registry), registry).what_if()
-        assert not [row for row in (*gone.findings.table.to_pylist(), *gone.figures.table.to_pylist()) if "diversity" in str(row)]
+        assert not [
+            row
+            for row in (*gone.findings.table.to_pylist(), *gone.figures.table.to_pylist())
+            if "diversity" in str(row)
+        ]
     finally:
         file.unlink()
 
 
-def test_the_command_line_says_the_account_and_the_difference(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_says_the_account_and_the_difference(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place)
     version, before = Version.open("out"), written(place / "out" / "versions")
     options = ["-o", "policy.rules.duplicates.near=keep", "-o", "image_quality.dark=0.9"]
@@ -134,11 +164,19 @@ def test_the_command_line_says_the_account_and_the_difference(place: Path, capsy
     assert "option image_quality.dark: 0.3 → 0.9" in said
     assert said.rstrip().endswith("Nothing was published.")
     told = json.loads(dqpipe(capsys, monkeypatch, "run", "--from-facts", *options, "--json")[1])
-    wet = json.loads(dqpipe(capsys, monkeypatch, "run", "--dry-run", "--executor", "serial", *options, "--json")[1])
+    wet = json.loads(
+        dqpipe(capsys, monkeypatch, "run", "--dry-run", "--executor", "serial", *options, "--json")[
+            1
+        ]
+    )
     assert told["difference"] == wet["difference"]
     came = {row["id"] for row in told["difference"]["rows"] if "in" in row["kinds"]}
     dropped = version.decisions.frame().query("decision == 'drop'")
-    assert came == {i for i, because in zip(dropped["id"], dropped["because"], strict=True) if because[0] == "duplicates.near"}
+    assert came == {
+        i
+        for i, because in zip(dropped["id"], dropped["because"], strict=True)
+        if because[0] == "duplicates.near"
+    }
     code, said, _ = dqpipe(capsys, monkeypatch, "run", "--from-facts", "-o", "gates=[dropped > 0]")
     assert (code, "No curated set was published because of this" in said) == (1, False)
     assert "no sample changed" in said
@@ -148,10 +186,25 @@ def test_the_command_line_says_the_account_and_the_difference(place: Path, capsy
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("label_noise.at_least=0.9", r"-o label_noise.at_least=0.9: no stage of this pipeline is called 'label_noise': .*labels"),
-        ("labels.atleast=0.9", r"-o labels.atleast=0.9: unknown option 'atleast': did you mean 'at_least'"),
-        ("labels.at_least=2", r"-o labels.at_least=2: at_least: input should be less than or equal to 1"),
-        ("policy.maxdrop=0.1", r"-o policy.maxdrop=0.1: unknown option 'maxdrop': did you mean 'max_drop'"),
+        (
+            "label_noise.at_least=0.9",
+            (
+                r"-o label_noise.at_least=0.9: no stage of this pipeline is called 'label_noise': "
+                r".*labels"
+            ),
+        ),
+        (
+            "labels.atleast=0.9",
+            r"-o labels.atleast=0.9: unknown option 'atleast': did you mean 'at_least'",
+        ),
+        (
+            "labels.at_least=2",
+            r"-o labels.at_least=2: at_least: input should be less than or equal to 1",
+        ),
+        (
+            "policy.maxdrop=0.1",
+            r"-o policy.maxdrop=0.1: unknown option 'maxdrop': did you mean 'max_drop'",
+        ),
         ("outputs.file=copy", r"-o outputs.file=copy: unknown option 'file': did you mean 'files'"),
         ("seed=-1", r"-o seed=-1: seed is a whole number"),
         ("seed.x=1", r"seed has no options"),
@@ -164,14 +217,28 @@ def test_the_command_line_says_the_account_and_the_difference(place: Path, capsy
         ("labels.folds.x=3", "folds is 3, which has no options"),
     ],
 )
-def test_a_change_is_checked_like_the_file(place: Path, registry: Registry, change: str, words: str) -> None:
+def test_a_change_is_checked_like_the_file(
+    place: Path, registry: Registry, change: str, words: str
+) -> None:
     with pytest.raises(DqpipeError, match=words):
         pipeline(place, registry, change).plan()
 
 
 def test_a_stage_that_stays_as_it_was_loads_nothing_to_check_its_options(place: Path) -> None:
-    code = "import sys; from dqpipe.cli.main import app; app(sys.argv[1:], standalone_mode=False); print(sorted({'albumentations', 'torch'} & {*sys.modules}))"
-    command = [sys.executable, "-c", code, "run", str(place / "pipeline.yaml"), "--from-facts", "-o", "labels.at_least=0.9"]
+    code = (
+        "import sys; from dqpipe.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "print(sorted({'albumentations', 'torch'} & {*sys.modules}))"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        str(place / "pipeline.yaml"),
+        "--from-facts",
+        "-o",
+        "labels.at_least=0.9",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -185,22 +252,51 @@ def test_without_checks_a_stage_is_asked_later(registry: Registry) -> None:
 
 
 def test_a_change_is_what_the_file_would_say(place: Path, registry: Registry) -> None:
-    changes = ["labels.at_least=0.9", "files.as=files", "policy.rules.duplicates.near=review", "policy.max_drop=1e-2", "outputs.keep_versions=7", "seed=5"]
+    changes = [
+        "labels.at_least=0.9",
+        "files.as=files",
+        "policy.rules.duplicates.near=review",
+        "policy.max_drop=1e-2",
+        "outputs.keep_versions=7",
+        "seed=5",
+    ]
     changed = pipeline(place, registry, *changes).config
-    text = TEXT.replace("folds: 3", "folds: 3, at_least: 0.9").replace("path: out", "path: out, keep_versions: 7")
+    text = TEXT.replace("folds: 3", "folds: 3, at_least: 0.9").replace(
+        "path: out", "path: out, keep_versions: 7"
+    )
     text += "policy: {max_drop: 0.01, rules: {duplicates.near: review}}\nseed: 5\n"
-    assert changed.record() == Pipeline.from_text(text, base=place, registry=registry).config.record()
+    assert (
+        changed.record() == Pipeline.from_text(text, base=place, registry=registry).config.record()
+    )
     assert pipeline(place, registry).config.record()["seed"] == 0
 
 
 def test_a_table_with_columns_of_its_own(registry: Registry, tmp_path: Path) -> None:
-    rows = [{"id": f"r{i}", "a": i % 9, "label": "uvw"[i % 3], "split": "test" if i % 5 == 0 else "train"} for i in range(60)]
+    rows = [
+        {
+            "id": f"r{i}",
+            "a": i % 9,
+            "label": "uvw"[i % 3],
+            "split": "test" if i % 5 == 0 else "train",
+        }
+        for i in range(60)
+    ]
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
-    asked = "[{expectation: expect_column_values_to_be_between, column: a, min_value: %d, severity: %s}]"
+    asked = (
+        "[{expectation: expect_column_values_to_be_between, column: a, min_value: %d, severity: "
+        "%s}]"
+    )
     stages = f"[duplicate_rows, {{expectations: {{expectations: {asked % (1, 'warning')}}}}}]"
-    (tmp_path / "pipeline.yaml").write_text(f"dataset: {{path: t.csv, roles: {{id: id}}}}\nstages: {stages}\n")
+    (tmp_path / "pipeline.yaml").write_text(
+        f"dataset: {{path: t.csv, roles: {{id: id}}}}\nstages: {stages}\n"
+    )
     pipeline(tmp_path, registry).run(Serial())
-    changes = (f"expectations.expectations={asked % (4, 'error')}", "policy.touch_evaluation=true", "policy.rules.expectations.*=drop", "policy.max_drop=1")
+    changes = (
+        f"expectations.expectations={asked % (4, 'error')}",
+        "policy.touch_evaluation=true",
+        "policy.rules.expectations.*=drop",
+        "policy.max_drop=1",
+    )
     expected = pipeline(tmp_path, registry, *changes).check(Serial())
     (tmp_path / "t.csv").unlink()
     made = pipeline(tmp_path, registry, *changes).what_if()

@@ -19,11 +19,17 @@ SHOWN = 5
 
 
 def tell(ran: Outcome, *, as_json: bool, dry: bool) -> None:
-    """The account in short, then where the report is, or how a dry run differs from the published version."""
+    """The account in short, then where the report is, or how a dry run differs from the published
+    version.
+    """
     from dqpipe.results.versions import published
 
     if ran.unchanged is not None and not as_json:
-        stays = "stays published" if ran.unchanged == published(ran.config.out) else "waits for approval"
+        stays = (
+            "stays published"
+            if ran.unchanged == published(ran.config.out)
+            else "waits for approval"
+        )
         say(f"Nothing changed since version {ran.unchanged}, which {stays}; nothing was written.")
         return
     compared = _compared(ran) if dry else None
@@ -62,10 +68,19 @@ def _compared(ran: Outcome) -> tuple[str, Diff] | None:
 
 
 def _tell_json(ran: Outcome, compared: tuple[str, Diff] | None, *, dry: bool) -> None:
-    record = {"summary": summary(ran.record), "account": ran.record["account"], "counts": ran.record.get("counts"), "gates": ran.gates,
-              "path": None if ran.published is None else str(ran.published), "version": ran.version, "unchanged": ran.unchanged}  # fmt: skip
+    record = {
+        "summary": summary(ran.record),
+        "account": ran.record["account"],
+        "counts": ran.record.get("counts"),
+        "gates": ran.gates,
+        "path": None if ran.published is None else str(ran.published),
+        "version": ran.version,
+        "unchanged": ran.unchanged,
+    }
     if dry:
-        record["difference"] = None if compared is None else {"before": compared[0], **compared[1].record(None)}
+        record["difference"] = (
+            None if compared is None else {"before": compared[0], **compared[1].record(None)}
+        )
     say_json(record)
 
 

@@ -26,21 +26,59 @@ ENDINGS = {".json": "label-studio", ".xml": "cvat", ".csv": "csv", ".tsv": "csv"
 
 @commands.command()
 def handover(
-    to: Annotated[str, typer.Argument(metavar="FORMAT", help="label-studio | cvat | csv | fiftyone | lightly", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="label-studio | cvat | csv | fiftyone | lightly",
+            show_default=False,
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
     out: Output = "out",
-    code: Annotated[list[str] | None, typer.Option(help="Samples with this finding code (repeatable).")] = None,
-    decision: Annotated[list[str] | None, typer.Option(help="Samples with this decision: keep, drop, relabel or review (repeatable).")] = None,
-    with_verdicts: Annotated[bool, typer.Option("--verdicts", help="Samples that have verdicts, with these verdicts.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="All samples; fiftyone and lightly always get all of them.")] = False,
-    media_root: Annotated[str | None, typer.Option(help="The folder that media paths are relative to.", show_default="the format's")] = None,
-    media_prefix: Annotated[
-        str | None, typer.Option(help="A prefix of media paths, such as a URL.", show_default="/data/local-files/?d= for label-studio")
+    code: Annotated[
+        list[str] | None, typer.Option(help="Samples with this finding code (repeatable).")
     ] = None,
-    version: Annotated[str, typer.Option(help="The version to hand over; the published one by default.", show_default="the published one")] = "published",
-    force: Annotated[bool, typer.Option(help="Replace files of this format in an existing folder.")] = False,
+    decision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Samples with this decision: keep, drop, relabel or review (repeatable)."
+        ),
+    ] = None,
+    with_verdicts: Annotated[
+        bool, typer.Option("--verdicts", help="Samples that have verdicts, with these verdicts.")
+    ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="All samples; fiftyone and lightly always get all of them."),
+    ] = False,
+    media_root: Annotated[
+        str | None,
+        typer.Option(
+            help="The folder that media paths are relative to.", show_default="the format's"
+        ),
+    ] = None,
+    media_prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="A prefix of media paths, such as a URL.",
+            show_default="/data/local-files/?d= for label-studio",
+        ),
+    ] = None,
+    version: Annotated[
+        str,
+        typer.Option(
+            help="The version to hand over; the published one by default.",
+            show_default="the published one",
+        ),
+    ] = "published",
+    force: Annotated[
+        bool, typer.Option(help="Replace files of this format in an existing folder.")
+    ] = False,
 ) -> None:
-    """Write samples for a labelling tool: by default those with a doubtful label and no verdict yet.
+    """Write samples for a labelling tool.
+
+    By default those with a doubtful label and no verdict yet.
 
     Afterwards `dqpipe takeover` reads the answers back as verdicts.
     """
@@ -55,33 +93,65 @@ def handover(
     if folder.exists() and not force and not (folder.is_dir() and not any(folder.iterdir())):
         raise ConfigError(f"{folder} exists: --force replaces the files of this format in it")
     chosen = bool(code or decision or with_verdicts)
-    wanted = Wanted(tuple(code or ()), tuple(decision or ()), with_verdicts, everything or (to not in formats.BACK and not chosen))
+    wanted = Wanted(
+        tuple(code or ()),
+        tuple(decision or ()),
+        with_verdicts,
+        everything or (to not in formats.BACK and not chosen),
+    )
     found = queue(out, Version.open(out, version), wanted)
     if not found.items:
         say("no sample matches: nothing is written (--code, --decision or --all select others)")
         return
     written = module.write(found, Options(media_prefix, media_root))
     write(folder, written.files)
-    say(f"{many(len(found.items), 'sample')} of version {found.version} → {folder}: {', '.join(written.files)}")
-    for line in [*(f"{n:,} {why} and are left out" for why, n in written.left_out.items()), *written.next]:
+    say(
+        f"{many(len(found.items), 'sample')} of version {found.version} → {folder}: "
+        f"{', '.join(written.files)}"
+    )
+    for line in [
+        *(f"{n:,} {why} and are left out" for why, n in written.left_out.items()),
+        *written.next,
+    ]:
         say(line)
 
 
 @commands.command()
 def takeover(
-    file: Annotated[Path, typer.Argument(help="The file that the labelling tool exported.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="The file that the labelling tool exported.", show_default=False)
+    ],
     out: Output = "out",
-    come: Annotated[str | None, typer.Option("--from", metavar="FORMAT", help="label-studio | cvat | csv", show_default="by the file's ending")] = None,
-    reviewer: Annotated[str | None, typer.Option(help="The reviewer's name, where the file does not have it.")] = None,
-    partly: Annotated[bool, typer.Option(help="Add the valid answers even if others are invalid.")] = False,
+    come: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FORMAT",
+            help="label-studio | cvat | csv",
+            show_default="by the file's ending",
+        ),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="The reviewer's name, where the file does not have it.")
+    ] = None,
+    partly: Annotated[
+        bool, typer.Option(help="Add the valid answers even if others are invalid.")
+    ] = False,
     new_labels: Annotated[bool, typer.Option(help="Accept labels that no sample has yet.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Show what would be added, and add nothing.")] = False,
-    version: Annotated[str, typer.Option(help="The version that was handed over.", show_default="the published one")] = "published",
+    dry_run: Annotated[
+        bool, typer.Option(help="Show what would be added, and add nothing.")
+    ] = False,
+    version: Annotated[
+        str,
+        typer.Option(help="The version that was handed over.", show_default="the published one"),
+    ] = "published",
     as_json: AsJson = False,
 ) -> None:
-    """Add the answers from a labelling tool as verdicts, which override every stage from the next run on.
+    """Add the answers from a labelling tool as verdicts, which override every stage from the next
+    run on.
 
-    Either all answers are added or, if one cannot be matched, none; adding the same file again changes nothing.
+    Either all answers are added or, if one cannot be matched, none; adding the same file again
+    changes nothing.
     """
     from dqpipe.results.versions import Version
     from dqpipe.review import exchange as formats
@@ -95,7 +165,13 @@ def takeover(
     answers = formats.named(name, back=True).read(contents(file))
     taken = take(out, opened, answers, reviewer, partly=partly, new_labels=new_labels, dry=dry_run)
     if as_json:
-        counts = {"added": len(taken.new), "known": taken.known, "older": taken.older, "unanswered": taken.unanswered, "problems": taken.problems}
+        counts = {
+            "added": len(taken.new),
+            "known": taken.known,
+            "older": taken.older,
+            "unanswered": taken.unanswered,
+            "problems": taken.problems,
+        }
         say_json(counts)
         return
     for line in taken.lines():
@@ -103,19 +179,33 @@ def takeover(
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, each whole or not at all; replace only files that dqpipe wrote and nobody changed. Raises OutputError."""
+    """Write files into a folder, each whole or not at all.
+
+    Replace only files that dqpipe wrote and nobody changed. Raises OutputError.
+    """
     from dqpipe.storage import ownership
     from dqpipe.storage.location import place
 
     where = place(folder)
     marker = ownership.marker(where, KIND)
     if marker is None and os.path.lexists(folder / ownership.MARKER):
-        raise OutputError(f"{folder} is a folder of dqpipe's for something else, or its {ownership.MARKER} is not dqpipe's: name another folder")
+        raise OutputError(
+            f"{folder} is a folder of dqpipe's for something else, or its {ownership.MARKER} is "
+            f"not dqpipe's: name another folder"
+        )
     known = (marker or {}).get("written", {})
     for name in files:
         if os.path.lexists(folder / name) and not _as_written(folder / name, known.get(name)):
-            raise OutputError(f"{folder / name} was changed, or is not of dqpipe: it may hold answers of people; name another folder, or move it away")
-    record = {"made_by": "dqpipe", "kind": KIND, "id": uuid4().hex, "written": known | {name: _digest(data) for name, data in files.items()}}
+            raise OutputError(
+                f"{folder / name} was changed, or is not of dqpipe: it may hold answers of people; "
+                f"name another folder, or move it away"
+            )
+    record = {
+        "made_by": "dqpipe",
+        "kind": KIND,
+        "id": uuid4().hex,
+        "written": known | {name: _digest(data) for name, data in files.items()},
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".handover-", dir=folder) as spare:

@@ -27,7 +27,10 @@ STYLES = {FINE: "", DOUBT: "yellow", WRONG: "red"}
 
 @commands.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Say what dqpipe finds on this machine and what is wrong with it: packages, plugins, processors, places."""
+    """Say what dqpipe finds on this machine and what is wrong with it.
+
+    Packages, plugins, processors, places.
+    """
     checks = [*_packages(), *_plugins(), *_machine(), *_places()]
     if as_json:
         say_json({"dqpipe": __version__, "checks": checks})
@@ -35,18 +38,30 @@ def doctor(as_json: AsJson = False) -> None:
         shown = [check for check in checks if check["state"] != FINE or check["group"] != "package"]
         fine = len(checks) - len(shown)
         say(f"dqpipe {__version__}, Python {platform.python_version()}, {platform.platform()}")
-        say_table(("", "what", "found", "state"), ([c["group"], c["name"], c["found"], c["state"]] for c in shown))
+        say_table(
+            ("", "what", "found", "state"),
+            ([c["group"], c["name"], c["found"], c["state"]] for c in shown),
+        )
         say(f"{fine} required packages are of versions that dqpipe works with")
-        say_styled((STYLES[c["state"]], f"{c['name']}: {c['advice']}") for c in checks if c["advice"])
+        say_styled(
+            (STYLES[c["state"]], f"{c['name']}: {c['advice']}") for c in checks if c["advice"]
+        )
     if any(check["state"] == WRONG for check in checks):
         raise typer.Exit(1)
 
 
 @commands.command("open")
 def open_report(
-    out: Annotated[str, typer.Argument(help="The output of a pipeline: a folder or a URL.")] = "out",
-    version: Annotated[str, typer.Option(help="A version, or previous, or published.")] = "published",
-    show: Annotated[bool, typer.Option("--show/--print", help="Show it in the browser, or print its path alone.")] = True,
+    out: Annotated[
+        str, typer.Argument(help="The output of a pipeline: a folder or a URL.")
+    ] = "out",
+    version: Annotated[
+        str, typer.Option(help="A version, or previous, or published.")
+    ] = "published",
+    show: Annotated[
+        bool,
+        typer.Option("--show/--print", help="Show it in the browser, or print its path alone."),
+    ] = True,
 ) -> None:
     """Show the report of a run in the browser."""
     import webbrowser
@@ -57,13 +72,17 @@ def open_report(
     try:
         report = opened.file("report.html").resolve()
     except FileNotFoundError:
-        raise OutputError(f"version {opened.id} has no report.html: `outputs: {{reports: [html]}}` writes one") from None
+        raise OutputError(
+            f"version {opened.id} has no report.html: `outputs: {{reports: [html]}}` writes one"
+        ) from None
     say(str(report))
     if show and not webbrowser.open(report.as_uri()):
         raise OutputError("no browser could be started here: open the file that is named above")
 
 
-def _check(group: str, name: str, found: object, state: str = FINE, advice: str = "") -> dict[str, Any]:
+def _check(
+    group: str, name: str, found: object, state: str = FINE, advice: str = ""
+) -> dict[str, Any]:
     return {"group": group, "name": name, "found": str(found), "state": state, "advice": advice}
 
 
@@ -75,13 +94,30 @@ def _packages() -> list[dict[str, Any]]:
     extras: dict[str, list[tuple[Requirement, str | None, bool]]] = {}
     for line in metadata.requires("dqpipe") or []:
         needed = Requirement(line)
-        extra = next((e for e in _extras() if needed.marker and needed.marker.evaluate({"extra": e})), None)
+        extra = next(
+            (e for e in _extras() if needed.marker and needed.marker.evaluate({"extra": e})), None
+        )
         if needed.marker and extra is None and not needed.marker.evaluate({"extra": ""}):
             continue
         found, fits = _installed(needed.name, needed.specifier)
         if extra is None or needed.marker is None:
-            advice = "" if fits else f"dqpipe works with {needed.name}{needed.specifier}: pip install '{needed.name}{needed.specifier}'"
-            checks.append(_check("package", needed.name, found or "not installed", FINE if fits else WRONG, advice))
+            advice = (
+                ""
+                if fits
+                else (
+                    f"dqpipe works with {needed.name}{needed.specifier}: pip install "
+                    f"'{needed.name}{needed.specifier}'"
+                )
+            )
+            checks.append(
+                _check(
+                    "package",
+                    needed.name,
+                    found or "not installed",
+                    FINE if fits else WRONG,
+                    advice,
+                )
+            )
         elif extra != "test":
             extras.setdefault(extra, []).append((needed, found, fits))
     for extra, packages in extras.items():
@@ -115,9 +151,14 @@ def _plugins() -> list[dict[str, Any]]:
     brought: dict[str, int] = {}
     for plugin in registry.origin.values():
         brought[plugin] = brought.get(plugin, 0) + 1
-    fine = [_check("plugin", name, f"{count} extensions") for name, count in sorted(brought.items())]
+    fine = [
+        _check("plugin", name, f"{count} extensions") for name, count in sorted(brought.items())
+    ]
     return fine + [
-        _check("plugin", name, "could not be loaded", WRONG, f"{why}; --no-plugin {name} leaves it out") for name, why in sorted(registry.broken.items())
+        _check(
+            "plugin", name, "could not be loaded", WRONG, f"{why}; --no-plugin {name} leaves it out"
+        )
+        for name, why in sorted(registry.broken.items())
     ]
 
 
@@ -127,11 +168,26 @@ def _machine() -> list[dict[str, Any]]:
     checks = [_check("machine", "processors", cores())]
     with_memory = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
     if with_memory:
-        checks.append(_check("machine", "memory", f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"))
+        checks.append(
+            _check(
+                "machine",
+                "memory",
+                f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB",
+            )
+        )
     checks.append(_check("machine", "device", *_device()))
     encoding = (sys.stdout.encoding or "").lower()
-    advice = "" if "utf" in encoding else "names are shown with escapes: LC_ALL=C.UTF-8 or PYTHONIOENCODING=utf-8 shows them as they are"
-    checks.append(_check("machine", "encoding", encoding or "none", FINE if not advice else DOUBT, advice))
+    advice = (
+        ""
+        if "utf" in encoding
+        else (
+            "names are shown with escapes: LC_ALL=C.UTF-8 or PYTHONIOENCODING=utf-8 shows them as "
+            "they are"
+        )
+    )
+    checks.append(
+        _check("machine", "encoding", encoding or "none", FINE if not advice else DOUBT, advice)
+    )
     return checks
 
 
@@ -147,9 +203,20 @@ def _device() -> tuple[str, str, str]:
 def _places() -> list[dict[str, Any]]:
     """The folders that a run writes to, with the room they have, and Prefect's server."""
     home = os.environ.get("PREFECT_HOME") or str(Path.home() / ".prefect")
-    places = {"working folder": Path.cwd(), "temporary files": Path(tempfile.gettempdir()), "Prefect's home": Path(home)}
+    places = {
+        "working folder": Path.cwd(),
+        "temporary files": Path(tempfile.gettempdir()),
+        "Prefect's home": Path(home),
+    }
     checks = [_place(name, path) for name, path in places.items()]
-    return [*checks, _check("place", "Prefect's server", os.environ.get("PREFECT_API_URL") or "an embedded one for each run of a flow")]
+    return [
+        *checks,
+        _check(
+            "place",
+            "Prefect's server",
+            os.environ.get("PREFECT_API_URL") or "an embedded one for each run of a flow",
+        ),
+    ]
 
 
 def _place(name: str, path: Path) -> dict[str, Any]:
@@ -158,4 +225,10 @@ def _place(name: str, path: Path) -> dict[str, Any]:
     if not os.access(there, os.W_OK):
         return _check("place", name, path, WRONG, f"{path} cannot be written")
     little = free < LITTLE
-    return _check("place", name, f"{path}, {free / 2**30:.1f} GiB free", DOUBT if little else FINE, "little room is left" if little else "")
+    return _check(
+        "place",
+        name,
+        f"{path}, {free / 2**30:.1f} GiB free",
+        DOUBT if little else FINE,
+        "little room is left" if little else "",
+    )

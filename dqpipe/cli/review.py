@@ -1,4 +1,7 @@
-"""The command `dqpipe review`: review samples on a local page, audit a finding code, fit a threshold."""
+"""The command `dqpipe review`.
+
+Review samples on a local page, audit a finding code, fit a threshold.
+"""
 
 from __future__ import annotations
 
@@ -24,27 +27,74 @@ Out = Annotated[str, typer.Argument(help="The output folder of a run.", show_def
 
 def review(
     out: Out = "out",
-    reviewer: Annotated[str | None, typer.Option(help="The reviewer's name; the page can change it.", show_default="your login")] = None,
+    reviewer: Annotated[
+        str | None,
+        typer.Option(
+            help="The reviewer's name; the page can change it.", show_default="your login"
+        ),
+    ] = None,
     code: Annotated[str | None, typer.Option(help="Only samples with this finding code.")] = None,
-    second: Annotated[bool, typer.Option("--second", help="Second opinions: samples that others reviewed, without their verdicts.")] = False,
-    disagreed: Annotated[bool, typer.Option("--disagreed", help="Only samples on which reviewers disagree, with their verdicts.")] = False,
+    second: Annotated[
+        bool,
+        typer.Option(
+            "--second",
+            help="Second opinions: samples that others reviewed, without their verdicts.",
+        ),
+    ] = False,
+    disagreed: Annotated[
+        bool,
+        typer.Option(
+            "--disagreed", help="Only samples on which reviewers disagree, with their verdicts."
+        ),
+    ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 0,
-    host: Annotated[str, typer.Option(help="The address to listen on; any but 127.0.0.1 admits other machines (they need the token).")] = "127.0.0.1",
-    audit: Annotated[str | None, typer.Option(metavar="CODE", help="Review a blind random sample of this finding code, and certify its precision.")] = None,
-    number: Annotated[int, typer.Option("--n", min=1, help="How many findings to review; half as many other samples are mixed in.")] = 80,
-    fit: Annotated[str | None, typer.Option(metavar="CODE", help="Fit a threshold to the answers of an audit; no page is served.")] = None,
-    precision: Annotated[float, typer.Option(min=0, max=1, help="The precision that the threshold must reach.")] = 0.95,
+    host: Annotated[
+        str,
+        typer.Option(
+            help=(
+                "The address to listen on; any but 127.0.0.1 admits other machines (they need the "
+                "token)."
+            )
+        ),
+    ] = "127.0.0.1",
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="Review a blind random sample of this finding code, and certify its precision.",
+        ),
+    ] = None,
+    number: Annotated[
+        int,
+        typer.Option(
+            "--n",
+            min=1,
+            help="How many findings to review; half as many other samples are mixed in.",
+        ),
+    ] = 80,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE", help="Fit a threshold to the answers of an audit; no page is served."
+        ),
+    ] = None,
+    precision: Annotated[
+        float, typer.Option(min=0, max=1, help="The precision that the threshold must reach.")
+    ] = 0.95,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Review samples on a page of your own machine, those most worth a look first.
 
-    Each verdict is written to verdicts.jsonl at once, and overrides every stage from the next run on. Ctrl-C ends it.
+    Each verdict is written to verdicts.jsonl at once, and overrides every stage from the next run
+    on. Ctrl-C ends it.
     """
     from dqpipe.review.explain import version_of
     from dqpipe.storage.location import is_url
 
     if is_url(out):
-        raise ConfigError("a review needs an output on a disk, where verdicts can be appended: copy it here")
+        raise ConfigError(
+            "a review needs an output on a disk, where verdicts can be appended: copy it here"
+        )
     if second and disagreed:
         raise ConfigError("--second or --disagreed, not both")
     place = Path(out).absolute()
@@ -59,8 +109,16 @@ def review(
 
     view = SampleView(version, *_modalities())
     if audit is None:
-        return serve(ReviewQueue(place, view, which=which, code=code), reviewer or _login(), host, port, browse=browse)
-    queue = audit_queue.AuditQueue(place, view, audit_queue.opened(place, view, audit, number), which=which)
+        return serve(
+            ReviewQueue(place, view, which=which, code=code),
+            reviewer or _login(),
+            host,
+            port,
+            browse=browse,
+        )
+    queue = audit_queue.AuditQueue(
+        place, view, audit_queue.opened(place, view, audit, number), which=which
+    )
     serve(queue, reviewer or _login(), host, port, browse=browse)
     made = queue.certificate()
     if made is not None:
@@ -70,18 +128,26 @@ def review(
 
 
 def tell_fit(out: Path, code: str, precision: float) -> None:
-    """Print the threshold that reaches a precision, its recall, and the lines for pipeline.yaml. Raises DatasetError."""
+    """Print the threshold that reaches a precision, its recall, and the lines for pipeline.yaml.
+
+    Raises DatasetError.
+    """
     from dqpipe.results import verdicts
     from dqpipe.review import audits, threshold_fit
     from dqpipe.review.explain import version_of
 
     known = [one for one in audits.audits(out) if one.code == code]
     if not known:
-        raise DatasetError(f"no claim of {code} was looked at yet: dqpipe review {out} --audit {code}")
+        raise DatasetError(
+            f"no claim of {code} was looked at yet: dqpipe review {out} --audit {code}"
+        )
     said = verdicts.verdicts(out)
     answered = [one for one in known if audits.certify(one, said)]
     audit = (answered or known)[-1]
-    found, certain = threshold_fit.fit(audit, said, precision), threshold_fit.sure(audit, said, precision)
+    found, certain = (
+        threshold_fit.fit(audit, said, precision),
+        threshold_fit.sure(audit, said, precision),
+    )
     whole = audits.certify(audit, said)
     say(whole.said if whole else code)
     if found is None:
@@ -89,31 +155,52 @@ def tell_fit(out: Path, code: str, precision: float) -> None:
         raise typer.Exit(1)
     for name, one in (("estimated", found), ("sure (95 %)", certain)):
         if one is None:
-            say(f"{name}: not with so few looks; {threshold_fit.needed(precision):,} above one threshold, all of them right, would do")
+            say(
+                f"{name}: not with so few looks; {threshold_fit.needed(precision):,} above one "
+                f"threshold, all of them right, would do"
+            )
         else:
-            above = f"precision {one.precision:.2f} [{one.low:.2f}, {one.high:.2f}] on {one.looked:,} looked at"
-            say(f"{name}: confidence of at least {one.at_least:.4g}: {above}; keeps {100 * one.recall:.0f} % of the claims that hold")
+            above = (
+                f"precision {one.precision:.2f} [{one.low:.2f}, {one.high:.2f}] on {one.looked:,} "
+                f"looked at"
+            )
+            say(
+                f"{name}: confidence of at least {one.at_least:.4g}: {above}; keeps "
+                f"{100 * one.recall:.0f} % of the claims that hold"
+            )
     say()
     for line in setting(version_of(out), code, found.at_least).split("\n"):
         say(line)
 
 
 def setting(version: Version, code: str, confidence: float) -> str:
-    """The lines of pipeline.yaml for a threshold: the stage's own option on the confidence if it has one, else a rule of the policy."""
+    """The lines of pipeline.yaml for a threshold.
+
+    The stage's own option on the confidence if it has one, else a rule of the policy.
+    """
     from dqpipe.review.audits import claimed
 
     threshold = math.floor(confidence * 1e6) / 1e6
     stage = code.rpartition(".")[0]
-    options: dict[str, Any] = next((one["options"] for one in version.record["stages"] if one["name"] == stage), {})
+    options: dict[str, Any] = next(
+        (one["options"] for one in version.record["stages"] if one["name"] == stage), {}
+    )
     found = claimed(version.findings, code).values()
     if "at_least" in options and all(row["value"] == row["confidence"] for row in found):
         return f"stages:\n  - {stage}: {{at_least: {threshold:g}}}"
-    return f"policy:\n  rules:\n    {code}: {{decision: {_decision(version, code)}, at_least: {threshold:g}, otherwise: review}}"
+    return (
+        f"policy:\n  rules:\n    {code}: {{decision: {_decision(version, code)}, at_least: "
+        f"{threshold:g}, otherwise: review}}"
+    )
 
 
 def _decision(version: Version, code: str) -> str:
     """The most frequent decision on samples with this finding code."""
-    decisions = [row["decision"] for row in version.decisions.table.to_pylist() if (row["because"] or [""])[0] == code]
+    decisions = [
+        row["decision"]
+        for row in version.decisions.table.to_pylist()
+        if (row["because"] or [""])[0] == code
+    ]
     return max(sorted(set(decisions) - {"keep"}), key=decisions.count, default="review")
 
 
@@ -126,10 +213,15 @@ def serve(queue: ReviewQueue, reviewer: str, host: str, port: int, *, browse: bo
     try:
         serving = Serving(queue, host=host, port=port, reviewer=reviewer)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}"
+        ) from None
     serving.start()
     try:
-        say(f"{many(queue.progress(reviewer)['left'], 'sample')} to look at; the page (Ctrl-C ends it):")
+        say(
+            f"{many(queue.progress(reviewer)['left'], 'sample')} to look at; the page (Ctrl-C ends "
+            f"it):"
+        )
         say(serving.url)
         sys.stdout.flush()
         if browse:

@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from dqpipe.storage.fact_store import Store
     from dqpipe.storage.maintenance import Kept
 
-app = typer.Typer(no_args_is_help=True, help="Show, prune or verify the facts store: what was measured, kept per sample.", pretty_exceptions_enable=False)
-Where = Annotated[str, typer.Argument(help="A store (folder or URL), a pipeline.yaml, or the output folder of a run.", show_default=False)]
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Show, prune or verify the facts store: what was measured, kept per sample.",
+    pretty_exceptions_enable=False,
+)
+Where = Annotated[
+    str,
+    typer.Argument(
+        help="A store (folder or URL), a pipeline.yaml, or the output folder of a run.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -33,14 +43,32 @@ def show(where: Where = "pipeline.yaml", as_json: AsJson = False) -> None:
     files, index = sum(e.size for e in entries.values()), entries.get("index.arrow")
     busy = maintenance.running(store)
     if as_json:
-        summary = {"store": store.place.url, "bytes": files, "index_bytes": index.size if index else 0, "running": busy, "kept": rows}
+        summary = {
+            "store": store.place.url,
+            "bytes": files,
+            "index_bytes": index.size if index else 0,
+            "running": busy,
+            "kept": rows,
+        }
         say_json(summary)
         return
     columns = ("kind", "stage", "samples", "size", "last used", "key")
-    cells = [(row["kind"], row["stage"], "" if row["samples"] is None else f"{row['samples']:,}", _size(row["bytes"]), row["used"] or "never", row["key"])
-             for row in rows]  # fmt: skip
+    cells = [
+        (
+            row["kind"],
+            row["stage"],
+            "" if row["samples"] is None else f"{row['samples']:,}",
+            _size(row["bytes"]),
+            row["used"] or "never",
+            row["key"],
+        )
+        for row in rows
+    ]
     say_table(columns, cells, right=("samples", "size"))
-    say(f"{store.place.url}: {_size(files)}, of it {_size(index.size if index else 0)} for the index of files")
+    say(
+        f"{store.place.url}: {_size(files)}, of it {_size(index.size if index else 0)} for the "
+        f"index of files"
+    )
     for run in busy:
         say(f"in use by {run}")
 
@@ -48,9 +76,22 @@ def show(where: Where = "pipeline.yaml", as_json: AsJson = False) -> None:
 @app.command()
 def prune(
     where: Where = "pipeline.yaml",
-    older_than: Annotated[float | None, typer.Option(min=0, metavar="DAYS", help="Remove what no run has used for this many days.")] = None,
-    gone: Annotated[bool, typer.Option(help="Remove also facts of contents that are no longer in the dataset of this pipeline.yaml.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
+    older_than: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="Remove what no run has used for this many days."),
+    ] = None,
+    gone: Annotated[
+        bool,
+        typer.Option(
+            help=(
+                "Remove also facts of contents that are no longer in the dataset of this "
+                "pipeline.yaml."
+            )
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what would be removed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove what the newest run of no output uses. Refused while a run uses the store."""
@@ -69,14 +110,25 @@ def prune(
 
         samples, more = forget_gone(store, config, dry_run=dry_run)
         freed += more
-    summary: dict[str, Any] = {"store": store.place.url, "dry_run": dry_run, "freed": freed, "gone": samples,
-                            "removed": [{"kind": one.kind, "stage": one.stage, "key": one.key, "bytes": one.size} for one in going]}  # fmt: skip
+    summary: dict[str, Any] = {
+        "store": store.place.url,
+        "dry_run": dry_run,
+        "freed": freed,
+        "gone": samples,
+        "removed": [
+            {"kind": one.kind, "stage": one.stage, "key": one.key, "bytes": one.size}
+            for one in going
+        ],
+    }
     if as_json:
         say_json(summary)
         return
     verb = "would be" if dry_run else "are"
     for one in going:
-        say(f"{one.kind} of {one.stage} ({_size(one.size)}, last used {_day(one.used) or 'never'}) {verb} removed: {one.key}")
+        say(
+            f"{one.kind} of {one.stage} ({_size(one.size)}, last used {_day(one.used) or 'never'}) "
+            f"{verb} removed: {one.key}"
+        )
     if gone:
         say(f"facts of {samples:,} contents that the dataset does not hold any more {verb} removed")
     say(f"{_size(freed)} {verb} freed in {store.place.url}")
@@ -85,7 +137,9 @@ def prune(
 @app.command()
 def verify(
     where: Where = "pipeline.yaml",
-    repair: Annotated[bool, typer.Option(help="Remove broken files, so that the next run makes them again.")] = False,
+    repair: Annotated[
+        bool, typer.Option(help="Remove broken files, so that the next run makes them again.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Verify the checksum of every file; exit code 1 when one is broken."""
@@ -100,8 +154,21 @@ def verify(
     else:
         for name in wrong:
             say(f"broken: {name}")
-        done = " and removed: the next run makes it again" if repair and wrong else "; --repair removes it" if wrong else ""
-        say(f"{many(len(wrong), 'file')} of {store.place.url} {plural(len(wrong), 'is')} broken{done}" if wrong else f"{store.place.url} is sound")
+        done = (
+            " and removed: the next run makes it again"
+            if repair and wrong
+            else "; --repair removes it"
+            if wrong
+            else ""
+        )
+        say(
+            (
+                f"{many(len(wrong), 'file')} of {store.place.url} {plural(len(wrong), 'is')} "
+                f"broken{done}"
+            )
+            if wrong
+            else f"{store.place.url} is sound"
+        )
     if wrong:
         raise typer.Exit(1)
 
@@ -123,21 +190,34 @@ def _store(where: str) -> tuple[Store, Config | None]:
     for folder in (path.absolute(), path.absolute() / "store"):
         if Store(folder).ours:
             return Store(folder), None
-    raise ConfigError(f"{where} is no facts store that dqpipe made, no pipeline.yaml and no output that holds a store")
+    raise ConfigError(
+        f"{where} is no facts store that dqpipe made, no pipeline.yaml and no output that holds a "
+        f"store"
+    )
 
 
 def _checked(store: Store) -> Store:
     """The store itself; ConfigError where the folder holds something else."""
     if store.place.listed() and not store.ours:
-        raise ConfigError(f"{store.place.url} is no facts store: it holds what dqpipe did not put there, and nothing of it is looked at or removed")
+        raise ConfigError(
+            f"{store.place.url} is no facts store: it holds what dqpipe did not put there, and "
+            f"nothing of it is looked at or removed"
+        )
     return store
 
 
 def _row(store: Store, one: Kept) -> dict[str, Any]:
     from dqpipe.storage import maintenance
 
-    return {"kind": one.kind, "stage": one.stage, "key": one.key, "samples": maintenance.count(store, one), "bytes": one.size, "used": _day(one.used),
-            "about": dict(one.about)}  # fmt: skip
+    return {
+        "kind": one.kind,
+        "stage": one.stage,
+        "key": one.key,
+        "samples": maintenance.count(store, one),
+        "bytes": one.size,
+        "used": _day(one.used),
+        "about": dict(one.about),
+    }
 
 
 def _day(moment: float | None) -> str | None:

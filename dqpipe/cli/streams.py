@@ -1,9 +1,10 @@
 """Standard streams that work in any state: closed, full, without a reader, or not in UTF-8.
 
 closed                 nothing is written there, and no file that is opened later takes its number
-nobody reads any more  the rest is thrown away; the command goes on, and ends with its own exit code (`dqpipe check … | head -1`)
-full                   what cannot be printed is an OutputError; on stderr it is dropped
-a locale without UTF-8 the command starts again in Python's UTF-8 mode: names of files are bytes, which that keeps
+nobody reads any more  the rest is thrown away; the command goes on, and ends with its own exit code
+(`dqpipe check … | head -1`) full                   what cannot be printed is an OutputError; on
+stderr it is dropped a locale without UTF-8 the command starts again in Python's UTF-8 mode: names
+of files are bytes, which that keeps
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ MODE = "PYTHONUTF8"
 
 
 def prepare() -> None:
-    """Make standard input, output and error usable. Called once, first of all, by the process of a command."""
+    """Make standard input, output and error usable.
+
+    Called once, first of all, by the process of a command.
+    """
     _speak_utf8()
     for number, name in enumerate(NAMES):
         if _is_closed(number):
@@ -31,7 +35,17 @@ def prepare() -> None:
             if handle != number:
                 os.dup2(handle, number)
                 os.close(handle)
-            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", errors="backslashreplace", closefd=False))
+            setattr(
+                sys,
+                name,
+                os.fdopen(
+                    number,
+                    "r" if number == 0 else "w",
+                    encoding="utf-8",
+                    errors="backslashreplace",
+                    closefd=False,
+                ),
+            )
         elif number and getattr(sys, name) is getattr(sys, f"__{name}__"):
             setattr(sys, name, _patient(getattr(sys, name), number))
 
@@ -43,7 +57,11 @@ def finish() -> None:
 
 
 def _speak_utf8() -> None:
-    if os.name == "posix" and sys.getfilesystemencoding().lower() != "utf-8" and os.environ.get(MODE) != "1":
+    if (
+        os.name == "posix"
+        and sys.getfilesystemencoding().lower() != "utf-8"
+        and os.environ.get(MODE) != "1"
+    ):
         os.environ[MODE] = "1"  # for worker processes, too
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (the same command)
 
@@ -60,14 +78,22 @@ def _patient(stream: io.TextIOWrapper, number: int) -> io.TextIOWrapper:
     """The same stream over a file that tolerates a closed reader."""
     stream.flush()
     raw = io.BufferedWriter(_Bearing(number, "w", closefd=False))
-    return io.TextIOWrapper(raw, encoding=stream.encoding, errors="backslashreplace", line_buffering=stream.line_buffering or stream.isatty())
+    return io.TextIOWrapper(
+        raw,
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering or stream.isatty(),
+    )
 
 
 class _Bearing(io.FileIO):
     """A standard stream; once it cannot be written, what comes after is thrown away."""
 
     def write(self, data: Buffer, /) -> int:
-        """Write bytes; all of them count as written where nobody reads them. Raises OutputError if they are lost otherwise."""
+        """Write bytes; all of them count as written where nobody reads them.
+
+        Raises OutputError if they are lost otherwise.
+        """
         try:
             return super().write(data) or 0
         except OSError as error:

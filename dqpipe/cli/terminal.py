@@ -1,7 +1,8 @@
 """Printing to a terminal: every line, error, table and JSON value of the command line.
 
-Names of files, columns, classes and people may hold anything. Characters that control a terminal (escapes, marks of text direction)
-are printed as escape sequences, and nothing is read as the markup or the emoji of rich.
+Names of files, columns, classes and people may hold anything. Characters that control a terminal
+(escapes, marks of text direction) are printed as escape sequences, and nothing is read as the
+markup or the emoji of rich.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _ASTRAL = 0xFFFF
 
 
 def prepare() -> None:
-    """Make printing work in any encoding of the terminal, and print Python's warnings the same way."""
+    """Make printing work in any encoding of the terminal, and print Python's warnings
+    the same way.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -41,7 +44,9 @@ def say(line: str = "", *, err: bool = False) -> None:
 def complain(text: str, colour: str = "red") -> None:
     """An error or a warning to stderr: for a person, or as a line of the log where that is JSON."""
     if logged_as_json():
-        logging.getLogger("dqpipe").log(logging.ERROR if colour == "red" else logging.WARNING, "%s", text)
+        logging.getLogger("dqpipe").log(
+            logging.ERROR if colour == "red" else logging.WARNING, "%s", text
+        )
     else:
         typer.secho(readable(text), err=True, fg=colour)
 
@@ -73,9 +78,23 @@ def say_csv(data: bytes) -> None:
 
 
 def _shown(text: str) -> str:
-    r"""JSON that is safe on a terminal: control characters are written as \uXXXX, which is the same JSON."""
-    speaks = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
-    return re.sub(r"[^\x20-\x7e\n]", lambda found: found[0] if speaks and found[0].isprintable() else _unicode_escape(ord(found[0])), text)
+    r"""JSON that is safe on a terminal.
+
+    Control characters are written as \uXXXX, which is the same JSON.
+    """
+    speaks = (
+        (getattr(sys.stdout, "encoding", None) or "utf-8")
+        .lower()
+        .replace("-", "")
+        .startswith("utf")
+    )
+    return re.sub(
+        r"[^\x20-\x7e\n]",
+        lambda found: (
+            found[0] if speaks and found[0].isprintable() else _unicode_escape(ord(found[0]))
+        ),
+        text,
+    )
 
 
 def say_styled(lines: Iterable[tuple[str, str]]) -> None:
@@ -87,7 +106,12 @@ def say_styled(lines: Iterable[tuple[str, str]]) -> None:
         shown.print(Text(printable(line), style=style))
 
 
-def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", right: Sequence[str] = ()) -> None:
+def say_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str = "",
+    right: Sequence[str] = (),
+) -> None:
     """Print a table; the columns named in `right` are aligned there."""
     from rich.table import Table
     from rich.text import Text
@@ -95,7 +119,9 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: s
     heading = Text(printable(title), style="bold") if title else None
     table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(Text(printable(column)), justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            Text(printable(column)), justify="right" if column in right else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(printable(str(cell))) for cell in row))
     console().print(table)
@@ -116,7 +142,12 @@ def _unicode_escape(code: int) -> str:
 
 
 def _warned(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None,
-) -> None:  # fmt: skip
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     text = warnings.formatwarning(message, category, filename, lineno, line)
     print(readable(text.rstrip("\n")), file=file or sys.stderr)

@@ -28,7 +28,11 @@ def list_versions(out: Output = "out", as_json: AsJson = False) -> None:
         say_json(rows)
         return
     for row in rows:
-        counts = "" if row["curated"] is None else f"{many(row['samples'], 'sample')}, {row['curated']:,} curated"
+        counts = (
+            ""
+            if row["curated"] is None
+            else f"{many(row['samples'], 'sample')}, {row['curated']:,} curated"
+        )
         say(f"{row['version']}  {row['state']:<12}  {row['time'] or '':<25}  {counts}".rstrip())
     if not rows:
         say("no version yet")
@@ -36,10 +40,16 @@ def list_versions(out: Output = "out", as_json: AsJson = False) -> None:
 
 @commands.command()
 def diff(
-    before: Annotated[str, typer.Argument(help="A version, or previous, or published.")] = "previous",
+    before: Annotated[
+        str, typer.Argument(help="A version, or previous, or published.")
+    ] = "previous",
     after: Annotated[str, typer.Argument(help="A version, or published.")] = "published",
-    out: Annotated[str, typer.Option("--out", "-o", help="The output of a pipeline: a folder or a URL.")] = "out",
-    most: Annotated[int, typer.Option("--most", min=0, help="Samples of each kind to print.")] = LISTED,
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="The output of a pipeline: a folder or a URL.")
+    ] = "out",
+    most: Annotated[
+        int, typer.Option("--most", min=0, help="Samples of each kind to print.")
+    ] = LISTED,
     as_json: AsJson = False,
 ) -> None:
     """Print what changed between two versions, sample by sample, and why."""
@@ -59,7 +69,12 @@ def diff(
 @commands.command()
 def rollback(
     out: Output,
-    version: Annotated[str, typer.Argument(help="The version to publish again; by default the one before the published one.")] = "previous",
+    version: Annotated[
+        str,
+        typer.Argument(
+            help="The version to publish again; by default the one before the published one."
+        ),
+    ] = "previous",
     as_json: AsJson = False,
 ) -> None:
     """Publish an older version again: the pointer is switched in one step, nothing is removed."""
@@ -72,9 +87,15 @@ def rollback(
 @commands.command()
 def approve(
     out: Output,
-    version: Annotated[str, typer.Argument(help="The version that waits, as `dqpipe versions` lists it.")],
-    refuse: Annotated[bool, typer.Option("--reject", help="Reject the version: it is never published.")] = False,
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Your name, for the history.")] = "",
+    version: Annotated[
+        str, typer.Argument(help="The version that waits, as `dqpipe versions` lists it.")
+    ],
+    refuse: Annotated[
+        bool, typer.Option("--reject", help="Reject the version: it is never published.")
+    ] = False,
+    by: Annotated[
+        str, typer.Option("--by", metavar="NAME", help="Your name, for the history.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Publish a version that waits for a person (`approve:` in the pipeline.yaml), or reject it."""
@@ -82,18 +103,28 @@ def approve(
 
     if refuse:
         rejected = answers.reject(out, version, by=by)
-        say_json({"rejected": rejected}) if as_json else say(f"rejected is {rejected}: it is not published")
+        say_json({"rejected": rejected}) if as_json else say(
+            f"rejected is {rejected}: it is not published"
+        )
         return
     was, now = answers.approve(out, version, by=by)
-    say_json({"published": now, "was": was}) if as_json else say(f"published is {now} (was {was or 'none'})")
+    say_json({"published": now, "was": was}) if as_json else say(
+        f"published is {now} (was {was or 'none'})"
+    )
 
 
 def diff_lines(found: Diff, most: int, more: str = "--most, --json") -> list[str]:
-    """A diff as lines: counts, changes of the plan, and some samples of each kind; `more` names the options that print all."""
+    """A diff as lines: counts, changes of the plan, and some samples of each kind.
+
+    `more` names the options that print all.
+    """
     from dqpipe.results.diff import KINDS, MEANINGS, summary
 
     lines = [summary(found.counts)]
-    lines += [f"  {change['what']}: {change['before'] or 'none'} → {change['after'] or 'none'}" for change in found.plan]
+    lines += [
+        f"  {change['what']}: {change['before'] or 'none'} → {change['after'] or 'none'}"
+        for change in found.plan
+    ]
     for kind in KINDS:
         rows = [row for row in found.rows if kind in row["kinds"]]
         lines += ["", f"{MEANINGS[kind]}: {len(rows):,}"] if rows else []

@@ -1,4 +1,7 @@
-"""Which reader reads a source: each says how sure it is and why, the surest is taken, and where two are as sure a person is asked."""
+"""Which reader reads a source.
+
+Each says how sure it is and why, the surest is taken, and where two are as sure a person is asked.
+"""
 
 from __future__ import annotations
 
@@ -33,28 +36,45 @@ class Reading(NamedTuple):
 def recognise(registry: Registry, source: object) -> Reading:
     """The one reader that suits a source best.
 
-    Raises DatasetError: nothing suits it, what it looks like where a reader says so, or several suit it about as well, with the line of the
-    config for each reading.
+    Raises DatasetError: nothing suits it, what it looks like where a reader says so, or several
+    suit it about as well, with the line of the config for each reading.
     """
     made = [cls() for cls in registry.all(Reader)]
-    readings = sorted((Reading(reader, reader.recognise(source)) for reader in made), key=lambda one: (-one.seen.score, one.reader.name))
+    readings = sorted(
+        (Reading(reader, reader.recognise(source)) for reader in made),
+        key=lambda one: (-one.seen.score, one.reader.name),
+    )
     possible = [one for one in readings if one.seen.score > 0]
     if not possible:
         raise DatasetError(_unknown(source, readings))
     likely = [one for one in possible if possible[0].seen.score - one.seen.score < CLOSE]
     if len(likely) > 1:
-        raise DatasetError(f"{_shown(source)} can be read in {len(likely)} ways. {_choose(source, likely)}")
+        raise DatasetError(
+            f"{_shown(source)} can be read in {len(likely)} ways. {_choose(source, likely)}"
+        )
     return possible[0]
 
 
 def _unknown(source: object, readings: list[Reading]) -> str:
     """Why nothing reads a source, and what to do."""
-    if isinstance(source, (str, Path)) and not is_url(source) and not Path(source).expanduser().exists():
+    if (
+        isinstance(source, (str, Path))
+        and not is_url(source)
+        and not Path(source).expanduser().exists()
+    ):
         return f"{source} does not exist"
     refused = [one for one in readings if one.seen.refused]
     if refused:
-        return "\n".join([*(f"{_shown(source)}: {one.seen.refused}" for one in refused), _choose(source, refused, "If it is meant to be read so: ")])
-    known = "; ".join(f"{one.reader.name}: {one.reader.knows or one.reader.summary()}" for one in sorted(readings, key=lambda one: one.reader.name))
+        return "\n".join(
+            [
+                *(f"{_shown(source)}: {one.seen.refused}" for one in refused),
+                _choose(source, refused, "If it is meant to be read so: "),
+            ]
+        )
+    known = "; ".join(
+        f"{one.reader.name}: {one.reader.knows or one.reader.summary()}"
+        for one in sorted(readings, key=lambda one: one.reader.name)
+    )
     return f"nothing that is installed reads {_shown(source)}. What can be read: {known}"
 
 
@@ -64,10 +84,24 @@ def _choose(source: object, readings: list[Reading], lead: str = "") -> str:
     lines = []
     for reader, seen in readings:
         values = {**({"path": path} if path else {}), "reader": reader.name}
-        section = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
-        lines.append(f"  dataset: {{{section}}}{f'    # {printable(seen.why)}' if seen.why else ''}")
-    shell = f", or `dqpipe init {shlex.quote(path)} --format {readings[0].reader.name}`" if path else ""
-    return "\n".join([f"{lead}Say which in the pipeline.yaml{shell} (in Python `format={readings[0].reader.name!r}`):", *lines])
+        section = ", ".join(
+            f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()
+        )
+        lines.append(
+            f"  dataset: {{{section}}}{f'    # {printable(seen.why)}' if seen.why else ''}"
+        )
+    shell = (
+        f", or `dqpipe init {shlex.quote(path)} --format {readings[0].reader.name}`" if path else ""
+    )
+    return "\n".join(
+        [
+            (
+                f"{lead}Say which in the pipeline.yaml{shell} (in Python "
+                f"`format={readings[0].reader.name!r}`):"
+            ),
+            *lines,
+        ]
+    )
 
 
 def _shown(source: Any) -> str:  # noqa: ANN401

@@ -1,6 +1,9 @@
-"""Parsing of pipeline.yaml into a Config; every mistake is reported with its line, the nearest right name and the allowed values.
+"""Parsing of pipeline.yaml into a Config.
 
-    text ──compose──▶ values + the line of each ──build──▶ Config (extensions with their options, checked)
+Every mistake is reported with its line, the nearest right name and the allowed values.
+
+    text ──compose──▶ values + the line of each ──build──▶ Config (extensions with their options,
+    checked)
 
 The file is trusted like code: it can name modules to import.
 """
@@ -30,7 +33,17 @@ from dqpipe.storage.location import is_url
 
 Place = tuple[str | int, ...]
 LARGEST_SEED = 2**32 - 1
-SECTIONS = ("dataset", "stages", "policy", "gates", "fail_on", "unjudged", "approve", "outputs", "seed")
+SECTIONS = (
+    "dataset",
+    "stages",
+    "policy",
+    "gates",
+    "fail_on",
+    "unjudged",
+    "approve",
+    "outputs",
+    "seed",
+)
 UNJUDGED = ("pass", "fail")
 
 
@@ -52,37 +65,75 @@ class Entry:
 class DatasetSection(pydantic.BaseModel, extra="forbid"):
     """What is read."""
 
-    path: str | None = pydantic.Field(default=None, description="folder, manifest or table, relative to this file; or the URL of one (s3://bucket/folder)")
-    reader: str | dict[str, Any] | None = pydantic.Field(default=None, description="the reader; recognised by default")
+    path: str | None = pydantic.Field(
+        default=None,
+        description=(
+            "folder, manifest or table, relative to this file; or the URL of one "
+            "(s3://bucket/folder)"
+        ),
+    )
+    reader: str | dict[str, Any] | None = pydantic.Field(
+        default=None, description="the reader; recognised by default"
+    )
     roles: dict[Literal["id", "media", "label", "split", "group"], str] = pydantic.Field(
         default_factory=dict, description="role → your column"
     )
     labels: Kind | None = pydantic.Field(
-        default=None, description="the kind of the labels; recognised from the label column by default"
+        default=None,
+        description="the kind of the labels; recognised from the label column by default",
     )
-    limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(default=None, description="use only this many samples, for a first look")
+    limit: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        default=None, description="use only this many samples, for a first look"
+    )
     decoders: dict[str, dict[str, Any]] = pydantic.Field(
-        default_factory=dict, description="options of decoders by name, such as the memory that one file may take: {image: {memory: 4096}}"
+        default_factory=dict,
+        description=(
+            "options of decoders by name, such as the memory that one file may take: {image: "
+            "{memory: 4096}}"
+        ),
     )
     outside: Literal["refuse", "allow"] = pydantic.Field(
-        default="refuse", description="whether media may lie outside the dataset's folder, where links and paths such as ../x.jpg lead to"
+        default="refuse",
+        description=(
+            "whether media may lie outside the dataset's folder, where links and paths such as "
+            "../x.jpg lead to"
+        ),
     )
 
 
 class OutputsSection(pydantic.BaseModel, extra="forbid"):
     """The outputs: what is written, and where."""
 
-    path: str = pydantic.Field(default="out", description="folder, relative to this file; or a URL such as s3://bucket/out")
-    files: Literal["copy", "hardlink", "manifest"] = pydantic.Field(default="copy", description="how kept media are written")
-    reports: list[str] = pydantic.Field(default_factory=lambda: ["html", "json"], description="reports beside the curated set")
-    store: str | None = pydantic.Field(default=None, description="where measured facts are kept, a folder or a URL; default: store/ in the output")
-    links: bool = pydantic.Field(default=True, description="whether curated, report.html and ledger.parquet in the output are links to the published version's")
-    keep_versions: int = pydantic.Field(default=2, ge=1, description="how many published versions are kept")
+    path: str = pydantic.Field(
+        default="out", description="folder, relative to this file; or a URL such as s3://bucket/out"
+    )
+    files: Literal["copy", "hardlink", "manifest"] = pydantic.Field(
+        default="copy", description="how kept media are written"
+    )
+    reports: list[str] = pydantic.Field(
+        default_factory=lambda: ["html", "json"], description="reports beside the curated set"
+    )
+    store: str | None = pydantic.Field(
+        default=None,
+        description="where measured facts are kept, a folder or a URL; default: store/ in the output",  # noqa: E501
+    )
+    links: bool = pydantic.Field(
+        default=True,
+        description=(
+            "whether curated, report.html and ledger.parquet in the output are links to the "
+            "published version's"
+        ),
+    )
+    keep_versions: int = pydantic.Field(
+        default=2, ge=1, description="how many published versions are kept"
+    )
 
 
 @dataclass(frozen=True)
 class Config:
-    """A pipeline, checked: what is read, the stages in order, the policy, the augmentations, gates, outputs, seed."""
+    """A pipeline, checked: what is read, the stages in order, the policy, the augmentations, gates,
+    outputs, seed.
+    """
 
     stages: tuple[Entry, ...]
     policy: Entry
@@ -102,7 +153,9 @@ class Config:
     unjudged: str = "pass"
     """The outcome of gates that cannot be compared with the last version: pass or fail."""
     approve: tuple[tuple[str, str], ...] = ()
-    """The conditions under which a version needs approval before it is published, in the same form."""
+    """The conditions under which a version needs approval before it is published, in
+    the same form.
+    """
     outputs: OutputsSection = field(default_factory=OutputsSection)
     reports: tuple[Report, ...] = ()
     seed: int = 0
@@ -127,7 +180,9 @@ class Config:
         """The config as JSON values, defaults filled in."""
         return {
             "dataset": {
-                "path": str(self.source) if isinstance(self.source, (str, Path)) else type(self.source).__name__,
+                "path": str(self.source)
+                if isinstance(self.source, (str, Path))
+                else type(self.source).__name__,
                 "reader": self.reader.name if self.reader else None,
                 "roles": dict(self.roles),
                 "decoders": {decoder.name: options_record(decoder) for decoder in self.decoders},
@@ -135,7 +190,10 @@ class Config:
                 "limit": self.limit,
                 "outside": "allow" if self.outside else "refuse",
             },
-            "stages": [{entry.name: options_record(entry.extension)} for entry in (*self.stages, *self.augments)],
+            "stages": [
+                {entry.name: options_record(entry.extension)}
+                for entry in (*self.stages, *self.augments)
+            ],
             "policy": {self.policy.name: options_record(self.policy.extension)},
             "gates": [text for text, _ in self.gates],
             "unjudged": self.unjudged,
@@ -146,8 +204,15 @@ class Config:
 
 
 def settle(config: Config) -> Config:
-    """The config with automatic choices (such as `embedder: auto`) made for this environment. Raises PlanError."""
-    return dataclasses.replace(config, stages=tuple(map(_settled, config.stages)), augments=tuple(map(_settled, config.augments)))
+    """The config with automatic choices (such as `embedder: auto`) made for this environment.
+
+    Raises PlanError.
+    """
+    return dataclasses.replace(
+        config,
+        stages=tuple(map(_settled, config.stages)),
+        augments=tuple(map(_settled, config.augments)),
+    )
 
 
 def _settled(entry: Entry) -> Entry:
@@ -156,11 +221,20 @@ def _settled(entry: Entry) -> Entry:
     chosen = {name: one.settled() for name, one in inside.items() if isinstance(one, Extension)}
     changes = {name: one for name, (one, _) in chosen.items() if one is not inside[name]}
     said = "; ".join(text for _, text in chosen.values() if text)
-    return dataclasses.replace(entry, extension=dataclasses.replace(entry.extension, **changes), settled=said) if changes else entry
+    return (
+        dataclasses.replace(
+            entry, extension=dataclasses.replace(entry.extension, **changes), settled=said
+        )
+        if changes
+        else entry
+    )
 
 
 def placed(base: Path, path: str) -> Path:
-    """A path relative to a folder as an absolute one without ".."; links are followed as the system does."""
+    """A path relative to a folder as an absolute one without "..".
+
+    Links are followed as the system does.
+    """
     whole = (base / Path(path).expanduser()).absolute()
     return whole.resolve() if ".." in whole.parts else whole
 
@@ -196,7 +270,9 @@ class Source:
         except (yaml.YAMLError, ValueError) as error:  # a ValueError: a date that is none, say
             mark = getattr(error, "problem_mark", None)
             where = f"{name}, line {mark.line + 1}" if mark else name
-            raise ConfigError(f"not valid YAML: {getattr(error, 'problem', None) or error}", where) from None
+            raise ConfigError(
+                f"not valid YAML: {getattr(error, 'problem', None) or error}", where
+            ) from None
 
     def _walk(self, node: yaml.Node | None, place: Place, above: tuple[yaml.Node, ...]) -> None:
         if node is None:
@@ -222,7 +298,9 @@ class Source:
                 self._walk(value, (*place, number), (*above, node))
 
     def where(self, place: Place) -> str:
-        """The file and the line of the deepest known part of a place, or the override that set it."""
+        """The file and the line of the deepest known part of a place, or the override
+        that set it.
+        """
         for end in range(len(place), 0, -1):
             if place[:end] in self.said:
                 return self.said[place[:end]]
@@ -231,17 +309,28 @@ class Source:
         return f"{self.name}, line {self.lines.get(place, 1)}"
 
 
-def load(path: str | Path, registry: Registry, changes: Sequence[str] = (), *, checks: bool = True) -> Config:
-    """The Config of a file, with options changed (see `dqpipe.config.overrides`); checks: as of `parse`. Raises ConfigError."""
+def load(
+    path: str | Path, registry: Registry, changes: Sequence[str] = (), *, checks: bool = True
+) -> Config:
+    """The Config of a file, with options changed (see `dqpipe.config.overrides`).
+
+    Checks: as of `parse`. Raises ConfigError.
+    """
     file = Path(path)
     _refuse_data(file, registry)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError("cannot be read: there is no such file; `dqpipe init DATA` writes one for a folder of images or a table", str(file)) from None
+        raise ConfigError(
+            "cannot be read: there is no such file; `dqpipe init DATA` writes one for a folder of "
+            "images or a table",
+            str(file),
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", str(file)) from None
-    return parse(text, registry, name=str(file), base=file.absolute().parent, changes=changes, checks=checks)
+    return parse(
+        text, registry, name=str(file), base=file.absolute().parent, changes=changes, checks=checks
+    )
 
 
 def _refuse_data(file: Path, registry: Registry) -> None:
@@ -249,16 +338,32 @@ def _refuse_data(file: Path, registry: Registry) -> None:
     if file.suffix.lower() in {".yaml", ".yml"} and not file.is_dir():
         return
     if (file / "pipeline.yaml").is_file():
-        raise ConfigError(f"this is a folder: name the file in it, {shlex.quote(str(file / 'pipeline.yaml'))}", str(file))
+        raise ConfigError(
+            f"this is a folder: name the file in it, {shlex.quote(str(file / 'pipeline.yaml'))}",
+            str(file),
+        )
     if file.is_dir() or any(cls().suits(str(file)) > 0 for cls in registry.all(Reader)):
         what = "a folder" if file.is_dir() else "data"
-        raise ConfigError(f"this is {what}, not a pipeline: `dqpipe init {shlex.quote(str(file))}` writes the pipeline.yaml to run", str(file))
+        raise ConfigError(
+            f"this is {what}, not a pipeline: `dqpipe init {shlex.quote(str(file))}` writes the "
+            f"pipeline.yaml to run",
+            str(file),
+        )
 
 
-def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | None = None, changes: Sequence[str] = (), *, checks: bool = True) -> Config:
+def parse(
+    text: str,
+    registry: Registry,
+    name: str = "pipeline",
+    base: Path | None = None,
+    changes: Sequence[str] = (),
+    *,
+    checks: bool = True,
+) -> Config:
     """The Config of a YAML text, with options changed. Raises ConfigError.
 
-    Without checks the stages do not check their options yet, for which some import large libraries: that is left to `Entry.check`.
+    Without checks the stages do not check their options yet, for which some import large libraries:
+    that is left to `Entry.check`.
     """
     source = Source(text, name)
     values = source.values
@@ -266,7 +371,9 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         raise ConfigError(f"a mapping with {', '.join(SECTIONS)} is wanted", source.where(()))
     for key in values:
         if key not in SECTIONS:
-            raise ConfigError(f"unknown section {key!r}: {nearest(str(key), SECTIONS)}", source.where((key,)))
+            raise ConfigError(
+                f"unknown section {key!r}: {nearest(str(key), SECTIONS)}", source.where((key,))
+            )
     values, source.said = changed(values, changes)
     seed = values.get("seed", 0)
     build = Builder(registry, source, seed, checks)
@@ -279,18 +386,32 @@ def parse(text: str, registry: Registry, name: str = "pipeline", base: Path | No
         stages=stages,
         augments=augments,
         policy=build.policy(values.get("policy")),
-        source=None if dataset.path is None else dataset.path if is_url(dataset.path) else str(placed(root, dataset.path)),
-        reader=None if dataset.reader is None else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
+        source=None
+        if dataset.path is None
+        else dataset.path
+        if is_url(dataset.path)
+        else str(placed(root, dataset.path)),
+        reader=None
+        if dataset.reader is None
+        else build.one(Reader, dataset.reader, ("dataset", "reader")).extension,
         roles=dataset.roles,
-        decoders=tuple(build.one(Decoder, {name: options}, ("dataset", "decoders")).extension for name, options in dataset.decoders.items()),
+        decoders=tuple(
+            build.one(Decoder, {name: options}, ("dataset", "decoders")).extension
+            for name, options in dataset.decoders.items()
+        ),
         labels=dataset.labels,
         limit=dataset.limit,
         outside=dataset.outside == "allow",
         gates=build.gates(values),
         unjudged=build.unjudged(values),
-        approve=build.conditions("approve", values.get("approve"), "ask a person before a version is published"),
+        approve=build.conditions(
+            "approve", values.get("approve"), "ask a person before a version is published"
+        ),
         outputs=outputs,
-        reports=tuple(build.one(Report, item, ("outputs", "reports", i)).extension for i, item in enumerate(outputs.reports)),
+        reports=tuple(
+            build.one(Report, item, ("outputs", "reports", i)).extension
+            for i, item in enumerate(outputs.reports)
+        ),
         seed=build.checked_seed(),
         base=root,
     )
@@ -331,11 +452,20 @@ class Builder:
             kind = Augment if name in self.registry.names(Augment) else Stage
             if name not in self.registry.names(kind):
                 known = [*self.registry.names(Stage), *self.registry.names(Augment)]
-                broken = "".join(f"\n  plugin {p} failed to load: {why}" for p, why in self.registry.broken.items())
-                raise self.fail(f"no stage is called {name!r}: {nearest(name, known)}{broken}", place)
+                broken = "".join(
+                    f"\n  plugin {p} failed to load: {why}"
+                    for p, why in self.registry.broken.items()
+                )
+                raise self.fail(
+                    f"no stage is called {name!r}: {nearest(name, known)}{broken}", place
+                )
             entry = self.one(kind, value, place)
             if any(entry.name == other.name for other in found):
-                raise self.fail(f"stage {entry.name!r} stands twice: give one of them another name with `as: other_name`", place)
+                raise self.fail(
+                    f"stage {entry.name!r} stands twice: give one of them another name with `as: "
+                    f"other_name`",
+                    place,
+                )
             found.append(entry)
         return (
             tuple(entry for entry in found if isinstance(entry.extension, Stage)),
@@ -343,7 +473,10 @@ class Builder:
         )
 
     def policy(self, values: Any) -> Entry:  # noqa: ANN401
-        """The policy: `policy: {options}` of the one called policy, or `policy: {use: other, …}`."""
+        """The policy: `policy: {options}` of the one called policy, or `policy.
+
+        {use: other, …}`.
+        """
         if values is not None and not isinstance(values, dict):
             raise self.fail(f"policy is a mapping of options, not {values!r}", ("policy",))
         options = dict(values or {})
@@ -353,9 +486,15 @@ class Builder:
         return self.one(Decide, {use: options}, ("policy",), nested=False)
 
     def gates(self, sections: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-        """The gates as texts, of `gates` or of `fail_on`, its other name; they are parsed when the plan is made."""
+        """The gates as texts, of `gates` or of `fail_on`, its other name.
+
+        They are parsed when the plan is made.
+        """
         if "gates" in sections and "fail_on" in sections:
-            raise self.fail("fail_on is another name for gates: write all conditions under one of them", ("fail_on",))
+            raise self.fail(
+                "fail_on is another name for gates: write all conditions under one of them",
+                ("fail_on",),
+            )
         name = "fail_on" if "fail_on" in sections else "gates"
         if name not in sections:
             return tuple((text, BY_DEFAULT) for text, _ in DEFAULTS)
@@ -369,7 +508,11 @@ class Builder:
         if values is None:
             return ()
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self.fail(f'{name} is a list of conditions that {do}, such as "label_noise.likely_wrong > 5%"', (name,))
+            raise self.fail(
+                f'{name} is a list of conditions that {do}, such as "label_noise.likely_wrong > '
+                f'5%"',
+                (name,),
+            )
         return tuple((value, self.source.where((name, i))) for i, value in enumerate(values))
 
     def unjudged(self, sections: Mapping[str, Any]) -> str:
@@ -381,8 +524,14 @@ class Builder:
 
     def checked_seed(self) -> int:
         """The seed, a whole number that every library takes."""
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= LARGEST_SEED:
-            raise self.fail(f"seed is a whole number from 0 to {LARGEST_SEED}, not {self.seed!r}", ("seed",))
+        if (
+            isinstance(self.seed, bool)
+            or not isinstance(self.seed, int)
+            or not 0 <= self.seed <= LARGEST_SEED
+        ):
+            raise self.fail(
+                f"seed is a whole number from 0 to {LARGEST_SEED}, not {self.seed!r}", ("seed",)
+            )
         return self.seed
 
     def _name(self, value: Any, place: Place) -> str:  # noqa: ANN401
@@ -393,7 +542,10 @@ class Builder:
         raise self.fail(f"a name, or one name with its options, is wanted, not {value!r}", place)
 
     def one(self, kind: type[Extension], value: Any, place: Place, *, nested: bool = True) -> Entry:  # noqa: ANN401
-        """An extension from `name` or `{name: {options}}`; `as` among the options renames a stage."""
+        """An extension from `name` or `{name: {options}}`.
+
+        `as` among the options renames a stage.
+        """
         name = self._name(value, place)
         options = value[name] if isinstance(value, dict) else None
         inner = (*place, name) if nested and isinstance(value, dict) else place
@@ -406,7 +558,9 @@ class Builder:
         options = dict(options or {})
         alias = options.pop("as", name) if kind in (Stage, Augment) else name
         if not isinstance(alias, str) or not alias.replace("_", "").isalnum() or alias == "media":
-            raise self.fail(f"`as` is a name of letters, digits and _, other than media; not {alias!r}", inner)
+            raise self.fail(
+                f"`as` is a name of letters, digits and _, other than media; not {alias!r}", inner
+            )
         extension = self._make(cls, options, inner)
         if self.checks or kind not in (Stage, Augment):
             checked(extension, self.source.where(inner))
@@ -427,14 +581,23 @@ class Builder:
                 raise
             raise self.fail(f"{cls.name}: {error}", place) from None
 
-    def _explain(self, error: pydantic.ValidationError, place: Place, allowed: Sequence[str] | Mapping[str, Any]) -> ConfigError:
+    def _explain(
+        self,
+        error: pydantic.ValidationError,
+        place: Place,
+        allowed: Sequence[str] | Mapping[str, Any],
+    ) -> ConfigError:
         first = error.errors()[0]
         here = (*place, *first["loc"])
         name = ".".join(str(part) for part in first["loc"]) or str(place[-1])
         if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
             return self.fail(f"unknown option {name!r}: {nearest(name, allowed)}", here)
         if first["loc"][-1:] == ("[key]",) and first["type"] == "literal_error":
-            of, wrong, known = first["loc"][-3], str(first["input"]), re.findall("'([^']*)'", first["ctx"]["expected"])
+            of, wrong, known = (
+                first["loc"][-3],
+                str(first["input"]),
+                re.findall("'([^']*)'", first["ctx"]["expected"]),
+            )
             return self.fail(f"{of}: there is no {wrong!r}: {nearest(wrong, known)}", here[:-1])
         given = "" if first["type"].startswith("missing") else f", not {first['input']!r}"[:200]
         return self.fail(f"{name}: {first['msg'][:1].lower()}{first['msg'][1:]}{given}", here)
@@ -454,4 +617,8 @@ def nested_kinds(cls: type[Extension]) -> dict[str, type[Extension]]:
     """The options of an extension that are extensions themselves (an embedder, say), by name."""
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    return {name: hints[name] for name in names if isinstance(hints.get(name), type) and hints[name] in KINDS}
+    return {
+        name: hints[name]
+        for name in names
+        if isinstance(hints.get(name), type) and hints[name] in KINDS
+    }

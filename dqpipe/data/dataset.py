@@ -16,9 +16,10 @@ from dqpipe.storage.paths import media_path
 class Dataset:
     """Samples and where their media lie.
 
-    `root` is the folder that relative media references start from ("" if there are none), `format` the name of the
-    writer that writes the same format back, `layout` what that writer must know (plain JSON values). Media lie below `root`,
-    links resolved, or in one of the folders `added`, unless `outside` says that they may lie anywhere.
+    `root` is the folder that relative media references start from ("" if there are none), `format`
+    the name of the writer that writes the same format back, `layout` what that writer must know
+    (plain JSON values). Media lie below `root`, links resolved, or in one of the folders `added`,
+    unless `outside` says that they may lie anywhere.
     """
 
     samples: Samples
@@ -32,8 +33,18 @@ class Dataset:
         return len(self.samples)
 
     def _repr_html_(self) -> str:
-        told = {"samples": len(self), "format": self.format or "none", "media": "yes" if self.has_media else "no", "root": self.root or "none"}
-        return notebook_html.titled("Dataset", notebook_html.facts(told), *counts_told(self.samples, "label", "split"), self.samples._repr_html_())
+        told = {
+            "samples": len(self),
+            "format": self.format or "none",
+            "media": "yes" if self.has_media else "no",
+            "root": self.root or "none",
+        }
+        return notebook_html.titled(
+            "Dataset",
+            notebook_html.facts(told),
+            *counts_told(self.samples, "label", "split"),
+            self.samples._repr_html_(),
+        )
 
     @property
     def label_kind(self) -> Kind:
@@ -43,7 +54,11 @@ class Dataset:
     @property
     def within(self) -> tuple[str, ...] | None:
         """The folders that media may lie in, as `open` takes them; None for any."""
-        return None if self.outside else tuple(media_path("", folder) for folder in (self.root, *self.added) if folder)
+        return (
+            None
+            if self.outside
+            else tuple(media_path("", folder) for folder in (self.root, *self.added) if folder)
+        )
 
     @property
     def has_media(self) -> bool:

@@ -10,7 +10,9 @@ import numpy as np
 
 Rendition = Literal["header", "picture", "full"]
 SHORTER_SIDE = 240
-"""`picture` is decoded at the largest JPEG DCT reduction (1, 2, 4, 8) that keeps the shorter side at least this long: 640 by 480 by half."""
+"""`picture` is decoded at the largest JPEG DCT reduction (1, 2, 4, 8) that keeps the shorter side
+at least this long: 640 by 480 by half.
+"""
 
 SMALL_SIDE = 120
 """A picture is halved until its shorter side is below this."""
@@ -18,7 +20,10 @@ SMALL_SIDE = 120
 
 @dataclass(frozen=True)
 class Header:
-    """What a media file says of itself before it is decoded; width and height in pixels, EXIF orientation applied."""
+    """What a media file says of itself before it is decoded.
+
+    Width and height in pixels, EXIF orientation applied.
+    """
 
     format: str
     width: int
@@ -28,7 +33,9 @@ class Header:
     frames: int = 1
     size: int = 0
     quality: int | None = None
-    """Of a JPEG, 1 to 100 on the scale of the usual encoders, by the steps to which it rounds light."""
+    """Of a JPEG, 1 to 100 on the scale of the usual encoders, by the steps to which it rounds
+    light.
+    """
     missing: float = 0.0
     """Share of the picture, 0 to 1, that a file which ends early lacks."""
 
@@ -42,8 +49,9 @@ class Header:
 class Picture:
     """A decoded picture, EXIF orientation applied, alpha blended on white.
 
-    `pixels` is uint8 [height, width, 3], RGB. `reduction` is the JPEG DCT scale (1 is the full size). `native` holds the
-    values as stored where `pixels` has lost some of them (16 bit, alpha), else None.
+    `pixels` is uint8 [height, width, 3], RGB. `reduction` is the JPEG DCT scale (1 is the full
+    size). `native` holds the values as stored where `pixels` has lost some of them (16 bit, alpha),
+    else None.
     """
 
     header: Header
@@ -60,18 +68,28 @@ class Picture:
 
     @cached_property
     def halves(self) -> tuple[np.ndarray, ...]:
-        """`grey`, then each the one before halved (means of 2 by 2 pixels, an odd last row or column left out), until `small`."""
+        """`grey`, then each the one before halved (means of 2 by 2 pixels, an odd last row or
+        column left out), until `small`.
+        """
         import cv2
 
         levels = [self.grey]
         while min(levels[-1].shape) >= SMALL_SIDE:
             height, width = (side // 2 for side in levels[-1].shape)
-            levels.append(cv2.resize(levels[-1][: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA))
+            levels.append(
+                cv2.resize(
+                    levels[-1][: 2 * height, : 2 * width],
+                    (width, height),
+                    interpolation=cv2.INTER_AREA,
+                )
+            )
         return tuple(levels)
 
     @property
     def small(self) -> np.ndarray:
-        """Grey uint8 [h, w], the shorter side below 120, and at least 60 unless the picture itself has less."""
+        """Grey uint8 [h, w], the shorter side below 120, and at least 60 unless the picture itself
+        has less.
+        """
         return self.halves[-1]
 
     @property

@@ -1,9 +1,13 @@
-"""Nearest neighbours in an embedding, for any stage: exact in small sets, by an inverted file in large ones.
+"""Nearest neighbours in an embedding, for any stage.
 
-    vectors ──▶ unit rows ──▶ √(PROBES · m) cells (k-means on some of them) ──▶ each query looks into its PROBES nearest cells
+Exact in small sets, by an inverted file in large ones.
 
-An inverted file (Jégou, Douze & Schmid 2011) without compression: n queries cost about 2 n √(PROBES · m) products of rows in place
-of n · m, and memory is that of the vectors. No step depends on the number of threads or on the order in which threads end.
+    vectors ──▶ unit rows ──▶ √(PROBES · m) cells (k-means on some of them) ──▶ each query looks
+    into its PROBES nearest cells
+
+An inverted file (Jégou, Douze & Schmid 2011) without compression: n queries cost about 2 n √(PROBES
+· m) products of rows in place of n · m, and memory is that of the vectors. No step depends on the
+number of threads or on the order in which threads end.
 """
 
 from __future__ import annotations
@@ -27,19 +31,25 @@ BLOCK_VALUES = 1 << 23
 
 @dataclass(frozen=True)
 class Nearest:
-    """Cosine distances float32 [n, k], ascending (equal ones by position), and positions int64 [n, k]; inf and -1 beyond the last."""
+    """Cosine distances float32 [n, k], ascending (equal ones by position), and positions int64 [n,
+    k]; inf and -1 beyond the last.
+    """
 
     distances: np.ndarray
     positions: np.ndarray
 
 
 class Index:
-    """Unit vectors to search, each in a group (a thing and its copies) whose members are no neighbours of each other.
+    """Unit vectors to search, each in a group (a thing and its copies) whose members are no
+    neighbours of each other.
 
-    `vectors` [m, d], `groups` int [m] or None for no groups. The same input and seed give the same cells.
+    `vectors` [m, d], `groups` int [m] or None for no groups. The same input and seed give the same
+    cells.
     """
 
-    def __init__(self, vectors: np.ndarray, groups: np.ndarray | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, vectors: np.ndarray, groups: np.ndarray | None = None, seed: int = 0
+    ) -> None:
         self.units = unit(vectors)
         self.groups = None if groups is None else np.asarray(groups, dtype=np.int64)
         self.centres = None if len(self.units) <= EXACT else _cells(self.units, seed)
@@ -54,7 +64,8 @@ class Index:
     def nearest(self, queries: np.ndarray, k: int, groups: np.ndarray | None = None) -> Nearest:
         """The k nearest of each query [n, d], without those of its own group (`groups` int [n]).
 
-        To ask for the neighbours of the indexed rows themselves, index them in groups: a row is else its own neighbour.
+        To ask for the neighbours of the indexed rows themselves, index them in groups: a row is
+        else its own neighbour.
         """
         units = unit(queries)
         own = None if groups is None or self.groups is None else np.asarray(groups, dtype=np.int64)
@@ -71,7 +82,10 @@ class Index:
         return found.sorted()
 
     def _probe(self, units: np.ndarray, own: np.ndarray | None, k: int, found: _Found) -> None:
-        """Look into the cells, cell by cell: the queries that want it against its rows, as one product."""
+        """Look into the cells, cell by cell.
+
+        The queries that want it against its rows, as one product.
+        """
         assert self.centres is not None
         cells = len(self.centres)
         probes = min(cells, max(PROBES, -(-PER_NEIGHBOUR * k * cells // len(self.units))))
@@ -82,9 +96,18 @@ class Index:
             ends = np.searchsorted(wanted.ravel()[asking], np.arange(cells + 1))
             for cell in range(cells):
                 who = start + asking[ends[cell] : ends[cell + 1]] // probes
-                self._scan(units, own, who, self.order[self.starts[cell] : self.starts[cell + 1]], found)
+                self._scan(
+                    units, own, who, self.order[self.starts[cell] : self.starts[cell + 1]], found
+                )
 
-    def _scan(self, units: np.ndarray, own: np.ndarray | None, who: np.ndarray, members: np.ndarray, found: _Found) -> None:
+    def _scan(
+        self,
+        units: np.ndarray,
+        own: np.ndarray | None,
+        who: np.ndarray,
+        members: np.ndarray,
+        found: _Found,
+    ) -> None:
         """Compare the queries `who` with the indexed rows `members`."""
         if not len(who) or not len(members):
             return
@@ -118,13 +141,21 @@ class _Found:
         else:
             seen = np.broadcast_to(members, distances.shape)
         both = np.concatenate([self.distances[who], distances], axis=1)
-        places = np.concatenate([self.positions[who], np.where(np.isfinite(distances), seen, -1)], axis=1)
+        places = np.concatenate(
+            [self.positions[who], np.where(np.isfinite(distances), seen, -1)], axis=1
+        )
         at = np.argpartition(both, k - 1, axis=1)[:, :k]
-        self.distances[who], self.positions[who] = np.take_along_axis(both, at, axis=1), np.take_along_axis(places, at, axis=1)
+        self.distances[who], self.positions[who] = (
+            np.take_along_axis(both, at, axis=1),
+            np.take_along_axis(places, at, axis=1),
+        )
 
     def sorted(self) -> Nearest:
         at = np.lexsort((self.positions, self.distances), axis=1)
-        return Nearest(np.take_along_axis(self.distances, at, axis=1), np.take_along_axis(self.positions, at, axis=1))
+        return Nearest(
+            np.take_along_axis(self.distances, at, axis=1),
+            np.take_along_axis(self.positions, at, axis=1),
+        )
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -155,11 +186,20 @@ def _cells(units: np.ndarray, seed: int) -> np.ndarray:
     number = round(np.sqrt(PROBES * len(units)))
     some = units[np.sort(rng.choice(len(units), min(len(units), TRAINED * number), replace=False))]
     centres = some[np.sort(rng.choice(len(some), number, replace=False))]
-    return spherical_k_means(some, centres, ROUNDS, lambda rows, centres: _best(rows, centres, 1)[:, 0])
+    return spherical_k_means(
+        some, centres, ROUNDS, lambda rows, centres: _best(rows, centres, 1)[:, 0]
+    )
 
 
-def spherical_k_means(rows: np.ndarray, centres: np.ndarray, rounds: int, nearest: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Unit centres [c, d] after at most so many rounds (Dhillon & Modha 2001); a centre that no row is nearest to stays where it is.
+def spherical_k_means(
+    rows: np.ndarray,
+    centres: np.ndarray,
+    rounds: int,
+    nearest: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Unit centres [c, d] after at most so many rounds (Dhillon & Modha 2001).
+
+    A centre that no row is nearest to stays where it is.
 
     `rows` are unit vectors [n, d]; `nearest` gives the centre int [n] that each row is most like.
     """
@@ -174,7 +214,10 @@ def spherical_k_means(rows: np.ndarray, centres: np.ndarray, rounds: int, neares
 
 
 def sums(rows: np.ndarray, cell: np.ndarray, number: int) -> np.ndarray:
-    """float32 [number, d]: the sum of the rows [n, d] of each cell int [n]; zeros for a cell without rows."""
+    """float32 [number, d]: the sum of the rows [n, d] of each cell int [n].
+
+    Zeros for a cell without rows.
+    """
     order = np.argsort(cell, kind="stable")
     sizes = np.bincount(cell, minlength=number)
     totals: np.ndarray = np.zeros((number, rows.shape[1]), dtype=np.float32)

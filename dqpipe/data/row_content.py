@@ -14,12 +14,19 @@ AT_A_TIME = 1 << 15
 """Rows."""
 
 
-def row_contents(samples: Samples, leave: Sequence[str] = ("id", "content", "label", "split", "media")) -> list[str]:
-    """The content of samples without media: a hash of their own values, but for id, label and split."""
+def row_contents(
+    samples: Samples, leave: Sequence[str] = ("id", "content", "label", "split", "media")
+) -> list[str]:
+    """The content of samples without media.
+
+    A hash of their own values, but for id, label and split.
+    """
     names = [name for name in sorted(samples.names) if name not in leave]
     if not names:
         return [digest(sample) for sample in samples.ids]
-    return [content for piece in pieces(samples.table.select(names)) for content in _row_contents(piece)]
+    return [
+        content for piece in pieces(samples.table.select(names)) for content in _row_contents(piece)
+    ]
 
 
 def _row_contents(table: pa.Table) -> Iterator[str]:

@@ -53,14 +53,18 @@ class Table:
             raise SchemaError(f"{type(self).__name__}: a column stands twice: {listed(names)}")
         missing = [name for name in self.columns if name not in names and name in self.required]
         if missing:
-            raise SchemaError(f"{type(self).__name__}: column missing: {listed(missing)}; has {listed(names)}")
+            raise SchemaError(
+                f"{type(self).__name__}: column missing: {listed(missing)}; has {listed(names)}"
+            )
         for name in self.required:
             if name in names and self.table.column(name).null_count:
                 raise SchemaError(f"{type(self).__name__}: column {name} has empty values")
         for name, wanted in self.columns.items():
             if name in names and self.table.schema.field(name).type != wanted:
                 have = self.table.schema.field(name).type
-                raise SchemaError(f"{type(self).__name__}: column {name} is {have}, wanted {wanted}")
+                raise SchemaError(
+                    f"{type(self).__name__}: column {name} is {have}, wanted {wanted}"
+                )
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -85,10 +89,20 @@ class Table:
 
     def _repr_html_(self) -> str:
         head = self.table.slice(0, SHOWN).select(self.names[:SHOWN_COLUMNS])
-        rows = zip(*(column.to_pylist() for column in head.columns), strict=True) if head.num_columns else []
+        rows = (
+            zip(*(column.to_pylist() for column in head.columns), strict=True)
+            if head.num_columns
+            else []
+        )
         more = many(len(self), "row") + (f", {SHOWN} shown" if len(self) > SHOWN else "")
-        columns = many(len(self.names), "column") + (f", {SHOWN_COLUMNS} shown" if len(self.names) > SHOWN_COLUMNS else "")
-        return notebook_html.titled(f"{type(self).__name__}: {more}, {columns}", *self._told(), notebook_html.table(head.column_names, rows))
+        columns = many(len(self.names), "column") + (
+            f", {SHOWN_COLUMNS} shown" if len(self.names) > SHOWN_COLUMNS else ""
+        )
+        return notebook_html.titled(
+            f"{type(self).__name__}: {more}, {columns}",
+            *self._told(),
+            notebook_html.table(head.column_names, rows),
+        )
 
     def _told(self) -> list[str]:
         """What a notebook is told above the rows, as HTML."""
@@ -107,7 +121,10 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Samples(Table):
-    """One row per sample, sorted by id: id, content, media, label, split, group, the user's own columns."""
+    """One row per sample, sorted by id.
+
+    Id, content, media, label, split, group, the user's own columns.
+    """
 
     columns: ClassVar[Mapping[str, pa.DataType]] = {
         "id": pa.string(),
@@ -140,12 +157,18 @@ class Samples(Table):
 
 @dataclass(frozen=True, eq=False)
 class Facts(Table):
-    """Wide, one row per sample: what was seen. Columns are `<stage>.<fact>`; a stage's own are bare inside it."""
+    """Wide, one row per sample: what was seen.
+
+    Columns are `<stage>.<fact>`; a stage's own are bare inside it.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Findings(Table):
-    """Long, one row per claim. A null id is a claim about the whole dataset, a null part one about the whole sample."""
+    """Long, one row per claim.
+
+    A null id is a claim about the whole dataset, a null part one about the whole sample.
+    """
 
     columns: ClassVar[Mapping[str, pa.DataType]] = {
         "id": pa.string(),
@@ -174,9 +197,12 @@ class Findings(Table):
 
 @dataclass(frozen=True, eq=False)
 class Figures(Table):
-    """Long, one row per number about a whole set: figure, scope, key, of (raw or curated), value, interval, detail.
+    """Long, one row per number about a whole set.
 
-    `scope` is "set" (key null), "class", "split" or "group" (key: which one), or "fact" (key: a fact's full name).
+    Figure, scope, key, of (raw or curated), value, interval, detail.
+
+    `scope` is "set" (key null), "class", "split" or "group" (key: which one), or "fact" (key: a
+    fact's full name).
     """
 
     columns: ClassVar[Mapping[str, pa.DataType]] = {
@@ -194,7 +220,10 @@ class Figures(Table):
 
 @dataclass(frozen=True, eq=False)
 class Decisions(Table):
-    """One row per sample: keep, drop, relabel or review; the new label; the codes that led there."""
+    """One row per sample: keep, drop, relabel or review.
+
+    The new label; the codes that led there.
+    """
 
     columns: ClassVar[Mapping[str, pa.DataType]] = {
         "id": pa.string(),
@@ -216,34 +245,60 @@ def counts_told(table: Table, *names: str) -> list[str]:
     told = []
     for name in names:
         if name in table and not pa.types.is_nested(table.table.schema.field(name).type):
-            counts = sorted(table.table.column(name).value_counts().to_pylist(), key=lambda row: (-row["counts"], str(row["values"])))
+            counts = sorted(
+                table.table.column(name).value_counts().to_pylist(),
+                key=lambda row: (-row["counts"], str(row["values"])),
+            )
             more = {"…": f"{len(counts) - SHOWN:,} more"} if len(counts) > SHOWN else {}
-            told.append(f"<p>{name}</p>" + notebook_html.facts({str(row["values"]): row["counts"] for row in counts[:SHOWN]} | more))
+            told.append(
+                f"<p>{name}</p>"
+                + notebook_html.facts(
+                    {str(row["values"]): row["counts"] for row in counts[:SHOWN]} | more
+                )
+            )
     return told
 
 
 def claim(code: str, ids: Iterable[str | None], **columns: Any) -> pd.DataFrame:  # noqa: ANN401 (arrays or scalars)
-    """Findings of one code, one row per id; the other columns are arrays as long as `ids`, or one value for all."""
+    """Findings of one code, one row per id.
+
+    The other columns are arrays as long as `ids`, or one value for all.
+    """
     import pandas as pd
 
     unknown = set(columns) - set(Findings.columns)
     if unknown:
-        raise SchemaError(f"claim({code!r}): unknown column {listed(unknown)}; allowed: {listed(Findings.columns)}")
+        raise SchemaError(
+            f"claim({code!r}): unknown column {listed(unknown)}; allowed: "
+            f"{listed(Findings.columns)}"
+        )
     ids = list(ids)
     data = {
-        name: list(values) if isinstance(values, (list, tuple, np.ndarray, pd.Series)) else [values] * len(ids)
+        name: list(values)
+        if isinstance(values, (list, tuple, np.ndarray, pd.Series))
+        else [values] * len(ids)
         for name, values in columns.items()
     }
     return pd.DataFrame({"id": ids, "code": [code] * len(ids), **data})
 
 
-def figure(name: str, value: float, *, scope: str = "set", key: str | None = None, **columns: Any) -> dict[str, Any]:  # noqa: ANN401
+def figure(
+    name: str,
+    value: float,
+    *,
+    scope: str = "set",
+    key: str | None = None,
+    **columns: Any,  # noqa: ANN401
+) -> dict[str, Any]:
     """One figure of a summary, as a row; `columns` may hold low, high (an interval) and detail."""
     return {"figure": name, "scope": scope, "key": key, "value": value, **columns}
 
 
 def table_of(columns: Mapping[str, pa.DataType], rows: object) -> pa.Table:
-    """Arrow table with exactly these columns from a DataFrame, a list of rows or of DataFrames; absent ones are null."""
+    """Arrow table with exactly these columns from a DataFrame, a list of rows or of DataFrames.
+
+    Absent ones are null.
+    """
     import pandas as pd
 
     if isinstance(rows, (list, tuple)):
@@ -252,14 +307,20 @@ def table_of(columns: Mapping[str, pa.DataType], rows: object) -> pa.Table:
         if records:
             parts.append(pd.DataFrame.from_records(records))
         tables = [table_of(columns, part) for part in parts]
-        return pa.concat_tables(tables) if tables else pa.table({n: pa.array([], t) for n, t in columns.items()})
+        return (
+            pa.concat_tables(tables)
+            if tables
+            else pa.table({n: pa.array([], t) for n, t in columns.items()})
+        )
     if not isinstance(rows, pd.DataFrame):
         raise SchemaError(f"a DataFrame or a list of rows is wanted, not {type(rows).__name__}")
     unknown = [name for name in rows.columns if name not in columns]
     if unknown:
         raise SchemaError(f"unknown column {listed(unknown)}; allowed: {listed(columns)}")
     arrays = {
-        name: pa.array(_objects(rows[name]), type=kind) if name in rows else pa.nulls(len(rows), kind)
+        name: pa.array(_objects(rows[name]), type=kind)
+        if name in rows
+        else pa.nulls(len(rows), kind)
         for name, kind in columns.items()
     }
     return pa.table(arrays)
@@ -272,17 +333,23 @@ def _objects(values: pd.Series) -> list[Any]:
 
 
 def fact_array(values: object, kind: str) -> pa.Array:
-    """An Arrow array of a fact's declared type; NaN and None become null, [n, d] becomes fixed-size lists."""
+    """An Arrow array of a fact's declared type.
+
+    NaN and None become null, [n, d] becomes fixed-size lists.
+    """
     if kind in VECTOR_TYPES:
         matrix = np.ascontiguousarray(values, dtype=kind[len("vector[") : -1])
         if matrix.ndim != 2:  # noqa: PLR2004 ([n, d])
             raise SchemaError(f"a vector fact is an array [n, d], not of shape {matrix.shape}")
         return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     if kind not in _ARROW:
-        raise SchemaError(f"fact type {kind!r} is unknown; allowed: {listed([*_ARROW, *VECTOR_TYPES])}")
+        raise SchemaError(
+            f"fact type {kind!r} is unknown; allowed: {listed([*_ARROW, *VECTOR_TYPES])}"
+        )
     if kind.startswith("float"):
         return pa.array(np.asarray(values, dtype=kind), from_pandas=True)
-    return pa.array(list(values) if not isinstance(values, np.ndarray) else values.tolist(), type=_ARROW[kind])  # type: ignore[call-overload]
+    plain = values.tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[call-overload]
+    return pa.array(plain, type=_ARROW[kind])
 
 
 def arrow_type(kind: str, width: int = 0) -> pa.DataType:
@@ -293,14 +360,19 @@ def arrow_type(kind: str, width: int = 0) -> pa.DataType:
 
 
 def as_numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """A column as numpy: [n, d] for fixed-size lists, floats with NaN for null, else objects where nulls are."""
+    """A column as numpy: [n, d] for fixed-size lists, floats with NaN for null, else objects where
+    nulls are.
+    """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], type=array.type)
     kind = array.type
     if pa.types.is_fixed_size_list(kind):
         if array.null_count:
-            raise SchemaError("a vector column with empty rows cannot become an array; select the rows that have one")
+            raise SchemaError(
+                "a vector column with empty rows cannot become an array; select the rows that have "
+                "one"
+            )
         return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), kind.list_size)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_nested(kind):
         values = np.empty(len(array), dtype=object)
@@ -312,13 +384,22 @@ def as_numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 
 def exact_frame(table: pa.Table) -> pd.DataFrame:
-    """An Arrow table as pandas, nothing rounded: whole numbers and truth values beside nulls as Int64, boolean and the like, not as floats."""
+    """An Arrow table as pandas, nothing rounded.
+
+    Whole numbers and truth values beside nulls as Int64, boolean and the like, not as floats.
+    """
     import pandas as pd
 
     frame = table.to_pandas(ignore_metadata=True)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if column.null_count and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
-            kind = pd.BooleanDtype() if pa.types.is_boolean(column.type) else pd.api.types.pandas_dtype(_nullable(column.type))
+        if column.null_count and (
+            pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
+        ):
+            kind = (
+                pd.BooleanDtype()
+                if pa.types.is_boolean(column.type)
+                else pd.api.types.pandas_dtype(_nullable(column.type))
+            )
             frame[name] = kind.__from_arrow__(column)
     return frame
 

@@ -1,14 +1,31 @@
-"""Numbers with their words: nouns and verbs agree with how many there are; and what a sentence marks as code."""
+"""Numbers with their words: nouns and verbs agree with how many there are.
+
+And what a sentence marks as code.
+"""
 
 from __future__ import annotations
 
 import re
 
 PLURALS = {
-    "class": "classes", "is": "are", "was": "were", "carries": "carry",
-    "has": "have", "stays": "stay", "compares": "compare", "concerns": "concern", "needs": "need", "outranks": "outrank", "matches": "match", "lies": "lie",
-    "follows": "follow", "counts": "count", "fails": "fail", "looks": "look", "stands": "stand",
-}  # fmt: skip
+    "class": "classes",
+    "is": "are",
+    "was": "were",
+    "carries": "carry",
+    "has": "have",
+    "stays": "stay",
+    "compares": "compare",
+    "concerns": "concern",
+    "needs": "need",
+    "outranks": "outrank",
+    "matches": "match",
+    "lies": "lie",
+    "follows": "follow",
+    "counts": "count",
+    "fails": "fail",
+    "looks": "look",
+    "stands": "stand",
+}
 
 
 IN_BACKTICKS = re.compile(r"`([^`]+)`")

@@ -1,9 +1,11 @@
-"""What a version remembers for the next one to be compared with, and the comparison of a run with the last published version.
+"""What a version remembers for the next one to be compared with, and the comparison of a run with
+the last published version.
 
-out/versions/<id>/tables/snapshot.arrow           scalars of some samples; the schema's metadata has their keys
-out/versions/<id>/tables/vectors-<fact>.arrow     a vector fact of fewer of them
-out/versions/<id>/tables/decoders.arrow           of the samples with scalars their content, and a mark of the decoder that read it
-out/versions/<id>/tables/recent.arrow             ids of samples that this version and the ones before it brought, the newest first
+out/versions/<id>/tables/snapshot.arrow           scalars of some samples; the schema's metadata has
+their keys out/versions/<id>/tables/vectors-<fact>.arrow     a vector fact of fewer of them
+out/versions/<id>/tables/decoders.arrow           of the samples with scalars their content, and a
+mark of the decoder that read it out/versions/<id>/tables/recent.arrow             ids of samples
+that this version and the ones before it brought, the newest first
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ from dqpipe.storage.fact_store import shuffle_key
 
 log = logging.getLogger(__name__)
 MOST, MOST_VECTORS = 20_000, 2_000
-"""Samples of which a snapshot keeps scalars, and vectors; drawn by their ids, the same ones every time."""
+"""Samples of which a snapshot keeps scalars, and vectors.
+
+Drawn by their ids, the same ones every time.
+"""
 MOST_OF_A_BATCH, MOST_RECENT = 100, 1_000
 """Ids of new samples that a version remembers: of one batch, and of the last ones together."""
 NAME, VECTORS, RECENT, DECODERS = "snapshot", "vectors-", "recent", "decoders"
@@ -38,7 +43,10 @@ LEFT_OUT = {"media.error", "parent", "made_by", "media"}
 
 @dataclass(frozen=True, eq=False)
 class Before:
-    """The last published version as a run is compared with it: `why` it cannot be, where there is no snapshot."""
+    """The last published version as a run is compared with it.
+
+    `why` it cannot be, where there is no snapshot.
+    """
 
     version: str
     snapshot: Snapshot | None
@@ -48,7 +56,10 @@ class Before:
 
 
 def before(version: Version | None) -> Before | None:
-    """The version published last as a run is compared with it; one that an earlier dqpipe wrote, or that is broken, says so."""
+    """The version published last as a run is compared with it.
+
+    One that an earlier dqpipe wrote, or that is broken, says so.
+    """
     if version is None:
         return None
     try:
@@ -76,12 +87,24 @@ def since(evidence: Evidence, last: Before) -> Since:
     def look(ids: Sequence[str]) -> Snapshot:
         return snapshot(evidence, np.array(sorted(where[sample] for sample in ids), dtype=np.int64))
 
-    before = last.snapshot if decoded_alike(evidence, last.snapshot) else _apart(evidence, last.snapshot)
-    return Since(last.version, before, snapshot(evidence, everything), snapshot(evidence, new), last.recent, look)
+    before = (
+        last.snapshot if decoded_alike(evidence, last.snapshot) else _apart(evidence, last.snapshot)
+    )
+    return Since(
+        last.version,
+        before,
+        snapshot(evidence, everything),
+        snapshot(evidence, new),
+        last.recent,
+        look,
+    )
 
 
 def decoded_alike(evidence: Evidence, before: Snapshot) -> bool:
-    """Whether the same decoders read the same contents then and now; of contents that nobody knows any more, whether they are the same ones."""
+    """Whether the same decoders read the same contents then and now.
+
+    Of contents that nobody knows any more, whether they are the same ones.
+    """
     now = {content: evidence.mark(content) for content in before.marks}
     told = [mark == before.marks[content] for content, mark in now.items() if mark is not None]
     if told or not before.marks:
@@ -92,22 +115,43 @@ def decoded_alike(evidence: Evidence, before: Snapshot) -> bool:
 
 def _apart(evidence: Evidence, before: Snapshot) -> Snapshot:
     """The same with other keys of what decoders see."""
-    keys = {name: f"{key} by other decoders" if name in evidence.decoded else key for name, key in before.keys.items()}
+    keys = {
+        name: f"{key} by other decoders" if name in evidence.decoded else key
+        for name, key in before.keys.items()
+    }
     return replace(before, keys=keys)
 
 
 def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
-    """What is known of the samples at these rows: their columns, and what was measured of each by itself."""
+    """What is known of the samples at these rows.
+
+    Their columns, and what was measured of each by itself.
+    """
     samples = evidence.samples
     ids = samples.ids
-    order = rows[np.argsort([shuffle_key(0, ids[row]) for row in rows], kind="stable")] if len(rows) else rows
+    order = (
+        rows[np.argsort([shuffle_key(0, ids[row]) for row in rows], kind="stable")]
+        if len(rows)
+        else rows
+    )
     some = np.sort(order[:MOST])
-    own = {name: samples.table.column(name) for name in samples.names if name not in {*COLUMNS, *LEFT_OUT}}
+    own = {
+        name: samples.table.column(name)
+        for name in samples.names
+        if name not in {*COLUMNS, *LEFT_OUT}
+    }
     own = {name: _plain(column) for name, column in own.items()}
     own = {name: column for name, column in own.items() if _scalar(column.type)}
-    measured = {name: evidence.scalars[name] for name in evidence.keys if name in evidence.scalars and name not in LEFT_OUT}
+    measured = {
+        name: evidence.scalars[name]
+        for name in evidence.keys
+        if name in evidence.scalars and name not in LEFT_OUT
+    }
     measured = {name: column for name, column in measured.items() if _scalar(column.type)}
-    columns = {name: column.take(pa.array(some)) for name, column in ({"id": samples.table.column("id")} | own | measured).items()}
+    columns = {
+        name: column.take(pa.array(some))
+        for name, column in ({"id": samples.table.column("id")} | own | measured).items()
+    }
     vectors, of = {}, {}
     for name in evidence.vectors():
         few = np.sort(order[evidence.has(name)[order]][:MOST_VECTORS])
@@ -115,7 +159,11 @@ def snapshot(evidence: Evidence, rows: np.ndarray) -> Snapshot:
         of[name] = samples.table.column("id").combine_chunks().take(pa.array(few))
     keys = {name: str(column.type) for name, column in own.items()} | evidence.keys
     kept = samples.select([name for name in COLUMNS if name in samples]).take(rows)
-    ok = evidence.scalars["media.ok"].to_pylist() if "media.ok" in evidence.scalars else [False] * len(samples)
+    ok = (
+        evidence.scalars["media.ok"].to_pylist()
+        if "media.ok" in evidence.scalars
+        else [False] * len(samples)
+    )
     marks = dict(split(key) for row in some if ok[row] and (key := evidence.seen[row]) is not None)
     return Snapshot(kept, Facts(pa.table(columns)), vectors, keys, of, marks)
 
@@ -132,14 +180,29 @@ def _scalar(kind: pa.DataType) -> bool:
 
 
 def write(evidence: Evidence, folder: Path, version: str, since: Since | None) -> None:
-    """Write the snapshot of a run, and what it and the last versions brought, into its version's folder. Raises OSError."""
+    """Write the snapshot of a run, and what it and the last versions brought, into its version's
+    folder. Raises OSError.
+    """
     recent = [] if since is None else [Batch(version, _few(since.new.samples.ids)), *since.recent]
-    rows = [{"version": batch.version, "id": sample} for batch in _lately(recent) for sample in batch.ids]
-    write_table(folder, RECENT, pa.Table.from_pylist(rows, pa.schema([("version", pa.string()), ("id", pa.string())])))
+    rows = [
+        {"version": batch.version, "id": sample}
+        for batch in _lately(recent)
+        for sample in batch.ids
+    ]
+    write_table(
+        folder,
+        RECENT,
+        pa.Table.from_pylist(rows, pa.schema([("version", pa.string()), ("id", pa.string())])),
+    )
     kept = snapshot(evidence, np.arange(len(evidence.samples)))
-    table = kept.facts.table.replace_schema_metadata({"keys": json.dumps(dict(kept.keys)), "vectors": json.dumps(sorted(kept.vectors))})
+    table = kept.facts.table.replace_schema_metadata(
+        {"keys": json.dumps(dict(kept.keys)), "vectors": json.dumps(sorted(kept.vectors))}
+    )
     write_table(folder, NAME, table)
-    read_by = {"content": pa.array(list(kept.marks), pa.string()), "mark": pa.array(list(kept.marks.values()), pa.string()).dictionary_encode()}
+    read_by = {
+        "content": pa.array(list(kept.marks), pa.string()),
+        "mark": pa.array(list(kept.marks.values()), pa.string()).dictionary_encode(),
+    }
     write_table(folder, DECODERS, pa.table(read_by))
     for name, matrix in kept.vectors.items():
         column = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
@@ -149,13 +212,24 @@ def write(evidence: Evidence, folder: Path, version: str, since: Since | None) -
 def read(version: Version) -> Snapshot:
     """What a version remembers. Raises DatasetError."""
     samples, table = Samples(version.samples.table), version.table(NAME)
-    told: Mapping[str, Any] = {name.decode(): json.loads(text) for name, text in (table.schema.metadata or {}).items()}
+    told: Mapping[str, Any] = {
+        name.decode(): json.loads(text) for name, text in (table.schema.metadata or {}).items()
+    }
     tables = {name: version.table(VECTORS + name) for name in told.get("vectors", ())}
     vectors = {name: Facts(of.select(["vector"]))["vector"] for name, of in tables.items()}
-    ids = {name: of.column("id").combine_chunks() for name, of in tables.items() if "id" in of.column_names}
+    ids = {
+        name: of.column("id").combine_chunks()
+        for name, of in tables.items()
+        if "id" in of.column_names
+    }
     marks: dict[str, str] = {}
     with suppress(DatasetError):  # an earlier dqpipe, whose keys are others anyway
-        marks = dict(zip(*(version.table(DECODERS).column(name).to_pylist() for name in ("content", "mark")), strict=True))
+        marks = dict(
+            zip(
+                *(version.table(DECODERS).column(name).to_pylist() for name in ("content", "mark")),
+                strict=True,
+            )
+        )
     return Snapshot(samples, Facts(table), vectors, told.get("keys", {}), ids, marks)
 
 

@@ -48,13 +48,20 @@ FOUND_ORDER = [(name, "ascending") for name in ("code", "id", "part", "match")]
 
 
 def compared(planned: Planned, evidence: Evidence, since: Since) -> tuple[pa.Table, pa.Table]:
-    """What a stage says of the difference from the last version: figures and findings. Raises StageError."""
+    """What a stage says of the difference from the last version: figures and findings.
+
+    Raises StageError.
+    """
     _, samples, facts = evidence.view(planned)
     with stage_errors(planned.name, "compare"), decoding.one_thread(RELATE_THREADS):
         figures, found = planned.stage.compare(samples, facts, since)
-        stated = figures.table if isinstance(figures, Figures) else table_of(Figures.columns, figures)
+        stated = (
+            figures.table if isinstance(figures, Figures) else table_of(Figures.columns, figures)
+        )
         claimed = found.table if isinstance(found, Findings) else table_of(Findings.columns, found)
-    return _stated(planned, stated, "compare", "raw"), _claimed(planned, claimed, "compare", samples)
+    return _stated(planned, stated, "compare", "raw"), _claimed(
+        planned, claimed, "compare", samples
+    )
 
 
 def detected(planned: Planned, evidence: Evidence) -> pa.Table:
@@ -62,7 +69,11 @@ def detected(planned: Planned, evidence: Evidence) -> pa.Table:
     _, samples, facts = evidence.view(planned)
     with stage_errors(planned.name, "detect"):
         returned = planned.stage.detect(samples, facts)
-        table = returned.table if isinstance(returned, Findings) else table_of(Findings.columns, returned)
+        table = (
+            returned.table
+            if isinstance(returned, Findings)
+            else table_of(Findings.columns, returned)
+        )
     return _claimed(planned, table, "detect", samples)
 
 
@@ -71,14 +82,22 @@ def summarised(planned: Planned, evidence: Evidence, of: str) -> pa.Table:
     _, samples, facts = evidence.view(planned)
     with stage_errors(planned.name, "summarise"), decoding.one_thread(RELATE_THREADS):
         returned = planned.stage.summarise(samples, facts)
-        table = returned.table if isinstance(returned, Figures) else table_of(Figures.columns, returned)
+        table = (
+            returned.table if isinstance(returned, Figures) else table_of(Figures.columns, returned)
+        )
     return _stated(planned, table, "summarise", of)
 
 
 def doubts(dataset: Dataset) -> pa.Table:
     """What a person would ask about how the dataset was read, as findings about all of it."""
-    media = dataset.samples.table.column("media").drop_null().to_pylist() if dataset.has_media else []
-    said = [*split_doubts(dataset.samples.table), *labels.doubts(dataset.samples), *portable_names.doubts(media, dataset.root)]
+    media = (
+        dataset.samples.table.column("media").drop_null().to_pylist() if dataset.has_media else []
+    )
+    said = [
+        *split_doubts(dataset.samples.table),
+        *labels.doubts(dataset.samples),
+        *portable_names.doubts(media, dataset.root),
+    ]
     said = [*dataset.layout.get("doubts", ()), *said]
     numbers = [f"{number:02d}" for number in range(1, len(said) + 1)]
     rows = claim(plans.DOUBT, [None] * len(numbers), severity="warning", part=numbers, detail=said)
@@ -129,7 +148,9 @@ def arranged(plan: Plan, evidence: Evidence) -> Dataset:
     return replace(evidence.dataset, samples=curation.become(evidence.samples, columns))
 
 
-def decided(plan: Plan, evidence: Evidence, findings: Findings, store: Store, last: Version | None) -> Decided:
+def decided(
+    plan: Plan, evidence: Evidence, findings: Findings, store: Store, last: Version | None
+) -> Decided:
     """The policy's decisions, where people did not decide otherwise. Raises StageError."""
     config, samples = plan.config, evidence.samples
     ok = np.ones(len(samples), dtype=bool)
@@ -141,7 +162,14 @@ def decided(plan: Plan, evidence: Evidence, findings: Findings, store: Store, la
     certificates = audits.certificates(config.out, said, samples, findings, plan.record()["stages"])
     certified = {one.code: one.low for one in certificates if not one.why}
     with stage_errors(config.policy.name, "decide"):
-        decisions = curation.decide(config.policy.extension, arranged(plan, evidence).samples, findings, ok, ruled, certified)
+        decisions = curation.decide(
+            config.policy.extension,
+            arranged(plan, evidence).samples,
+            findings,
+            ok,
+            ruled,
+            certified,
+        )
     stated = table_of(Figures.columns, audits.figures(certificates))
     return Decided(decisions, ruled, tuple(certificates), stated)
 
@@ -175,13 +203,21 @@ class Last:
             return None
 
     def tables(self, plan: Plan) -> Tables | None:
-        """What gates compare with. Raises DatasetError if it cannot be read: a gate that cannot judge says so."""
+        """What gates compare with.
+
+        Raises DatasetError if it cannot be read: a gate that cannot judge says so.
+        """
         last = self.version or self._published()
         if last is None:
             return None
         made_by = plan.made_by(last.record.get("stages", []))
         parts = (last.samples, last.findings, last.decisions, last.curated, last.figures)
-        return Tables(*parts, unread=unreadable(last.facts), made_by=made_by, verdicts=last.record.get("verdicts"))
+        return Tables(
+            *parts,
+            unread=unreadable(last.facts),
+            made_by=made_by,
+            verdicts=last.record.get("verdicts"),
+        )
 
     def _published(self) -> Version | None:
         """Raises DatasetError where it is not there any more."""
@@ -208,7 +244,11 @@ def judged(plan: Plan, now: Tables, last: Last) -> Judged:
     unjudged = plan.config.unjudged
     gates = [gate_check.judge(gate, now, before, unjudged=unjudged) for gate in plan.gates]
     asked = [gate_check.judge(gate, now, before, unjudged="fail") for gate in plan.asks]
-    asks = [gate["said"].replace("; it must not be ", ", which is ", 1) for gate in asked if not gate["passed"]]
+    asks = [
+        gate["said"].replace("; it must not be ", ", which is ", 1)
+        for gate in asked
+        if not gate["passed"]
+    ]
     return Judged(tuple(gates), tuple(asks), tuple(changed), tuple(of_new))
 
 
@@ -216,29 +256,53 @@ def judged(plan: Plan, now: Tables, last: Last) -> Judged:
 
 
 def _claimed(planned: Planned, table: pa.Table, method: str, samples: Samples) -> pa.Table:
-    """Findings of a stage under their full codes, each with its severity. Raises StageError for what it may not claim."""
+    """Findings of a stage under their full codes, each with its severity.
+
+    Raises StageError for what it may not claim.
+    """
     declared = {code.split(".", 1)[1]: claim for code, claim in planned.claims().items()}
     codes = table.column("code")
     unknown = sorted(set(codes.unique().to_pylist()) - set(declared))
     if unknown:
-        raise StageError(planned.name, method, f"it claims {unknown[0]!r}, which it does not declare in gives")
+        raise StageError(
+            planned.name, method, f"it claims {unknown[0]!r}, which it does not declare in gives"
+        )
     ids = table.column("id").drop_null()
-    strangers = ids.filter(pc.invert(pc.is_in(ids, value_set=samples.table.column("id").combine_chunks())))
+    strangers = ids.filter(
+        pc.invert(pc.is_in(ids, value_set=samples.table.column("id").combine_chunks()))
+    )
     if len(strangers):
-        raise StageError(planned.name, method, f"it claims something about {pc.min(strangers).as_py()!r}, which it was not shown")
+        raise StageError(
+            planned.name,
+            method,
+            f"it claims something about {pc.min(strangers).as_py()!r}, which it was not shown",
+        )
     usual = pa.array([claim.severity for claim in declared.values()], pa.string())
     severity = usual.take(pc.index_in(codes, value_set=pa.array(list(declared), pa.string())))
     given = table.column("severity")
     severity = pc.if_else(pc.equal(pc.fill_null(given, ""), ""), severity, given)
-    table = table.set_column(table.column_names.index("code"), "code", pc.binary_join_element_wise(planned.name, codes, "."))
+    table = table.set_column(
+        table.column_names.index("code"),
+        "code",
+        pc.binary_join_element_wise(planned.name, codes, "."),
+    )
     return table.set_column(table.column_names.index("severity"), "severity", severity)
 
 
 def _stated(planned: Planned, table: pa.Table, method: str, of: str) -> pa.Table:
-    """Figures of a stage under their full names. Raises StageError for one that it does not declare."""
+    """Figures of a stage under their full names.
+
+    Raises StageError for one that it does not declare.
+    """
     names = [f"{planned.name}.{name}" for name in table.column("figure").to_pylist()]
     undeclared = sorted(set(names) - set(planned.figures()))
     if undeclared:
-        raise StageError(planned.name, method, f"it states {undeclared[0]!r}, which it does not declare in gives")
-    table = table.set_column(table.column_names.index("figure"), "figure", pa.array(names, pa.string()))
-    return table.set_column(table.column_names.index("of"), "of", pa.array([of] * len(names), pa.string()))
+        raise StageError(
+            planned.name, method, f"it states {undeclared[0]!r}, which it does not declare in gives"
+        )
+    table = table.set_column(
+        table.column_names.index("figure"), "figure", pa.array(names, pa.string())
+    )
+    return table.set_column(
+        table.column_names.index("of"), "of", pa.array([of] * len(names), pa.string())
+    )

@@ -31,38 +31,78 @@ UNREADABLE, PRECISION = "media.unreadable", "audits.precision"
 
 
 def decide(
-    policy: Decide, samples: Samples, findings: Findings, readable: np.ndarray, rulings: Rulings | None = None, certified: Mapping[str, float] | None = None
+    policy: Decide,
+    samples: Samples,
+    findings: Findings,
+    readable: np.ndarray,
+    rulings: Rulings | None = None,
+    certified: Mapping[str, float] | None = None,
 ) -> Decisions:
-    """One decision for each sample: the policy's, unless people ruled; one that cannot be read and was kept is queued for review. Raises StageError.
+    """One decision for each sample: the policy's, unless people ruled.
+
+    One that cannot be read and was kept is queued for review. Raises StageError.
 
     `certified` is the lower end of the precision of each claim that was audited.
     """
     rulings = rulings or Rulings()
     shown = samples.select([name for name in ("id", "label", "split", "group") if name in samples])
-    returned = policy.decide(shown, with_precision(rulings.shown(samples, findings), certified or {}))
-    table = returned.table if isinstance(returned, Decisions) else table_of(Decisions.columns, returned)
+    returned = policy.decide(
+        shown, with_precision(rulings.shown(samples, findings), certified or {})
+    )
+    table = (
+        returned.table if isinstance(returned, Decisions) else table_of(Decisions.columns, returned)
+    )
     order = pc.index_in(samples.table.column("id"), value_set=table.column("id").combine_chunks())
     if order.null_count or table.num_rows != len(samples):
-        raise StageError(policy.name, "decide", f"it returned {many(table.num_rows, 'decision')} for {many(len(samples), 'sample')}, one for each is wanted")
-    decided = rulings.applied(Decisions(table.take(order).select(list(Decisions.columns)).combine_chunks()))
+        raise StageError(
+            policy.name,
+            "decide",
+            (
+                f"it returned {many(table.num_rows, 'decision')} for "
+                f"{many(len(samples), 'sample')}, one for each is wanted"
+            ),
+        )
+    decided = rulings.applied(
+        Decisions(table.take(order).select(list(Decisions.columns)).combine_chunks())
+    )
     unread = np.flatnonzero(~readable & np.isin(decided["decision"], ("keep", "relabel")))
     if not len(unread):
         return decided
     decisions = decided.table.to_pydict()
     for row in unread:
-        decisions["decision"][row], decisions["because"][row] = "review", [*(decisions["because"][row] or []), UNREADABLE]
+        decisions["decision"][row], decisions["because"][row] = (
+            "review",
+            [*(decisions["because"][row] or []), UNREADABLE],
+        )
         decisions["new_label"][row] = None
-    return Decisions(pa.table({name: pa.array(decisions[name], kind) for name, kind in Decisions.columns.items()}))
+    return Decisions(
+        pa.table(
+            {name: pa.array(decisions[name], kind) for name, kind in Decisions.columns.items()}
+        )
+    )
 
 
 def with_precision(findings: Findings, certified: Mapping[str, float]) -> Findings:
-    """Findings with one more about the whole dataset for each claim that was audited: audits.precision, `part` the claim, `value` its precision."""
-    rows = [{"id": None, "part": code, "code": PRECISION, "severity": "info", "value": low} for code, low in sorted(certified.items())]
-    return Findings(pa.concat_tables([findings.table, table_of(Findings.columns, rows)])) if rows else findings
+    """Findings with one more about the whole dataset for each claim that was audited.
+
+    Audits.precision, `part` the claim, `value` its precision.
+    """
+    rows = [
+        {"id": None, "part": code, "code": PRECISION, "severity": "info", "value": low}
+        for code, low in sorted(certified.items())
+    ]
+    return (
+        Findings(pa.concat_tables([findings.table, table_of(Findings.columns, rows)]))
+        if rows
+        else findings
+    )
 
 
 def become(samples: Samples, columns: Mapping[str, pa.Array]) -> Samples:
-    """The samples with the columns that facts become; a sample for which the fact is null keeps what it has."""
+    """The samples with the columns that facts become.
+
+    A sample for which the fact is null keeps what it has.
+    """
     table = samples.table
     for name, values in columns.items():
         if name in table.column_names:
@@ -74,12 +114,16 @@ def become(samples: Samples, columns: Mapping[str, pa.Array]) -> Samples:
 
 
 def kept(dataset: Dataset, decisions: Decisions, *, hold: bool) -> Dataset:
-    """The dataset without what was dropped (and what is held for review), with new labels, before anything is added."""
+    """The dataset without what was dropped (and what is held for review), with new labels, before
+    anything is added.
+    """
     gone = {"drop", "review"} if hold else {"drop"}
     decided, new_labels = decisions["decision"], decisions["new_label"]
     rows = np.flatnonzero([decision not in gone for decision in decided])
     table = dataset.samples.table.take(pa.array(rows))
-    table = relabelled(table, [new_labels[row] if decided[row] == "relabel" else None for row in rows])
+    table = relabelled(
+        table, [new_labels[row] if decided[row] == "relabel" else None for row in rows]
+    )
     for name in ("parent", "made_by"):
         table = table.append_column(name, pa.nulls(len(rows), pa.string()))
     return replace(dataset, samples=Samples(table))
@@ -98,10 +142,22 @@ class Making:
 
 
 def plan_samples(
-    entry_name: str, augment: Augment, suffix: str, dataset: Dataset, decisions: Decisions, doubted: Collection[str], folder: Path, seed: int
+    entry_name: str,
+    augment: Augment,
+    suffix: str,
+    dataset: Dataset,
+    decisions: Decisions,
+    doubted: Collection[str],
+    folder: Path,
+    seed: int,
 ) -> tuple[pa.Table, list[tuple[Recipe, str, str]]]:
-    """The new samples' rows, and what to make; parents are the training samples that are kept under their own label and not `doubted`."""
-    fine = {i for i, d in zip(decisions["id"], decisions["decision"], strict=True) if d == "keep"}.difference(doubted)
+    """The new samples' rows, and what to make.
+
+    Parents are the training samples that are kept under their own label and not `doubted`.
+    """
+    fine = {
+        i for i, d in zip(decisions["id"], decisions["decision"], strict=True) if d == "keep"
+    }.difference(doubted)
     parents = dataset.samples.take(dataset.samples.training())
     sound = np.array([i in fine for i in parents.ids], dtype=bool)
     recipes = augment.plan(parents, sound, _seeds(parents, entry_name, seed)) if sound.any() else []
@@ -109,16 +165,30 @@ def plan_samples(
     media = parents["media"]
     unknown = [recipe.parent for recipe in recipes if recipe.parent not in rows]
     if unknown:
-        raise StageError(entry_name, "plan", f"it names {unknown[0]!r} as a parent, which is no kept, undoubted training sample")
+        raise StageError(
+            entry_name,
+            "plan",
+            f"it names {unknown[0]!r} as a parent, which is no kept, undoubted training sample",
+        )
     table = parents.table.take(pa.array([rows[recipe.parent] for recipe in recipes], pa.int64()))
     made = [{**dict(augment.provenance()), "copy": r.copy, "seed": r.seed} for r in recipes]
     ids = _new_ids(recipes, entry_name, suffix, set(dataset.samples.ids))
     paths = [str(folder / f"{digest(sample)}{suffix}") for sample in ids]
-    items = [(recipe, media[rows[recipe.parent]], path) for recipe, path in zip(recipes, paths, strict=True)]
-    new = {"id": ids, "media": paths, "content": [None] * len(ids), "parent": [r.parent for r in recipes],
-           "made_by": [json.dumps(m, sort_keys=True, default=str) for m in made]}  # fmt: skip
+    items = [
+        (recipe, media[rows[recipe.parent]], path)
+        for recipe, path in zip(recipes, paths, strict=True)
+    ]
+    new = {
+        "id": ids,
+        "media": paths,
+        "content": [None] * len(ids),
+        "parent": [r.parent for r in recipes],
+        "made_by": [json.dumps(m, sort_keys=True, default=str) for m in made],
+    }
     for name, values in new.items():
-        table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
+        table = table.set_column(
+            table.column_names.index(name), name, pa.array(values, pa.string())
+        )
     return table, items
 
 
@@ -135,7 +205,9 @@ def _seeds(parents: Samples, name: str, seed: int) -> Callable[[str, int], int]:
     for sample in parents.ids:
         occurrence[sample] = seen.get(contents[sample], 0)
         seen[contents[sample]] = occurrence[sample] + 1
-    return lambda parent, copy: int(digest_json([seed, name, contents[parent], occurrence[parent], copy])[:8], 16)
+    return lambda parent, copy: int(
+        digest_json([seed, name, contents[parent], occurrence[parent], copy])[:8], 16
+    )
 
 
 def _new_ids(recipes: Sequence[Recipe], name: str, suffix: str, taken: set[str]) -> list[str]:
@@ -152,18 +224,30 @@ def _new_ids(recipes: Sequence[Recipe], name: str, suffix: str, taken: set[str])
 
 
 def make_samples(making: Making) -> list[str]:
-    """Make some new samples as files; those that were not made, as the encoder writes nothing like their parents. Raises StageError, OutputError."""
+    """Make some new samples as files.
+
+    Those that were not made, as the encoder writes nothing like their parents. Raises StageError,
+    OutputError.
+    """
     left_out: list[str] = []
     with one_thread():
         for recipe, media, path in making.items:
             try:
-                parent = decode(making.decoders, read_bytes(media_path(making.root, media), making.within), "full")
+                parent = decode(
+                    making.decoders,
+                    read_bytes(media_path(making.root, media), making.within),
+                    "full",
+                )
                 if not isinstance(parent, making.encoder.encodes):
                     left_out.append(path)
                     continue
                 data = making.encoder.encode(making.augment.make(parent, recipe.seed))
             except Exception as error:  # noqa: BLE001 (named, and given back as a StageError)
-                raise StageError(making.augment.name, f"copy {recipe.copy} of {recipe.parent}", f"{type(error).__name__}: {error}") from None
+                raise StageError(
+                    making.augment.name,
+                    f"copy {recipe.copy} of {recipe.parent}",
+                    f"{type(error).__name__}: {error}",
+                ) from None
             _write(path, data)
     return left_out
 
@@ -173,14 +257,26 @@ def _write(path: str, data: bytes) -> None:
         with open(path, "wb") as file:  # noqa: PTH123
             file.write(data)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or os.strerror(error.errno or 0)}") from None
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or os.strerror(error.errno or 0)}"
+        ) from None
 
 
 def version_content(curated: Samples, decisions: Decisions) -> str:
-    """The hash that names a curated set, 8 hex digits: its samples, their contents and labels, and every decision."""
+    """The hash that names a curated set, 8 hex digits.
+
+    Its samples, their contents and labels, and every decision.
+    """
     state = hashlib.blake2b(digest_size=4)
-    columns = [curated.table.column(name).to_pylist() for name in ("id", "content", "label") if name in curated]
+    columns = [
+        curated.table.column(name).to_pylist()
+        for name in ("id", "content", "label")
+        if name in curated
+    ]
     encode = json.JSONEncoder(default=str, ensure_ascii=True).encode
-    for row in chain(zip(*columns, strict=True), zip(decisions["id"], decisions["decision"], decisions["new_label"], strict=True)):
+    for row in chain(
+        zip(*columns, strict=True),
+        zip(decisions["id"], decisions["decision"], decisions["new_label"], strict=True),
+    ):
         state.update(encode(row).encode())
     return state.hexdigest()

@@ -1,4 +1,7 @@
-"""What is known of one dataset while a run goes on: its samples with their content, and facts, loaded where needed."""
+"""What is known of one dataset while a run goes on.
+
+Its samples with their content, and facts, loaded where needed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from dqpipe.storage.fact_store import Store
 
 
 class Evidence:
-    """A dataset's facts by full name. Scalars are held; vectors are read from the store when a stage asks for them."""
+    """A dataset's facts by full name.
+
+    Scalars are held; vectors are read from the store when a stage asks for them.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -30,14 +36,22 @@ class Evidence:
         self.decoded: set[str] = set()
         """Those of them that were seen through a decoder."""
         self.seen: list[str | None] = [None] * len(dataset)
-        """By row, the key of what is seen of its content: it tells decoders apart (see `Decoding`)."""
+        """By row, the key of what is seen of its content.
+
+        It tells decoders apart (see `Decoding`).
+        """
         self._judged: Callable[[], Judged] = lambda: Judged({}, frozenset())
         self._has: dict[str, np.ndarray] = {}
         self._vectors: dict[str, Callable[[np.ndarray], pa.Array]] = {}
         self._tasks: dict[str, Task] = {}
         self._remembered: dict[str, pa.Array] = {}
         made = {"parent", "made_by"} <= {*self.samples.names}
-        self._keep(PARENT, self.samples.table.column("parent") if made else pa.nulls(len(self.samples), pa.string()))
+        self._keep(
+            PARENT,
+            self.samples.table.column("parent")
+            if made
+            else pa.nulls(len(self.samples), pa.string()),
+        )
 
     @property
     def samples(self) -> Samples:
@@ -45,7 +59,10 @@ class Evidence:
         return self.dataset.samples
 
     def add_seen(self, seen: Sequence[str | None], judged: Callable[[], Judged]) -> None:
-        """By row the keys of what was seen; `judged` tells those of contents that the dataset does not hold any more."""
+        """By row the keys of what was seen.
+
+        `judged` tells those of contents that the dataset does not hold any more.
+        """
         self.seen, self._judged = list(seen), judged
 
     @property
@@ -54,7 +71,10 @@ class Evidence:
         return frozenset(split(key)[1] for key in self.seen if key is not None)
 
     def mark(self, content: str) -> str | None:
-        """That of the decoder that reads a content, of the dataset or of an earlier state of it; None where nobody knows it any more."""
+        """That of the decoder that reads a content, of the dataset or of an earlier state of it.
+
+        None where nobody knows it any more.
+        """
         key = self._judged().seen.get(content)
         return None if key is None else split(key)[1]
 
@@ -63,7 +83,9 @@ class Evidence:
         table = store.read_facts(MEDIA_KEY, self.seen, [f.name for f in MEDIA])
         ok = table.column("ok").to_pylist() if table is not None else [None] * len(self.samples)
         why = table.column("error").to_pylist() if table is not None else [None] * len(self.samples)
-        lacks = table.column("missing").to_pylist() if table is not None else [None] * len(self.samples)
+        lacks = (
+            table.column("missing").to_pylist() if table is not None else [None] * len(self.samples)
+        )
         media = self.samples["media"]
         for row, sample in enumerate(self.samples.ids):
             if media[row] is None:
@@ -77,16 +99,32 @@ class Evidence:
         self._keep("media.missing", pa.array(lacks, pa.float64()))
 
     def add_kept(self, before: Samples | None) -> None:
-        """Which samples the last published version kept, as they are now; `before` are those that it kept, with their content."""
+        """Which samples the last published version kept, as they are now.
+
+        `before` are those that it kept, with their content.
+        """
         kept = pa.array(np.zeros(len(self.samples), dtype=bool))
         if before is not None:
-            at = pc.index_in(self.samples.table.column("id").combine_chunks(), value_set=before.table.column("id").combine_chunks())
+            at = pc.index_in(
+                self.samples.table.column("id").combine_chunks(),
+                value_set=before.table.column("id").combine_chunks(),
+            )
             then = before.table.column("content").combine_chunks().take(at)
-            kept = pc.fill_null(pc.equal(then, self.samples.table.column("content").combine_chunks()), False)
+            kept = pc.fill_null(
+                pc.equal(then, self.samples.table.column("content").combine_chunks()), False
+            )
         self._keep(KEPT, kept)
 
-    def add_measured(self, store: Store, task: Task, keys: Sequence[str | None] | None = None, expected: frozenset[str] = frozenset()) -> None:
-        """The facts a stage measured, for the samples that have them; `keys` are the samples' keys, where they are known.
+    def add_measured(
+        self,
+        store: Store,
+        task: Task,
+        keys: Sequence[str | None] | None = None,
+        expected: frozenset[str] = frozenset(),
+    ) -> None:
+        """The facts a stage measured, for the samples that have them.
+
+        `keys` are the samples' keys, where they are known.
 
         Raises OutputError where facts of `expected` keys, which were there, are not there any more.
         """
@@ -106,14 +144,25 @@ class Evidence:
             if task.rendition is not None:
                 self.decoded.add(name)
             if fact.name in scalars:
-                self._keep(name, table.column(fact.name).combine_chunks() if table is not None else pa.nulls(len(keys), arrow_type(fact.type)))
+                self._keep(
+                    name,
+                    table.column(fact.name).combine_chunks()
+                    if table is not None
+                    else pa.nulls(len(keys), arrow_type(fact.type)),
+                )
             else:
                 self._has[name] = has
                 self._vectors[name] = _reader(store, task.key, shown, fact.name)
 
     def key_for(self, name: str, content: str, row: int) -> str | None:
-        """The key in the store that a measured fact of the sample at this row would have under another content; None where nobody can tell."""
-        values = self.samples.take(np.array([row])).table.to_pylist()[0] if self._tasks[name].columns else {}
+        """The key in the store that a measured fact of the sample at this row would have under
+        another content; None where nobody can tell.
+        """
+        values = (
+            self.samples.take(np.array([row])).table.to_pylist()[0]
+            if self._tasks[name].columns
+            else {}
+        )
         return self._tasks[name].sample_key(content, self._judged().seen.get(content), values)
 
     def add_related(self, planned: Planned, rows: np.ndarray, table: pa.Table) -> None:
@@ -123,25 +172,46 @@ class Evidence:
         take = pa.array(np.maximum(where, 0), mask=where < 0)
         for name in table.column_names:
             column = table.column(name).combine_chunks()
-            self._keep(f"{planned.name}.{name}", column.take(take) if len(column) else pa.nulls(len(where), column.type))
+            self._keep(
+                f"{planned.name}.{name}",
+                column.take(take) if len(column) else pa.nulls(len(where), column.type),
+            )
 
     def add_known(self, facts: Facts) -> None:
-        """Scalar facts as a version keeps them, with their id; null for samples that it has none of."""
-        rows = pc.index_in(self.samples.table.column("id").combine_chunks(), value_set=facts.table.column("id").combine_chunks())
+        """Scalar facts as a version keeps them, with their id.
+
+        Null for samples that it has none of.
+        """
+        rows = pc.index_in(
+            self.samples.table.column("id").combine_chunks(),
+            value_set=facts.table.column("id").combine_chunks(),
+        )
         for name in facts.names:
             if name != "id":
                 self._keep(name, facts.table.column(name).take(rows))
 
     def add_remembered(self, then: Samples, facts: Facts, names: Sequence[str]) -> None:
-        """What an earlier state of the dataset holds of these facts (full names): `then` are its samples, `facts` have their id.
+        """What an earlier state of the dataset holds of these facts (full names).
 
-        A sample is known by its id, one that was made from another by that one, and one with another id by its content.
+        `then` are its samples, `facts` have their id.
+
+        A sample is known by its id, one that was made from another by that one, and one with
+        another id by its content.
         """
         at = places(self.samples, then)
-        rows = pc.index_in(then.table.column("id").combine_chunks(), value_set=facts.table.column("id").combine_chunks()).take(at)
-        self._remembered |= {name: facts.table.column(name).combine_chunks().take(rows) for name in names if name in facts}
+        rows = pc.index_in(
+            then.table.column("id").combine_chunks(),
+            value_set=facts.table.column("id").combine_chunks(),
+        ).take(at)
+        self._remembered |= {
+            name: facts.table.column(name).combine_chunks().take(rows)
+            for name in names
+            if name in facts
+        }
 
-    def add_vector(self, name: str, has: np.ndarray, read: Callable[[np.ndarray], pa.Array]) -> None:
+    def add_vector(
+        self, name: str, has: np.ndarray, read: Callable[[np.ndarray], pa.Array]
+    ) -> None:
         """A vector fact: which samples have it [n], and how it is read for some rows."""
         self._has[name], self._vectors[name] = has, read
 
@@ -159,27 +229,49 @@ class Evidence:
         self._has[name] = array.is_valid().to_numpy(zero_copy_only=False)
 
     def view(self, planned: Planned, *, related: bool = True) -> tuple[np.ndarray, Samples, Facts]:
-        """The rows a stage is shown, and for them exactly the columns it declared: its own bare, others' in full."""
+        """The rows a stage is shown, and for them exactly the columns it declared.
+
+        Its own bare, others' in full.
+        """
         own = [f"{planned.name}.{f.name}" for f in planned.own(None if related else "measure")]
-        later = {f"{planned.name}.{f.name}" for f in planned.own("relate")} if not related else set()
+        later = (
+            {f"{planned.name}.{f.name}" for f in planned.own("relate")} if not related else set()
+        )
         mask = np.ones(len(self.samples), dtype=bool)
         for name in planned.required:
             if name not in later:
                 mask &= self._has[name]
         rows = np.flatnonzero(mask)
-        columns = {name: self.column(name, rows) for name in planned.facts if related or name not in BESIDE}
+        columns = {
+            name: self.column(name, rows) for name in planned.facts if related or name not in BESIDE
+        }
         columns |= {name.split(".", 1)[1]: self.column(name, rows) for name in own}
         if not related:
             columns |= self._of_last(planned, rows)
         names = ["id", "content", *planned.columns]
         samples = self.samples.select([n for n in names if n in self.samples]).take(rows)
-        return rows, samples, Facts(pa.table(columns) if columns else pa.table({"": pa.nulls(len(rows))}).select([]))
+        return (
+            rows,
+            samples,
+            Facts(pa.table(columns) if columns else pa.table({"": pa.nulls(len(rows))}).select([])),
+        )
 
     def _of_last(self, planned: Planned, rows: np.ndarray) -> dict[str, pa.Array]:
         kinds = {fact.name: arrow_type(fact.type) for fact in planned.own("relate")}
-        known = {name: self._remembered.get(f"{planned.name}.{name}") for name in planned.stage.remembers}
-        fitting = {name: array for name, array in known.items() if array is not None and array.type == kinds[name]}
-        return {f"last.{name}": fitting[name].take(pa.array(rows)) if name in fitting else pa.nulls(len(rows), kinds[name]) for name in known}
+        known = {
+            name: self._remembered.get(f"{planned.name}.{name}") for name in planned.stage.remembers
+        }
+        fitting = {
+            name: array
+            for name, array in known.items()
+            if array is not None and array.type == kinds[name]
+        }
+        return {
+            f"last.{name}": fitting[name].take(pa.array(rows))
+            if name in fitting
+            else pa.nulls(len(rows), kinds[name])
+            for name in known
+        }
 
     def column(self, name: str, rows: np.ndarray) -> pa.Array:
         """One fact for the samples at these rows."""
@@ -197,7 +289,10 @@ class Evidence:
 
     def embeddings(self) -> dict[str, Embedding]:
         """The vector facts by name, to be read as matrices."""
-        return {name: Embedding(name, self.has(name), partial(self._matrix, name)) for name in self.vectors()}
+        return {
+            name: Embedding(name, self.has(name), partial(self._matrix, name))
+            for name in self.vectors()
+        }
 
     def _matrix(self, name: str, rows: np.ndarray) -> np.ndarray:
         return as_numpy(self.column(name, rows))
@@ -208,12 +303,19 @@ class Evidence:
 
     def facts(self) -> Facts:
         """All scalar facts, wide, without vectors."""
-        scalars = {name: column for name, column in self.scalars.items() if name not in BESIDE and not pa.types.is_fixed_size_list(column.type)}
+        scalars = {
+            name: column
+            for name, column in self.scalars.items()
+            if name not in BESIDE and not pa.types.is_fixed_size_list(column.type)
+        }
         return Facts(pa.table({"id": self.samples.table.column("id"), **scalars}))
 
 
 def places(now: Samples, then: Samples) -> pa.Array:
-    """The row of `then` that each sample was, null for none: by its id, or its parent's, else by the content of one whose id is gone."""
+    """The row of `then` that each sample was, null for none.
+
+    By its id, or its parent's, else by the content of one whose id is gone.
+    """
     ids, old = (of.table.column("id").combine_chunks() for of in (now, then))
     contents, old_contents = (of.table.column("content").combine_chunks() for of in (now, then))
     if "parent" in now:
@@ -225,14 +327,22 @@ def places(now: Samples, then: Samples) -> pa.Array:
 
 
 def sample_keys(task: Task, table: pa.Table, seen: Sequence[str | None]) -> list[str | None]:
-    """The key of each sample for a stage's measuring, None where its content, or who decodes it, is not known."""
+    """The key of each sample for a stage's measuring, None where its content, or who decodes it, is
+    not known.
+    """
     if not task.columns:
         return table.column("content").to_pylist() if task.rendition is None else list(seen)
-    rows = (row for piece in pieces(table.select(["content", *task.columns])) for row in piece.to_pylist())
+    rows = (
+        row
+        for piece in pieces(table.select(["content", *task.columns]))
+        for row in piece.to_pylist()
+    )
     return [task.sample_key(row["content"], key, row) for row, key in zip(rows, seen, strict=True)]
 
 
-def _reader(store: Store, key: str, keys: Sequence[str | None], fact: str) -> Callable[[np.ndarray], pa.Array]:
+def _reader(
+    store: Store, key: str, keys: Sequence[str | None], fact: str
+) -> Callable[[np.ndarray], pa.Array]:
     def read(rows: np.ndarray) -> pa.Array:
         matrix = store.read_vectors(key, [keys[row] for row in rows], fact)
         if matrix is None and len(rows):

@@ -1,9 +1,13 @@
-"""Verdicts follow a sample that was only encoded again: the same id, the same label, other bytes, and it shows what it showed.
+"""Verdicts follow a sample that was only encoded again.
 
-    verdicts ──content gone, id and label there──▶ vectors then, vectors now ──nearest of all, and near──▶ Moved: about → content now
+The same id, the same label, other bytes, and it shows what it showed.
 
-Every vector fact that is known of both is asked, and all must agree. Where nothing can compare (tables without vectors, facts that
-are gone) or another picture took the name, a verdict stays where it was, and is counted. A version keeps what moved, for the next.
+    verdicts ──content gone, id and label there──▶ vectors then, vectors now ──nearest of all, and
+    near──▶ Moved: about → content now
+
+Every vector fact that is known of both is asked, and all must agree. Where nothing can compare
+(tables without vectors, facts that are gone) or another picture took the name, a verdict stays
+where it was, and is counted. A version keeps what moved, for the next.
 """
 
 from __future__ import annotations
@@ -32,8 +36,13 @@ ROWS = 1024
 """Vectors that are compared at a time."""
 
 
-def moved(evidence: Evidence, store: Store, verdicts: Sequence[Verdict], last: Version | None) -> Moved:
-    """What verdicts are about → the content that this sample has now: as the last version knew, and as it shows from now on."""
+def moved(
+    evidence: Evidence, store: Store, verdicts: Sequence[Verdict], last: Version | None
+) -> Moved:
+    """What verdicts are about → the content that this sample has now.
+
+    As the last version knew, and as it shows from now on.
+    """
     known = {} if last is None or not verdicts else last.moved
     lost = astray(evidence.samples, verdicts, known)
     if not lost:
@@ -41,41 +50,73 @@ def moved(evidence: Evidence, store: Store, verdicts: Sequence[Verdict], last: V
     pairs = {(content, row) for content, row in lost.values()}
     same = _same(evidence, store, sorted(pairs), last)
     contents = evidence.samples.table.column("content")
-    return {**known, **{about: contents[row].as_py() for about, (content, row) in lost.items() if (content, row) in same}}
+    return {
+        **known,
+        **{
+            about: contents[row].as_py()
+            for about, (content, row) in lost.items()
+            if (content, row) in same
+        },
+    }
 
 
 Pair = tuple[str, int]
 """A content then, and a row now."""
 
 
-def _same(evidence: Evidence, store: Store, pairs: Sequence[Pair], last: Version | None) -> set[Pair]:
+def _same(
+    evidence: Evidence, store: Store, pairs: Sequence[Pair], last: Version | None
+) -> set[Pair]:
     """Those that show the same then and now, by every vector that tells."""
     said: dict[Pair, list[bool]] = {pair: [] for pair in pairs}
     with one_thread():
         for name in evidence.vectors():
             if name in evidence.keys:
                 has = evidence.has(name)
-                then = dict(_then(evidence, store, name, [pair for pair in pairs if has[pair[1]]], last))
+                then = dict(
+                    _then(evidence, store, name, [pair for pair in pairs if has[pair[1]]], last)
+                )
                 some = [pair for pair in pairs if pair in then]
-                for pair, alike in zip(some, _alike(evidence, name, some, then), strict=True) if some else ():
+                for pair, alike in (
+                    zip(some, _alike(evidence, name, some, then), strict=True) if some else ()
+                ):
                     said[pair].append(bool(alike))
     return {pair for pair, told in said.items() if told and all(told)}
 
 
-def _then(evidence: Evidence, store: Store, name: str, pairs: Sequence[Pair], last: Version | None) -> Iterator[tuple[Pair, np.ndarray]]:
-    """The vector [d] of each then, measured as it is now: as the last version's snapshot kept it, or the facts store has it."""
+def _then(
+    evidence: Evidence, store: Store, name: str, pairs: Sequence[Pair], last: Version | None
+) -> Iterator[tuple[Pair, np.ndarray]]:
+    """The vector [d] of each then, measured as it is now.
+
+    As the last version's snapshot kept it, or the facts store has it.
+    """
     key, held = evidence.keys[name], {pair: evidence.key_for(name, *pair) for pair in pairs}
     if last is not None:
         with suppress(DatasetError):
             snapshot = comparison.read(last)
             if snapshot.keys.get(name) == key and name in snapshot.of:
                 content = dict(zip(snapshot.samples.ids, snapshot.samples["content"], strict=True))
-                vectors = {content[sample]: vector for sample, vector in zip(snapshot.of[name].to_pylist(), snapshot.vectors[name], strict=True)}
+                vectors = {
+                    content[sample]: vector
+                    for sample, vector in zip(
+                        snapshot.of[name].to_pylist(), snapshot.vectors[name], strict=True
+                    )
+                }
                 marks = evidence.marks
-                yield from ((pair, vectors[pair[0]]) for pair in pairs if pair[0] in vectors and _by(evidence, pair[0], marks, snapshot.marks.get(pair[0])))
+                yield from (
+                    (pair, vectors[pair[0]])
+                    for pair in pairs
+                    if pair[0] in vectors
+                    and _by(evidence, pair[0], marks, snapshot.marks.get(pair[0]))
+                )
     known = store.keys(key)
     stored = [pair for pair in pairs if held[pair] in known]
-    matrix = store.read_vectors(key, [held[pair] for pair in stored], name.rpartition(".")[2]) if stored else None
+    matrix = (
+        store.read_vectors(key, [held[pair] for pair in stored], name.rpartition(".")[2])
+        if stored
+        else None
+    )
     if matrix is not None:
         yield from zip(stored, matrix, strict=True)
 
@@ -86,8 +127,12 @@ def _by(evidence: Evidence, content: str, marks: frozenset[str], then: str | Non
     return then is None or (then == now if now is not None else then in marks)
 
 
-def _alike(evidence: Evidence, name: str, pairs: Sequence[Pair], then: dict[Pair, np.ndarray]) -> np.ndarray:
-    """[k] bool: the vector now is near the one then, and whatever else is as near is a copy of it."""
+def _alike(
+    evidence: Evidence, name: str, pairs: Sequence[Pair], then: dict[Pair, np.ndarray]
+) -> np.ndarray:
+    """[k] bool: the vector now is near the one then, and whatever else is as near is a
+    copy of it.
+    """
     old = _unit(np.stack([then[pair] for pair in pairs]))
     new = _unit(_vectors(evidence, name, np.array([row for _, row in pairs])))
     if old.shape != new.shape:
@@ -108,7 +153,10 @@ def _vectors(evidence: Evidence, name: str, rows: np.ndarray) -> np.ndarray:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors [n, d] less their mean, of length 1: products are correlations; 0 where all numbers are equal."""
+    """Vectors [n, d] less their mean, of length 1: products are correlations.
+
+    0 where all numbers are equal.
+    """
     centred = vectors.astype(np.float64) - vectors.mean(axis=1, dtype=np.float64, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-9))  # noqa: PLR2004 (rounding)

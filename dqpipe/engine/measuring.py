@@ -1,4 +1,6 @@
-"""Measures a dataset: which samples have anything left to measure, in shards, on the executor, into the store."""
+"""Measures a dataset: which samples have anything left to measure, in shards, on the executor, into
+the store.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,17 @@ from dqpipe.data.row_content import row_contents
 from dqpipe.data.tables import Samples
 from dqpipe.data.wording import many, plural
 from dqpipe.engine.fact_table import Evidence, sample_keys
-from dqpipe.engine.shard import MEDIA_KEY, Job, Judged, Measured, ShardRef, Task, judged, measure_shard, task_of
+from dqpipe.engine.shard import (
+    MEDIA_KEY,
+    Job,
+    Judged,
+    Measured,
+    ShardRef,
+    Task,
+    judged,
+    measure_shard,
+    task_of,
+)
 from dqpipe.errors import MediaError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts
 from dqpipe.execution.decoding import RELATE_THREADS
@@ -32,8 +44,13 @@ from dqpipe.storage.paths import media_path
 LEARN_FROM = 2000
 """How many samples a `fit` learns from at most."""
 MOST_LOST = (10, 0.1)
-"""Shards, and a share of the samples: when more are lost with the workers they kill, nothing would be left to judge."""
-CHANGED = "it changed, or went, while the run measured others: the next run measures what is there then"
+"""Shards, and a share of the samples.
+
+When more are lost with the workers they kill, nothing would be left to judge.
+"""
+CHANGED = (
+    "it changed, or went, while the run measured others: the next run measures what is there then"
+)
 """Why a file is not judged."""
 MEDIA_STAGE = "media"
 """The name under which is kept whether files can be decoded."""
@@ -60,16 +77,28 @@ class Survey:
     """The measuring of one run, and what it counted."""
 
     def __init__(
-        self, run: str, raw: Evidence, store: Store, decoders: Sequence[Decoder], executor: Executor, *,
-        seed: int, rehash: bool, shard_size: ShardSize, notify: Notify,
-    ) -> None:  # fmt: skip
+        self,
+        run: str,
+        raw: Evidence,
+        store: Store,
+        decoders: Sequence[Decoder],
+        executor: Executor,
+        *,
+        seed: int,
+        rehash: bool,
+        shard_size: ShardSize,
+        notify: Notify,
+    ) -> None:
         self.run, self.raw, self.store, self.decoders = run, raw, store, tuple(decoders)
         self._executor, self._shard_size, self._notify = executor, shard_size, notify
         self._seed, self._rehash = seed, rehash
         self.decoding = Decoding(self.decoders)
         self.failures: dict[tuple[str, str], str] = {}
         self.lost: dict[str, str] = {}
-        """The samples of shards that killed their workers, and why; in this run they are not measured again."""
+        """The samples of shards that killed their workers, and why.
+
+        In this run they are not measured again.
+        """
         self.rereads: dict[str, int] = {}
         self.measured: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
@@ -86,23 +115,41 @@ class Survey:
         """What this run needs of the store: key → stage."""
 
     def measure(self, evidence: Evidence, stages: Sequence[Planned], name: str) -> None:
-        """Fill in the contents of a dataset's samples and their facts. Raises StageError if more than 1 % fail."""
+        """Fill in the contents of a dataset's samples and their facts.
+
+        Raises StageError if more than 1 % fail.
+        """
         dataset = evidence.dataset
         tasks = tuple(self._task(planned) for planned in stages)
         job = Job(
-            self.run, f"{self.run} {name}", dataset.root, self.store, tasks, self.decoders,
-            within=dataset.within, logs=logs.configured(), driver=timeouts.process(),
-        )  # fmt: skip
+            self.run,
+            f"{self.run} {name}",
+            dataset.root,
+            self.store,
+            tasks,
+            self.decoders,
+            within=dataset.within,
+            logs=logs.configured(),
+            driver=timeouts.process(),
+        )
         self._heal(job)
         kept = (MEDIA_KEY, *(task.key for task in tasks))
-        self.store.looked(kept, job.snapshot)  # when it was healed, or when what this run measured last was brought
+        self.store.looked(
+            kept, job.snapshot
+        )  # when it was healed, or when what this run measured last was brought
         looked = time.time_ns()
         contents, stats = self._contents(dataset)
-        known = judged(self.store, self.decoding, job.snapshot) if dataset.has_media else Judged({}, frozenset())
+        known = (
+            judged(self.store, self.decoding, job.snapshot)
+            if dataset.has_media
+            else Judged({}, frozenset())
+        )
         seen = known.keys_of(contents)
         waiting, keys = self._waiting(job, dataset, contents, seen, known)
         errors: dict[str, str] = {}
-        rows = {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
+        rows = (
+            {sample: row for row, sample in enumerate(dataset.samples.ids)} if len(waiting) else {}
+        )
         for done in self._shards(job, dataset, contents, waiting, name) if len(waiting) else ():
             self._take(done, rows, contents, seen, errors)
             self._bear(max(len(dataset), len(self.raw.dataset)))
@@ -111,9 +158,13 @@ class Survey:
             if evidence is self.raw and dataset.has_media:
                 self._leave_out(dataset, contents, seen, errors, stats)
         table = dataset.samples.table
-        filled = table.set_column(table.column_names.index("content"), "content", pa.array(contents, pa.string()))
+        filled = table.set_column(
+            table.column_names.index("content"), "content", pa.array(contents, pa.string())
+        )
         evidence.dataset = replace(dataset, samples=Samples(filled))
-        evidence.add_seen(seen, partial(judged, self.store, self.decoding, f"{job.snapshot} measured"))
+        evidence.add_seen(
+            seen, partial(judged, self.store, self.decoding, f"{job.snapshot} measured")
+        )
         if self.raw.dataset.has_media:  # a curated set of nothing has none of its own
             if evidence is self.raw:  # new samples are files of this run only
                 self._seen = stats, looked
@@ -121,29 +172,57 @@ class Survey:
             evidence.add_media(self.store, errors)
         for task in tasks:
             self.used["facts"][task.key] = task.name
-            evidence.add_measured(self.store, task, keys.get(task.name), self.store.known(task.key, job.snapshot))
+            evidence.add_measured(
+                self.store, task, keys.get(task.name), self.store.known(task.key, job.snapshot)
+            )
 
     def _bear(self, samples: int) -> None:
-        failed = {one: why for one, why in self.failures.items() if one[1] != "measure"} if self.lost else self.failures
+        failed = (
+            {one: why for one, why in self.failures.items() if one[1] != "measure"}
+            if self.lost
+            else self.failures
+        )
         if len(failed) > max(10, 0.01 * samples):
             (sample, stage), why = next(iter(sorted(failed.items())))
-            raise StageError(stage, "measure", f"{len(failed)} of {many(samples, 'sample')} failed, {sample!r} with: {why}", "more than 1 % ends the run")
+            raise StageError(
+                stage,
+                "measure",
+                f"{len(failed)} of {many(samples, 'sample')} failed, {sample!r} with: {why}",
+                "more than 1 % ends the run",
+            )
 
     def _lose(self, lost: Lost, samples: Sequence[str]) -> None:
         """Go on without a shard. Raises StageError if too many are lost."""
-        why = f"{lost.name}: {DEATHS} worker processes died of it ({lost.reason}); smaller shards tell which of its samples it was"
+        why = (
+            f"{lost.name}: {DEATHS} worker processes died of it ({lost.reason}); smaller shards "
+            f"tell which of its samples it was"
+        )
         self.lost.update(dict.fromkeys(samples, why))
         self.failures.update({(sample, "measure"): why for sample in samples})
         shards, most, whole = len(set(self.lost.values())), MOST_LOST, len(self.raw.dataset)
         if len(self.lost) >= whole or (shards >= most[0] and len(self.lost) > most[1] * whole):
-            advice = "what was measured is kept; try fewer workers (--executor processes:1), smaller shards, or leave stages out until it goes"
-            gone = f"{len(self.lost)} of {many(whole, 'sample')} {plural(len(self.lost), 'is')} lost"
-            raise StageError("measure", lost.name, f"the worker processes die ({lost.reason}): {gone}", advice)
+            advice = (
+                "what was measured is kept; try fewer workers (--executor processes:1), smaller "
+                "shards, or leave stages out until it goes"
+            )
+            gone = (
+                f"{len(self.lost)} of {many(whole, 'sample')} {plural(len(self.lost), 'is')} lost"
+            )
+            raise StageError(
+                "measure", lost.name, f"the worker processes die ({lost.reason}): {gone}", advice
+            )
 
     def _heal(self, job: Job) -> None:
         """Forget what is broken in the store, once in a run, before anybody asks what is known."""
-        vectors = {task.key: [f.name for f in task.gives if f.type.startswith("vector")] for task in job.tasks}
-        left = {key: names for key, names in {MEDIA_KEY: [], **vectors}.items() if key not in self._healed}
+        vectors = {
+            task.key: [f.name for f in task.gives if f.type.startswith("vector")]
+            for task in job.tasks
+        }
+        left = {
+            key: names
+            for key, names in {MEDIA_KEY: [], **vectors}.items()
+            if key not in self._healed
+        }
         if left:
             self.store.heal(left)
             self._healed.update(left)
@@ -151,17 +230,28 @@ class Survey:
         about: dict[str, dict[str, Any]] = {MEDIA_KEY: {"stage": MEDIA_STAGE}}
         for task in job.tasks:
             told = identity(task.stage, task.stage.options())
-            about[task.key] = {"stage": task.name, **dict(zip(("kind", "version", "options", "libraries", "artifacts"), told, strict=True))}
+            about[task.key] = {
+                "stage": task.name,
+                **dict(
+                    zip(("kind", "version", "options", "libraries", "artifacts"), told, strict=True)
+                ),
+            }
         self.store.describe(about)
 
-    # what is to be measured ------------------------------------------------------------------------------------------
+    # what is to be measured -----------------------------------------------------------------------
 
     def _task(self, planned: Planned) -> Task:
-        artifact = self._artifact(planned) if planned.stage.does("fit") and planned.stage.learns else None
-        return task_of(planned.name, planned.stage, planned.columns, planned.own("measure"), artifact)
+        artifact = (
+            self._artifact(planned) if planned.stage.does("fit") and planned.stage.learns else None
+        )
+        return task_of(
+            planned.name, planned.stage, planned.columns, planned.own("measure"), artifact
+        )
 
     def _artifact(self, planned: Planned) -> Mapping[str, np.ndarray] | None:
-        """What the stage learned in an earlier run, or learns now from a seeded subset of the raw samples."""
+        """What the stage learned in an earlier run, or learns now from a seeded subset of the raw
+        samples.
+        """
         stage, seed, raw = planned.stage.at("measure"), self._seed, self.raw
         key = artifact_key(stage, seed)
         self.used["artifacts"][key] = planned.name
@@ -173,7 +263,12 @@ class Survey:
         chosen = sorted(self._readable(raw, order))
         subset = raw.samples.take(np.array(chosen, dtype=np.int64))
         with stage_errors(planned.name, "fit"), decoding.one_thread(RELATE_THREADS):
-            learned = stage.fit(subset, decoding.Rereader(replace(raw.dataset, samples=subset), self.decoders, self.rereads, planned.name))
+            learned = stage.fit(
+                subset,
+                decoding.Rereader(
+                    replace(raw.dataset, samples=subset), self.decoders, self.rereads, planned.name
+                ),
+            )
         if learned is not None:
             self.store.write_artifact(key, learned)
         return learned
@@ -195,51 +290,98 @@ class Survey:
         return chosen
 
     def _contents(self, dataset: Dataset) -> tuple[list[str | None], Stats]:
-        """The content of each sample where it is known without reading: given, or the file is unchanged."""
+        """The content of each sample where it is known without reading.
+
+        Given, or the file is unchanged.
+        """
         samples = dataset.samples
         if "media" not in samples:
-            return [given or row for given, row in zip(samples["content"], row_contents(samples), strict=True)], {}
+            return [
+                given or row
+                for given, row in zip(samples["content"], row_contents(samples), strict=True)
+            ], {}
         index = {} if self._rehash else self.store.index()
         self._index = self._index or index
         media = samples["media"].tolist()
         contents, stats = decoding.stat_contents(dataset, index)
         rows = row_contents(samples) if any(m is None for m in media) else contents
         known = zip(samples["content"], contents, media, rows, strict=True)
-        return [given or (content if reference is not None else row) for given, content, reference, row in known], stats
+        return [
+            given or (content if reference is not None else row)
+            for given, content, reference, row in known
+        ], stats
 
     def _waiting(
-        self, job: Job, dataset: Dataset, contents: Sequence[str | None], seen: Sequence[str | None], known_media: Judged
+        self,
+        job: Job,
+        dataset: Dataset,
+        contents: Sequence[str | None],
+        seen: Sequence[str | None],
+        known_media: Judged,
     ) -> tuple[np.ndarray, dict[str, list[str | None]]]:
-        """Rows with anything left to do: content unknown, not yet judged readable, or facts missing.
+        """Rows with anything left to do.
+
+        Content unknown, not yet judged readable, or facts missing.
 
         And the keys of all rows by task, where nothing can change them any more.
         """
         count = len(contents)
-        left, sees = np.fromiter((content is None for content in contents), dtype=bool, count=count), np.zeros(count, dtype=bool)
+        left, sees = (
+            np.fromiter((content is None for content in contents), dtype=bool, count=count),
+            np.zeros(count, dtype=bool),
+        )
         if "media" in dataset.samples:
             media = dataset.samples.table.column("media").is_valid().to_numpy()
             left |= media & np.fromiter((key is None for key in seen), dtype=bool, count=count)
-            sees = media & ~np.fromiter((content in known_media.unreadable for content in contents), dtype=bool, count=count)
+            sees = media & ~np.fromiter(
+                (content in known_media.unreadable for content in contents), dtype=bool, count=count
+            )
         columns = sorted({c for task in job.tasks for c in task.columns})
-        table = dataset.samples.table.select(columns).append_column("content", pa.array(contents, pa.string()))
+        table = dataset.samples.table.select(columns).append_column(
+            "content", pa.array(contents, pa.string())
+        )
         keys: dict[str, list[str | None]] = {}
         for task in job.tasks:
-            known, keys[task.name] = self.store.known(task.key, job.snapshot), sample_keys(task, table, seen)
-            missing = ~np.fromiter((key in known for key in keys[task.name]), dtype=bool, count=count)
+            known, keys[task.name] = (
+                self.store.known(task.key, job.snapshot),
+                sample_keys(task, table, seen),
+            )
+            missing = ~np.fromiter(
+                (key in known for key in keys[task.name]), dtype=bool, count=count
+            )
             left |= missing if task.rendition is None else missing & sees
         waiting = np.flatnonzero(left)
         if self.lost:
             waiting = waiting[[sample not in self.lost for sample in dataset.samples.ids[waiting]]]
-        return waiting, {} if "media" in dataset.samples else keys  # a file may be another one by the time it is read
+        return (
+            waiting,
+            {} if "media" in dataset.samples else keys,
+        )  # a file may be another one by the time it is read
 
-    # measuring it ----------------------------------------------------------------------------------------------------
+    # measuring it ---------------------------------------------------------------------------------
 
-    def _shards(self, job: Job, dataset: Dataset, contents: Sequence[str | None], waiting: np.ndarray, name: str) -> Iterator[Measured]:
-        columns = {"id", *(c for task in job.tasks for c in task.columns)} | ({"media"} & set(dataset.samples.names))
-        table = dataset.samples.table.select(sorted(columns)).append_column("content", pa.array(contents, pa.string()))
-        path = self.store.write_reference(self.run, f"samples-{name}.arrow", table.take(pa.array(waiting)).combine_chunks())
+    def _shards(
+        self,
+        job: Job,
+        dataset: Dataset,
+        contents: Sequence[str | None],
+        waiting: np.ndarray,
+        name: str,
+    ) -> Iterator[Measured]:
+        columns = {"id", *(c for task in job.tasks for c in task.columns)} | (
+            {"media"} & set(dataset.samples.names)
+        )
+        table = dataset.samples.table.select(sorted(columns)).append_column(
+            "content", pa.array(contents, pa.string())
+        )
+        path = self.store.write_reference(
+            self.run, f"samples-{name}.arrow", table.take(pa.array(waiting)).combine_chunks()
+        )
         size = self._shard_size(len(waiting), new=name != "raw")
-        refs = [ShardRef(n, path, s, min(s + size, len(waiting))) for n, s in enumerate(range(0, len(waiting), size))]
+        refs = [
+            ShardRef(n, path, s, min(s + size, len(waiting)))
+            for n, s in enumerate(range(0, len(waiting), size))
+        ]
         what = ", ".join(task.name for task in job.tasks) or "media"
         names = [f"measure {n + 1}/{len(refs)} · {what}" for n in range(len(refs))]
         for done in self._executor.map(measure_shard, [(job, ref) for ref in refs], names):
@@ -247,15 +389,28 @@ class Survey:
                 ref = refs[done.number]
                 self._lose(done, dataset.samples.ids[waiting[ref.start : ref.stop]].tolist())
                 continue
-            told = {"number": done.number, "of": len(refs), "samples": done.samples, "total": len(waiting), "decoded": done.decoded}
+            told = {
+                "number": done.number,
+                "of": len(refs),
+                "samples": done.samples,
+                "total": len(waiting),
+                "decoded": done.decoded,
+            }
             self._notify("dqpipe_shard_finished", shard={**told, "measured": dict(done.measured)})
             yield done
 
     def _take(
-        self, done: Measured, rows: Mapping[str, int], contents: list[str | None], seen: list[str | None], errors: dict[str, str]
+        self,
+        done: Measured,
+        rows: Mapping[str, int],
+        contents: list[str | None],
+        seen: list[str | None],
+        errors: dict[str, str],
     ) -> None:
         table = self.store.reference(done.contents).to_pydict()
-        for sample, content, key, error in zip(*(table[name] for name in ("id", "content", "seen", "error")), strict=True):
+        for sample, content, key, error in zip(
+            *(table[name] for name in ("id", "content", "seen", "error")), strict=True
+        ):
             contents[rows[sample]], seen[rows[sample]] = content, key
             if error is not None:
                 errors[sample] = error
@@ -269,30 +424,58 @@ class Survey:
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def _leave_out(
-        self, dataset: Dataset, contents: list[str | None], seen: list[str | None], errors: dict[str, str], before: Stats
+        self,
+        dataset: Dataset,
+        contents: list[str | None],
+        seen: list[str | None],
+        errors: dict[str, str],
+        before: Stats,
     ) -> None:
-        """Take files that changed while others were measured, which may take hours, for unreadable: what was measured of them is there no more."""
+        """Take files that changed while others were measured, which may take hours, for unreadable.
+
+        What was measured of them is there no more.
+        """
         for row in _changed(dataset, contents, before, None):
             contents[row] = seen[row] = None
             errors[dataset.samples.ids[row]] = CHANGED
 
     def changed(self, dataset: Dataset) -> list[str]:
-        """The media of a curated set that have other bytes now than those which were measured; files that look as then are not read."""
+        """The media of a curated set that have other bytes now than those which were measured.
+
+        Files that look as then are not read.
+        """
         if not dataset.has_media:
             return []
         before, looked = self._seen
         contents = dataset.samples.table.column("content").to_pylist()
-        return [dataset.samples["media"][row] for row in _changed(dataset, contents, before, looked - RACY_NS)]
+        return [
+            dataset.samples["media"][row]
+            for row in _changed(dataset, contents, before, looked - RACY_NS)
+        ]
 
-    def _keep_index(self, dataset: Dataset, contents: Sequence[str | None], stats: Stats, looked: int) -> None:
-        """Remember the files as they were when they were `looked` at; files of other datasets in this store stay known."""
-        if self._index and self._indexed(self._index, dataset, contents, stats, looked) == self._index:
+    def _keep_index(
+        self, dataset: Dataset, contents: Sequence[str | None], stats: Stats, looked: int
+    ) -> None:
+        """Remember the files as they were when they were `looked` at.
+
+        Files of other datasets in this store stay known.
+        """
+        if (
+            self._index
+            and self._indexed(self._index, dataset, contents, stats, looked) == self._index
+        ):
             return
-        self.store.write_index(self._indexed(self.store.index(), dataset, contents, stats, looked))  # another run may have written it meanwhile
+        self.store.write_index(
+            self._indexed(self.store.index(), dataset, contents, stats, looked)
+        )  # another run may have written it meanwhile
 
     @staticmethod
     def _indexed(
-        known: Mapping[str, tuple[int, str, str]], dataset: Dataset, contents: Sequence[str | None], stats: Stats, looked: int
+        known: Mapping[str, tuple[int, str, str]],
+        dataset: Dataset,
+        contents: Sequence[str | None],
+        stats: Stats,
+        looked: int,
     ) -> dict[str, tuple[int, str, str]]:
         """An index with the files of a dataset as they were when they were `looked` at."""
         rows = dict(known)
@@ -300,13 +483,23 @@ class Survey:
             path = "" if media is None else media_path(dataset.root, media)
             stat = stats.get(path)
             rows.pop(path, None)
-            if stat is not None and content is not None and stat.changed is not None and stat.changed < looked - RACY_NS:
+            if (
+                stat is not None
+                and content is not None
+                and stat.changed is not None
+                and stat.changed < looked - RACY_NS
+            ):
                 rows[path] = (stat.size, stat.tag, content)
         return rows
 
 
-def _changed(dataset: Dataset, contents: Sequence[str | None], before: Stats, settled: int | None) -> list[int]:
-    """The rows whose files hold other bytes than these contents. A file that looks as `before` is not read, if it was last changed before a moment, in ns."""
+def _changed(
+    dataset: Dataset, contents: Sequence[str | None], before: Stats, settled: int | None
+) -> list[int]:
+    """The rows whose files hold other bytes than these contents.
+
+    A file that looks as `before` is not read, if it was last changed before a moment, in ns.
+    """
     now, found = decoding.stat_contents(dataset, {})[1], []
     for row, (media, content) in enumerate(zip(dataset.samples["media"], contents, strict=True)):
         if media is None or content is None:
@@ -314,7 +507,10 @@ def _changed(dataset: Dataset, contents: Sequence[str | None], before: Stats, se
         path = media_path(dataset.root, media)
         was = before.get(path)
         alike = was is not None and was == now.get(path)
-        if alike and (settled is None or (was is not None and was.changed is not None and was.changed < settled)):
+        if alike and (
+            settled is None
+            or (was is not None and was.changed is not None and was.changed < settled)
+        ):
             continue
         if decoding.content_of(path, dataset.within) != content:
             found.append(row)
@@ -324,7 +520,11 @@ def _changed(dataset: Dataset, contents: Sequence[str | None], before: Stats, se
 def known_task(store: Store, planned: Planned, seed: int) -> Task:
     """A stage's measuring with what it learned in an earlier run; nothing is learned now."""
     stage = planned.stage
-    learned = store.artifact(artifact_key(stage.at("measure"), seed)) if stage.does("fit") and stage.learns else None
+    learned = (
+        store.artifact(artifact_key(stage.at("measure"), seed))
+        if stage.does("fit") and stage.learns
+        else None
+    )
     return task_of(planned.name, stage, planned.columns, planned.own("measure"), learned)
 
 

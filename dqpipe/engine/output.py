@@ -1,4 +1,6 @@
-"""The output of one run: taken for it alone, written beside what is published, switched at the end."""
+"""The output of one run: taken for it alone, written beside what is published, switched
+at the end.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ class Output:
         self._lock: Lock | None = None
 
     def refuse(self) -> None:
-        """Raise OutputError where the run must not write here; take the output if it is there already."""
+        """Raise OutputError where the run must not write here.
+
+        Take the output if it is there already.
+        """
         publish.refuse(self.path, force=self.force, source=self.source)
         if self.place.local is not None and self.place.local.exists():
             self._take()
@@ -35,7 +40,10 @@ class Output:
         self._take()
 
     def _take(self) -> None:
-        """Take it for this run alone. Raises OutputError: another run has it, or published while this one waited."""
+        """Take it for this run alone.
+
+        Raises OutputError: another run has it, or published while this one waited.
+        """
         if self._lock is None:
             self.owner = publish.claim(self.place)
             lock = Lock(self.place, f"run {self.run}")
@@ -55,7 +63,10 @@ class Output:
         return folder
 
     def bring(self, version: str, *, switch: bool) -> Path | str:
-        """Give what was written its name, and publish it where that is wanted; the version's folder or URL. Raises OSError, OutputError."""
+        """Give what was written its name, and publish it where that is wanted.
+
+        The version's folder or URL. Raises OSError, OutputError.
+        """
         assert self.staging is not None
         assert self._lock is not None
         self._lock.check()

@@ -60,18 +60,32 @@ log = logging.getLogger(__name__)
 SHARD = 256
 """Samples per shard at least, unless the caller says otherwise."""
 PROBES = 1000
-"""Media that are looked at, at most, before it is said that all lie outside their dataset's folder."""
+"""Media that are looked at, at most, before it is said that all lie outside their
+dataset's folder.
+"""
 MOST_SHARDS, MOST_NEW_SHARDS = 250, 100
-"""Shards of the raw set, and of new samples (made, then measured), at most: a flow watches each as a task, and some hundreds are what it bears."""
+"""Shards of the raw set, and of new samples (made, then measured), at most.
+
+A flow watches each as a task, and some hundreds are what it bears.
+"""
 
 
 class Run:
     """Drives the steps of one run. What it finds out is `outcome`, once the gates are judged."""
 
     def __init__(
-        self, config: Config, registry: Registry, executor: Executor, *, source: Any = None, shard_size: int | None = None,  # noqa: ANN401
-        force: bool = False, rehash: bool = False, writes: bool = True, if_changed: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        config: Config,
+        registry: Registry,
+        executor: Executor,
+        *,
+        source: Any = None,  # noqa: ANN401
+        shard_size: int | None = None,
+        force: bool = False,
+        rehash: bool = False,
+        writes: bool = True,
+        if_changed: bool = False,
+    ) -> None:
         self.config, self.registry, self.executor = settle(config), registry, executor
         self.source = config.source if source is None else source
         self.rehash, self.if_changed = rehash, if_changed
@@ -95,10 +109,13 @@ class Run:
         self._found: Findings
         self._decided: Decided
 
-    # driving -------------------------------------------------------------------------------------------------------
+    # driving --------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
-        """All the steps, one after the other. Raises DqpipeError; GateError only after everything was published, see `outcome`."""
+        """All the steps, one after the other.
+
+        Raises DqpipeError; GateError only after everything was published, see `outcome`.
+        """
         try:
             for step in self.steps():
                 step.call()
@@ -118,7 +135,10 @@ class Run:
         step = self._steps.step
         yield step("read", self._read)
         stages = [planned.name for planned in self._plan.stages]
-        self.registry.notify("dqpipe_run_started", run=self._told() | {"samples": len(self._raw.dataset), "stages": stages})
+        self.registry.notify(
+            "dqpipe_run_started",
+            run=self._told() | {"samples": len(self._raw.dataset), "stages": stages},
+        )
         yield step("measure", lambda: self._measure(self._raw), maps=True)
         for planned in self._plan.doing("relate"):
             yield step(f"relate {planned.name}", partial(self._relate, self._raw, planned))
@@ -133,7 +153,10 @@ class Run:
             yield step("measure curated", lambda: self._measure(self._curated), maps=True)
             for planned in self._plan.summarising():
                 if planned.stage.does("relate"):
-                    yield step(f"relate {planned.name} (curated)", partial(self._relate, self._curated, planned))
+                    yield step(
+                        f"relate {planned.name} (curated)",
+                        partial(self._relate, self._curated, planned),
+                    )
             yield step("summarise curated", lambda: self._summarise(self._curated, "curated"))
         yield step("gates", self._gates)
         assert self.outcome is not None
@@ -147,20 +170,36 @@ class Run:
     def close(self) -> None:
         """Leave nothing half done behind: what was measured stays, what was half written goes."""
         done, survey = self.outcome, self._survey
-        used = {"output": str(self.config.out), "finished": int(time.time()), **survey.used} if survey is not None else None
+        used = (
+            {"output": str(self.config.out), "finished": int(time.time()), **survey.used}
+            if survey is not None
+            else None
+        )
         with suppress(OutputError):  # what ended the run is said instead
-            self._store.end_run(self.id, used if done is not None and done.record and done.unchanged is None else None, self._using)
+            self._store.end_run(
+                self.id,
+                used if done is not None and done.record and done.unchanged is None else None,
+                self._using,
+            )
         if survey is not None and done is not None and done.published is not None:
             with suppress(OutputError, OSError):  # another run uses the store: the next one does it
                 maintenance.forget_relations(self._store, survey.used["relations"])
         if self._output is not None:
             self._output.close()
-        self.registry.notify("dqpipe_run_finished", run=self._told() | self._ended(sys.exc_info()[1]))
+        self.registry.notify(
+            "dqpipe_run_finished", run=self._told() | self._ended(sys.exc_info()[1])
+        )
 
     def _told(self) -> dict[str, Any]:
         """What every observer of a run is told: which it is, of what, and where it goes."""
-        source = str(self.source) if isinstance(self.source, (str, Path)) else type(self.source).__name__
-        return {"id": self.id, "source": source, "out": None if self._output is None else str(self.config.out)}
+        source = (
+            str(self.source) if isinstance(self.source, (str, Path)) else type(self.source).__name__
+        )
+        return {
+            "id": self.id,
+            "source": source,
+            "out": None if self._output is None else str(self.config.out),
+        }
 
     def _ended(self, error: BaseException | None) -> dict[str, Any]:
         """What observers are told of how a run ended."""
@@ -169,23 +208,31 @@ class Run:
         return {
             "version": self.id if done is None else done.version,
             "published": done is not None and path is not None and done.passed and not done.waits,
-            "asks": self._judged.asks, "path": None if path is None else str(path),
-            "account": None if done is None else done.record.get("account"), "gates": self._judged.gates,
+            "asks": self._judged.asks,
+            "path": None if path is None else str(path),
+            "account": None if done is None else done.record.get("account"),
+            "gates": self._judged.gates,
             "error": None if error is None else f"{type(error).__name__}: {error}",
-        }  # fmt: skip
+        }
 
     def _work(self) -> Work:
         """What was measured so far."""
         if self._survey is None:
             return Work()
         count = sum(self._survey.measured.values())
-        return Work(len(self._raw.dataset), count, self._survey.workers_cpu, self._survey.workers_mib)
+        return Work(
+            len(self._raw.dataset), count, self._survey.workers_cpu, self._survey.workers_mib
+        )
 
     def _size(self, count: int, *, new: bool) -> int:
-        """Samples per shard of `count` that wait, as asked for, or so many that there are at most MOST_SHARDS."""
-        return self._shard_size or max(SHARD, -(-count // (MOST_NEW_SHARDS if new else MOST_SHARDS)))
+        """Samples per shard of `count` that wait, as asked for, or so many that there are at most
+        MOST_SHARDS.
+        """
+        return self._shard_size or max(
+            SHARD, -(-count // (MOST_NEW_SHARDS if new else MOST_SHARDS))
+        )
 
-    # read, measure, relate -------------------------------------------------------------------------------------------
+    # read, measure, relate ------------------------------------------------------------------------
 
     def _read(self) -> None:
         if self._output is not None:
@@ -194,14 +241,23 @@ class Run:
         self._plan = plan.make(self.config, self.registry, dataset)
         if self._output is not None:
             self._output.create()
-        self._before = comparison.before(self._last.version) if self._plan.doing("compare") else None
+        self._before = (
+            comparison.before(self._last.version) if self._plan.doing("compare") else None
+        )
         self._store.create()
         self._using = self._store.begin_run(self.id)
         self._raw = Evidence(dataset)
         self._survey = Survey(
-            self.id, self._raw, self._store, self._plan.decoders, self.executor, seed=self.config.seed, rehash=self.rehash,
-            shard_size=self._size, notify=self.registry.notify,
-        )  # fmt: skip
+            self.id,
+            self._raw,
+            self._store,
+            self._plan.decoders,
+            self.executor,
+            seed=self.config.seed,
+            rehash=self.rehash,
+            shard_size=self._size,
+            notify=self.registry.notify,
+        )
 
     def _measure(self, evidence: Evidence) -> None:
         assert self._survey is not None
@@ -214,7 +270,10 @@ class Run:
             evidence.add_kept(comparison.kept(last) if raw and last is not None else None)
 
     def _remember(self, evidence: Evidence, planned: Planned) -> None:
-        """Let a stage see what the last version holds of its facts; of the curated set, what this run holds."""
+        """Let a stage see what the last version holds of its facts.
+
+        Of the curated set, what this run holds.
+        """
         names = [f"{planned.name}.{name}" for name in planned.stage.remembers]
         if evidence is not self._raw:
             evidence.add_remembered(self._raw.samples, self._raw.facts(), names)
@@ -222,7 +281,11 @@ class Run:
             try:
                 evidence.add_remembered(last.samples, last.facts, names)
             except DatasetError as error:
-                raise StageError(planned.name, "relate", f"what was published cannot be read, so it might not stay as it is: {error}") from None
+                raise StageError(
+                    planned.name,
+                    "relate",
+                    f"what was published cannot be read, so it might not stay as it is: {error}",
+                ) from None
 
     def _relate(self, evidence: Evidence, planned: Planned) -> None:
         if planned.stage.remembers:
@@ -232,20 +295,34 @@ class Run:
         stage = planned.stage.at("relate")
         gives = planned.own("relate")
         shape = [(f.name, f.type) for f in gives]
-        seen = digest("\0".join(evidence.seen[row] or "" for row in rows))  # who decodes each: a stage that rereads sees through them
-        key = digest_json([identity(stage, stage.options()), shape, _hash(samples), _hash(facts), seen])
+        seen = digest(
+            "\0".join(evidence.seen[row] or "" for row in rows)
+        )  # who decodes each: a stage that rereads sees through them
+        key = digest_json(
+            [identity(stage, stage.options()), shape, _hash(samples), _hash(facts), seen]
+        )
         self._survey.used["relations"][key] = planned.name
         table = self._store.relation(key)
         if table is None:
             sees, rereads = [stage.name, stage.version], self._survey.rereads
-            pixels = decoding.Rereader(evidence.dataset, self._plan.decoders, rereads, planned.name, self._store, sees, evidence.seen)
+            pixels = decoding.Rereader(
+                evidence.dataset,
+                self._plan.decoders,
+                rereads,
+                planned.name,
+                self._store,
+                sees,
+                evidence.seen,
+            )
             with stage_errors(planned.name, "relate"), decoding.one_thread(RELATE_THREADS):
-                returned = timeouts.tried(lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries)
+                returned = timeouts.tried(
+                    lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries
+                )
                 table = facts_table(returned, gives, len(samples))
             self._store.write_relation(key, table)
         evidence.add_related(planned, rows, table)
 
-    # compare, detect, summarise, decide ------------------------------------------------------------------------------
+    # compare, detect, summarise, decide -----------------------------------------------------------
 
     def _compare(self, planned: Planned) -> None:
         assert self._before is not None
@@ -269,28 +346,66 @@ class Run:
                 self._figures.append(conclusions.summarised(planned, evidence, of))
 
     def _decide(self) -> None:
-        self._decided = conclusions.decided(self._plan, self._raw, self._found, self._store, self._last.version)
+        self._decided = conclusions.decided(
+            self._plan, self._raw, self._found, self._store, self._last.version
+        )
         self._figures.append(self._decided.figures)
 
-    # apply, gates, publish ---------------------------------------------------------------------------------------------
+    # apply, gates, publish ------------------------------------------------------------------------
 
     def _apply(self, output: Output) -> None:
         folder = output.stage()
         dataset, decisions = conclusions.arranged(self._plan, self._raw), self._decided.decisions
         result = curation.kept(dataset, decisions, hold=self.config.policy.extension.hold)
-        tables, doubted = [result.samples.table], curation.doubted(self._decided.rulings.shown(self._raw.samples, self._found))
+        tables, doubted = (
+            [result.samples.table],
+            curation.doubted(self._decided.rulings.shown(self._raw.samples, self._found)),
+        )
         for entry in self.config.augments:
             encoder = self.registry.encoder(entry.extension)
             with stage_errors(entry.name, "plan"):
-                table, items = curation.plan_samples(entry.name, entry.extension, encoder.suffix, result, decisions, doubted, folder, self.config.seed)
+                table, items = curation.plan_samples(
+                    entry.name,
+                    entry.extension,
+                    encoder.suffix,
+                    result,
+                    decisions,
+                    doubted,
+                    folder,
+                    self.config.seed,
+                )
             size = self._size(len(items), new=True)
             parts = [items[s : s + size] for s in range(0, len(items), size)]
-            jobs = [curation.Making(entry.extension, encoder, self._plan.decoders, dataset.root, tuple(part), dataset.within) for part in parts]
+            jobs = [
+                curation.Making(
+                    entry.extension,
+                    encoder,
+                    self._plan.decoders,
+                    dataset.root,
+                    tuple(part),
+                    dataset.within,
+                )
+                for part in parts
+            ]
             names = [f"{entry.name} {n + 1}/{len(jobs)}" for n in range(len(jobs))]
-            lacking = [path for paths in self.executor.map(curation.make_samples, jobs, names) for path in paths]
-            tables.append(table.filter(pc.invert(pc.is_in(table.column("media"), value_set=pa.array(lacking, pa.string())))) if lacking else table)
+            lacking = [
+                path
+                for paths in self.executor.map(curation.make_samples, jobs, names)
+                for path in paths
+            ]
+            tables.append(
+                table.filter(
+                    pc.invert(
+                        pc.is_in(table.column("media"), value_set=pa.array(lacking, pa.string()))
+                    )
+                )
+                if lacking
+                else table
+            )
         whole = pa.concat_tables(tables)
-        self._curated = Evidence(replace(result, samples=Samples(whole.sort_by("id")), added=(path_text(str(folder)),)))
+        self._curated = Evidence(
+            replace(result, samples=Samples(whole.sort_by("id")), added=(path_text(str(folder)),))
+        )
 
     def _gates(self) -> None:
         raw, decisions, figures = self._raw, self._decided.decisions, self._all_figures()
@@ -299,27 +414,58 @@ class Run:
         made_by = self._plan.made_by(self._plan.record()["stages"])
         facts = raw.facts()
         tables = Tables(
-            raw.samples, self._found, decisions, curated, figures, unread=unreadable(facts), made_by=made_by, verdicts=rulings.record
+            raw.samples,
+            self._found,
+            decisions,
+            curated,
+            figures,
+            unread=unreadable(facts),
+            made_by=made_by,
+            verdicts=rulings.record,
         )
         self._judged = conclusions.judged(self._plan, tables, self._last)
         self.outcome = self._concluded()
+
     def _concluded(self) -> Outcome:
         """What the run came to, as far as it is known when the gates are judged."""
         before, raw, decided, judged = self._before, self._raw, self._decided, self._judged
         if self._output is None:
             hold = self.config.policy.extension.hold
-            curated = curation.kept(conclusions.arranged(self._plan, raw), decided.decisions, hold=hold)
+            curated = curation.kept(
+                conclusions.arranged(self._plan, raw), decided.decisions, hold=hold
+            )
         else:
             curated = self._curated.dataset
         beside = Beside(
-            self._last.version, None if before is None else before.version, "" if before is None else before.why, self._since, judged.news, judged.of_new
+            self._last.version,
+            None if before is None else before.version,
+            "" if before is None else before.why,
+            self._since,
+            judged.news,
+            judged.of_new,
         )
         return Outcome(
-            id=self.id, started=self._started, source=self.source, writes=self._output is not None, plan=self._plan, registry=self.registry,
-            dataset=raw.dataset, facts=raw.facts(), vectors=raw.embeddings(), has=raw.presence(), findings=self._found, figures=self._all_figures(),
-            decisions=decided.decisions, curated=curated, failures=self._failures(), gates=judged.gates, asks=judged.asks,
-            people=decided.people(raw.samples), beside=beside, version=self.id,
-        )  # fmt: skip
+            id=self.id,
+            started=self._started,
+            source=self.source,
+            writes=self._output is not None,
+            plan=self._plan,
+            registry=self.registry,
+            dataset=raw.dataset,
+            facts=raw.facts(),
+            vectors=raw.embeddings(),
+            has=raw.presence(),
+            findings=self._found,
+            figures=self._all_figures(),
+            decisions=decided.decisions,
+            curated=curated,
+            failures=self._failures(),
+            gates=judged.gates,
+            asks=judged.asks,
+            people=decided.people(raw.samples),
+            beside=beside,
+            version=self.id,
+        )
 
     def _all_figures(self) -> Figures:
         return Figures(pa.concat_tables([table_of(Figures.columns, []), *self._figures]))
@@ -331,15 +477,19 @@ class Run:
         assert self.outcome is not None
         assert self._survey is not None
         survey = self._survey
-        usage = Usage(tuple(self.timings), dict(survey.seconds), dict(survey.measured), survey.rereads)
+        usage = Usage(
+            tuple(self.timings), dict(survey.seconds), dict(survey.measured), survey.rereads
+        )
         known = replace(self.outcome, usage=usage)
         self.outcome = replace(known, record=run_record.of_run(known))
 
     def _publish(self, output: Output) -> None:
         assert self.outcome is not None
         assert output.staging is not None
-        version = f"{self.id[:22]}-{curation.version_content(self._curated.samples, self._decided.decisions)}"
-        self.outcome = replace(self.outcome, version=version, parent=versions.published(output.place))
+        version = f"{self.id[:22]}-{curation.version_content(self._curated.samples, self._decided.decisions)}"  # noqa: E501
+        self.outcome = replace(
+            self.outcome, version=version, parent=versions.published(output.place)
+        )
         published = self.outcome.passed and not self.outcome.waits
         try:
             if self.outcome.passed and self._plan.writer is not None:
@@ -350,23 +500,32 @@ class Run:
             run_record.write(self.outcome, output.staging, row, output.owner)
             path = output.bring(version, switch=published)
         except OSError as error:
-            raise OutputError(f"cannot write the output {self.config.out}: {error.strerror or error}") from None
+            raise OutputError(
+                f"cannot write the output {self.config.out}: {error.strerror or error}"
+            ) from None
         self.outcome = replace(self.outcome, published=path)
-        with logs.harmless(f"the history of {self.config.out} is not written, the next run makes up for it"):
+        with logs.harmless(
+            f"the history of {self.config.out} is not written, the next run makes up for it"
+        ):
             versions.remember(output.place, row)
             publish.done(output.place)
         with logs.harmless(f"old versions of {self.config.out} are not removed"):
             publish.prune(output.place, output.owner, self.config.outputs.keep_versions)
 
     def _write_curated(self, staging: Path) -> None:
-        """Write the curated set in the format it came in. Raises ChangedError for files that are others now, OutputError, OSError."""
+        """Write the curated set in the format it came in.
+
+        Raises ChangedError for files that are others now, OutputError, OSError.
+        """
         assert self._plan.writer is not None
         assert self._survey is not None
         (staging / "curated").mkdir()
         dataset = self._curated.dataset
         with stage_errors(self._plan.writer.name, "write"):
             self._plan.writer.write(dataset, staging / "curated", self.config.outputs.files)
-        of_the_source = dataset.samples.table.filter(pc.is_null(dataset.samples.table.column("parent")))
+        of_the_source = dataset.samples.table.filter(
+            pc.is_null(dataset.samples.table.column("parent"))
+        )
         if changed := self._survey.changed(replace(dataset, samples=Samples(of_the_source))):
             raise ChangedError(changed)
 
@@ -379,11 +538,17 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
     if reader is None:
         reading = recognise(registry, source)
         reader, said = reading.reader, reading.said
-    dataset = replace(reader.read_outside(source, config.roles), outside=True) if config.outside else reader.read(source, config.roles)
+    dataset = (
+        replace(reader.read_outside(source, config.roles), outside=True)
+        if config.outside
+        else reader.read(source, config.roles)
+    )
     _refuse_outside(dataset)
     table = split_kinds_marked(labels.marked(dataset.samples.table.sort_by("id"), config.labels))
     if config.limit is not None and len(dataset) > config.limit:
-        order = np.argsort([shuffle_key(config.seed, sample) for sample in table.column("id").to_pylist()])
+        order = np.argsort(
+            [shuffle_key(config.seed, sample) for sample in table.column("id").to_pylist()]
+        )
         table = table.take(pa.array(np.sort(order[: config.limit])))
     if "content" not in table.column_names:
         table = table.append_column("content", pa.nulls(table.num_rows, pa.string()))
@@ -394,7 +559,10 @@ def read(config: Config, registry: Registry, source: Any) -> Dataset:  # noqa: A
 
 
 def _refuse_outside(dataset: Dataset) -> None:
-    """Raise DatasetError if all media lie outside their dataset's folder: then another folder was meant."""
+    """Raise DatasetError if all media lie outside their dataset's folder.
+
+    Then another folder was meant.
+    """
     if dataset.within is None or not dataset.has_media:
         return
     media = [one for one in dataset.samples["media"] if one is not None]
@@ -402,10 +570,16 @@ def _refuse_outside(dataset: Dataset) -> None:
     paths = [media_path(dataset.root, one) for one in probes]
     if any(inside.holds(path) for path in paths):
         return
-    which = f"all {len(media)} media" if len(probes) == len(media) else f"all of {len(probes)} media that were looked at"
+    which = (
+        f"all {len(media)} media"
+        if len(probes) == len(media)
+        else f"all of {len(probes)} media that were looked at"
+    )
     raise DatasetError(
-        f"{which} lie outside the dataset's folder {dataset.root} (such as {paths[0][:200]!r}), where nothing is read or copied: "
-        "`dataset: {outside: allow}` in the pipeline.yaml allows it (`dqpipe init --outside`, `outside=True` in Python)"
+        f"{which} lie outside the dataset's folder {dataset.root} (such as {paths[0][:200]!r}), "
+        f"where nothing is read or copied: "
+        "`dataset: {outside: allow}` in the pipeline.yaml allows it (`dqpipe init --outside`, "
+        "`outside=True` in Python)"
     )
 
 

@@ -1,6 +1,7 @@
 """Measuring one shard: what a worker does, and all that it knows.
 
-    ShardRef ──read, hash──▶ content ──not in the store?──▶ decode once ──every stage's measure──▶ facts in the store
+    ShardRef ──read, hash──▶ content ──not in the store?──▶ decode once ──every stage's measure──▶
+    facts in the store
 
 Workers get a job and a reference, write facts to the store and return counts: no table travels.
 """
@@ -39,11 +40,16 @@ from dqpipe.storage.paths import media_path
 log = logging.getLogger(__name__)
 MICRO_BATCH = 32
 WRITTEN_EVERY = 4096
-"""Samples of a shard after which what was measured goes to the store: it is neither lost nor held in memory for long."""
+"""Samples of a shard after which what was measured goes to the store.
+
+It is neither lost nor held in memory for long.
+"""
 MOST_HELD = 1 << 28
 """Bytes of pixels that are held at once; one picture may have more."""
 MEDIA_KEY = digest_json(["media", ["ok", "error", "missing", "head"]])
-"""The stage key of whether files can be decoded, and of how they begin, by which their decoders are known: no decoder is in it."""
+"""The stage key of whether files can be decoded, and of how they begin, by which their decoders are
+known: no decoder is in it.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,18 @@ class Task:
         """What it sees of the media."""
         return self.stage.rendition
 
-    def sample_key(self, content: str | None, seen: str | None, row: Mapping[str, Any]) -> str | None:
-        """The key of one sample: its content (or what is seen of it, see `Decoding`), and the columns this stage reads."""
+    def sample_key(
+        self, content: str | None, seen: str | None, row: Mapping[str, Any]
+    ) -> str | None:
+        """The key of one sample: its content (or what is seen of it, see `Decoding`), and the
+        columns this stage reads.
+        """
         of = content if self.rendition is None else seen
-        return of if of is None or not self.columns else digest(of, digest_json([row[c] for c in self.columns]))
+        return (
+            of
+            if of is None or not self.columns
+            else digest(of, digest_json([row[c] for c in self.columns]))
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,9 @@ class ShardRef:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a shard came to: counts, seconds per stage, failures (id, stage, reason), and where its contents, and the keys of what was seen of them, are."""
+    """What a shard came to: counts, seconds per stage, failures (id, stage, reason), and where its
+    contents, and the keys of what was seen of them, are.
+    """
 
     number: int
     samples: int
@@ -121,12 +137,27 @@ class _Rows:
     tables: list[pa.Table] = field(default_factory=list)
 
 
-def task_of(name: str, stage: Stage, columns: Sequence[str], gives: Sequence[Fact], artifact: Mapping[str, np.ndarray] | None) -> Task:
-    """A stage's measuring with its key: whatever its facts depend on besides the sample, and who decodes it, is in it."""
+def task_of(
+    name: str,
+    stage: Stage,
+    columns: Sequence[str],
+    gives: Sequence[Fact],
+    artifact: Mapping[str, np.ndarray] | None,
+) -> Task:
+    """A stage's measuring with its key.
+
+    Whatever its facts depend on besides the sample, and who decodes it, is in it.
+    """
     measuring = stage.at("measure")
     shape = [(f.name, f.type) for f in gives]
-    learned = None if artifact is None else [(n, digest(np.ascontiguousarray(a).tobytes())) for n, a in sorted(artifact.items())]
-    key = digest_json([identity(stage, measuring.options()), stage.rendition, sorted(columns), shape, learned])
+    learned = (
+        None
+        if artifact is None
+        else [(n, digest(np.ascontiguousarray(a).tobytes())) for n, a in sorted(artifact.items())]
+    )
+    key = digest_json(
+        [identity(stage, measuring.options()), stage.rendition, sorted(columns), shape, learned]
+    )
     return Task(name, measuring, key, tuple(sorted(columns)), tuple(gives), artifact)
 
 
@@ -143,12 +174,17 @@ def _measure_shard(job: Job, ref: ShardRef) -> Measured:
     samples = Samples(job.store.reference(ref.path).slice(ref.start, ref.stop - ref.start))
     work = _Work(job, ref)
     keep_memory()
-    work.diary = Diary(job.store, f"runs/{job.run}/begun-{job.snapshot.rpartition(' ')[2]}-{ref.number}")  # still there if this process dies
+    work.diary = Diary(
+        job.store, f"runs/{job.run}/begun-{job.snapshot.rpartition(' ')[2]}-{ref.number}"
+    )  # still there if this process dies
     try:
         with one_thread(), _first_tried(job.decoders, careful=work.diary.again) as work.tried:
             for start in range(0, len(samples), MICRO_BATCH):
                 work.batch(samples.take(np.arange(start, min(start + MICRO_BATCH, len(samples)))))
-                if start // MICRO_BATCH % (WRITTEN_EVERY // MICRO_BATCH) == WRITTEN_EVERY // MICRO_BATCH - 1:
+                if (
+                    start // MICRO_BATCH % (WRITTEN_EVERY // MICRO_BATCH)
+                    == WRITTEN_EVERY // MICRO_BATCH - 1
+                ):
                     work.write()
     finally:
         work.watchdog.rest()
@@ -161,8 +197,8 @@ def _measure_shard(job: Job, ref: ShardRef) -> Measured:
 class Diary:
     """What a shard's process is at, on disk: whoever takes over when it died reads what it died of.
 
-    The first attempt writes nothing but that it began. A later one measures sample by sample and says which; the sample
-    under way when that one dies, too, is the culprit.
+    The first attempt writes nothing but that it began. A later one measures sample by sample and
+    says which; the sample under way when that one dies, too, is the culprit.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -203,7 +239,9 @@ class _Work:
 
     def __init__(self, job: Job, ref: ShardRef) -> None:
         self.job, self.ref = job, ref
-        self.seconds: dict[str, float] = dict.fromkeys(("read", "decode", *(t.name for t in job.tasks)), 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(
+            ("read", "decode", *(t.name for t in job.tasks)), 0.0
+        )
         self.rows = {task.name: _Rows() for task in job.tasks}
         self.measured = dict.fromkeys(self.rows, 0)
         self.media: dict[str, str | None] = {}
@@ -218,7 +256,10 @@ class _Work:
         self.decoded = 0
         self.known = {task.name: job.store.known(task.key, job.snapshot) for task in job.tasks}
         self.asking: dict[str, dict[str, list[str]]] = {task.name: {} for task in job.tasks}
-        """Per task the keys that are new in this shard, each with the ids that share it: it is measured once for all of them."""
+        """Per task the keys that are new in this shard, each with the ids that share it.
+
+        It is measured once for all of them.
+        """
         self.decoding = Decoding(job.decoders)
         self.judged = judged(job.store, self.decoding, job.snapshot)
         self.heads: dict[str, bytes] = {}
@@ -231,7 +272,11 @@ class _Work:
         self.slow: dict[str, str] = {}
         """What is seen of a content → why it could not be decoded in time."""
         limits = [decoder.timeout for decoder in job.decoders]
-        self.longest = None if None in limits else max((limit for limit in limits if limit is not None), default=None)
+        self.longest = (
+            None
+            if None in limits
+            else max((limit for limit in limits if limit is not None), default=None)
+        )
 
     def batch(self, samples: Samples) -> None:
         """Read, hash, decode and measure some samples, once each."""
@@ -267,7 +312,12 @@ class _Work:
                 held = 0
         self._run_all(samples, waiting, media)
 
-    def _run_all(self, samples: Samples, waiting: Mapping[str, list[tuple[int, str]]], media: dict[int, dict[str, Any]]) -> None:
+    def _run_all(
+        self,
+        samples: Samples,
+        waiting: Mapping[str, list[tuple[int, str]]],
+        media: dict[int, dict[str, Any]],
+    ) -> None:
         """Every task on what waits for it; the pictures are let go of."""
         self.watchdog.rest()
         for task in self.job.tasks:
@@ -278,12 +328,17 @@ class _Work:
     def _content(self, row: Mapping[str, Any]) -> tuple[str | None, bytes | None, str | None]:
         """A sample's content, its bytes if they are wanted, and why there is neither.
 
-        A content that is known is that of the file when it was looked at; what is measured is what is read now.
+        A content that is known is that of the file when it was looked at; what is measured is what
+        is read now.
         """
         content, media = row.get("content"), row.get("media")
         if media is None:
             return content, None, "no file is named" if content is None else None
-        if content is not None and self._is_judged(content) and not self._missing(content, self._seen(content), row, look=True):
+        if (
+            content is not None
+            and self._is_judged(content)
+            and not self._missing(content, self._seen(content), row, look=True)
+        ):
             return content, None, None
         began = time.perf_counter()
         try:
@@ -306,18 +361,39 @@ class _Work:
     def _is_judged(self, content: str) -> bool:
         return content in self.judged.seen or self.seen.get(content) in self.media
 
-    def _missing(self, content: str, seen: str | None, row: Mapping[str, Any], *, look: bool = False) -> list[tuple[Task, str]]:
-        """What nobody measured yet; a key that an earlier sample of the shard asked for gets this id too, unless one only looks."""
-        broken = seen is None or content in self.judged.unreadable or self.media.get(seen) is not None
-        tasks = [t for t in self.job.tasks if t.rendition is None or (not broken and row.get("media") is not None)]
-        keyed = [(task, key) for task in tasks if (key := task.sample_key(content, seen, row)) is not None]
+    def _missing(
+        self, content: str, seen: str | None, row: Mapping[str, Any], *, look: bool = False
+    ) -> list[tuple[Task, str]]:
+        """What nobody measured yet; a key that an earlier sample of the shard asked for gets this
+        id too, unless one only looks.
+        """
+        broken = (
+            seen is None or content in self.judged.unreadable or self.media.get(seen) is not None
+        )
+        tasks = [
+            t
+            for t in self.job.tasks
+            if t.rendition is None or (not broken and row.get("media") is not None)
+        ]
+        keyed = [
+            (task, key)
+            for task in tasks
+            if (key := task.sample_key(content, seen, row)) is not None
+        ]
         if not look:
             for task, key in keyed:
                 self.asking[task.name].get(key, []).append(row["id"])
-        return [(task, key) for task, key in keyed if key not in self.known[task.name] and key not in self.asking[task.name]]
+        return [
+            (task, key)
+            for task, key in keyed
+            if key not in self.known[task.name] and key not in self.asking[task.name]
+        ]
 
     def _decode(self, seen: str, data: bytes, wanted: set[Rendition]) -> dict[str, Any] | None:
-        """The renditions of one file, or None if it cannot be decoded; a rendition that fails alone is its MediaError."""
+        """The renditions of one file, or None if it cannot be decoded.
+
+        A rendition that fails alone is its MediaError.
+        """
         if seen in self.slow:
             return None
         began = time.perf_counter()
@@ -341,12 +417,20 @@ class _Work:
         ready: dict[str, Any] = {"picture": picture, "header": picture.header}
         if "full" in wanted:
             try:
-                ready["full"] = picture if picture.reduction == 1 else decode(self.job.decoders, data, "full")
+                ready["full"] = (
+                    picture if picture.reduction == 1 else decode(self.job.decoders, data, "full")
+                )
             except MediaError as error:
                 ready["full"] = error
         return ready
 
-    def _run(self, task: Task, samples: Samples, waiting: Sequence[tuple[int, str]], media: Mapping[int, dict[str, Any]]) -> None:
+    def _run(
+        self,
+        task: Task,
+        samples: Samples,
+        waiting: Sequence[tuple[int, str]],
+        media: Mapping[int, dict[str, Any]],
+    ) -> None:
         if not waiting:
             return
         began = time.perf_counter()
@@ -364,12 +448,20 @@ class _Work:
             self.diary.at()
         self.seconds[task.name] += time.perf_counter() - began
 
-    def _run_one(self, task: Task, samples: Samples, waiting: tuple[int, str], media: Mapping[int, dict[str, Any]]) -> None:
+    def _run_one(
+        self,
+        task: Task,
+        samples: Samples,
+        waiting: tuple[int, str],
+        media: Mapping[int, dict[str, Any]],
+    ) -> None:
         """One sample alone; why it cannot be measured is kept."""
         rows, key = self.rows[task.name], waiting[1]
         if self.diary is not None and self.diary.again:
             if (task.name, key) in self.diary.culprits:
-                self.failed[task.name, key] = "measuring it ends the process that does it: it crashes, or hangs and was ended"
+                self.failed[task.name, key] = (
+                    "measuring it ends the process that does it: it crashes, or hangs and was ended"
+                )
                 return
             self.diary.at((task.name, key))
         try:
@@ -378,7 +470,13 @@ class _Work:
         except Exception as error:  # noqa: BLE001 (becomes a finding of this sample)
             self.failed[task.name, key] = f"{type(error).__name__}: {error}"[:500]
 
-    def _within(self, task: Task, samples: Samples, waiting: Sequence[tuple[int, str]], media: Mapping[int, dict[str, Any]]) -> pa.Table:
+    def _within(
+        self,
+        task: Task,
+        samples: Samples,
+        waiting: Sequence[tuple[int, str]],
+        media: Mapping[int, dict[str, Any]],
+    ) -> pa.Table:
         """Measured in the time that the stage declares, as often as it declares."""
         seconds = task.stage.timeout
         for left in range(task.stage.retries, -1, -1):
@@ -389,15 +487,27 @@ class _Work:
             except Exception as error:
                 if not left:
                     raise
-                log.warning("%s failed, and is tried again: %s: %s", task.name, type(error).__name__, error)
+                log.warning(
+                    "%s failed, and is tried again: %s: %s", task.name, type(error).__name__, error
+                )
             finally:
                 self.watchdog.rest()
         raise AssertionError
 
-    def _measure(self, task: Task, samples: Samples, waiting: Sequence[tuple[int, str]], media: Mapping[int, dict[str, Any]]) -> pa.Table:
+    def _measure(
+        self,
+        task: Task,
+        samples: Samples,
+        waiting: Sequence[tuple[int, str]],
+        media: Mapping[int, dict[str, Any]],
+    ) -> pa.Table:
         numbers = [number for number, _ in waiting]
         names = ["id", "content", *task.columns]
-        shard = Shard(samples.take(numbers).select(names), tuple(media[n][task.rendition] for n in numbers) if task.rendition else (), task.artifact)
+        shard = Shard(
+            samples.take(numbers).select(names),
+            tuple(media[n][task.rendition] for n in numbers) if task.rendition else (),
+            task.artifact,
+        )
         return facts_table(task.stage.measure(shard), task.gives, len(numbers))
 
     def write(self, beside: Mapping[str, bytes] | None = None) -> None:
@@ -407,7 +517,11 @@ class _Work:
             rows = self.rows[task.name]
             if rows.keys:
                 table = pa.concat_tables(rows.tables, promote_options="none")
-                vectors = {f.name: table.column(f.name).combine_chunks() for f in task.gives if f.type.startswith("vector")}
+                vectors = {
+                    f.name: table.column(f.name).combine_chunks()
+                    for f in task.gives
+                    if f.type.startswith("vector")
+                }
                 scalars = table.select([f.name for f in task.gives if f.name not in vectors])
                 parts.append(Part(task.key, rows.keys, scalars, vectors))
                 self.measured[task.name] += len(rows.keys)
@@ -416,33 +530,57 @@ class _Work:
         self.media_written = len(self.media)
         if judged:
             errors = [self.media[seen] for seen in judged]
-            facts = pa.table({
-                "ok": pa.array([e is None for e in errors]), "error": pa.array(errors, pa.string()),
-                "missing": pa.array([self.missing.get(s, 0.0) if e is None else None for s, e in zip(judged, errors, strict=True)], pa.float64()),
-                "head": pa.array([self.heads[seen] for seen in judged], pa.binary()),
-            })  # fmt: skip
+            facts = pa.table(
+                {
+                    "ok": pa.array([e is None for e in errors]),
+                    "error": pa.array(errors, pa.string()),
+                    "missing": pa.array(
+                        [
+                            self.missing.get(s, 0.0) if e is None else None
+                            for s, e in zip(judged, errors, strict=True)
+                        ],
+                        pa.float64(),
+                    ),
+                    "head": pa.array([self.heads[seen] for seen in judged], pa.binary()),
+                }
+            )
             parts.append(Part(MEDIA_KEY, judged, facts, {}))
         self.job.store.write_parts(parts, beside)
 
     def finish(self, count: int) -> Measured:
         """Write what is left, and say how it went."""
         columns = zip(*self.contents, strict=True) if self.contents else ((),) * 4
-        table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(("id", "content", "seen", "error"), columns, strict=True)})
-        path = f"runs/{self.job.run}/contents-{self.job.snapshot.rpartition(' ')[2]}-{self.ref.number}.arrow"
+        table = pa.table(
+            {
+                name: pa.array(column, pa.string())
+                for name, column in zip(("id", "content", "seen", "error"), columns, strict=True)
+            }
+        )
+        path = f"runs/{self.job.run}/contents-{self.job.snapshot.rpartition(' ')[2]}-{self.ref.number}.arrow"  # noqa: E501
         self.write({path: arrow_bytes(table)})
-        failures = tuple((sample, name, why) for (name, key), why in self.failed.items() for sample in self.asking[name][key])
-        return Measured(self.ref.number, count, self.decoded, self.measured, self.seconds, failures, path)
+        failures = tuple(
+            (sample, name, why)
+            for (name, key), why in self.failed.items()
+            for sample in self.asking[name][key]
+        )
+        return Measured(
+            self.ref.number, count, self.decoded, self.measured, self.seconds, failures, path
+        )
 
 
 def _held(ready: Mapping[str, Any]) -> int:
     """Bytes of the pixels of one file's renditions."""
     pictures = {id(one): one for one in ready.values() if hasattr(one, "pixels")}.values()
-    return sum(one.pixels.nbytes + (0 if one.native is None else one.native.nbytes) for one in pictures)
+    return sum(
+        one.pixels.nbytes + (0 if one.native is None else one.native.nbytes) for one in pictures
+    )
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What is known of the contents that the decoders of a run were tried on, by them or by equal ones."""
+    """What is known of the contents that the decoders of a run were tried on, by them or by equal
+    ones.
+    """
 
     seen: Mapping[str, str]
     """Content → the key of what is seen of it."""
@@ -455,7 +593,10 @@ class Judged:
 
 
 def judged(store: Store, decoding: Decoding, snapshot: str) -> Judged:
-    """The contents that these decoders were tried on, as the store was at a moment; read once in each process. Raises OutputError."""
+    """The contents that these decoders were tried on, as the store was at a moment.
+
+    Read once in each process. Raises OutputError.
+    """
     return _judged(store.where, decoding, snapshot)
 
 
@@ -466,7 +607,10 @@ def _judged(where: Path | str, decoding: Decoding, snapshot: str) -> Judged:
 
 @lru_cache(maxsize=2)
 def _judged_in(store: Store, decoding: Decoding, parts: tuple[tuple[Path, int], ...]) -> Judged:
-    """The same of parts that were last written at these times: the curated set is mostly looked up where the raw one was."""
+    """The same of parts that were last written at these times.
+
+    The curated set is mostly looked up where the raw one was.
+    """
     seen: dict[str, str] = {}
     marks: dict[bytes, str] = {}
     unreadable = []
@@ -484,7 +628,10 @@ def _judged_in(store: Store, decoding: Decoding, parts: tuple[tuple[Path, int], 
 
 
 def facts_table(returned: Any, gives: Iterable[Fact], count: int) -> pa.Table:  # noqa: ANN401
-    """What a stage returned as an Arrow table of exactly the facts it declared. Raises SchemaError."""
+    """What a stage returned as an Arrow table of exactly the facts it declared.
+
+    Raises SchemaError.
+    """
     columns = returned.table.to_pydict() if isinstance(returned, Facts) else returned
     facts = {f.name: f for f in gives}
     got = list(columns.columns) if hasattr(columns, "columns") else list(columns)
@@ -495,5 +642,7 @@ def facts_table(returned: Any, gives: Iterable[Fact], count: int) -> pa.Table:  
         if len(array) != count:
             raise SchemaError(f"fact {name} has {len(array)} rows for {count} samples")
         if array.null_count and not facts[name].nullable:
-            raise SchemaError(f"fact {name} has {array.null_count} empty values and is not declared nullable")
+            raise SchemaError(
+                f"fact {name} has {array.null_count} empty values and is not declared nullable"
+            )
     return pa.table(arrays)

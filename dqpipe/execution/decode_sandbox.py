@@ -1,4 +1,5 @@
-"""Decode a file first in a disposable process, so that a file that crashes the decoder costs no worker.
+"""Decode a file first in a disposable process, so that a file that crashes the decoder costs no
+worker.
 
 worker ──length, bytes──▶ trial ──one byte──▶ worker          no answer: the file killed it
 """
@@ -23,7 +24,10 @@ from dqpipe.plugin.stage import Decoder
 LENGTH = struct.Struct("<Q")
 STARTS_WITHIN = 30
 """Seconds on top of the decoder's own, for the first file: the process starts with it."""
-COMMAND = "import sys; sys.path[:] = eval(sys.argv[1]); from dqpipe.execution.decode_sandbox import answer; answer()"
+COMMAND = (
+    "import sys; sys.path[:] = eval(sys.argv[1]); from dqpipe.execution.decode_sandbox import "
+    "answer; answer()"
+)
 
 
 class Trial:
@@ -33,7 +37,9 @@ class Trial:
         self.decoders = pickle.dumps(tuple(decoders))
         self.process: subprocess.Popen[bytes] | None = None
         soft = [decoder.timeout for decoder in decoders if decoder.timeout is not None]
-        self.seconds = hard(max(soft)) + STARTS_WITHIN if soft and len(soft) == len(decoders) else None
+        self.seconds = (
+            hard(max(soft)) + STARTS_WITHIN if soft and len(soft) == len(decoders) else None
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -42,23 +48,33 @@ class Trial:
         self._end()
 
     def decode(self, data: bytes) -> None:
-        """Return if decoding does not crash the process, whether it succeeds or not. Raises MediaError if it crashes."""
+        """Return if decoding does not crash the process, whether it succeeds or not.
+
+        Raises MediaError if it crashes.
+        """
         process = self.process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(OSError):  # a pipe without an end
             _send(process.stdin, data)
-            if self.seconds is not None and not select.select([process.stdout], [], [], self.seconds)[0]:
+            if (
+                self.seconds is not None
+                and not select.select([process.stdout], [], [], self.seconds)[0]
+            ):
                 process.kill()
                 self._end()
-                raise SlowError(f"decoding it takes longer than {self.seconds:g} s, and cannot be interrupted")
+                raise SlowError(
+                    f"decoding it takes longer than {self.seconds:g} s, and cannot be interrupted"
+                )
             if process.stdout.read(1):
                 return
         raise MediaError(f"decoding it ends the process that does it ({self._end()})")
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", COMMAND, repr(sys.path)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603 (this Python)
+        self.process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         assert self.process.stdin is not None
         with suppress(OSError):
             _send(self.process.stdin, self.decoders)

@@ -31,14 +31,23 @@ LARGEST_FILE = 1 << 30
 """Bytes."""
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
-FOR_GOOD = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
+FOR_GOOD = {
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+}
 """Read errors that trying again does not cure."""
 
 
 def read_bytes(path: str, within: Within = None) -> bytes:
     """The bytes of a file, tried three times where trying again may help.
 
-    Raises OSError; MediaError if it is too large or not a regular file; OutsideError if it lies in none of the folders `within`.
+    Raises OSError; MediaError if it is too large or not a regular file; OutsideError if it lies in
+    none of the folders `within`.
     """
     if is_url(path):
         refuse_url(path, within)
@@ -49,7 +58,11 @@ def read_bytes(path: str, within: Within = None) -> bytes:
                 size = os.fstat(file.fileno()).st_size
                 _refuse_large(size)
                 data = file.read(size + 1)
-                if len(data) > size:  # it grows, or is made up by the system: such files have no size and sometimes no end
+                if (
+                    len(data) > size
+                    # it grows, or is made up by the system: such files have no size and sometimes
+                    # no end
+                ):
                     data += file.read(LARGEST_FILE + 1 - len(data))
                 if made_up(os.fstat(file.fileno()), len(data)):
                     raise MediaError("not a regular file but one of the system's, as in /proc")
@@ -63,7 +76,10 @@ def read_bytes(path: str, within: Within = None) -> bytes:
 
 
 def content_of(path: str, within: Within = None) -> str | None:
-    """The hash of a file's bytes by which its facts are kept, 32 hex digits; None if it cannot be read."""
+    """The hash of a file's bytes by which its facts are kept, 32 hex digits.
+
+    None if it cannot be read.
+    """
     try:
         return hashlib.blake2b(read_bytes(path, within), digest_size=16).hexdigest()
     except (OSError, MediaError):
@@ -72,14 +88,21 @@ def content_of(path: str, within: Within = None) -> str | None:
 
 def _refuse_large(size: int) -> None:
     if size > LARGEST_FILE:
-        raise MediaError(f"the file has {size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB")
+        raise MediaError(
+            f"the file has {size / 1e9:.1f} GB, above the limit of {LARGEST_FILE / 1e9:.1f} GB"
+        )
 
 
 def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401
-    """Decode bytes by the first decoder for their kind. Raises MediaError; SlowError if it takes too long."""
+    """Decode bytes by the first decoder for their kind.
+
+    Raises MediaError; SlowError if it takes too long.
+    """
     if not data:
         raise MediaError("the file is empty (0 bytes)")
-    decoder = chosen(decoders, data) or next(iter(decoders), None)  # the first one says what the bytes are instead
+    decoder = chosen(decoders, data) or next(
+        iter(decoders), None
+    )  # the first one says what the bytes are instead
     if decoder is None:
         raise MediaError("no installed decoder reads media")
     try:
@@ -90,7 +113,9 @@ def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> An
     except TimedOut as error:
         raise SlowError(f"decoding it takes {error}") from None
     except Exception as error:  # noqa: BLE001 (a decoder meets whatever there is; one file is no reason to end a run)
-        raise MediaError(f"the decoder {decoder.name} failed with {type(error).__name__}: {error}"[:500]) from None
+        raise MediaError(
+            f"the decoder {decoder.name} failed with {type(error).__name__}: {error}"[:500]
+        ) from None
 
 
 def view_of(views: Sequence[View], item: object) -> View | None:
@@ -100,7 +125,10 @@ def view_of(views: Sequence[View], item: object) -> View | None:
 
 @dataclass(frozen=True)
 class Rereader:
-    """The `pixels` handed to `relate`: decodes named samples of a dataset again, and counts them under the stage's name."""
+    """The `pixels` handed to `relate`.
+
+    Decodes named samples of a dataset again, and counts them under the stage's name.
+    """
 
     dataset: Dataset
     decoders: Sequence[Decoder]
@@ -116,14 +144,24 @@ class Rereader:
 
     @cached_property
     def where(self) -> dict[str, str]:
-        """Sample id → path or URL of its media; computed once (half a second for a million samples)."""
+        """Sample id → path or URL of its media.
+
+        Computed once (half a second for a million samples).
+        """
         return dict(zip(self.dataset.samples.ids, self.dataset.samples["media"], strict=True))
 
     def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
         """The pictures, one for each id. Raises MediaError, OSError, KeyError."""
         self.counts[self.name] = self.counts.get(self.name, 0) + len(ids)
         within = self.dataset.within
-        return [decode(self.decoders, read_bytes(media_path(self.dataset.root, self.where[i]), within), rendition) for i in ids]
+        return [
+            decode(
+                self.decoders,
+                read_bytes(media_path(self.dataset.root, self.where[i]), within),
+                rendition,
+            )
+            for i in ids
+        ]
 
     def preview(self, sample: str, side: int, quality: int) -> Preview | None:
         """What a page shows of a sample. Raises MediaError, OSError, KeyError."""
@@ -144,18 +182,33 @@ class Rereader:
         view = next(iter(views)) if len(views) == 1 else None
         return None if view is None else view.strip(items, side)
 
-    def cached_per_content(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
-        """Apply a function to each picture; its results are kept in the store by content and decoder. Raises MediaError."""
+    def cached_per_content(
+        self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full"
+    ) -> list[str]:
+        """Apply a function to each picture.
+
+        Its results are kept in the store by content and decoder. Raises MediaError.
+        """
         import pyarrow as pa
 
-        seen = dict(zip(self.dataset.samples.ids, self.seen or [None] * len(self.dataset), strict=True))
+        seen = dict(
+            zip(self.dataset.samples.ids, self.seen or [None] * len(self.dataset), strict=True)
+        )
         wanted = [seen[sample] or sample for sample in ids]
         key = digest_json(["once", self.key, told.__module__, told.__qualname__, rendition])
         known: dict[str, str] = {}
         if self.store is not None:
             self.store.heal({key: ()})
             table = self.store.read_facts(key, wanted, ["told"])
-            known = {} if table is None else {c: text for c, text in zip(wanted, table.column("told").to_pylist(), strict=True) if text is not None}
+            known = (
+                {}
+                if table is None
+                else {
+                    c: text
+                    for c, text in zip(wanted, table.column("told").to_pylist(), strict=True)
+                    if text is not None
+                }
+            )
         fresh = {}
         for sample, one in zip(ids, wanted, strict=True):
             if one not in known:
@@ -163,15 +216,23 @@ class Rereader:
                 if seen[sample] is not None:
                     fresh[one] = known[one]
         if self.store is not None and fresh:
-            self.store.write_facts(key, list(fresh), pa.table({"told": pa.array(list(fresh.values()), pa.string())}), {})
+            self.store.write_facts(
+                key,
+                list(fresh),
+                pa.table({"told": pa.array(list(fresh.values()), pa.string())}),
+                {},
+            )
         return [known[c] for c in wanted]
 
 
 @cache
 def keep_memory() -> None:
-    """Have the C library keep freed memory for the next pictures: glibc gives it back and asks again, a tenth of the time of measuring.
+    """Have the C library keep freed memory for the next pictures.
 
-    Elsewhere nothing is done. Blocks above 4 MiB are given back at once, as before; of the others, at most 64 MiB stay.
+    Glibc gives it back and asks again, a tenth of the time of measuring.
+
+    Elsewhere nothing is done. Blocks above 4 MiB are given back at once, as before; of the others,
+    at most 64 MiB stay.
     """
     import ctypes
 
@@ -182,7 +243,10 @@ def keep_memory() -> None:
 
 
 class _Threads:
-    """The number of threads of numpy, OpenCV and torch in this process; the user's numbers are restored when the last block ends."""
+    """The number of threads of numpy, OpenCV and torch in this process.
+
+    The user's numbers are restored when the last block ends.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -236,7 +300,10 @@ RELATE_THREADS = 2
 
 @contextmanager
 def one_thread(count: int = 1) -> Any:  # noqa: ANN401
-    """A fixed number of threads and default settings of libraries: results do not depend on the user's, and workers do not compete."""
+    """A fixed number of threads and default settings of libraries.
+
+    Results do not depend on the user's, and workers do not compete.
+    """
     _THREADS.enter(count)
     try:
         with as_they_come():
@@ -245,7 +312,9 @@ def one_thread(count: int = 1) -> Any:  # noqa: ANN401
         _THREADS.leave(count)
 
 
-def stat_contents(dataset: Dataset, index: Mapping[str, tuple[int, str, str]]) -> tuple[list[str | None], dict[str, Entry]]:
+def stat_contents(
+    dataset: Dataset, index: Mapping[str, tuple[int, str, str]]
+) -> tuple[list[str | None], dict[str, Entry]]:
     """The indexed content of unchanged files, and size and tag of every file inside the dataset."""
     listed = media_bytes.listed(dataset.root) if is_url(dataset.root) else None
     inside = Inside(dataset.within)
@@ -272,5 +341,7 @@ def _stat(path: str) -> Entry:
     meant = containers.address(path)
     found = os.stat(os.fsencode(meant.container if meant else path))  # noqa: PTH116
     if meant:
-        return Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}!{meant.member}", found.st_mtime_ns)
+        return Entry(
+            found.st_size, f"{found.st_mtime_ns}-{found.st_ino}!{meant.member}", found.st_mtime_ns
+        )
     return Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}", found.st_mtime_ns)

@@ -24,7 +24,9 @@ MANY = 8
 
 @dataclass(frozen=True)
 class Lost:
-    """In place of a result: the number and name of an item that killed its worker process at every attempt, and how."""
+    """In place of a result: the number and name of an item that killed its worker process at every
+    attempt, and how.
+    """
 
     number: int
     name: str
@@ -44,11 +46,16 @@ class WorkerDied(Exception):  # noqa: N818 (what happened, not what is wrong)
 
 
 Round = Callable[[Sequence[int]], Iterator[tuple[int, Any]]]
-"""(number, result or Died) of each of these items, in any order; what is running when it is closed is given up."""
+"""(number, result or Died) of each of these items, in any order.
+
+What is running when it is closed is given up.
+"""
 
 
 def patiently(attempt: Round, names: Sequence[str]) -> Iterator[Any]:
-    """The results of all items; items whose worker died are retried one at a time, so that the cause is certain."""
+    """The results of all items; items whose worker died are retried one at a time, so that the
+    cause is certain.
+    """
     waiting = dict.fromkeys(range(len(names)))
     finished = 0
     while waiting:
@@ -56,7 +63,11 @@ def patiently(attempt: Round, names: Sequence[str]) -> Iterator[Any]:
         for number, result in attempt(list(waiting)):
             del waiting[number]
             if isinstance(result, Died):
-                log.warning("%s: its worker process died (%s); it is tried again, alone", names[number], result.reason)
+                log.warning(
+                    "%s: its worker process died (%s); it is tried again, alone",
+                    names[number],
+                    result.reason,
+                )
                 suspects[number] = result
             else:
                 finished += 1
@@ -69,12 +80,19 @@ def patiently(attempt: Round, names: Sequence[str]) -> Iterator[Any]:
 
 def alone(attempt: Round, number: int, name: str, death: Died) -> Any:  # noqa: ANN401
     """The result of one retried item, or Lost."""
-    deaths = Counter({number: min(death.times, DEATHS - 1)})  # in company it may have been another's fault
+    deaths = Counter(
+        {number: min(death.times, DEATHS - 1)}
+    )  # in company it may have been another's fault
     while deaths[number] < DEATHS:
         ((_, result),) = attempt([number])
         if not isinstance(result, Died):
             return result
         death = result
         deaths[number] += death.times
-    log.error("%s: %d worker processes died of it (%s); it is given up", name, deaths[number], death.reason)
+    log.error(
+        "%s: %d worker processes died of it (%s); it is given up",
+        name,
+        deaths[number],
+        death.reason,
+    )
     return Lost(number, name, death.reason)

@@ -1,7 +1,8 @@
-"""Default process-wide settings of other libraries while the engine computes, so that no result depends on the user's settings.
+"""Default process-wide settings of other libraries while the engine computes, so that no result
+depends on the user's settings.
 
-One counter for the process: the first that enters sets them, the last that leaves puts the user's back, so that threads may
-overlap. What they set is theirs again afterwards.
+One counter for the process: the first that enters sets them, the last that leaves puts the user's
+back, so that threads may overlap. What they set is theirs again afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 WARNINGS_END_IT = False
-"""Whether warnings that somebody has turned into errors stay errors meanwhile: only where this program itself is tested."""
+"""Whether warnings that somebody has turned into errors stay errors meanwhile.
+
+Only where this program itself is tested.
+"""
 
 
 class Shared:
@@ -68,7 +72,9 @@ _processwide = Shared(_enter)
 
 @contextmanager
 def as_they_come() -> Iterator[None]:
-    """Defaults of NumPy's floating-point errors, of warnings, of torch's types and of scikit-learn's output."""
+    """Defaults of NumPy's floating-point errors, of warnings, of torch's types and of
+    scikit-learn's output.
+    """
     import numpy as np
 
     with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), _processwide():

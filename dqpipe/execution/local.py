@@ -23,7 +23,9 @@ MORE_AFTER = 8
 class Serial:
     """Runs items one after the other in this process."""
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]
+    ) -> Iterator[Any]:
         """See `Executor.map`."""
         for item in items:
             yield function(item)
@@ -31,15 +33,21 @@ class Serial:
 
 @dataclass(frozen=True)
 class Threads:
-    """Runs items in threads of this process; 0 is one for each core. Quick to start; Python code does not run in parallel."""
+    """Runs items in threads of this process; 0 is one for each core.
+
+    Quick to start; Python code does not run in parallel.
+    """
 
     workers: int = 0
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]
+    ) -> Iterator[Any]:
         """See `Executor.map`."""
         from dqpipe.execution.decoding import one_thread
 
-        # Each item sets what libraries use to one thread, and back: back to one, as others are still at work.
+        # Each item sets what libraries use to one thread, and back: back to one, as others are
+        # still at work.
         with one_thread(), ThreadPoolExecutor(self.workers or cores()) as pool:
             futures = [pool.submit(function, item) for item in items]
             try:
@@ -53,25 +61,34 @@ class Threads:
 class Processes:
     """Runs items in worker processes; 0 is one for each core.
 
-    A worker that dies costs its own item another try, alone, and the others nothing; one item that kills three is `Lost`.
-    Memory is what they die of most, so that there is one worker fewer after each death, until some items went well.
+    A worker that dies costs its own item another try, alone, and the others nothing; one item that
+    kills three is `Lost`. Memory is what they die of most, so that there is one worker fewer after
+    each death, until some items went well.
     """
 
     workers: int = 0
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]
+    ) -> Iterator[Any]:
         """See `Executor.map`."""
         count = min(self.workers or cores(), len(items))
         if count <= 1 and self.workers <= 1:
             yield from Serial().map(function, items, names)
         elif not workers.allowed():
-            log.warning("no worker process can be started, as this one is a daemon (of a process pool, say): the work is done on %d threads", count)
+            log.warning(
+                "no worker process can be started, as this one is a daemon (of a process pool, "
+                "say): the work is done on %d threads",
+                count,
+            )
             yield from Threads(count).map(function, items, names)
         else:
             yield from patiently(partial(_together, function, items, count), names)
 
 
-def _together(function: Callable[[Any], Any], items: Sequence[Any], count: int, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+def _together(
+    function: Callable[[Any], Any], items: Sequence[Any], count: int, numbers: Sequence[int]
+) -> Iterator[tuple[int, Any]]:
     """(number, result or Died) of items as they finish, on at most `count` workers."""
     crew, left, room, well = Crew(), iter(numbers), count, 0
     busy: dict[Worker, int] = {}

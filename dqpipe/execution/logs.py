@@ -1,8 +1,10 @@
-"""Structured logs: every record has its run, stage and shard, and can be printed as one line of JSON.
+"""Structured logs: every record has its run, stage and shard, and can be printed as one line of
+JSON.
 
     contexts (run, stage, shard) ──Where──▶ record ──Lines or Json──▶ stderr
 
-The library logs through `logging` and sets nothing up; the command line calls `configure`, and workers do as it did.
+The library logs through `logging` and sets nothing up; the command line calls `configure`, and
+workers do as it did.
 """
 
 from __future__ import annotations
@@ -69,12 +71,21 @@ class Where(logging.Filter):
 
 
 class Json(logging.Formatter):
-    """One JSON object per line, in ASCII, so that no name of a file can break a line or control a terminal."""
+    """One JSON object per line, in ASCII, so that no name of a file can break a line or control a
+    terminal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time (UTC), level, logger, message, run, stage, shard, and the traceback where there is one."""
+        """Time (UTC), level, logger, message, run, stage, shard, and the traceback where there is
+        one.
+        """
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        said: dict[str, Any] = {"time": time, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        said: dict[str, Any] = {
+            "time": time,
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
         said |= {name: getattr(record, name, None) for name in FIELDS}
         if record.exc_info:
             said["error"] = self.formatException(record.exc_info)
@@ -85,10 +96,24 @@ class Lines(logging.Formatter):
     """One line for people; control characters are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time, level, logger, [run stage shard], message; then the traceback where there is one."""
-        where = " ".join(f"{name}={value}" for name in FIELDS if (value := getattr(record, name, None)) is not None)
-        text = printable(f"{self.formatTime(record)} {record.levelname} {record.name}{f' [{where}]' if where else ''}: {record.getMessage()}")
-        return f"{text}\n{readable(self.formatException(record.exc_info))}" if record.exc_info else text
+        """Time, level, logger, [run stage shard], message.
+
+        Then the traceback where there is one.
+        """
+        where = " ".join(
+            f"{name}={value}"
+            for name in FIELDS
+            if (value := getattr(record, name, None)) is not None
+        )
+        text = printable(
+            f"{self.formatTime(record)} {record.levelname} "
+            f"{record.name}{f' [{where}]' if where else ''}: {record.getMessage()}"
+        )
+        return (
+            f"{text}\n{readable(self.formatException(record.exc_info))}"
+            if record.exc_info
+            else text
+        )
 
 
 def configure(wanted: Wanted) -> None:

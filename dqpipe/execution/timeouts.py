@@ -1,9 +1,12 @@
-"""Time limits of calls: a call that is late is interrupted; if that fails, its worker process is ended.
+"""Time limits of calls: a call that is late is interrupted.
 
-The soft limit, `within`, raises TimedOut inside the call: in the main thread by SIGALRM, which also interrupts waiting; in
-another thread (Dask's, Prefect's) between two steps of Python. The hard limit, `Watchdog`, is for C code that never comes
-back to Python: the process ends, with a traceback on stderr. Only worker processes do, which the executor renews; a driver
-(so `serial`, and every `relate`) never ends itself, and waits for such code.
+If that fails, its worker process is ended.
+
+The soft limit, `within`, raises TimedOut inside the call: in the main thread by SIGALRM, which also
+interrupts waiting; in another thread (Dask's, Prefect's) between two steps of Python. The hard
+limit, `Watchdog`, is for C code that never comes back to Python: the process ends, with a traceback
+on stderr. Only worker processes do, which the executor renews; a driver (so `serial`, and every
+`relate`) never ends itself, and waits for such code.
 """
 
 from __future__ import annotations
@@ -34,7 +37,10 @@ class TimedOut(Exception):  # noqa: N818 (it reads as a sentence: "TimedOut: lon
 
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
-    """Raise TimedOut inside the block if it takes longer; None for no limit. Limits may be nested."""
+    """Raise TimedOut inside the block if it takes longer; None for no limit.
+
+    Limits may be nested.
+    """
     if seconds is None:
         yield
     elif threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
@@ -63,7 +69,9 @@ def _by_alarm(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if outer:
-            signal.setitimer(signal.ITIMER_REAL, max(outer - (time.monotonic() - began), 1e-3), again)
+            signal.setitimer(
+                signal.ITIMER_REAL, max(outer - (time.monotonic() - began), 1e-3), again
+            )
 
 
 def _by_thread(seconds: float) -> Iterator[None]:
@@ -121,10 +129,13 @@ def process() -> str:
 
 
 class Watchdog:
-    """Ends this process when it is not told to rest in time; does nothing in the process named `driver`.
+    """Ends this process when it is not told to rest in time.
 
-    Arming costs a thread: it is armed for twice the time, and again only when less than the time is left. There is one in a
-    process: where several threads of a worker measure at once, they send each other's to rest.
+    Does nothing in the process named `driver`.
+
+    Arming costs a thread: it is armed for twice the time, and again only when less than the time is
+    left. There is one in a process: where several threads of a worker measure at once, they send
+    each other's to rest.
     """
 
     def __init__(self, driver: str) -> None:
@@ -132,7 +143,9 @@ class Watchdog:
         self.until = 0.0
 
     def arm(self, seconds: float | None) -> None:
-        """End the process if its work is not done within the hard limit of this soft one, or twice that."""
+        """End the process if its work is not done within the hard limit of this soft one, or twice
+        that.
+        """
         if not self.awake:
             return
         if seconds is None:

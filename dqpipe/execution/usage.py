@@ -10,9 +10,12 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_mib() -> float | None:
-    """The most memory (resident) that this process ever had, in MiB; None where the system does not say.
+    """The most memory (resident) that this process ever had, in MiB.
 
-    A high-water mark: it never falls. On Linux VmHWM, since `ru_maxrss` counts what started the process, too.
+    None where the system does not say.
+
+    A high-water mark: it never falls. On Linux VmHWM, since `ru_maxrss` counts what started the
+    process, too.
     """
     if STATUS.exists():
         for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
@@ -22,7 +25,9 @@ def peak_mib() -> float | None:
         import resource
     except ImportError:
         return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
 def cpu_seconds() -> float:

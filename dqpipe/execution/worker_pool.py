@@ -1,9 +1,11 @@
 """Worker processes with one item each at a time, so that it is known which item killed a process.
 
-loky starts them (from notebooks and scripts, without a guard). Its pool is not used: in it one death fails the work of all
-without a word on whose it was, and its own thread can end (on a warning that is an error) while work waits, for ever.
+loky starts them (from notebooks and scripts, without a guard). Its pool is not used: in it one
+death fails the work of all without a word on whose it was, and its own thread can end (on a warning
+that is an error) while work waits, for ever.
 
-    driver ──pipe: (news, function, item)──▶ worker ──pipe: result──▶ driver          the pipe closed: it died
+    driver ──pipe: (news, function, item)──▶ worker ──pipe: result──▶ driver          the pipe
+    closed: it died
 """
 
 from __future__ import annotations
@@ -26,12 +28,19 @@ from typing import Any
 from dqpipe.execution.executor import WorkerDied
 
 IDLE = 60.0
-"""Seconds that worker processes wait for more work: another step, another run of the same notebook."""
+"""Seconds that worker processes wait for more work.
+
+Another step, another run of the same notebook.
+"""
 WATCH = 1.0
 """Seconds between two looks at whether a worker still lives, should its pipe not tell."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that are 1 in every worker, as workers would crowd each other."""
-ENDED_BY = {signal.SIGKILL: "it was killed, by the system if memory ran out", signal.SIGTERM: "it was told to end", signal.SIGINT: "it was interrupted"}
+ENDED_BY = {
+    signal.SIGKILL: "it was killed, by the system if memory ran out",
+    signal.SIGTERM: "it was told to end",
+    signal.SIGINT: "it was interrupted",
+}
 _LOCK = threading.Lock()
 _idle: list[Worker] = []
 _since = [0.0]
@@ -40,7 +49,10 @@ _watching: list[threading.Thread] = []
 
 
 def allowed() -> bool:
-    """Whether this process may start others: a daemon process (as in `multiprocessing.Pool`) may not."""
+    """Whether this process may start others.
+
+    A daemon process (as in `multiprocessing.Pool`) may not.
+    """
     return not multiprocessing.current_process().daemon
 
 
@@ -61,7 +73,8 @@ class Worker:
         context = get_context("loky")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), env=dict.fromkeys(THREADS, "1"))
-        # Ctrl-C reaches every process of the terminal: workers are started deaf to it, and sent away by the one that hears it.
+        # Ctrl-C reaches every process of the terminal: workers are started deaf to it, and sent
+        # away by the one that hears it.
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
@@ -79,10 +92,16 @@ class Worker:
             self.pipe.send_bytes(message)
 
     def _news(self) -> dict[str, str | None]:
-        """Changes of the driver's environment since the last call, such as credentials set in a notebook."""
+        """Changes of the driver's environment since the last call, such as credentials set in a
+        notebook.
+        """
         now, known = dict(os.environ), self.environment
         self.environment = now
-        return {name: now.get(name) for name in sorted(now.keys() | known.keys()) if now.get(name) != known.get(name) and name not in THREADS}
+        return {
+            name: now.get(name)
+            for name in sorted(now.keys() | known.keys())
+            if now.get(name) != known.get(name) and name not in THREADS
+        }
 
     def ready(self) -> bool:
         """Whether `receive` will not have to wait."""
@@ -149,11 +168,16 @@ class Crew:
                 _idle.append(worker)
                 _since[0] = time.monotonic()
                 if not _watching:
-                    _watching.append(threading.Thread(target=_watch_idle, name="idle workers", daemon=True))
+                    _watching.append(
+                        threading.Thread(target=_watch_idle, name="idle workers", daemon=True)
+                    )
                     _watching[0].start()
 
     def call(self, function: Callable[[Any], Any], item: Any) -> Any:  # noqa: ANN401
-        """`function(item)` in a worker. Raises what it raises, WorkerDied, or CancelledError if the run was ended with its workers."""
+        """`function(item)` in a worker.
+
+        Raises what it raises, WorkerDied, or CancelledError if the run was ended with its workers.
+        """
         worker = self.take()
         try:
             worker.send(function, item)
@@ -166,7 +190,10 @@ class Crew:
             self.give_back(worker)
 
     def _ended(self, code: int | None) -> bool:
-        """Whether a worker died because the run was ended; one told to end hears of it with its driver, which may take a moment longer."""
+        """Whether a worker died because the run was ended.
+
+        One told to end hears of it with its driver, which may take a moment longer.
+        """
         until = time.monotonic() + (WATCH if code in (-signal.SIGTERM, -signal.SIGINT) else 0)
         while not self.sent_away and time.monotonic() < until:
             time.sleep(WATCH / 20)
@@ -186,7 +213,10 @@ def first_ready(workers: Sequence[Worker]) -> list[Worker]:
         ready = [worker for worker in workers if worker.ready()]
         if ready:
             return ready
-        wait([waitable for worker in workers for waitable in (worker.pipe, worker.process.sentinel)], WATCH)
+        wait(
+            [waitable for worker in workers for waitable in (worker.pipe, worker.process.sentinel)],
+            WATCH,
+        )
 
 
 def _watch_idle() -> None:

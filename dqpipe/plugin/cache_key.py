@@ -1,9 +1,11 @@
 """Which decoder reads a file, and what the facts that are seen through it are kept under.
 
-    first 64 bytes of a content ──the first decoder in order that they suit──▶ its identity ──▶ content:mark, the key of what was seen
+    first 64 bytes of a content ──the first decoder in order that they suit──▶ its identity ──▶
+    content:mark, the key of what was seen
 
-The choice is a function of the content and the list of decoders alone. A decoder that is added, or that is another version, changes
-the keys of what it reads and of nothing else. What suits no decoder may be read by any that comes: its key holds all of them.
+The choice is a function of the content and the list of decoders alone. A decoder that is added, or
+that is another version, changes the keys of what it reads and of nothing else. What suits no
+decoder may be read by any that comes: its key holds all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ class Decoding:
     def __init__(self, decoders: Sequence[Decoder]) -> None:
         self.decoders = tuple(decoders)
         every = [identity(decoder, decoder.options()) for decoder in self.decoders]
-        self._marks = {decoder.name: _mark("decoder", one) for decoder, one in zip(self.decoders, every, strict=True)}
+        self._marks = {
+            decoder.name: _mark("decoder", one)
+            for decoder, one in zip(self.decoders, every, strict=True)
+        }
         self.nobody = _mark("nobody", every)
         """The mark of what suits none of them."""
 
@@ -40,7 +45,9 @@ class Decoding:
         return hash(self.nobody)
 
     def mark(self, head: bytes) -> str:
-        """What tells apart this decoder, as it is, from others, and from other versions of itself."""
+        """What tells apart this decoder, as it is, from others, and from other versions
+        of itself.
+        """
         decoder = chosen(self.decoders, head)
         return self.nobody if decoder is None else self._marks[decoder.name]
 
@@ -64,7 +71,9 @@ def _suits(decoder: Decoder, head: bytes) -> bool:
     try:
         return decoder.suits(head)
     except Exception:
-        log.warning("the decoder %s cannot tell whether it reads %r", decoder.name, head, exc_info=True)
+        log.warning(
+            "the decoder %s cannot tell whether it reads %r", decoder.name, head, exc_info=True
+        )
         return False
 
 
@@ -74,14 +83,22 @@ def _mark(kind: str, of: Any) -> str:  # noqa: ANN401
 
 @cache
 def version_of(name: str) -> str:
-    """The version of an installed distribution; looking it up takes milliseconds, and a run asks often."""
+    """The version of an installed distribution.
+
+    Looking it up takes milliseconds, and a run asks often.
+    """
     import importlib.metadata
 
     return importlib.metadata.version(name)
 
 
 def identity(extension: Any, options: Mapping[str, Any]) -> list[Any]:  # noqa: ANN401
-    """What makes two extensions give equal results: name, version, options, libraries, artifacts."""
-    plain = {n: identity(v, v.options()) if isinstance(v, Extension) else v for n, v in options.items()}
+    """What makes two extensions give equal results.
+
+    Name, version, options, libraries, artifacts.
+    """
+    plain = {
+        n: identity(v, v.options()) if isinstance(v, Extension) else v for n, v in options.items()
+    }
     libraries = {name: version_of(name) for name in extension.libraries}
     return [extension.name, extension.version, plain, libraries, dict(extension.artifacts())]

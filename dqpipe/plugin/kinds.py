@@ -116,7 +116,10 @@ class Written:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of a file about one sample; labels are text, sets of tags JSON lists as text, missing values None."""
+    """The answer of a file about one sample.
+
+    Labels are text, sets of tags JSON lists as text, missing values None.
+    """
 
     where: str
     """The place in the file, for messages."""
@@ -142,7 +145,10 @@ class Answer:
 
 
 class Exchange(Extension):
-    """A format in which samples go to another tool: `dqpipe handover NAME`, and back by `takeover`."""
+    """A format in which samples go to another tool.
+
+    `dqpipe handover NAME`, and back by `takeover`.
+    """
 
     __slots__ = ()
     answers: ClassVar[bool] = False
@@ -168,6 +174,19 @@ class Commands(Extension):
 
 
 KINDS: tuple[type[Extension], ...] = (
-    Stage, Decide, Augment, Reader, Writer, Decoder, Encoder, View, Embedder, Report, Section, Workers, Exchange, Commands,
-)  # fmt: skip
+    Stage,
+    Decide,
+    Augment,
+    Reader,
+    Writer,
+    Decoder,
+    Encoder,
+    View,
+    Embedder,
+    Report,
+    Section,
+    Workers,
+    Exchange,
+    Commands,
+)
 """Every kind of extension."""

@@ -14,7 +14,8 @@
     ├── Section    a part of the report page
     └── …          what is around a run, in `dqpipe.plugin.kinds`
 
-Every extension is a frozen dataclass (`@extension`) whose fields are its options, made with `option`.
+Every extension is a frozen dataclass (`@extension`) whose fields are its options, made with
+`option`.
 """
 
 from __future__ import annotations
@@ -38,12 +39,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RESERVED = (
-    "gives", "needs", "remembers", "rendition", "rereads", "default", "summarise_curated", "order", "learns", "timeout", "retries", "media", "fallback",
+    "gives",
+    "needs",
+    "remembers",
+    "rendition",
+    "rereads",
+    "default",
+    "summarise_curated",
+    "order",
+    "learns",
+    "timeout",
+    "retries",
+    "media",
+    "fallback",
     "title",
-)  # fmt: skip
+)
 """What a stage declares about itself; annotated in a subclass it would become an option."""
 EVERY = "*?"
-"""In `needs`: every column of the samples that is not named there, but for `id`, `content` and `media`."""
+"""In `needs`: every column of the samples that is not named there, but for `id`, `content` and
+`media`.
+"""
 SEED = "seed"
 """An option of this name, of any extension, is the run's seed where the config gives none."""
 Phase = Literal["measure", "relate", "detect"]
@@ -52,7 +67,10 @@ PHASES: tuple[Phase, ...] = ("measure", "relate", "detect")
 
 @dataclass(frozen=True)
 class Preview:
-    """What a page shows of a sample: the bytes of an image that browsers show, and its media type, such as image/webp."""
+    """What a page shows of a sample.
+
+    The bytes of an image that browsers show, and its media type, such as image/webp.
+    """
 
     data: bytes
     type: str
@@ -64,34 +82,56 @@ class Preview:
 
 
 class Pixels(Protocol):
-    """Decodes a few named samples again, in the order asked for; raises MediaError for one that cannot be read."""
+    """Decodes a few named samples again, in the order asked for.
+
+    Raises MediaError for one that cannot be read.
+    """
 
     def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
         """The pictures, one for each id."""
         ...
 
     def preview(self, sample: str, side: int, quality: int) -> Preview | None:
-        """What a page shows of one sample (see `View`); None where no installed view shows such a rendition."""
+        """What a page shows of one sample (see `View`).
+
+        None where no installed view shows such a rendition.
+        """
         ...
 
     def difference(self, sample: str, match: str, side: int, quality: int) -> Preview | None:
-        """Where a sample differs from its match; None where no view can tell, or where the two do not show the same."""
+        """Where a sample differs from its match.
+
+        None where no view can tell, or where the two do not show the same.
+        """
         ...
 
     def strip(self, ids: Sequence[str], side: int) -> Preview | None:
         """Some samples side by side; None where no installed view shows them so."""
         ...
 
-    def cached_per_content(self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full") -> list[str]:
-        """What a function says of each picture by itself: asked once for each content, and then kept in the store."""
+    def cached_per_content(
+        self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full"
+    ) -> list[str]:
+        """What a function says of each picture by itself.
+
+        Asked once for each content, and then kept in the store.
+        """
         ...
 
 
-def option(default: Any = dataclasses.MISSING, help: str = "", *, at: Phase = "detect", factory: Any = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
+def option(
+    default: Any = dataclasses.MISSING,  # noqa: ANN401
+    help: str = "",  # noqa: A002
+    *,
+    at: Phase = "detect",
+    factory: Any = None,  # noqa: ANN401
+    **bounds: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     """An option of an extension: its default, what it means, and the earliest phase that reads it.
 
-    `at="measure"` options are part of the key of cached facts, `at="relate"` ones of that of relations; a `detect`
-    option can change without anything being measured again. `bounds` are pydantic's: ge, gt, le, lt, min_length …
+    `at="measure"` options are part of the key of cached facts, `at="relate"` ones of that of
+    relations; a `detect` option can change without anything being measured again. `bounds` are
+    pydantic's: ge, gt, le, lt, min_length …
     """
     metadata = {"description": help, "json_schema_extra": {"at": at}, **bounds}
     if factory is not None:
@@ -105,21 +145,29 @@ def option(default: Any = dataclasses.MISSING, help: str = "", *, at: Phase = "d
 def extension(cls: type[T]) -> type[T]:
     """Make a class an extension: a frozen, slotted, keyword-only dataclass of options.
 
-    Slots make the class anew, so that `super()` without arguments does not work inside it: name the parent instead.
+    Slots make the class anew, so that `super()` without arguments does not work inside it: name the
+    parent instead.
     """
-    fields = {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
+    fields = {
+        name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)
+    }
     taken = sorted(name for name in fields if hasattr(Extension, name) or name in RESERVED)
     if taken:
-        raise TypeError(f"{cls.__name__}: {taken[0]} is no option; assign it without an annotation ({taken[0]} = …)")
+        raise TypeError(
+            f"{cls.__name__}: {taken[0]} is no option; assign it without an annotation ({taken[0]} "
+            f"= …)"
+        )
     return dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A column that a stage gives: its bare name, its type (see `model.fact_array`), and what it means, with its unit.
+    """A column that a stage gives.
 
-    A fact that is not `nullable` holds a value wherever the sample could be measured; a stage that needs it sees only
-    the samples that have it.
+    Its bare name, its type (see `model.fact_array`), and what it means, with its unit.
+
+    A fact that is not `nullable` holds a value wherever the sample could be measured; a stage that
+    needs it sees only the samples that have it.
     """
 
     name: str
@@ -128,13 +176,17 @@ class Fact:
     at: Literal["measure", "relate"] = "measure"
     nullable: bool = False
     becomes: str = ""
-    """The column of the curated samples that it becomes (a split, a fold), and that the policy is shown; of
-    `relate` only. Where it is null, the sample keeps what it has."""
+    """The column of the curated samples that it becomes (a split, a fold), and that the policy is
+    shown; of `relate` only. Where it is null, the sample keeps what it has.
+    """
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A code that a stage can claim: bare, with its usual severity and a sentence a person understands."""
+    """A code that a stage can claim.
+
+    Bare, with its usual severity and a sentence a person understands.
+    """
 
     code: str
     severity: str
@@ -148,8 +200,11 @@ class Figure:
     name: str
     help: str
     role: Literal["", "pooled_samples", "pooled_versions"] = ""
-    """What the account makes of one that `compare` states: the samples that were compared as new, and of how many versions
-    before some were taken along, where those of one run are too few."""
+    """What the account makes of one that `compare` states.
+
+    The samples that were compared as new, and of how many versions before some were taken along,
+    where those of one run are too few.
+    """
 
 
 Gift = Fact | Claim | Figure
@@ -163,21 +218,34 @@ class Extension:
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
-    """Raised whenever the same input would give another output: it is part of the key of what is cached."""
+    """Raised whenever the same input would give another output.
+
+    It is part of the key of what is cached.
+    """
     requires: ClassVar[tuple[str, ...]] = ()
-    """Optional distributions it cannot work without; a missing one is refused before the run, with the pip line."""
+    """Optional distributions it cannot work without.
+
+    A missing one is refused before the run, with the pip line.
+    """
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version is part of the key of what is cached."""
 
     def artifacts(self) -> Mapping[str, str]:
-        """Names and content hashes of the files (weights, filter banks) that its results depend on."""
+        """Names and content hashes of the files (weights, filter banks) that its
+        results depend on.
+        """
         return {}
 
     def check(self) -> None:
-        """Raise ConfigError or PlanError for options that cannot be meant together; asked when a config is read."""
+        """Raise ConfigError or PlanError for options that cannot be meant together.
+
+        Asked when a config is read.
+        """
 
     def settled(self) -> tuple[Extension, str]:
-        """What stands in its place in this environment, settled once before a run is planned, and a sentence for the account; itself, and nothing to say."""
+        """What stands in its place in this environment, settled once before a run is planned, and a
+        sentence for the account; itself, and nothing to say.
+        """
         return self, ""
 
     @classmethod
@@ -187,7 +255,10 @@ class Extension:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (reached only when the attribute is absent)
         if name in {f.name for f in dataclasses.fields(self)}:  # type: ignore[arg-type]
-            raise AttributeError(f"option {name!r} of {self.name} may not be read in this phase: declare it with at='measure' or at='relate'")
+            raise AttributeError(
+                f"option {name!r} of {self.name} may not be read in this phase: declare it with "
+                f"at='measure' or at='relate'"
+            )
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -199,10 +270,19 @@ class Extension:
         return {name: getattr(self, name) for name in names if _is_set(self, name)}
 
     def at(self, phase: Phase) -> Any:  # noqa: ANN401 (the same class, with fewer options)
-        """A copy that holds only the options which this phase may read; reading another raises AttributeError."""
+        """A copy that holds only the options which this phase may read.
+
+        Reading another raises AttributeError.
+        """
         allowed = PHASES[: PHASES.index(phase) + 1]
-        fields = {f.name: f.metadata.get("json_schema_extra", {}).get("at", "detect") for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return _restore(type(self), {name: value for name, value in self.options().items() if fields[name] in allowed})
+        fields = {
+            f.name: f.metadata.get("json_schema_extra", {}).get("at", "detect")
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+        }
+        return _restore(
+            type(self),
+            {name: value for name, value in self.options().items() if fields[name] in allowed},
+        )
 
 
 def _is_set(instance: Extension, name: str) -> bool:
@@ -222,10 +302,12 @@ def _restore(cls: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """Some samples and their media in the rendition the stage asked for, row by row, all of them readable.
+    """Some samples and their media in the rendition the stage asked for, row by row, all of them
+    readable.
 
-    `media` holds Headers for the rendition "header", Pictures for "picture" and "full", nothing for None. `artifact` is
-    what the stage's own `fit` returned, if it has one. How samples are cut into shards must not matter to a result.
+    `media` holds Headers for the rendition "header", Pictures for "picture" and "full", nothing for
+    None. `artifact` is what the stage's own `fit` returned, if it has one. How samples are cut into
+    shards must not matter to a result.
     """
 
     samples: Samples
@@ -247,15 +329,18 @@ class Shard:
 
 
 class Stage(Extension):
-    """One stage: it overrides any of measure, relate, detect, summarise and compare, each a pure function of input and options.
+    """One stage: it overrides any of measure, relate, detect, summarise and compare, each a pure
+    function of input and options.
 
-    Columns of its own (facts, codes, figures) are bare names inside the stage; the engine prefixes them with the stage's
-    name, or with its `as:` name. Columns of others stand under their full name, "<stage>.<fact>".
+    Columns of its own (facts, codes, figures) are bare names inside the stage; the engine prefixes
+    them with the stage's name, or with its `as:` name. Columns of others stand under their full
+    name, "<stage>.<fact>".
     """
 
     __slots__ = ()
 
-    # Assigned in a class, or a property where they depend on the options: read-only to type checkers, which so allow both.
+    # Assigned in a class, or a property where they depend on the options: read-only to type
+    # checkers, which so allow both.
     if TYPE_CHECKING:
 
         @property
@@ -264,14 +349,17 @@ class Stage(Extension):
 
         @property
         def needs(self) -> Sequence[str]:
-            """Columns it reads: "label", or "<stage>.<fact>"; "label?" for a column of the samples used if it is there; EVERY for all the user's own.
+            """Columns it reads: "label", or "<stage>.<fact>".
+
+            "label?" for a column of the samples used if it is there; EVERY for all the user's own.
 
             `id` and `content` are always given.
             """
 
         @property
         def remembers(self) -> Sequence[str]:
-            """Facts of its own `relate` of which it is shown there, as `last.<fact>`, what the last published version holds.
+            """Facts of its own `relate` of which it is shown there, as `last.<fact>`, what the last
+            published version holds.
 
             Null for a sample of which it holds nothing. So what was published can stay as it is.
             """
@@ -293,10 +381,15 @@ class Stage(Extension):
     summarise_curated: ClassVar[bool] = True
     """Whether it summarises the curated set as well as the raw one."""
     timeout: ClassVar[float | None] = None
-    """Seconds that one `measure` (of some 32 samples) or one `relate` may take, None for any; see `dqpipe.execution.timeouts`.
-    A `measure` that takes longer is tried sample by sample, and the culprits become `<stage>.failed`; a `relate` ends the run."""
+    """Seconds that one `measure` (of some 32 samples) or one `relate` may take, None for any.
+
+    See `dqpipe.execution.timeouts`. A `measure` that takes longer is tried sample by sample, and
+    the culprits become `<stage>.failed`; a `relate` ends the run.
+    """
     retries: ClassVar[int] = 0
-    """How many more times a `measure` or `relate` that raised or timed out is tried as it is, where trying again may help."""
+    """How many more times a `measure` or `relate` that raised or timed out is tried as it is, where
+    trying again may help.
+    """
 
     media: ClassVar[bool | None] = None
     """Whether it is proposed for datasets with media alone, or for those without; None for both."""
@@ -307,23 +400,39 @@ class Stage(Extension):
 
     @classmethod
     def proposal(cls, samples: Samples) -> Mapping[str, Any] | None:  # noqa: ARG003 (for those who override it)
-        """The options with which it is proposed for such a dataset; None where there is nothing that it could work on."""
+        """The options with which it is proposed for such a dataset.
+
+        None where there is nothing that it could work on.
+        """
         return {}
 
     def objection(self, samples: Samples) -> str | None:
-        """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs, contents not yet known."""
+        """Why it cannot work on such a dataset, as a sentence, or None.
+
+        Asked before anything runs, contents not yet known.
+        """
         return None
 
     def fit(self, samples: Samples, pixels: Pixels) -> Mapping[str, np.ndarray] | None:
-        """Arrays learned from a seeded subset of the samples before the first measuring, frozen from then on."""
+        """Arrays learned from a seeded subset of the samples before the first measuring, frozen
+        from then on.
+        """
         return None
 
     def measure(self, shard: Shard) -> Facts | pd.DataFrame | Mapping[str, Any]:
-        """What is seen in each sample: one row per row of the shard, columns as declared in `gives`."""
+        """What is seen in each sample.
+
+        One row per row of the shard, columns as declared in `gives`.
+        """
         raise NotImplementedError
 
-    def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Facts | pd.DataFrame | Mapping[str, Any]:
-        """What each sample means among the others: one row per row of `samples` (those with all needed facts)."""
+    def relate(
+        self, samples: Samples, facts: Facts, pixels: Pixels
+    ) -> Facts | pd.DataFrame | Mapping[str, Any]:
+        """What each sample means among the others.
+
+        One row per row of `samples` (those with all needed facts).
+        """
         raise NotImplementedError
 
     def detect(self, samples: Samples, facts: Facts) -> Findings | pd.DataFrame | list[Any]:
@@ -331,15 +440,25 @@ class Stage(Extension):
         raise NotImplementedError
 
     def summarise(self, samples: Samples, facts: Facts) -> Figures | pd.DataFrame | list[Any]:
-        """What is true of the whole set: see `model.figure`; runs on the raw and again on the curated set."""
+        """What is true of the whole set: see `model.figure`.
+
+        Runs on the raw and again on the curated set.
+        """
         raise NotImplementedError
 
-    def compare(self, samples: Samples, facts: Facts, since: Since) -> tuple[Figures | list[Any], Findings | list[Any]]:
-        """What is different from the last published version, as figures and as claims; asked only where there is one."""
+    def compare(
+        self, samples: Samples, facts: Facts, since: Since
+    ) -> tuple[Figures | list[Any], Findings | list[Any]]:
+        """What is different from the last published version, as figures and as claims.
+
+        Asked only where there is one.
+        """
         raise NotImplementedError
 
     def does(self, method: str) -> bool:
-        """Whether this stage answers `measure`, `relate`, `detect`, `summarise`, `compare` or `fit`."""
+        """Whether this stage answers `measure`, `relate`, `detect`, `summarise`, `compare` or
+        `fit`.
+        """
         return getattr(type(self), method) is not getattr(Stage, method)
 
     def facts_at(self, phase: str) -> list[Fact]:
@@ -352,15 +471,22 @@ class Decide(Extension):
 
     __slots__ = ()
     reasons: ClassVar[Mapping[str, str]] = {}
-    """Codes of its own among the reasons of a decision, each with why less was done than the claims asked for, in words that follow "since"."""
+    """Codes of its own among the reasons of a decision, each with why less was done than the claims
+    asked for, in words that follow "since".
+    """
 
     @property
     def hold(self) -> bool:
-        """Whether samples that are decided to be reviewed are kept out of the curated set until then; usually an option."""
+        """Whether samples that are decided to be reviewed are kept out of the curated set until
+        then; usually an option.
+        """
         return False
 
     def codes(self) -> Sequence[str]:
-        """The codes, or patterns of codes, that its options speak of: one that no stage claims is refused before anything runs."""
+        """The codes, or patterns of codes, that its options speak of.
+
+        One that no stage claims is refused before anything runs.
+        """
         return ()
 
     def idle(self, findings: Findings) -> Sequence[str]:
@@ -368,17 +494,21 @@ class Decide(Extension):
         return ()
 
     def decide(self, samples: Samples, findings: Findings) -> Decisions | pd.DataFrame:
-        """One row per sample: id, decision (keep, drop, relabel, review), new_label, because (the codes).
+        """One row per sample: id, decision (keep, drop, relabel, review), new_label, because (the
+        codes).
 
-        `samples` has id, and label, split and group where the dataset has them; `findings` carry full codes. For each claim that people audited there
-        is one more, about the whole dataset: audits.precision, `part` the claim's code, `value` the lower end of its precision.
+        `samples` has id, and label, split and group where the dataset has them; `findings` carry
+        full codes. For each claim that people audited there is one more, about the whole dataset:
+        audits.precision, `part` the claim's code, `value` the lower end of its precision.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One new sample to make: from which parent, the how-manieth copy, and the seed it draws from."""
+    """One new sample to make: from which parent, the how-manieth copy, and the seed it
+    draws from.
+    """
 
     parent: str
     copy: int
@@ -388,8 +518,9 @@ class Recipe:
 class Augment(Extension):
     """New samples from the kept training samples.
 
-    Two methods, so that the engine can make the samples in any worker: `plan` says which (it sees the whole set),
-    `make` makes one (it sees one rendition and one seed). What its encoder does not write is nobody's parent.
+    Two methods, so that the engine can make the samples in any worker: `plan` says which (it sees
+    the whole set), `make` makes one (it sees one rendition and one seed). What its encoder does not
+    write is nobody's parent.
     """
 
     __slots__ = ()
@@ -400,23 +531,34 @@ class Augment(Extension):
     """The name of the encoder that writes what it makes; "" for the only one that is installed."""
 
     def objection(self, samples: Samples) -> str | None:
-        """Why it cannot work on such a dataset, as a sentence, or None; asked before anything runs."""
+        """Why it cannot work on such a dataset, as a sentence, or None.
+
+        Asked before anything runs.
+        """
         return None
 
-    def plan(self, samples: Samples, sound: np.ndarray, seeds: Callable[[str, int], int]) -> list[Recipe]:
+    def plan(
+        self, samples: Samples, sound: np.ndarray, seeds: Callable[[str, int], int]
+    ) -> list[Recipe]:
         """The samples to make; `seeds(parent_id, copy)` gives each seed.
 
-        `samples` are the training samples of the curated set, `sound` [n] bool those of them that may be parents: kept under their own
-        label, and without a warning or an error.
+        `samples` are the training samples of the curated set, `sound` [n] bool those of them that
+        may be parents: kept under their own label, and without a warning or an error.
         """
         raise NotImplementedError
 
     def make(self, picture: Picture, seed: int) -> np.ndarray:
-        """One new sample, as its encoder takes it, from its parent and seed alone: of a picture uint8 [height, width, 3] or [height, width]."""
+        """One new sample, as its encoder takes it, from its parent and seed alone.
+
+        Of a picture uint8 [height, width, 3] or [height, width].
+        """
         raise NotImplementedError
 
     def provenance(self) -> Mapping[str, Any]:
-        """What made the samples, as JSON values: stored with each of them (pipeline, library, version)."""
+        """What made the samples, as JSON values.
+
+        Stored with each of them (pipeline, library, version).
+        """
         return {"made_by": self.name, "version": self.version}
 
 
@@ -424,8 +566,9 @@ class Augment(Extension):
 class Recognition:
     """How sure a reader is that a source is of its format, and what it saw there.
 
-    `score` is 0 where it is none, about 50 for a guess, 80 and more where the layout can hardly be another one's. `why` is what was
-    seen, in a few words. `refused` says, of a source that only looks like one of this format, what it looks like instead.
+    `score` is 0 where it is none, about 50 for a guess, 80 and more where the layout can hardly be
+    another one's. `why` is what was seen, in a few words. `refused` says, of a source that only
+    looks like one of this format, what it looks like instead.
     """
 
     score: int
@@ -446,15 +589,25 @@ class Reader(Extension):
         raise NotImplementedError
 
     def recognise(self, source: object) -> Recognition:
-        """How sure it is of a source and why; the highest score wins when the config names no reader, and of two that are close a person is asked."""
+        """How sure it is of a source and why.
+
+        The highest score wins when the config names no reader, and of two that are close a person
+        is asked.
+        """
         return Recognition(self.suits(source))
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
-        """The dataset; `roles` maps a role (id, media, label, split, group) to the user's column. Raises DatasetError."""
+        """The dataset; `roles` maps a role (id, media, label, split, group) to the user's column.
+
+        Raises DatasetError.
+        """
         raise NotImplementedError
 
     def read_outside(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
-        """The same where media may lie outside the dataset's folder: a reader that walks folders follows links to folders elsewhere."""
+        """The same where media may lie outside the dataset's folder.
+
+        A reader that walks folders follows links to folders elsewhere.
+        """
         return self.read(source, roles)
 
 
@@ -463,34 +616,46 @@ class Writer(Extension):
 
     __slots__ = ()
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
         """Write all of `dataset` below `folder` (which is empty), with manifest.parquet.
 
-        The samples have, besides their own columns: `parent` and `made_by` (null for original ones). Media are relative
-        to `dataset.root` or absolute. `hardlink` links where the file system can, `manifest` writes no media that the
-        source already holds. Raises OutputError, before anything is written, if the space does not suffice.
+        The samples have, besides their own columns: `parent` and `made_by` (null for original
+        ones). Media are relative to `dataset.root` or absolute. `hardlink` links where the file
+        system can, `manifest` writes no media that the source already holds. Raises OutputError,
+        before anything is written, if the space does not suffice.
         """
         raise NotImplementedError
 
 
 class Decoder(Extension):
-    """Bytes of one media file to a rendition, a class of the modality's own; the same bytes always give the same values.
+    """Bytes of one media file to a rendition, a class of the modality's own.
 
-    Of images that is a `Header` or a `Picture`. Whatever the class, for "picture" and "full" it has a `header`, whose
-    `missing` is the share, 0 to 1, of a file that ends early that is not there, and a `reduction`: 1 where it is "full" already.
+    The same bytes always give the same values.
+
+    Of images that is a `Header` or a `Picture`. Whatever the class, for "picture" and "full" it has
+    a `header`, whose `missing` is the share, 0 to 1, of a file that ends early that is not there,
+    and a `reduction`: 1 where it is "full" already.
     """
 
     __slots__ = ()
 
     timeout: ClassVar[float | None] = 120.0
-    """Seconds that one file may take, None for any; one that takes longer counts as unreadable in this run, and is tried in the next."""
+    """Seconds that one file may take, None for any.
+
+    One that takes longer counts as unreadable in this run, and is tried in the next.
+    """
 
     def suits(self, head: bytes) -> bool:
         """Whether the first 64 bytes look like a format this decoder reads."""
         raise NotImplementedError
 
     def decode(self, data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401 (Header or Picture)
-        """The header for "header", else the medium itself. Raises MediaError with a reason a person understands."""
+        """The header for "header", else the medium itself.
+
+        Raises MediaError with a reason a person understands.
+        """
         raise NotImplementedError
 
 
@@ -510,7 +675,10 @@ class Encoder(Extension):
 
 
 class View(Extension):
-    """How renditions of some classes are shown to people: in the report, on the review page, in notebooks."""
+    """How renditions of some classes are shown to people.
+
+    In the report, on the review page, in notebooks.
+    """
 
     __slots__ = ()
 
@@ -520,8 +688,8 @@ class View(Extension):
     def preview(self, item: Any, side: int, quality: int, *, enlarge: bool = True) -> Preview:  # noqa: ANN401 (a rendition)
         """An image of one sample, at most `side` pixels wide and high, of a quality from 1 to 100.
 
-        `enlarge` says whether a sample that is too small to be judged may be shown larger. Nothing of the sample's file
-        but what is seen may be in it.
+        `enlarge` says whether a sample that is too small to be judged may be shown larger. Nothing
+        of the sample's file but what is seen may be in it.
         """
         raise NotImplementedError
 
@@ -530,12 +698,17 @@ class View(Extension):
         return None
 
     def strip(self, items: Sequence[Any], side: int) -> Preview | None:
-        """One image of several samples side by side, each `side` pixels wide and high; None where there is no such image."""
+        """One image of several samples side by side, each `side` pixels wide and high.
+
+        None where there is no such image.
+        """
         return None
 
 
 class Embedder(Extension):
-    """Renditions (pictures, say) to vectors, independent of the data it is used on unless its artifact says otherwise."""
+    """Renditions (pictures, say) to vectors, independent of the data it is used on unless its
+    artifact says otherwise.
+    """
 
     __slots__ = ()
 
@@ -555,7 +728,9 @@ class Embedder(Extension):
         """Arrays learned from some pictures, where the embedder is told to learn; else None."""
         return None
 
-    def embed(self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None) -> np.ndarray:
+    def embed(
+        self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None
+    ) -> np.ndarray:
         """float32 [n, d], row by row independent of the other rows, to the bit."""
         raise NotImplementedError
 
@@ -565,8 +740,13 @@ class Report(Extension):
 
     __slots__ = ()
 
-    def write(self, record: Mapping[str, Any], folder: Path, sections: Iterable[Section], pixels: Pixels) -> None:
-        """Write files into `folder`; `record` is the account as JSON values (see `dqpipe.results.report`)."""
+    def write(
+        self, record: Mapping[str, Any], folder: Path, sections: Iterable[Section], pixels: Pixels
+    ) -> None:
+        """Write files into `folder`.
+
+        `record` is the account as JSON values (see `dqpipe.results.report`).
+        """
         raise NotImplementedError
 
 
@@ -581,5 +761,9 @@ class Section(Extension):
     """Its heading; its name where there is none."""
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
-        """HTML of this part, "" for nothing; `thumbnail(id)` and `thumbnail(id, side)` give a data: URL. Everything from the data is escaped."""
+        """HTML of this part, "" for nothing.
+
+        `thumbnail(id)` and `thumbnail(id, side)` give a data: URL. Everything from the data is
+        escaped.
+        """
         raise NotImplementedError

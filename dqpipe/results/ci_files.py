@@ -1,6 +1,7 @@
 """What a CI system is told of a run: one line, a badge, the gates as JUnit XML.
 
-    record ──▶ summary: one line      badge: shields.io's endpoint format      junit: a test for each gate, and for each stage that failed
+    record ──▶ summary: one line      badge: shields.io's endpoint format      junit: a test for
+    each gate, and for each stage that failed
 
 All of them are written whole, and before the exit code says what failed.
 """
@@ -31,12 +32,27 @@ def summary(record: Mapping[str, Any]) -> str:
     told, judged, failed = record["account"], record["gates"], _failed(record)
     parts = ["unchanged"] if record["run"].get("unchanged") else []
     parts += [
-        _state(record), many(told["samples"], "sample"), f"{told['marked']:,} flagged", f"{told['dropped']:,} dropped",
-        f"{told['relabelled']:,} relabelled", f"{told['review']:,} for review",
-    ]  # fmt: skip
+        _state(record),
+        many(told["samples"], "sample"),
+        f"{told['marked']:,} flagged",
+        f"{told['dropped']:,} dropped",
+        f"{told['relabelled']:,} relabelled",
+        f"{told['review']:,} for review",
+    ]
     states = [gate_grammar.state(gate) for gate in judged]
-    parts += [f"{states.count('passed')} of {many(len(judged), 'gate')} passed"] if judged else ["no gates"]
-    parts += [f"{states.count(state)} {word}" for state, word in (("unjudged", "unjudged"), ("first", "without a version to compare with")) if state in states]
+    parts += (
+        [f"{states.count('passed')} of {many(len(judged), 'gate')} passed"]
+        if judged
+        else ["no gates"]
+    )
+    parts += [
+        f"{states.count(state)} {word}"
+        for state, word in (
+            ("unjudged", "unjudged"),
+            ("first", "without a version to compare with"),
+        )
+        if state in states
+    ]
     changed = brief(record["run"].get("news") or ())
     parts += [f"since the last version: {changed}"] if changed else []
     parts += [f"failed: {gate['gate']}" for gate in failed]
@@ -44,29 +60,57 @@ def summary(record: Mapping[str, Any]) -> str:
 
 
 def badge(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A badge in the endpoint format of shields.io: green, yellow where a gate could not be judged, orange where samples could not be measured, else red."""
+    """A badge in the endpoint format of shields.io.
+
+    Green, yellow where a gate could not be judged, orange where samples could not be measured, else
+    red.
+    """
     told, failed = record["account"], _failed(record)
     message = f"{told['marked']:,} of {told['samples']:,} flagged"
     color = "green"
     if failed:
-        message, color = f"failed: {failed[0]['gate']}" + (f" and {len(failed) - 1} more" if len(failed) > 1 else ""), "red"
+        message, color = (
+            f"failed: {failed[0]['gate']}"
+            + (f" and {len(failed) - 1} more" if len(failed) > 1 else ""),
+            "red",
+        )
     elif record["failures"]["total"]:
         message, color = "some samples could not be measured", "orange"
     elif unjudged := sum(gate_grammar.state(gate) == "unjudged" for gate in record["gates"]):
         message, color = f"{many(unjudged, 'gate')} unjudged, {message}", "yellow"
     message = printable(message)
     message = message if len(message) <= LONG else message[: LONG - 1] + "…"
-    return {"schemaVersion": 1, "label": "data quality", "message": message, "color": color, "isError": bool(failed)}
+    return {
+        "schemaVersion": 1,
+        "label": "data quality",
+        "message": message,
+        "color": color,
+        "isError": bool(failed),
+    }
 
 
 def junit(record: Mapping[str, Any]) -> bytes:
-    """A test suite: a test for each gate (skipped where it could not be judged), an error for each stage that failed, and the run itself."""
+    """A test suite: a test for each gate (skipped where it could not be judged), an error for each
+    stage that failed, and the run itself.
+    """
     suite = _suite(record["run"].get("seconds") or 0)
     _case(suite, "dqpipe", "run", None, None)
     for row in record["failures"]["rows"]:
-        _case(suite, "dqpipe.stages", row["stage"], "error", f"{many(row['samples'], 'sample')}: {row['reason']}")
+        _case(
+            suite,
+            "dqpipe.stages",
+            row["stage"],
+            "error",
+            f"{many(row['samples'], 'sample')}: {row['reason']}",
+        )
     for gate in record["gates"]:
-        kind = "failure" if not gate["passed"] else None if gate_grammar.state(gate) == "passed" else "skipped"
+        kind = (
+            "failure"
+            if not gate["passed"]
+            else None
+            if gate_grammar.state(gate) == "passed"
+            else "skipped"
+        )
         _case(suite, "dqpipe.gates", gate["gate"], kind, gate["said"])
     return _xml(suite)
 
@@ -95,18 +139,29 @@ class Files:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Whatever ends a run before it was told is told instead: no file of an earlier run stays in its place.
+        """Whatever ends a run before it was told is told instead.
+
+        No file of an earlier run stays in its place.
 
         Raises OutputError at once where somebody else's file is in the place of one of these.
         """
-        for path, like in ((self.badge, b'"label": "data quality"'), (self.junit, b'<testsuites name="dqpipe"')):
+        for path, like in (
+            (self.badge, b'"label": "data quality"'),
+            (self.junit, b'<testsuites name="dqpipe"'),
+        ):
             if path is not None:
                 ownership.refuse_to_replace(path, partial(_holds, like))
         try:
             yield
         except DqpipeError as error:
             if self.badge is not None and self.badge not in self.written:
-                said = {"schemaVersion": 1, "label": "data quality", "message": "did not run", "color": "red", "isError": True}
+                said = {
+                    "schemaVersion": 1,
+                    "label": "data quality",
+                    "message": "did not run",
+                    "color": "red",
+                    "isError": True,
+                }
                 self._put(self.badge, json.dumps(said).encode() + b"\n")
             if self.junit is not None and self.junit not in self.written:
                 self._put(self.junit, junit_of_error(error))
@@ -131,7 +186,15 @@ def _failed(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _state(record: Mapping[str, Any]) -> str:
-    return "FAILED" if _failed(record) else "WAITS FOR APPROVAL" if record["run"].get("asks") else "INCOMPLETE" if record["failures"]["total"] else "passed"
+    return (
+        "FAILED"
+        if _failed(record)
+        else "WAITS FOR APPROVAL"
+        if record["run"].get("asks")
+        else "INCOMPLETE"
+        if record["failures"]["total"]
+        else "passed"
+    )
 
 
 def _suite(seconds: float) -> ET.Element:
@@ -149,7 +212,12 @@ def _case(suite: ET.Element, of: str, name: str, kind: str | None, said: str | N
 
 
 def _xml(suite: ET.Element) -> bytes:
-    for name, kind in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+    for name, kind in (
+        ("tests", "testcase"),
+        ("failures", "failure"),
+        ("errors", "error"),
+        ("skipped", "skipped"),
+    ):
         suite.set(name, str(sum(1 for _ in suite.iter(kind))))
     whole = ET.Element("testsuites", name="dqpipe")
     whole.append(suite)
@@ -157,7 +225,11 @@ def _xml(suite: ET.Element) -> bytes:
 
 
 def brief(rows: Iterable[Mapping[str, Any]], shown: int = 3) -> str:
-    """The first of them in one line, for a message: "class cat gone (40 samples), +37 label_noise.likely_wrong (12 → 49)"; empty where nothing changed."""
+    """The first of them in one line, for a message.
+
+    "class cat gone (40 samples), +37 label_noise.likely_wrong (12 → 49)"; empty where nothing
+    changed.
+    """
     told = [str(row["said"]) for row in rows]
     rest = len(told) - shown
     return ", ".join([*told[:shown], *([f"{rest:,} more"] if rest > 0 else [])])

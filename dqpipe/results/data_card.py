@@ -1,9 +1,12 @@
-"""The data card of a version: Markdown with a YAML head, as the Hugging Face Hub reads it from a dataset's README.md, made from the account.
+"""The data card of a version.
+
+Markdown with a YAML head, as the Hugging Face Hub reads it from a dataset's README.md, made from
+the account.
 
     record (numbers, sentences, classes, gates) + the curated samples (features, splits) ──▶ card.md
 
-What only people know is left to them, and named: the licence, where the data comes from, who is in it. Whatever comes from the
-data is escaped: it is neither markup nor a link.
+What only people know is left to them, and named: the licence, where the data comes from, who is in
+it. Whatever comes from the data is escaped: it is neither markup nor a link.
 """
 
 from __future__ import annotations
@@ -36,17 +39,50 @@ def card(record: Mapping[str, Any], dataset: Dataset) -> str:
     told, run = record["account"], record["run"]
     name = _name(run)
     lines = [
-        "---", _head(name, dataset).rstrip(), "---", "", f"# Dataset card of {text(name)}", "",
-        "*Written by dqpipe from the account of its run. To publish the set, put this file into it as README.md.*", "",
-        "## Summary", "", *(f"- {text(sentence)}" for sentence in (*told["alerts"], *told["said"])), "",
-        "## Structure", "", *_splits(dataset.samples), *_classes(record), "",
-        "## How it was made", "", *_made(record), "",
-        "## What was found", "", *_found(record), *_gates(record), "",
-        "## Known limits", "", *_limits(record), "",
-        "## Licence, source, people", "",
-        "Not known to dqpipe; state before you share the set: the licence of the data (`license` in the head), where it comes from, who labelled it and how,",
-        "whether it shows or describes people and what they agreed to, and what the set must not be used for.",
-    ]  # fmt: skip
+        "---",
+        _head(name, dataset).rstrip(),
+        "---",
+        "",
+        f"# Dataset card of {text(name)}",
+        "",
+        (
+            "*Written by dqpipe from the account of its run. To publish the set, put this file "
+            "into it as README.md.*"
+        ),
+        "",
+        "## Summary",
+        "",
+        *(f"- {text(sentence)}" for sentence in (*told["alerts"], *told["said"])),
+        "",
+        "## Structure",
+        "",
+        *_splits(dataset.samples),
+        *_classes(record),
+        "",
+        "## How it was made",
+        "",
+        *_made(record),
+        "",
+        "## What was found",
+        "",
+        *_found(record),
+        *_gates(record),
+        "",
+        "## Known limits",
+        "",
+        *_limits(record),
+        "",
+        "## Licence, source, people",
+        "",
+        (
+            "Not known to dqpipe; state before you share the set: the licence of the data "
+            "(`license` in the head), where it comes from, who labelled it and how,"
+        ),
+        (
+            "whether it shows or describes people and what they agreed to, and what the set must "
+            "not be used for."
+        ),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -68,7 +104,12 @@ def _head(name: str, dataset: Dataset) -> str:
     samples = dataset.samples
     category, kinds = _task(dataset)
     head: dict[str, Any] = {"pretty_name": printable(name)}
-    head |= {"size_categories": [size(len(samples))], "task_categories": [category], **({"task_ids": kinds} if kinds else {}), "tags": ["dqpipe"]}
+    head |= {
+        "size_categories": [size(len(samples))],
+        "task_categories": [category],
+        **({"task_ids": kinds} if kinds else {}),
+        "tags": ["dqpipe"],
+    }
     splits = [{"name": split, "num_examples": count} for split, count in _counted(samples).items()]
     head["dataset_info"] = {"features": _features(dataset), "splits": splits}
     stated = "# license: state it before you share the set, such as cc-by-4.0\n"
@@ -78,7 +119,9 @@ def _head(name: str, dataset: Dataset) -> str:
 def size(count: int) -> str:
     """The Hub's category of a number of samples."""
     names = ["1", "1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"]
-    above = next((number for number in range(1, len(names)) if count < 100 * 10**number), len(names))
+    above = next(
+        (number for number in range(1, len(names)) if count < 100 * 10**number), len(names)
+    )
     if above == len(names):
         return "n>1T"
     return "n<1K" if above == 1 else f"{names[above - 1]}<n<{names[above]}"
@@ -92,7 +135,11 @@ def _task(dataset: Dataset) -> tuple[str, list[str]]:
         return "other", []
     if kind == "number":
         return ("tabular-regression", []) if of == "tabular" else ("other", [])
-    ids = {"image": "multi-label-image-classification" if kind == "tags" else "multi-class-image-classification"}
+    ids = {
+        "image": "multi-label-image-classification"
+        if kind == "tags"
+        else "multi-class-image-classification"
+    }
     return f"{of}-classification", [ids[of]] if of in ids else []
 
 
@@ -105,8 +152,15 @@ def _features(dataset: Dataset) -> list[dict[str, Any]]:
         found.append({"name": printable(names.get("media", "image")), "dtype": "image"})
     if "label" in samples:
         found.append({"name": printable(names.get("label", "label")), **_label(samples)})
-    own = [field for field in samples.table.schema if field.name not in OURS or (field.name == "id" and "id" in names)]
-    found += [{"name": printable(names.get(field.name, field.name)), **_dtype(field.type)} for field in own[:MOST_COLUMNS]]
+    own = [
+        field
+        for field in samples.table.schema
+        if field.name not in OURS or (field.name == "id" and "id" in names)
+    ]
+    found += [
+        {"name": printable(names.get(field.name, field.name)), **_dtype(field.type)}
+        for field in own[:MOST_COLUMNS]
+    ]
     return found
 
 
@@ -116,7 +170,13 @@ def _label(samples: Samples) -> dict[str, Any]:
         return _dtype(samples.table.schema.field("label").type)
     if not classes or len(classes) > MOST_CLASSES:
         return {"dtype": "string"}
-    return {"dtype": {"class_label": {"names": {str(number): printable(name) for number, name in enumerate(classes)}}}}
+    return {
+        "dtype": {
+            "class_label": {
+                "names": {str(number): printable(name) for number, name in enumerate(classes)}
+            }
+        }
+    }
 
 
 def _dtype(kind: pa.DataType) -> dict[str, Any]:
@@ -147,7 +207,10 @@ def _counted(samples: Samples) -> dict[str, int]:
 def _splits(samples: Samples) -> list[str]:
     counted = ", ".join(f"{text(split)} ({count:,})" for split, count in _counted(samples).items())
     new = len(samples) - samples.table.column("parent").null_count if "parent" in samples else 0
-    return [f"{many(len(samples), 'sample')}, of them {new:,} made by augmentation; splits: {counted}.", ""]
+    return [
+        f"{many(len(samples), 'sample')}, of them {new:,} made by augmentation; splits: {counted}.",
+        "",
+    ]
 
 
 def _classes(record: Mapping[str, Any]) -> list[str]:
@@ -166,24 +229,49 @@ def _classes(record: Mapping[str, Any]) -> list[str]:
 def _made(record: Mapping[str, Any]) -> list[str]:
     run = record["run"]
     stages = [f"{stage['name']} (version {stage['version']})" for stage in run["stages"]]
-    lines = [f"- dqpipe {text(run['dqpipe'])}, version `{run['version']}`, {text(run['finished'])}, seed {run['seed']}"]
+    lines = [
+        (
+            f"- dqpipe {text(run['dqpipe'])}, version `{run['version']}`, {text(run['finished'])}, "
+            f"seed {run['seed']}"
+        )
+    ]
     lines.append(f"- stages: {text(', '.join(stages))}")
     if lineage := run.get("lineage"):
         given = lineage["input"]
-        lines.append(f"- input: {many(given['samples'], 'sample')}, content {text(given['content'])}; plan {text(lineage['plan'])}")
+        lines.append(
+            f"- input: {many(given['samples'], 'sample')}, content {text(given['content'])}; plan "
+            f"{text(lineage['plan'])}"
+        )
         lines.append(f"- after version: {text(lineage['parent'] or 'none')}")
     lines += [f"- since then: {text(row['said'])}" for row in (run.get("news") or ())[:CHANGES]]
-    return [*lines, "- the same input, plan and versions make the same set; `ledger.parquet` says for each sample what was claimed and decided, and why"]
+    return [
+        *lines,
+        (
+            "- the same input, plan and versions make the same set; `ledger.parquet` says for "
+            "each sample what was claimed and decided, and why"
+        ),
+    ]
 
 
 def _found(record: Mapping[str, Any]) -> list[str]:
-    codes = [code for stage in record["counts"]["stages"] for code in stage["codes"] if code["samples"] or code["dataset"]]
+    codes = [
+        code
+        for stage in record["counts"]["stages"]
+        for code in stage["codes"]
+        if code["samples"] or code["dataset"]
+    ]
     if not codes:
         return ["Nothing was found."]
-    lines = ["| code | samples | dropped | relabelled | for review | meaning |", "|---|---:|---:|---:|---:|---|"]
+    lines = [
+        "| code | samples | dropped | relabelled | for review | meaning |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
     for code in codes[:ROWS]:
         of = code["decisions"]
-        lines.append(f"| {text(code['code'])} | {code['samples']:,} | {of['drop']:,} | {of['relabel']:,} | {of['review']:,} | {text(code['help'])} |")
+        lines.append(
+            f"| {text(code['code'])} | {code['samples']:,} | {of['drop']:,} | {of['relabel']:,} | "
+            f"{of['review']:,} | {text(code['help'])} |"
+        )
     return lines
 
 
@@ -192,18 +280,49 @@ def _gates(record: Mapping[str, Any]) -> list[str]:
         return ["", "- there are no gates"]
     words = {"failed": "FAILED", "first": "waits for a version to compare with"}
     told = [(gate_grammar.state(gate), gate) for gate in record["gates"]]
-    return ["", *(f"- gate {words.get(state, state) if gate['passed'] else 'FAILED'}: {text(gate['gate'])}: {text(gate['said'])}" for state, gate in told)]
+    return [
+        "",
+        *(
+            (
+                f"- gate {words.get(state, state) if gate['passed'] else 'FAILED'}: "
+                f"{text(gate['gate'])}: {text(gate['said'])}"
+            )
+            for state, gate in told
+        ),
+    ]
 
 
 def _limits(record: Mapping[str, Any]) -> list[str]:
     told, worst = record["account"], record["classes"]["hardest"]
     held = "left out until then" if told["held"] else "kept as they are"
-    lines = [f"- Put up for review, and {held}: {told['review']:,} of the samples."] if told["review"] else []
+    lines = (
+        [f"- Put up for review, and {held}: {told['review']:,} of the samples."]
+        if told["review"]
+        else []
+    )
     if worst and worst["name"] is not None:
-        lines.append(f"- The class that lost the largest share is {text(worst['name'])}: {worst['dropped']:,} of {worst['before']:,}.")
+        lines.append(
+            f"- The class that lost the largest share is {text(worst['name'])}: "
+            f"{worst['dropped']:,} of {worst['before']:,}."
+        )
     if emptied := record["classes"]["emptied"]["total"]:
         lines.append(f"- Classes that have no samples any more: {emptied:,}.")
     audits = [audit["said"] for audit in record["run"].get("audits") or () if audit.get("said")]
     lines += [f"- {text(said)}" for said in audits]
-    lines += [] if audits else ["- How precise the claims are on this set was not certified by people (`dqpipe review --audit`)."]
-    return [*lines, "- What no stage looks for is not found: fairness, consent, and whether the classes are the right ones are for people to judge."]
+    lines += (
+        []
+        if audits
+        else [
+            (
+                "- How precise the claims are on this set was not certified by people (`dqpipe "
+                "review --audit`)."
+            )
+        ]
+    )
+    return [
+        *lines,
+        (
+            "- What no stage looks for is not found: fairness, consent, and whether the classes "
+            "are the right ones are for people to judge."
+        ),
+    ]

@@ -6,7 +6,8 @@
     replaced      the same id holds other bytes (or, of a row, other values)
     renamed       the same content under another id; compared as the one sample that it is
 
-A row may be of several kinds. `why` names the codes that came and went, and what of the plan changed in their stages.
+A row may be of several kinds. `why` names the codes that came and went, and what of the plan
+changed in their stages.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ from dqpipe.results.versions import Version
 
 KINDS = ("in", "out", "relabelled", "decided", "replaced", "renamed")
 MEANINGS = {
-    "in": "came into the curated set", "out": "left the curated set", "relabelled": "have another label", "decided": "are decided otherwise",
-    "replaced": "have other content", "renamed": "have another name",
-}  # fmt: skip
+    "in": "came into the curated set",
+    "out": "left the curated set",
+    "relabelled": "have another label",
+    "decided": "are decided otherwise",
+    "replaced": "have other content",
+    "renamed": "have another name",
+}
 SHOWN = 20
 """Rows of each kind in run.json and in the report."""
 Row = dict[str, Any]
@@ -51,26 +56,44 @@ class Side:
 
     @cached_property
     def columns(self) -> dict[str, pa.Array]:
-        """One row per raw sample: id, content, label, decision, because, whether it is in the curated set, and under which label."""
+        """One row per raw sample: id, content, label, decision, because, whether it is in the
+        curated set, and under which label.
+        """
         ids = _flat(self.samples.table.column("id"))
         decided = self.decisions.table.take(_at(ids, self.decisions.table.column("id")))
         kept = self.curated.table
         if "parent" in self.curated:
             kept = kept.filter(pc.is_null(kept.column("parent")))
         at = _at(ids, kept.column("id"))
-        told = {"id": ids, "content": self.samples.table.column("content"), "label": _labels(self.samples), "decision": decided.column("decision"),
-                "because": decided.column("because"), "curated": pc.is_valid(at), "as": _labels(Samples(kept)).take(at)}  # fmt: skip
+        told = {
+            "id": ids,
+            "content": self.samples.table.column("content"),
+            "label": _labels(self.samples),
+            "decision": decided.column("decision"),
+            "because": decided.column("because"),
+            "curated": pc.is_valid(at),
+            "as": _labels(Samples(kept)).take(at),
+        }
         return {name: _flat(column) for name, column in told.items()}
 
     def state(self, row: int | None) -> dict[str, Any]:
         """One sample; all None where there is none."""
-        return {name: None if row is None else column[row].as_py() for name, column in self.columns.items()}
+        return {
+            name: None if row is None else column[row].as_py()
+            for name, column in self.columns.items()
+        }
 
     @property
     def made(self) -> set[str]:
         """The ids of new samples."""
-        parents = self.curated.table.column("parent").to_pylist() if "parent" in self.curated else []
-        return {sample for sample, parent in zip(self.curated.ids, parents, strict=False) if parent is not None}
+        parents = (
+            self.curated.table.column("parent").to_pylist() if "parent" in self.curated else []
+        )
+        return {
+            sample
+            for sample, parent in zip(self.curated.ids, parents, strict=False)
+            if parent is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -78,7 +101,9 @@ class Diff:
     """The changed samples, what else changed, and how many of each."""
 
     rows: Sequence[Row]
-    """id, before (the old id of a renamed one), kinds, label, decision (each [before, after]), why."""
+    """id, before (the old id of a renamed one), kinds, label, decision (each [before,
+    after]), why.
+    """
     plan: Sequence[Mapping[str, Any]]
     """what, before, after."""
     counts: Mapping[str, int]
@@ -99,16 +124,23 @@ class Diff:
 def compare(before: Side, after: Side) -> Diff:
     """What changed from one side to the other."""
     plan = _plan(before.record, after.record)
-    at = _at(after.columns["id"], before.columns["id"]).to_numpy(zero_copy_only=False)  # NaN where there is none
+    at = _at(after.columns["id"], before.columns["id"]).to_numpy(
+        zero_copy_only=False
+    )  # NaN where there is none
     there = ~np.isnan(at)
     gone = np.setdiff1d(np.arange(len(before.samples)), at[there].astype(np.int64))
     new = np.flatnonzero(~there)
     renamed = _renamed(before, gone, after, new)
-    pairs: list[tuple[int | None, int | None]] = [(int(at[row]), int(row)) for row in _unlike(before, after, np.flatnonzero(there), at)]
+    pairs: list[tuple[int | None, int | None]] = [
+        (int(at[row]), int(row)) for row in _unlike(before, after, np.flatnonzero(there), at)
+    ]
     pairs += [(renamed.get(row), row) for row in new.tolist()]
     again = set(renamed.values())
     pairs += [(row, None) for row in gone.tolist() if row not in again]
-    rows = [_row(before.state(old), after.state(now), plan, renamed=now in renamed) for old, now in pairs]
+    rows = [
+        _row(before.state(old), after.state(now), plan, renamed=now in renamed)
+        for old, now in pairs
+    ]
     rows = sorted((row for row in rows if row["kinds"]), key=lambda row: str(row["id"]))
     counts = {kind: sum(kind in row["kinds"] for row in rows) for kind in KINDS}
     counts |= {"new": len(new) - len(renamed), "gone": len(gone) - len(renamed)}
@@ -120,9 +152,16 @@ def summary(counts: Mapping[str, int]) -> str:
     """The counts in a sentence: what changed in the curated set, and in the input."""
     told = [f"{counts[kind]:,} {meaning(kind, counts[kind])}" for kind in KINDS if counts[kind]]
     made = (("added", "new sample", "was", "made"), ("removed", "made sample", "is", "gone"))
-    told += [f"{many(n, noun)} {plural(n, verb)} {what}" for name, noun, verb, what in made if (n := counts[name])]
+    told += [
+        f"{many(n, noun)} {plural(n, verb)} {what}"
+        for name, noun, verb, what in made
+        if (n := counts[name])
+    ]
     new, gone = counts["new"], counts["gone"]
-    read = f"{many(new, 'sample')} {plural(new, 'is')} new in the input and {gone:,} {plural(gone, 'is')} gone from it"
+    read = (
+        f"{many(new, 'sample')} {plural(new, 'is')} new in the input and {gone:,} "
+        f"{plural(gone, 'is')} gone from it"
+    )
     return f"{', '.join(told) or 'no sample changed'}; {read}."
 
 
@@ -146,11 +185,18 @@ def _labels(samples: Samples) -> pa.Array:
     if "label" not in samples:
         return pa.nulls(len(samples), pa.string())
     column = _flat(samples.table.column("label"))
-    return column if pa.types.is_string(column.type) else pa.array([label_text(value) for value in column.to_pylist()], pa.string())
+    return (
+        column
+        if pa.types.is_string(column.type)
+        else pa.array([label_text(value) for value in column.to_pylist()], pa.string())
+    )
 
 
 def _renamed(before: Side, gone: np.ndarray, after: Side, new: np.ndarray) -> dict[int, int]:
-    """New row → old row, for content that stands under another id; equal contents are paired in the order of their ids."""
+    """New row → old row, for content that stands under another id.
+
+    Equal contents are paired in the order of their ids.
+    """
     left: dict[str, list[int]] = {}
     for row in sorted(gone.tolist(), key=lambda row: str(before.columns["id"][row]), reverse=True):
         left.setdefault(before.columns["content"][row].as_py(), []).append(row)
@@ -168,7 +214,10 @@ def _unlike(before: Side, after: Side, rows: np.ndarray, at: np.ndarray) -> np.n
     same = np.ones(len(rows), dtype=bool)
     for name in ("content", "decision", "curated", "as"):
         one, other = before.columns[name].take(old), after.columns[name].take(now)
-        alike = pc.or_(pc.fill_null(pc.equal(one, other), fill_value=False), pc.and_(pc.is_null(one), pc.is_null(other)))
+        alike = pc.or_(
+            pc.fill_null(pc.equal(one, other), fill_value=False),
+            pc.and_(pc.is_null(one), pc.is_null(other)),
+        )
         same &= alike.to_numpy(zero_copy_only=False)
     return rows[~same]
 
@@ -181,18 +230,31 @@ def _row(old: Row, new: Row, plan: Sequence[Mapping[str, Any]], *, renamed: bool
         "in": there and not inside,
         "out": inside and not there,
         "relabelled": relabelled,
-        "decided": was and now and inside == there and old["decision"] != new["decision"] and not relabelled,
+        "decided": was
+        and now
+        and inside == there
+        and old["decision"] != new["decision"]
+        and not relabelled,
         "replaced": was and now and old["content"] != new["content"],
         "renamed": renamed,
     }
     kinds = [kind for kind in KINDS if told[kind]]
     label = [state["as"] if state["curated"] else state["label"] for state in (old, new)]
-    return {"id": new["id"] if now else old["id"], "before": old["id"] if renamed else None, "kinds": kinds, "label": label,
-            "decision": [old["decision"], new["decision"]], "why": _why(old, new, kinds, plan)}  # fmt: skip
+    return {
+        "id": new["id"] if now else old["id"],
+        "before": old["id"] if renamed else None,
+        "kinds": kinds,
+        "label": label,
+        "decision": [old["decision"], new["decision"]],
+        "why": _why(old, new, kinds, plan),
+    }
 
 
 def _why(old: Row, new: Row, kinds: Sequence[str], plan: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The reasons, the nearest first; what else changed in the plan only where a decision or a label did."""
+    """The reasons, the nearest first.
+
+    What else changed in the plan only where a decision or a label did.
+    """
     if old["id"] is None or new["id"] is None:
         return ["new in the input" if old["id"] is None else "gone from the input"]
     why = ["its content changed"] if "replaced" in kinds else []
@@ -201,10 +263,15 @@ def _why(old: Row, new: Row, kinds: Sequence[str], plan: Sequence[Mapping[str, A
     if not judged:
         return why or ["same content, other name"]
     before, after = old["because"] or [], new["because"] or []
-    came, went = [code for code in after if code not in before], [code for code in before if code not in after]
+    came, went = (
+        [code for code in after if code not in before],
+        [code for code in before if code not in after],
+    )
     why += [f"now {code}" for code in came] + [f"no longer {code}" for code in went]
     stages = {code.rpartition(".")[0] for code in (*came, *went)}
-    why += [_said(change) for change in plan if change["stage"] in stages or change["stage"] == POLICY]
+    why += [
+        _said(change) for change in plan if change["stage"] in stages or change["stage"] == POLICY
+    ]
     return why or ["what it is compared with changed"]
 
 
@@ -220,17 +287,30 @@ def _said(change: Mapping[str, Any]) -> str:
 
 
 def _plan(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Row]:
-    """What changed beside the samples: options, versions of stages, plugins and libraries, seed, input."""
+    """What changed beside the samples.
+
+    Options, versions of stages, plugins and libraries, seed, input.
+    """
     old, new = dict(_parts(before)), dict(_parts(after))
-    return [{"what": what, "stage": stage, "before": old.get((what, stage)), "after": new.get((what, stage))}
-            for what, stage in {**old, **new} if old.get((what, stage)) != new.get((what, stage))]  # fmt: skip
+    return [
+        {
+            "what": what,
+            "stage": stage,
+            "before": old.get((what, stage)),
+            "after": new.get((what, stage)),
+        }
+        for what, stage in {**old, **new}
+        if old.get((what, stage)) != new.get((what, stage))
+    ]
 
 
 def _parts(record: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], str]]:
     """What a plan consists of, as (what, of which stage) and its value in words."""
     last = [stage["name"] for stage in record.get("stages", [])][-1:]
     for stage in record.get("stages", []):
-        name = POLICY if [stage["name"]] == last else stage["name"]  # the policy is the last of them, whatever it is called
+        name = (
+            POLICY if [stage["name"]] == last else stage["name"]
+        )  # the policy is the last of them, whatever it is called
         yield (f"stage {stage['name']}", name), f"{stage['stage']} version {stage['version']}"
         for option, value in stage["options"].items():
             yield (f"option {stage['name']}.{option}", name), _text(value)

@@ -1,4 +1,6 @@
-"""The ledger of an output, asked: some of its rows, how many samples they are, and a table for a spreadsheet.
+"""The ledger of an output, asked.
+
+Some of its rows, how many samples they are, and a table for a spreadsheet.
 
     ledger.parquet ──Question──▶ rows ──▶ JSON | CSV | counts
 
@@ -31,7 +33,10 @@ TAG = "tag"
 
 @dataclass(frozen=True)
 class Question:
-    """Which rows are meant: of several values any, of several questions all. Codes may be globs (image_quality.*)."""
+    """Which rows are meant: of several values any, of several questions all.
+
+    Codes may be globs (image_quality.*).
+    """
 
     codes: Sequence[str] = ()
     classes: Sequence[str] = ()
@@ -42,20 +47,38 @@ class Question:
 
 
 def rows(version: Version, question: Question) -> pa.Table:
-    """The rows of a version's ledger that are meant, in its order. Raises ConfigError for a value that nothing has, DatasetError."""
+    """The rows of a version's ledger that are meant, in its order.
+
+    Raises ConfigError for a value that nothing has, DatasetError.
+    """
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(version.file("ledger.parquet"))
     except (OSError, OutputError, pa.ArrowException) as error:
-        raise DatasetError(f"ledger.parquet of version {version.id} cannot be read: {error}") from None
+        raise DatasetError(
+            f"ledger.parquet of version {version.id} cannot be read: {error}"
+        ) from None
     mask = None
-    claimable = [code for stage in version.record.get("stages", ()) for code in stage.get("claims", ())]
-    asked = (("code", question.codes, claimable), ("label", question.classes, ()), ("split", question.splits, ()), ("group", question.groups, ()),
-             ("decision", question.decisions, DECISIONS), ("severity", question.severities, ("info", "warning", "error")))  # fmt: skip
+    claimable = [
+        code for stage in version.record.get("stages", ()) for code in stage.get("claims", ())
+    ]
+    asked = (
+        ("code", question.codes, claimable),
+        ("label", question.classes, ()),
+        ("split", question.splits, ()),
+        ("group", question.groups, ()),
+        ("decision", question.decisions, DECISIONS),
+        ("severity", question.severities, ("info", "warning", "error")),
+    )
     for name, wanted, known in asked:
         if wanted:
-            hit = _hit(table.column(name), TAG if name == "label" and _tagged(version) else name, wanted, known)
+            hit = _hit(
+                table.column(name),
+                TAG if name == "label" and _tagged(version) else name,
+                wanted,
+                known,
+            )
             mask = hit if mask is None else pc.and_(mask, hit)
     return table if mask is None else table.filter(mask)
 
@@ -64,7 +87,9 @@ def _tagged(version: Version) -> bool:
     """Whether the labels of a version are sets of tags."""
     try:
         return labels.kind_in(version.samples) == "tags"
-    except DatasetError:  # a version that keeps no samples: a text that reads as a set of tags is one
+    except (
+        DatasetError
+    ):  # a version that keeps no samples: a text that reads as a set of tags is one
         return True
 
 
@@ -75,7 +100,9 @@ def _hit(column: pa.ChunkedArray, name: str, wanted: Sequence[str], known: Seque
         found = [value for value in values if _is(value, one, name)]
         if not found and not any(_is(value, one, name) for value in known):
             what = {"label": "class", TAG: "class"}.get(name, name)
-            raise ConfigError(f"no {what} of this ledger is {one!r}: {nearest(one, {*values, *known})}")
+            raise ConfigError(
+                f"no {what} of this ledger is {one!r}: {nearest(one, {*values, *known})}"
+            )
         chosen.update(found)
     return pc.is_in(column, value_set=pa.array(sorted(chosen), pa.string()))
 
@@ -94,8 +121,20 @@ def samples(table: pa.Table) -> int:
 
 def counts(table: pa.Table) -> list[dict[str, Any]]:
     """Rows and samples by code and decision, the most samples first."""
-    by = table.select(["code", "decision", "id"]).group_by(["code", "decision"]).aggregate([("id", "count_distinct"), ([], "count_all")])
-    told = [{"code": r["code"], "decision": r["decision"], "samples": r["id_count_distinct"], "rows": r["count_all"]} for r in by.to_pylist()]
+    by = (
+        table.select(["code", "decision", "id"])
+        .group_by(["code", "decision"])
+        .aggregate([("id", "count_distinct"), ([], "count_all")])
+    )
+    told = [
+        {
+            "code": r["code"],
+            "decision": r["decision"],
+            "samples": r["id_count_distinct"],
+            "rows": r["count_all"],
+        }
+        for r in by.to_pylist()
+    ]
     return sorted(told, key=lambda row: (-row["samples"], row["code"] or "", row["decision"] or ""))
 
 
@@ -111,4 +150,6 @@ def as_json(table: pa.Table) -> Iterator[str]:
 
 def write_csv(table: pa.Table, file: Path | IO[bytes]) -> None:
     """The rows as CSV, which no spreadsheet runs. Raises OSError."""
-    spreadsheet.write(table.select([name for name in SCHEMA.names if name in table.column_names]), file)
+    spreadsheet.write(
+        table.select([name for name in SCHEMA.names if name in table.column_names]), file
+    )

@@ -1,4 +1,5 @@
-"""What a run came to: the one record that report, ledger, artifacts, what-if and `dqpipe.Result` read.
+"""What a run came to: the one record that report, ledger, artifacts, what-if and `dqpipe.Result`
+read.
 
     Run ──steps──▶ Outcome ──▶ report and run.json · ledger · card · artifacts of a flow · exit code
     what_if ─────▶
@@ -155,7 +156,10 @@ class Outcome:
 
     @property
     def waits(self) -> bool:
-        """Whether the version waits for a person: it passed its gates, and there is something to ask."""
+        """Whether the version waits for a person.
+
+        It passed its gates, and there is something to ask.
+        """
         return self.writes and self.unchanged is None and bool(self.asks) and self.passed
 
     def raise_for_gates(self) -> None:

@@ -1,13 +1,15 @@
 """Where a run's output goes: versions beside each other, and one pointer that is switched.
 
-    out/versions/<id>/   curated/  ledger.parquet  facts.parquet  tables/  report.html  report.json  card.md  relabel.csv  run.json
-    out/version          the id of the published version; replaced in one step
-    out/history.jsonl    one line for each finished run and each roll back
-    out/.dqpipe.json     says that dqpipe made the folder: without it nothing is written or removed (see `dqpipe.storage.ownership`)
-    out/curated, out/report.html, out/ledger.parquet      links to the published version's, on a local disk
+    out/versions/<id>/   curated/  ledger.parquet  facts.parquet  tables/  report.html  report.json
+    card.md  relabel.csv  run.json out/version          the id of the published version; replaced in
+    one step out/history.jsonl    one line for each finished run and each roll back out/.dqpipe.json
+    says that dqpipe made the folder: without it nothing is written or removed (see
+    `dqpipe.storage.ownership`) out/curated, out/report.html, out/ledger.parquet      links to the
+    published version's, on a local disk
 
-Whoever follows the pointer sees a whole version, the old or the new one, after a power cut too: a version is on the disk
-before it has its name, and has its name before the pointer says so. Elsewhere (s3://bucket/out) run.json is what comes last.
+Whoever follows the pointer sees a whole version, the old or the new one, after a power cut too: a
+version is on the disk before it has its name, and has its name before the pointer says so.
+Elsewhere (s3://bucket/out) run.json is what comes last.
 """
 
 from __future__ import annotations
@@ -25,7 +27,21 @@ from typing import Any
 from dqpipe.errors import DatasetError, OutputError
 from dqpipe.execution.logs import harmless
 from dqpipe.results import verdicts
-from dqpipe.results.versions import AUDITS, FILES, HISTORY, POINTER, Version, files_of, history, journal, published, remember, standing, versions, waiting
+from dqpipe.results.versions import (
+    AUDITS,
+    FILES,
+    HISTORY,
+    POINTER,
+    Version,
+    files_of,
+    history,
+    journal,
+    published,
+    remember,
+    standing,
+    versions,
+    waiting,
+)
 from dqpipe.storage import ownership
 from dqpipe.storage.fact_store import Store
 from dqpipe.storage.location import Place, is_url, named, place, shown, synced
@@ -35,12 +51,24 @@ log = logging.getLogger(__name__)
 KIND = "output"
 LINKS = ("curated", "report.html", "ledger.parquet")
 OURS = {"versions", "store", POINTER, HISTORY, *LINKS, verdicts.FILE, AUDITS}
-NO_LINKS = (ownership.MARKER, ownership.LOCK, ownership.PUBLISHING, "versions", POINTER, HISTORY, verdicts.FILE, AUDITS)
+NO_LINKS = (
+    ownership.MARKER,
+    ownership.LOCK,
+    ownership.PUBLISHING,
+    "versions",
+    POINTER,
+    HISTORY,
+    verdicts.FILE,
+    AUDITS,
+)
 """What is written to in an output, and must not lead out of it."""
 
 
 def refuse(out: str | Path, *, force: bool, source: object) -> None:
-    """Raise OutputError where an output must not go: into the dataset, over a file, into somebody's folder, over what is there already."""
+    """Raise OutputError where an output must not go.
+
+    Into the dataset, over a file, into somebody's folder, over what is there already.
+    """
     if not is_url(out):
         _refuse_folder(Path(out), source)
     where = place(out)
@@ -49,23 +77,36 @@ def refuse(out: str | Path, *, force: bool, source: object) -> None:
         raise ownership.foreign(where, KIND, names)
     shown = {name for name in names if not name.startswith(".")}
     if not force and shown & {POINTER} | shown - OURS:
-        what = "holds a published version" if POINTER in shown else f"is not empty (it holds {min(shown - OURS)!r})"
-        raise OutputError(f"the output {out} {what}: choose another one, or --force to publish beside and then switch")
+        what = (
+            "holds a published version"
+            if POINTER in shown
+            else f"is not empty (it holds {min(shown - OURS)!r})"
+        )
+        raise OutputError(
+            f"the output {out} {what}: choose another one, or --force to publish beside and then "
+            f"switch"
+        )
 
 
 def _refuse_folder(out: Path, source: object) -> None:
     if isinstance(source, (str, Path)) and (real := Path(source).resolve()).is_dir():
         inside = out.resolve().is_relative_to(real)
         if inside or real.is_relative_to(out.resolve() / "versions"):
-            raise OutputError(f"the output {out} and the dataset {source} lie in each other: choose another output folder")
+            raise OutputError(
+                f"the output {out} and the dataset {source} lie in each other: choose another "
+                f"output folder"
+            )
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; the output is a folder")
     for name in NO_LINKS:
         if (out / name).is_symlink():
-            raise OutputError(f"{out / name} is a link, and dqpipe writes through none in its output: choose another output, or take the link away")
+            raise OutputError(
+                f"{out / name} is a link, and dqpipe writes through none in its output: choose "
+                f"another output, or take the link away"
+            )
 
 
-# whose it is -----------------------------------------------------------------------------------------------------------
+# whose it is --------------------------------------------------------------------------------------
 
 
 def ours(out: Place) -> bool:
@@ -74,12 +115,20 @@ def ours(out: Place) -> bool:
 
 
 def claim(out: Place) -> str:
-    """The id of an output, which is taken now if it is empty or of an earlier version. Raises OutputError."""
-    return ownership.owner(out, KIND) or ownership.take(out, KIND, out.listed(), lambda: _of_an_earlier_version(out))
+    """The id of an output, which is taken now if it is empty or of an earlier version.
+
+    Raises OutputError.
+    """
+    return ownership.owner(out, KIND) or ownership.take(
+        out, KIND, out.listed(), lambda: _of_an_earlier_version(out)
+    )
 
 
 def _of_an_earlier_version(out: Place) -> Mapping[str, Any] | None:
-    """What a folder without a marker proves: {"versions": those that an earlier dqpipe made}; None if it is not such an output."""
+    """What a folder without a marker proves: {"versions": those that an earlier dqpipe made}.
+
+    None if it is not such an output.
+    """
     names = [name for name in out.listed() if name not in ownership.SYSTEM]
     if not {"versions", "store", verdicts.FILE} & set(names):
         return None
@@ -87,12 +136,24 @@ def _of_an_earlier_version(out: Place) -> Mapping[str, Any] | None:
     if made:
         return {"versions": made}
     now = _pointer(out)
-    if now and any(row.get("version") == now and ownership.RUN.fullmatch(str(row.get("run"))) for row in journal(out)):
+    if now and any(
+        row.get("version") == now and ownership.RUN.fullmatch(str(row.get("run")))
+        for row in journal(out)
+    ):
         return {"versions": []}
-    alone = not ownership.strangers(name for name in names if name not in {"versions", "store", verdicts.FILE, AUDITS})
+    alone = not ownership.strangers(
+        name for name in names if name not in {"versions", "store", verdicts.FILE, AUDITS}
+    )
     empty = not ownership.strangers(out.listed("versions"))
-    said = verdicts.FILE in names and bool(verdicts.verdicts(out))  # what people said elsewhere, brought to a new output
-    fine = alone and empty and (said or not {verdicts.FILE, AUDITS} & set(names)) and ("store" not in names or Store(out.at("store")).ours)
+    said = verdicts.FILE in names and bool(
+        verdicts.verdicts(out)
+    )  # what people said elsewhere, brought to a new output
+    fine = (
+        alone
+        and empty
+        and (said or not {verdicts.FILE, AUDITS} & set(names))
+        and ("store" not in names or Store(out.at("store")).ours)
+    )
     return {"versions": []} if fine else None
 
 
@@ -108,17 +169,29 @@ def _record(out: Place, version: str) -> Mapping[str, Any] | None:
     """The run.json of a version, if dqpipe wrote it for this version."""
     name = f"versions/{version}/run.json"
     try:
-        told = json.loads(out.read(name) if out.local is None else ownership.read_below(out.local, name))
+        told = json.loads(
+            out.read(name) if out.local is None else ownership.read_below(out.local, name)
+        )
     except (OSError, OutputError, ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or not {"id", "version", "dqpipe", "config", "stages"} <= told.keys():
+    if (
+        not isinstance(told, dict)
+        or not {"id", "version", "dqpipe", "config", "stages"} <= told.keys()
+    ):
         return None
     run = str(told["id"])
-    return told if told["version"] == version and ownership.RUN.fullmatch(run) and run[:22] == version[:22] else None
+    return (
+        told
+        if told["version"] == version and ownership.RUN.fullmatch(run) and run[:22] == version[:22]
+        else None
+    )
 
 
 def made(out: Place, owner: str, version: str) -> list[str]:
-    """The files of a version that dqpipe wrote, run.json first and the list of them last; none where nothing proves it. Raises OutputError."""
+    """The files of a version that dqpipe wrote, run.json first and the list of them last.
+
+    None where nothing proves it. Raises OutputError.
+    """
     if not ownership.VERSION.fullmatch(version):
         return []
     files = files_of(out, version, owner) or _made_earlier(out, version)
@@ -126,22 +199,44 @@ def made(out: Place, owner: str, version: str) -> list[str]:
 
 
 def _made_earlier(out: Place, version: str) -> list[str]:
-    """The same of a version that was here when the output was taken over from an earlier dqpipe: nothing was added since then."""
+    """The same of a version that was here when the output was taken over from an earlier dqpipe.
+
+    Nothing was added since then.
+    """
     adopted, record = (ownership.marker(out, KIND) or {}).get("versions"), _record(out, version)
-    if record is None or not isinstance(adopted, list) or version not in adopted or not isinstance(record.get("holds"), dict):
+    if (
+        record is None
+        or not isinstance(adopted, list)
+        or version not in adopted
+        or not isinstance(record.get("holds"), dict)
+    ):
         return []
     top = f"versions/{version}/"
     if out.local is None:
-        sizes = {name.removeprefix(top): entry.size for name, entry in out.entries(top.rstrip("/")).items()}
+        sizes = {
+            name.removeprefix(top): entry.size
+            for name, entry in out.entries(top.rstrip("/")).items()
+        }
     else:
-        found = [path for path in (out.local / top).rglob("*") if path.is_file() or path.is_symlink()]
-        sizes = {path.relative_to(out.local / top).as_posix(): path.stat().st_size if path.exists() else 0 for path in found}
+        found = [
+            path for path in (out.local / top).rglob("*") if path.is_file() or path.is_symlink()
+        ]
+        sizes = {
+            path.relative_to(out.local / top).as_posix(): path.stat().st_size
+            if path.exists()
+            else 0
+            for path in found
+        }
     told = {name: size for name, size in sizes.items() if name != "run.json"}
     wanted = record["holds"]
-    return list(sizes) if (len(told), sum(told.values())) == (wanted.get("count"), wanted.get("bytes")) else []
+    return (
+        list(sizes)
+        if (len(told), sum(told.values())) == (wanted.get("count"), wanted.get("bytes"))
+        else []
+    )
 
 
-# before a run ----------------------------------------------------------------------------------------------------------
+# before a run -------------------------------------------------------------------------------------
 
 
 def create(out: Place) -> None:
@@ -150,13 +245,18 @@ def create(out: Place) -> None:
         if out.local is not None:
             (out.local / "versions").mkdir(parents=True, exist_ok=True)
             ownership.try_writing(out.below("versions"))
-        elif ownership.owner(out, KIND):  # else the marker is the first thing that is written, and the proof
+        elif ownership.owner(
+            out, KIND
+        ):  # else the marker is the first thing that is written, and the proof
             ownership.try_writing(out)
     claim(out)
 
 
 def sweep(out: Place, owner: str) -> None:
-    """Clear away what killed runs left, and finish what one may have left undone; for whoever holds the lock."""
+    """Clear away what killed runs left, and finish what one may have left undone.
+
+    For whoever holds the lock.
+    """
     try:
         _sweep_spares(out, owner)
         _settle_last(out, owner)
@@ -168,8 +268,13 @@ def sweep(out: Place, owner: str) -> None:
     version = published(out)
     if version is None or version not in versions(out):
         return
-    if any(row.get("version") == version and row.get("waiting") and not row.get("published") for row in history(out)):
-        remember(out, {"approved": version, "from": None, "by": "", "time": None})  # it was switched to, and its approval not yet written
+    if any(
+        row.get("version") == version and row.get("waiting") and not row.get("published")
+        for row in history(out)
+    ):
+        remember(
+            out, {"approved": version, "from": None, "by": "", "time": None}
+        )  # it was switched to, and its approval not yet written
     if all(row.get("version") != version for row in journal(out)):
         row = Version(out, version).record.get("history")
         if row:
@@ -184,7 +289,9 @@ def _sweep_spares(out: Place, owner: str) -> None:
         for path in spares.glob("dqpipe-*"):
             found = ownership.STAGED_ELSEWHERE.fullmatch(path.name)
             if found and found[1] == owner and not path.is_symlink():
-                (ownership.remove_tree if path.is_dir() else ownership.remove_file)(spares, path.name)
+                (ownership.remove_tree if path.is_dir() else ownership.remove_file)(
+                    spares, path.name
+                )
         return
     ownership.sweep_spares(out.local, POINTER, LINKS)
     for name in out.listed("versions"):
@@ -194,7 +301,9 @@ def _sweep_spares(out: Place, owner: str) -> None:
 
 
 def _settle_last(out: Place, owner: str) -> None:
-    """Finish or remove the version of a run that was killed between giving it its place and saying so."""
+    """Finish or remove the version of a run that was killed between giving it its place and saying
+    so.
+    """
     try:
         version = json.loads(out.read(ownership.PUBLISHING))["version"]
     except FileNotFoundError:
@@ -205,11 +314,15 @@ def _settle_last(out: Place, owner: str) -> None:
     if version in known or not ownership.VERSION.fullmatch(str(version)):
         pass
     elif out.local is None and not files_of(out, version, owner):
-        out.remove(f"versions/{version}/{FILES}")  # the first of its objects, and cut off: the others come after it
+        out.remove(
+            f"versions/{version}/{FILES}"
+        )  # the first of its objects, and cut off: the others come after it
     elif version in standing(out):
         record = _record(out, version)
         row = (record or {}).get("history") or {}
-        if row.get("published") or (record is None and out.local is None):  # it was to be, and never was; or its last object was cut off
+        if row.get("published") or (
+            record is None and out.local is None
+        ):  # it was to be, and never was; or its last object was cut off
             _remove(out, version, made(out, owner, version))
         elif row:
             remember(out, row)
@@ -235,11 +348,14 @@ def unstage(staging: Path) -> None:
         log.warning("%s could not be removed: %s", staging, error)
 
 
-# publishing ------------------------------------------------------------------------------------------------------------
+# publishing ---------------------------------------------------------------------------------------
 
 
 def bring(out: Place, staging: Path, version: str) -> None:
-    """Give a version that was built in a staging folder its place: whole, or not at all. `done` ends it. Raises OSError, OutputError."""
+    """Give a version that was built in a staging folder its place: whole, or not at all.
+
+    `done` ends it. Raises OSError, OutputError.
+    """
     name = f"versions/{version}"
     out.write(ownership.PUBLISHING, json.dumps({"version": version}).encode())
     if out.local is not None:
@@ -268,9 +384,12 @@ def done(out: Place) -> None:
 def settle(folder: Path) -> None:
     """Wait until all below a folder is on the disk. Raises OSError.
 
-    One call for its whole file system (Linux): 10,000 files in 0.2 s, where fsync on each took 16 s.
+    One call for its whole file system (Linux): 10,000 files in 0.2 s, where fsync on each took 16
+    s.
     """
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if os.name == "posix" else None
+    syncfs = (
+        getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if os.name == "posix" else None
+    )
     if syncfs is None:
         for path in folder.rglob("*"):
             if path.is_file() and not path.is_symlink():
@@ -328,14 +447,19 @@ def _taken(where: Path) -> bool:
 
 
 def in_the_way(out: Place) -> list[str]:
-    """The names that would be links, and are something else (`dvc add` puts files in their place): they stay as they are."""
+    """The names that would be links, and are something else (`dvc add` puts files in their place).
+
+    They stay as they are.
+    """
     return [] if out.local is None else [name for name in LINKS if _taken(out.local / name)]
 
 
 def prune(out: Place, owner: str, keep: int) -> None:
-    """Forget all but the newest `keep` versions that were published, and as many that failed their gates.
+    """Forget all but the newest `keep` versions that were published, and as many that failed their
+    gates.
 
-    The published version stays, and so do the one that was rolled back to last, and the one that waits for a person.
+    The published version stays, and so do the one that was rolled back to last, and the one that
+    waits for a person.
     """
     rows = journal(out)
     failed = {row.get("version") for row in history(out) if row.get("published") is False}
@@ -352,14 +476,21 @@ def _forget(out: Place, owner: str, version: str) -> None:
     try:
         files = made(out, owner, version)
         if not files:
-            log.warning("the old version %s stays: nothing proves that dqpipe wrote all that is in it; remove it yourself", version)
+            log.warning(
+                "the old version %s stays: nothing proves that dqpipe wrote all that is in it; "
+                "remove it yourself",
+                version,
+            )
         _remove(out, version, files)
     except (OSError, OutputError) as error:
         log.warning("the old version %s could not be removed: %s", version, error)
 
 
 def _remove(out: Place, version: str, files: Collection[str]) -> None:
-    """Remove these files of a version, in this order, and the folders that are empty then. Raises OSError, OutputError."""
+    """Remove these files of a version, in this order, and the folders that are empty then.
+
+    Raises OSError, OutputError.
+    """
     name = f"versions/{version}"
     if out.local is None:
         first = [f"{name}/{file}" for file in files if file == "run.json"]
@@ -371,11 +502,21 @@ def _remove(out: Place, version: str, files: Collection[str]) -> None:
 
 
 def _link(out: Path, name: str, version: str) -> None:
-    """A relative link out/name → versions/<version>/name, switched in one step; what is in its place and not of dqpipe is left."""
+    """A relative link out/name → versions/<version>/name, switched in one step.
+
+    What is in its place and not of dqpipe is left.
+    """
     where = out / name
     if _taken(where):
-        log.warning("%s is no link of dqpipe: it stays as it is, and does not show version %s", where, version)
+        log.warning(
+            "%s is no link of dqpipe: it stays as it is, and does not show version %s",
+            where,
+            version,
+        )
         return
-    with contextlib.suppress(OSError), spare_beside(where) as spare:  # a file system without links: the pointer file is what counts
+    with (
+        contextlib.suppress(OSError),
+        spare_beside(where) as spare,
+    ):  # a file system without links: the pointer file is what counts
         spare.symlink_to(Path("versions") / version / name)
         spare.replace(where)

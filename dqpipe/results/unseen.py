@@ -1,4 +1,7 @@
-"""What a run did not look at, and why: stages that are left out, samples and classes that a stage did not judge, columns that nobody reads, files left out.
+"""What a run did not look at, and why.
+
+Stages that are left out, samples and classes that a stage did not judge, columns that nobody reads,
+files left out.
 
 Said first thing in every account: "no warning" is worth as much as what was looked at.
 """
@@ -38,17 +41,24 @@ def unseen(run: Outcome) -> list[dict[str, str]]:
 def _stages(plan: Plan, registry: Registry, dataset: Dataset) -> Iterator[tuple[str, str]]:
     """The stages that a default pipeline may hold for such data, and this one does not."""
     here = {type(planned.stage) for planned in plan.stages}
-    given = {*BESIDE} | {f"{planned.name}.{fact.name}" for planned in plan.stages for fact in planned.own()}
+    given = {*BESIDE} | {
+        f"{planned.name}.{fact.name}" for planned in plan.stages for fact in planned.own()
+    }
     for cls in registry.all(Stage):
         if cls in here or not cls.default or cls.media not in (None, dataset.has_media):
             continue
-        if not dataset.has_media and (cls.rendition is not None or any(str(need).startswith("media") for need in _needs(cls))):
+        if not dataset.has_media and (
+            cls.rendition is not None or any(str(need).startswith("media") for need in _needs(cls))
+        ):
             continue
         yield cls.name, f"not run, {_why(cls, given, dataset)}"
 
 
 def _needs(cls: type[Stage]) -> tuple[str, ...]:
-    """What a stage needs in any case; one that computes it from its options says so only when it is made."""
+    """What a stage needs in any case.
+
+    One that computes it from its options says so only when it is made.
+    """
     return cls.needs if isinstance(cls.needs, tuple) else ()
 
 
@@ -61,7 +71,11 @@ def _why(cls: type[Stage], given: set[str], dataset: Dataset) -> str:
         return missing[0]
     facts = sorted({need for need in stage.needs if "." in need and not need.endswith("?")} - given)
     made = {need for need in facts if not need.startswith("media.")}
-    columns = [need for need in stage.needs if "." not in need and need.isidentifier() and need not in dataset.samples]
+    columns = [
+        need
+        for need in stage.needs
+        if "." not in need and need.isidentifier() and need not in dataset.samples
+    ]
     if columns:
         return f"the data has no {listed(columns, FEW)}"
     if made:
@@ -71,10 +85,17 @@ def _why(cls: type[Stage], given: set[str], dataset: Dataset) -> str:
 
 def _classes(findings: Findings) -> Iterator[tuple[str, str]]:
     """The classes that a stage says it did not judge, those of one reason together."""
-    said = findings.table.filter(pc.and_(pc.ends_with(findings.table.column("code"), NOT_JUDGED), pc.is_valid(findings.table.column("part"))))
+    said = findings.table.filter(
+        pc.and_(
+            pc.ends_with(findings.table.column("code"), NOT_JUDGED),
+            pc.is_valid(findings.table.column("part")),
+        )
+    )
     together: dict[tuple[str, str], list[str]] = {}
     for row in said.select(["code", "part", "detail"]).to_pylist():
-        together.setdefault((row["code"].removesuffix(NOT_JUDGED), row["detail"] or ""), []).append(row["part"])
+        together.setdefault((row["code"].removesuffix(NOT_JUDGED), row["detail"] or ""), []).append(
+            row["part"]
+        )
     for (stage, why), names in together.items():
         yield f"{stage}: {plural(len(names), 'class')} {listed(names, FEW)}", why
 
@@ -84,7 +105,10 @@ def _unreadable(run: Outcome) -> Iterator[tuple[str, str]]:
     if "media.ok" in run.facts:
         gone = _whole(run.samples, ~_readable(run.facts), np.ones(len(run.samples), dtype=bool))
         if gone:
-            yield f"{plural(len(gone), 'class')} {listed(gone, FEW)}", "none of the files could be read"
+            yield (
+                f"{plural(len(gone), 'class')} {listed(gone, FEW)}",
+                "none of the files could be read",
+            )
 
 
 def _readable(facts: Facts) -> np.ndarray:
@@ -95,10 +119,17 @@ def _readable(facts: Facts) -> np.ndarray:
 
 
 def unjudged(run: Outcome) -> Iterator[tuple[str, str]]:
-    """Samples that could be read and have none of what a stage says of each sample; classes of which that is so of all are named."""
+    """Samples that could be read and have none of what a stage says of each sample.
+
+    Classes of which that is so of all are named.
+    """
     readable = _readable(run.facts)
     for planned in run.plan.stages:
-        facts = [f"{planned.name}.{g.name}" for g in planned.stage.gives if isinstance(g, Fact) and not g.nullable]
+        facts = [
+            f"{planned.name}.{g.name}"
+            for g in planned.stage.gives
+            if isinstance(g, Fact) and not g.nullable
+        ]
         known = [run.has[name] for name in facts if name in run.has]
         if not known:
             continue
@@ -107,7 +138,10 @@ def unjudged(run: Outcome) -> Iterator[tuple[str, str]]:
             gone = _whole(run.samples, lacks, readable)
             classes = f"; all of class {listed(gone, FEW)}" if gone else ""
             them = "it" if lacks.sum() == 1 else "them"
-            yield f"{planned.name}: {int(lacks.sum()):,} of {many(len(lacks), 'sample')}{classes}", f"the stage says nothing of {them}"
+            yield (
+                f"{planned.name}: {int(lacks.sum()):,} of {many(len(lacks), 'sample')}{classes}",
+                f"the stage says nothing of {them}",
+            )
 
 
 def _whole(samples: Samples, lacks: np.ndarray, readable: np.ndarray) -> list[str]:
@@ -117,7 +151,9 @@ def _whole(samples: Samples, lacks: np.ndarray, readable: np.ndarray) -> list[st
     rows, names = labels.members(samples)[:2]
     told = list(zip(rows.tolist(), names.to_pylist(), strict=True))
     judged = {name for row, name in told if readable[row] and not lacks[row]}
-    return sorted({str(name) for row, name in told if name is not None and lacks[row] and name not in judged})
+    return sorted(
+        {str(name) for row, name in told if name is not None and lacks[row] and name not in judged}
+    )
 
 
 def _columns(plan: Plan, dataset: Dataset) -> Iterator[tuple[str, str]]:
@@ -127,5 +163,15 @@ def _columns(plan: Plan, dataset: Dataset) -> Iterator[tuple[str, str]]:
     if own:
         them, selves = ("it", "itself") if len(own) == 1 else ("them", "themselves")
         beside = [planned.name for planned in plan.stages if planned.stage.does("compare")]
-        compared = f"; {listed(beside, FEW)} {plural(len(beside), 'compares')} {them} with the last version, where that can be done" if beside else ""
-        yield f"{plural(len(own), 'column')} {listed(own, FEW)}", f"no stage reads {them} by {selves}{compared}"
+        compared = (
+            (
+                f"; {listed(beside, FEW)} {plural(len(beside), 'compares')} {them} with the last "
+                f"version, where that can be done"
+            )
+            if beside
+            else ""
+        )
+        yield (
+            f"{plural(len(own), 'column')} {listed(own, FEW)}",
+            f"no stage reads {them} by {selves}{compared}",
+        )

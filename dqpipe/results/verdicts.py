@@ -1,13 +1,17 @@
-"""What people said of samples: on disk before anything says so, and above every stage in all later runs.
+"""What people said of samples.
 
-    <out>/verdicts.jsonl     one JSON line for each verdict; only ever added to, undoing adds a line, too
-    {"content", "id", "given", "code", "verdict": keep | drop | relabel | skip, "label", "reviewer", "time", "undone",
+On disk before anything says so, and above every stage in all later runs.
+
+    <out>/verdicts.jsonl     one JSON line for each verdict; only ever added to, undoing adds a
+    line, too {"content", "id", "given", "code", "verdict": keep | drop | relabel | skip, "label",
+    "reviewer", "time", "undone",
      "holds", "alike", "audit"}
 
-A verdict is about a content under a given label. Where several samples have both (now, or when it was given: `alike`), it is
-about the one with its id. It follows a sample that was encoded again (see `dqpipe.engine.following`). `code` is what was asked,
-`holds` whether that claim is right, if this was answered; `audit` the sample of claims that it belongs to. Of one reviewer the
-last verdict on a sample counts; a skip says nothing.
+A verdict is about a content under a given label. Where several samples have both (now, or when it
+was given: `alike`), it is about the one with its id. It follows a sample that was encoded again
+(see `dqpipe.engine.following`). `code` is what was asked, `holds` whether that claim is right, if
+this was answered; `audit` the sample of claims that it belongs to. Of one reviewer the last verdict
+on a sample counts; a skip says nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +39,10 @@ KINDS = ("keep", "drop", "relabel", "skip")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reviewer said of a sample; `given` and `label` are labels as JSON values, times ISO in UTC."""
+    """What a reviewer said of a sample.
+
+    `given` and `label` are labels as JSON values, times ISO in UTC.
+    """
 
     content: str | None
     id: str
@@ -54,7 +61,16 @@ class Verdict:
     @property
     def key(self) -> tuple[object, ...]:
         """What tells it from every other one."""
-        return self.content, self.id, label_text(self.given), self.code, self.verdict, self.reviewer, self.time, self.audit
+        return (
+            self.content,
+            self.id,
+            label_text(self.given),
+            self.code,
+            self.verdict,
+            self.reviewer,
+            self.time,
+            self.audit,
+        )
 
     @property
     def about(self) -> tuple[str | None, str | None, str]:
@@ -69,9 +85,19 @@ class Verdict:
 
 TEXT = (str, type(None))
 TYPES: dict[str, tuple[type, ...]] = {
-    "content": TEXT, "id": (str,), "given": (object,), "verdict": (str,), "label": (object,), "code": TEXT, "reviewer": (str,), "time": (str,),
-    "undone": TEXT, "holds": (bool, type(None)), "alike": (int,), "audit": TEXT,
-}  # fmt: skip
+    "content": TEXT,
+    "id": (str,),
+    "given": (object,),
+    "verdict": (str,),
+    "label": (object,),
+    "code": TEXT,
+    "reviewer": (str,),
+    "time": (str,),
+    "undone": TEXT,
+    "holds": (bool, type(None)),
+    "alike": (int,),
+    "audit": TEXT,
+}
 """What may stand in the fields of a line."""
 NEEDED = frozenset({"content", "id", "given", "verdict"})
 LONGEST, DEEPEST = 1000, 64
@@ -93,16 +119,22 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-# on disk -------------------------------------------------------------------------------------------------------------
+# on disk ------------------------------------------------------------------------------------------
 
 
 def add(out: str | Path | Place, verdict: Verdict) -> Verdict:
-    """Add a verdict (its time is set where it has none); it is on disk when this returns. Raises DatasetError, OutputError."""
+    """Add a verdict (its time is set where it has none); it is on disk when this returns.
+
+    Raises DatasetError, OutputError.
+    """
     return add_all(out, [verdict])[0]
 
 
 def add_all(out: str | Path | Place, every: Sequence[Verdict]) -> list[Verdict]:
-    """Add verdicts in one write; they are on disk when this returns. Raises DatasetError (then none is added), OutputError."""
+    """Add verdicts in one write; they are on disk when this returns.
+
+    Raises DatasetError (then none is added), OutputError.
+    """
     for verdict in every:
         if why := unfit(verdict):
             raise DatasetError(f"the verdict on {verdict.id!r} cannot be kept: {why}")
@@ -122,18 +154,34 @@ def undo(out: str | Path | Place, verdict: Verdict) -> Verdict:
 
 
 def verdicts(out: str | Path | Place) -> list[Verdict]:
-    """The verdicts of an output that stand, the oldest first. A line that is broken is left out, and logged."""
+    """The verdicts of an output that stand, the oldest first.
+
+    A line that is broken is left out, and logged.
+    """
     found: dict[tuple[object, ...], Verdict] = {}
     for row in jsonl.rows(out, FILE):
         take(found, row)
     return list(found.values())
 
 
-def take(standing: dict[tuple[object, ...], Verdict], row: Mapping[str, Any]) -> tuple[Verdict | None, Verdict | None]:
-    """Let one line count: a verdict stands from now on, or one that is undone no more. What stood in its place, and what stands now."""
-    verdict = Verdict(**{name: value for name, value in row.items() if name in TYPES}) if row.keys() >= NEEDED else None
+def take(
+    standing: dict[tuple[object, ...], Verdict], row: Mapping[str, Any]
+) -> tuple[Verdict | None, Verdict | None]:
+    """Let one line count: a verdict stands from now on, or one that is undone no more.
+
+    What stood in its place, and what stands now.
+    """
+    verdict = (
+        Verdict(**{name: value for name, value in row.items() if name in TYPES})
+        if row.keys() >= NEEDED
+        else None
+    )
     if verdict is None or (why := unfit(verdict)):
-        log.warning("%s: a line that is no verdict is left out%s", FILE, "" if verdict is None else f": {why}")
+        log.warning(
+            "%s: a line that is no verdict is left out%s",
+            FILE,
+            "" if verdict is None else f": {why}",
+        )
         return None, None
     if verdict.undone:
         return standing.pop(verdict.key, None), None
@@ -143,19 +191,34 @@ def take(standing: dict[tuple[object, ...], Verdict], row: Mapping[str, Any]) ->
 
 
 def unfit(verdict: Verdict) -> str:
-    """Why a verdict cannot be one: wrong types, texts that no file can hold, labels nested too deeply; "" if it can."""
+    """Why a verdict cannot be one.
+
+    Wrong types, texts that no file can hold, labels nested too deeply; "" if it can.
+    """
     wrong = [name for name, kind in TYPES.items() if not isinstance(getattr(verdict, name), kind)]
     if wrong or isinstance(verdict.alike, bool):
         return f"{(wrong or ['alike'])[0]} is of the wrong type"
     if verdict.verdict not in KINDS:
         return f"a verdict is one of {', '.join(KINDS)}, not {verdict.verdict[:40]!r}"
-    if any(len(text) > LONGEST for text in (verdict.reviewer, verdict.time, verdict.code or "", verdict.audit or "", verdict.undone or "")):
+    if any(
+        len(text) > LONGEST
+        for text in (
+            verdict.reviewer,
+            verdict.time,
+            verdict.code or "",
+            verdict.audit or "",
+            verdict.undone or "",
+        )
+    ):
         return f"a name of more than {LONGEST:,} letters"
     return _unsayable([vars(verdict)])
 
 
 def _unsayable(values: list[Any]) -> str:
-    """Why values cannot stand in a line of JSON, "" if they can: text that is not valid Unicode, numbers that are none, lists too deep."""
+    """Why values cannot stand in a line of JSON, "" if they can.
+
+    Text that is not valid Unicode, numbers that are none, lists too deep.
+    """
     for _ in range(DEEPEST):
         inside: list[Any] = []
         for value in values:
@@ -181,7 +244,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-# what counts ---------------------------------------------------------------------------------------------------------
+# what counts --------------------------------------------------------------------------------------
 
 
 def last_words(every: Iterable[Verdict]) -> list[Verdict]:
@@ -211,7 +274,10 @@ def most(said: Iterable[Any]) -> Any:  # noqa: ANN401
 
 
 class Pair:
-    """Two people's answers to the same questions: how many, how many are the same, and Cohen's kappa (1960), one answer at a time."""
+    """Two people's answers to the same questions.
+
+    How many, how many are the same, and Cohen's kappa (1960), one answer at a time.
+    """
 
     def __init__(self) -> None:
         self.samples = self.same = self._chance = 0
@@ -246,7 +312,10 @@ class Pair:
 
 
 def kappa(pairs: Sequence[tuple[object, object]]) -> float | None:
-    """Cohen's kappa (1960) of two people's answers to the same questions; None where chance alone would make them agree."""
+    """Cohen's kappa (1960) of two people's answers to the same questions.
+
+    None where chance alone would make them agree.
+    """
     told = Pair()
     for one, other in pairs:
         told.add(one, other)
@@ -254,10 +323,15 @@ def kappa(pairs: Sequence[tuple[object, object]]) -> float | None:
 
 
 class Agreeing:
-    """How far people agree, kept up to date: a verdict more, or one less, costs the same however many there are."""
+    """How far people agree, kept up to date.
+
+    A verdict more, or one less, costs the same however many there are.
+    """
 
     def __init__(self) -> None:
-        self.words: dict[tuple[str, object, str], dict[tuple[object, ...], object]] = defaultdict(dict)
+        self.words: dict[tuple[str, object, str], dict[tuple[object, ...], object]] = defaultdict(
+            dict
+        )
         """What it is about, of which sample, who → answers, the last of which counts."""
         self.looks: dict[tuple[str, object], set[str]] = defaultdict(set)
         self.pairs: dict[tuple[str, str, str], Pair] = defaultdict(Pair)
@@ -289,19 +363,40 @@ class Agreeing:
         (self.looks[what, about].add if after else self.looks[what, about].discard)(who)
 
     def told(self) -> list[dict[str, Any]]:
-        """For each two reviewers who looked at the same samples: on what, at how many, how often they agree, and Cohen's kappa."""
-        return [{"reviewers": [one, other], "on": what, "samples": pair.samples, "same": pair.same, "kappa": pair.kappa}
-                for (what, one, other), pair in sorted(self.pairs.items()) if pair.samples]  # fmt: skip
+        """For each two reviewers who looked at the same samples.
+
+        On what, at how many, how often they agree, and Cohen's kappa.
+        """
+        return [
+            {
+                "reviewers": [one, other],
+                "on": what,
+                "samples": pair.samples,
+                "same": pair.same,
+                "kappa": pair.kappa,
+            }
+            for (what, one, other), pair in sorted(self.pairs.items())
+            if pair.samples
+        ]
 
 
 def _answered(verdict: Verdict) -> list[tuple[str, object]]:
     """What a verdict answers, and how: the decision, and whether a claim holds."""
-    told: list[tuple[str, object]] = [("decisions", verdict.said)] if verdict.verdict != "skip" else []
-    return [*told, (str(verdict.code), verdict.holds)] if verdict.holds is not None and verdict.code else told
+    told: list[tuple[str, object]] = (
+        [("decisions", verdict.said)] if verdict.verdict != "skip" else []
+    )
+    return (
+        [*told, (str(verdict.code), verdict.holds)]
+        if verdict.holds is not None and verdict.code
+        else told
+    )
 
 
 def agreement(every: Iterable[Verdict]) -> list[dict[str, Any]]:
-    """For each two reviewers who looked at the same samples: on what, at how many, how often they agree, and Cohen's kappa."""
+    """For each two reviewers who looked at the same samples.
+
+    On what, at how many, how often they agree, and Cohen's kappa.
+    """
     agreeing = Agreeing()
     for verdict in every:
         agreeing.change(None, verdict)

@@ -1,11 +1,14 @@
-"""What an output holds: versions with their tables, which of them is published, and the history of every run.
+"""What an output holds: versions with their tables, which of them is published, and the history of
+every run.
 
-    out/version                      the id of the published version
-    out/history.jsonl                one line for each finished run and each roll back; outlives versions that are removed
-    out/versions/<id>/run.json  ledger.parquet  facts.parquet  tables/{samples,curated,findings,decisions,figures,files}.arrow
+    out/version                      the id of the published version out/history.jsonl
+    one line for each finished run and each roll back; outlives versions that are removed
+    out/versions/<id>/run.json  ledger.parquet  facts.parquet
+    tables/{samples,curated,findings,decisions,figures,files}.arrow
 
-A version counts once its run was finished: the history names it, or it is the published one or one before that. `tables/`
-holds what went into the ledger exactly as it was: labels with their type, and every finding, decision and figure.
+A version counts once its run was finished: the history names it, or it is the published one or one
+before that. `tables/` holds what went into the ledger exactly as it was: labels with their type,
+and every finding, decision and figure.
 """
 
 from __future__ import annotations
@@ -32,7 +35,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-POINTER, HISTORY, AUDITS, TABLES, MOVED = "version", "history.jsonl", "audits.jsonl", "tables", "moved"
+POINTER, HISTORY, AUDITS, TABLES, MOVED = (
+    "version",
+    "history.jsonl",
+    "audits.jsonl",
+    "tables",
+    "moved",
+)
 FILES = f"{TABLES}/files.arrow"
 COLUMNS = ("id", "content", "label", "split", "group")
 """The columns of the raw samples that a version keeps."""
@@ -42,7 +51,10 @@ SHOWN, MOST_SHOWN = "shown", 100
 
 @dataclass(frozen=True, eq=False)
 class Version:
-    """One version of an output; its tables are read when they are asked for. They raise DatasetError where a file is missing or broken."""
+    """One version of an output; its tables are read when they are asked for.
+
+    They raise DatasetError where a file is missing or broken.
+    """
 
     place: Place
     id: str
@@ -50,7 +62,10 @@ class Version:
 
     @classmethod
     def open(cls, out: str | Path | Place, version: str = "published") -> Version:
-        """A version by its id, the "published" one, or the "previous" one: published before it. Raises DatasetError."""
+        """A version by its id, the "published" one, or the "previous" one: published before it.
+
+        Raises DatasetError.
+        """
         where = place(out)
         out, known = where.url, versions(where)
         found = version
@@ -64,12 +79,19 @@ class Version:
                 raise DatasetError(f"{out} has no version before the published one")
         if found not in known:
             gone = any(row.get("version") == found for row in history(out))
-            why = "was removed (outputs.keep_versions says how many stay)" if gone else f"is not there: {nearest(found, known)}"
+            why = (
+                "was removed (outputs.keep_versions says how many stay)"
+                if gone
+                else f"is not there: {nearest(found, known)}"
+            )
             raise DatasetError(f"version {found} of {out} {why}")
         return cls(where, found)
 
     def file(self, name: str) -> Path:
-        """A local path of one of its files: itself, or a copy. Raises FileNotFoundError, OutputError."""
+        """A local path of one of its files: itself, or a copy.
+
+        Raises FileNotFoundError, OutputError.
+        """
         return self.place.fetch(f"versions/{self.id}/{name}")
 
     @property
@@ -87,7 +109,10 @@ class Version:
 
     @cached_property
     def samples(self) -> Samples:
-        """The raw samples of its run: id, content, label, split, group, as far as the dataset has them."""
+        """The raw samples of its run.
+
+        Id, content, label, split, group, as far as the dataset has them.
+        """
         return Samples(self.table("samples"))
 
     @cached_property
@@ -107,9 +132,15 @@ class Version:
 
     @cached_property
     def findings(self) -> Findings:
-        """Everything that was claimed; columns that came later are null in what an earlier dqpipe wrote."""
+        """Everything that was claimed.
+
+        Columns that came later are null in what an earlier dqpipe wrote.
+        """
         found = self.table("findings")
-        columns = {name: found.column(name) if name in found.column_names else pa.nulls(len(found), kind) for name, kind in Findings.columns.items()}
+        columns = {
+            name: found.column(name) if name in found.column_names else pa.nulls(len(found), kind)
+            for name, kind in Findings.columns.items()
+        }
         return Findings(pa.table(columns))
 
     @cached_property
@@ -124,14 +155,23 @@ class Version:
 
     @cached_property
     def shown(self) -> pa.Table:
-        """What a person is shown of each raw sample: media, and the user's own columns; "root" in the schema's metadata is where media start from."""
+        """What a person is shown of each raw sample: media, and the user's own columns.
+
+        "root" in the schema's metadata is where media start from.
+        """
         return self.table(SHOWN)
 
     @cached_property
     def moved(self) -> dict[tuple[str | None, str | None, str], str]:
-        """What verdicts are about → the content that this sample has now: those that followed one that was encoded again; none where it is not known."""
+        """What verdicts are about → the content that this sample has now.
+
+        Those that followed one that was encoded again; none where it is not known.
+        """
         with suppress(DatasetError):
-            return {(row["content"], row["given"], row["id"]): row["now"] for row in self.table(MOVED).to_pylist()}
+            return {
+                (row["content"], row["given"], row["id"]): row["now"]
+                for row in self.table(MOVED).to_pylist()
+            }
         return {}
 
     @cached_property
@@ -153,38 +193,78 @@ class Version:
             raise self._broken(f"{TABLES}/{name}.arrow", error) from None
 
     def _broken(self, name: str, error: Exception) -> DatasetError:
-        why = "an earlier dqpipe wrote this version without it" if isinstance(error, FileNotFoundError) else str(error)
+        why = (
+            "an earlier dqpipe wrote this version without it"
+            if isinstance(error, FileNotFoundError)
+            else str(error)
+        )
         return DatasetError(f"{name} of version {self.id} cannot be read: {why}")
 
 
-def write_tables(folder: Path, samples: Samples, curated: Samples, findings: Findings, decisions: Decisions, figures: Figures) -> None:
+def write_tables(
+    folder: Path,
+    samples: Samples,
+    curated: Samples,
+    findings: Findings,
+    decisions: Decisions,
+    figures: Figures,
+) -> None:
     """Write what `Version` reads back into a version's folder. Raises OSError."""
     raw = samples.select([name for name in COLUMNS if name in samples])
     made = curated.select([name for name in (*COLUMNS, "parent") if name in curated])
-    tables: Mapping[str, Table] = {"samples": raw, "curated": made, "findings": findings, "decisions": decisions, "figures": figures}
+    tables: Mapping[str, Table] = {
+        "samples": raw,
+        "curated": made,
+        "findings": findings,
+        "decisions": decisions,
+        "figures": figures,
+    }
     for name, table in tables.items():
         write_table(folder, name, table.table)
 
 
 def write_moved(folder: Path, moved: Mapping[tuple[str | None, str | None, str], str]) -> None:
     """Write what `Version.moved` reads back. Raises OSError."""
-    rows = [{"content": content, "given": given, "id": sample, "now": now} for (content, given, sample), now in sorted(moved.items(), key=str)]
-    write_table(folder, MOVED, pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in ("content", "given", "id", "now")])))
+    rows = [
+        {"content": content, "given": given, "id": sample, "now": now}
+        for (content, given, sample), now in sorted(moved.items(), key=str)
+    ]
+    write_table(
+        folder,
+        MOVED,
+        pa.Table.from_pylist(
+            rows, pa.schema([(name, pa.string()) for name in ("content", "given", "id", "now")])
+        ),
+    )
 
 
 def write_shown(folder: Path, dataset: Dataset) -> None:
     """Write what `Version.shown` reads back. Raises OSError."""
     table = dataset.samples.table
-    own = [field.name for field in table.schema if field.name not in {*COLUMNS, "media", "parent", "made_by"} and not pa.types.is_nested(field.type)]
+    own = [
+        field.name
+        for field in table.schema
+        if field.name not in {*COLUMNS, "media", "parent", "made_by"}
+        and not pa.types.is_nested(field.type)
+    ]
     names = ["id", *(["media"] if "media" in table.column_names else []), *own[:MOST_SHOWN]]
-    write_table(folder, SHOWN, table.select(names).replace_schema_metadata({"root": dataset.root.encode("utf-8", "surrogateescape")}))
+    write_table(
+        folder,
+        SHOWN,
+        table.select(names).replace_schema_metadata(
+            {"root": dataset.root.encode("utf-8", "surrogateescape")}
+        ),
+    )
 
 
 def write_table(folder: Path, name: str, table: pa.Table) -> None:
     """Write one table into a version's folder, for `Version.table`. Raises OSError."""
     (folder / TABLES).mkdir(exist_ok=True)
     options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.OSFile(str(folder / TABLES / f"{name}.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+    with (
+        pa.OSFile(str(folder / TABLES / f"{name}.arrow"), "wb") as file,
+        pa.ipc.new_file(file, table.schema, options=options) as writer,
+    ):
         writer.write_table(table)
 
 
@@ -197,12 +277,17 @@ def published(out: str | Path | Place) -> str | None:
 
 
 def versions(out: str | Path | Place) -> list[str]:
-    """The ids of the versions that stand, the oldest first; also of runs whose gates failed, not of runs that were killed. Raises OutputError."""
+    """The ids of the versions that stand, the oldest first.
+
+    Also of runs whose gates failed, not of runs that were killed. Raises OutputError.
+    """
     where = place(out)
     stand, now = standing(where), published(where)
     finished = {now, *(row.get("version") for row in journal(where))}
     before = now
-    while before in stand and not finished >= set(stand):  # a history that somebody lost: each published version knows the one before
+    while before in stand and not finished >= set(
+        stand
+    ):  # a history that somebody lost: each published version knows the one before
         try:
             before = Version(where, before).parent
         except DatasetError:
@@ -214,55 +299,93 @@ def versions(out: str | Path | Place) -> list[str]:
 
 
 def standing(where: Place) -> list[str]:
-    """The ids of all versions that are there, whole or not known to be, the oldest first. Raises OutputError."""
-    return [name for name in where.listed("versions") if name[:1].isdigit() and where.exists(f"versions/{name}/run.json")]
+    """The ids of all versions that are there, whole or not known to be, the oldest first.
+
+    Raises OutputError.
+    """
+    return [
+        name
+        for name in where.listed("versions")
+        if name[:1].isdigit() and where.exists(f"versions/{name}/run.json")
+    ]
 
 
 def write_files(folder: Path, owner: str) -> None:
-    """Write down which files a version's folder holds, itself and run.json among them, and whose output it is in. Raises OSError."""
-    inside = [f"{root[len(str(folder)) + 1 :]}/{name}".lstrip("/") for root, _, names in os.walk(folder) for name in names]
+    """Write down which files a version's folder holds, itself and run.json among them, and whose
+    output it is in. Raises OSError.
+    """
+    inside = [
+        f"{root[len(str(folder)) + 1 :]}/{name}".lstrip("/")
+        for root, _, names in os.walk(folder)
+        for name in names
+    ]
     names = sorted({*map(os.fsencode, inside), FILES.encode(), b"run.json"})
-    write_table(folder, Path(FILES).stem, pa.table({"name": pa.array(names, pa.binary())}).replace_schema_metadata({"owner": owner}))
+    write_table(
+        folder,
+        Path(FILES).stem,
+        pa.table({"name": pa.array(names, pa.binary())}).replace_schema_metadata({"owner": owner}),
+    )
 
 
 def files_of(where: Place, version: str, owner: str) -> list[str]:
-    """The files of a version that dqpipe wrote into this output, as it wrote them down; none if nothing proves it. Raises OutputError."""
+    """The files of a version that dqpipe wrote into this output, as it wrote them down.
+
+    None if nothing proves it. Raises OutputError.
+    """
     name = f"versions/{version}/{FILES}"
     try:
         data = where.read(name) if where.local is None else ownership.read_below(where.local, name)
         table = pa.ipc.open_file(data).read_all()
     except (OSError, pa.ArrowException):
         return []
-    if (table.schema.metadata or {}).get(b"owner") != owner.encode() or table.column_names != ["name"]:
+    if (table.schema.metadata or {}).get(b"owner") != owner.encode() or table.column_names != [
+        "name"
+    ]:
         return []
     return [os.fsdecode(one) for one in table.column("name").to_pylist()]
 
 
 def history(out: str | Path | Place) -> list[dict[str, Any]]:
-    """One record for each finished run, the oldest first; also for runs whose gates failed and versions that were removed.
+    """One record for each finished run, the oldest first.
 
-    run, version, published, time, samples, kept, dropped, relabelled, review, added, findings {code: {samples, share}},
-    figures {name: value} of the whole raw set, drift {fact: {p, effect}}, gates [{gate, passed, said}], seconds; waiting, where it
-    passed its gates and a person was asked (published, once approved).
+    Also for runs whose gates failed and versions that were removed.
+
+    run, version, published, time, samples, kept, dropped, relabelled, review, added, findings
+    {code: {samples, share}}, figures {name: value} of the whole raw set, drift {fact: {p, effect}},
+    gates [{gate, passed, said}], seconds; waiting, where it passed its gates and a person was asked
+    (published, once approved).
     """
     rows = journal(out)
     approved = {row["approved"] for row in rows if "approved" in row}
-    return [row | {"published": True} if row.get("version") in approved else row for row in rows if "run" in row]
+    return [
+        row | {"published": True} if row.get("version") in approved else row
+        for row in rows
+        if "run" in row
+    ]
 
 
 def waiting(out: str | Path | Place) -> str | None:
-    """The version that waits for a person: whole, asked about, and neither answered for nor followed by one that passed its gates."""
+    """The version that waits for a person.
+
+    Whole, asked about, and neither answered for nor followed by one that passed its gates.
+    """
     found: str | None = None
     for row in journal(out):
         if "run" in row and (row.get("waiting") or row.get("published")):
             found = row.get("version") if row.get("waiting") else None
         elif found is not None and found in (row.get("approved"), row.get("rejected")):
             found = None
-    return found if found is not None and found in versions(out) and found != published(out) else None
+    return (
+        found if found is not None and found in versions(out) and found != published(out) else None
+    )
 
 
 def journal(out: str | Path | Place) -> list[dict[str, Any]]:
-    """Every line of the history: runs, and {"rolled_back", "approved" or "rejected", "from", "by", "time"}. A line that a crash cut short is left out."""
+    """Every line of the history.
+
+    Runs, and {"rolled_back", "approved" or "rejected", "from", "by", "time"}. A line that a crash
+    cut short is left out.
+    """
     return list(jsonl.rows(out, HISTORY))
 
 

@@ -1,7 +1,8 @@
 """The queue of an audit: one blind question about each sample.
 
-Samples with and without the finding come mixed and look the same: no reasons, confidence, suggestion or decision is shown. Where
-the finding names another sample, samples without it are shown beside the one they look most like.
+Samples with and without the finding come mixed and look the same: no reasons, confidence,
+suggestion or decision is shown. Where the finding names another sample, samples without it are
+shown beside the one they look most like.
 """
 
 from __future__ import annotations
@@ -40,8 +41,16 @@ class AuditQueue(ReviewQueue):
 
     def _item(self, row: int) -> dict[str, Any]:
         help_ = self.helps.get(self.audit.code, self.audit.code)
-        shown = self._beside(row) | {"unreadable": self.view.unreadable.get(row), "suggestion": None}
-        return shown | {"question": f"Is it so? “{help_}”", "compared": self._compared(row, (), None), "reasons": [], "because": []}
+        shown = self._beside(row) | {
+            "unreadable": self.view.unreadable.get(row),
+            "suggestion": None,
+        }
+        return shown | {
+            "question": f"Is it so? “{help_}”",
+            "compared": self._compared(row, (), None),
+            "reasons": [],
+            "because": [],
+        }
 
     def _compared(self, row: int, found: Any, suggestion: str | None) -> list[dict[str, Any]]:  # noqa: ANN401
         groups = super()._compared(row, found, suggestion)
@@ -49,7 +58,9 @@ class AuditQueue(ReviewQueue):
             return groups
         match = self.drawn[row].match
         other = self.view.row.get(match) if match else self._nearest(row)
-        return ([] if other is None else [{"title": "compared with", "samples": [self._beside(other)]}]) + groups
+        return (
+            [] if other is None else [{"title": "compared with", "samples": [self._beside(other)]}]
+        ) + groups
 
     @cached_property
     def _some(self) -> list[int]:
@@ -64,7 +75,11 @@ class AuditQueue(ReviewQueue):
         """The number of answers, and the result once all samples are answered."""
         progress = super().progress(reviewer)
         made = self.certificate() if not progress["left"] else None
-        return progress | ({"result": f"{made.said[:1].upper()}{made.said[1:]}. The next run says so."} if made else {})
+        return progress | (
+            {"result": f"{made.said[:1].upper()}{made.said[1:]}. The next run says so."}
+            if made
+            else {}
+        )
 
     def certificate(self) -> Certificate | None:
         """The certificate of the answers so far."""
@@ -74,7 +89,16 @@ class AuditQueue(ReviewQueue):
         """Store an answer. Raises DatasetError for an invalid one."""
         if answer not in HOLDS or row not in self.drawn:
             raise DatasetError("no such answer, or no such sample in the audit")
-        return self._add(self.verdict(row, "skip", reviewer, code=self.audit.code, holds=HOLDS[answer], audit=self.audit.audit))
+        return self._add(
+            self.verdict(
+                row,
+                "skip",
+                reviewer,
+                code=self.audit.code,
+                holds=HOLDS[answer],
+                audit=self.audit.audit,
+            )
+        )
 
     def undo(self, reviewer: str, audit: str | None = None) -> int | None:
         """Undo this reviewer's last answer."""
@@ -90,8 +114,12 @@ def opened(out: Path, view: SampleView, code: str, number: int) -> Audit:
     known = [audit for audit in audits.audits(out) if audit.code == code]
     all_verdicts = verdicts(out)
     for audit in known:
-        if audit.version == version.id and len(audits.answered(audit, all_verdicts)) < len(audit.items):
+        if audit.version == version.id and len(audits.answered(audit, all_verdicts)) < len(
+            audit.items
+        ):
             return audit
-    audit = audits.draw(version.id, view.samples, version.findings, code, made_by, number, len(known))
+    audit = audits.draw(
+        version.id, view.samples, version.findings, code, made_by, number, len(known)
+    )
     audits.keep(out, audit)
     return audit

@@ -1,8 +1,8 @@
 """The order in which samples are worth a review: a simple expected value of a look at each.
 
-    value = uncertainty · stake
-    uncertainty = 0.05 + 4 c (1 - c)       c is the confidence of the sample's most uncertain warning or error, 1/2 where it has none
-    stake = 2 under review, 1 dropped or relabelled, 1/4 kept; twice that in validation and test splits;
+    value = uncertainty · stake uncertainty = 0.05 + 4 c (1 - c)       c is the confidence of the
+    sample's most uncertain warning or error, 1/2 where it has none stake = 2 under review, 1
+    dropped or relabelled, 1/4 kept; twice that in validation and test splits;
             times 1 + ln(1 + k) where k findings name the sample as what others are compared with
 
 Samples come before all others if a reviewer confirmed a finding of theirs that had no consequence.
@@ -23,14 +23,18 @@ UNSAID = 0.5
 
 
 def values(version: Version, code: str | None = None) -> np.ndarray:
-    """float64 [n]: the value of a look at each sample of a version, by findings of `code` or of all; 0 without a finding."""
+    """float64 [n]: the value of a look at each sample of a version, by findings of `code` or of
+    all; 0 without a finding.
+    """
     samples, findings = version.samples, version.findings
     if code is not None:
         findings = Findings(findings.table.filter(pc.equal(findings.table.column("code"), code)))
     uncertain = uncertainty(samples, findings)
     decided = version.decisions.table
     order = pc.index_in(samples.table.column("id"), value_set=decided.column("id").combine_chunks())
-    kinds = pc.index_in(decided.column("decision").take(order), value_set=pa.array(list(DECISIONS))).to_numpy(zero_copy_only=False)
+    kinds = pc.index_in(
+        decided.column("decision").take(order), value_set=pa.array(list(DECISIONS))
+    ).to_numpy(zero_copy_only=False)
     stake = np.array([STAKES[name] for name in DECISIONS])[kinds.astype(np.int64)]
     stake = stake * np.where(samples.training(), 1, 2) * (1 + np.log1p(_matched(samples, findings)))
     if code is None:
@@ -39,8 +43,16 @@ def values(version: Version, code: str | None = None) -> np.ndarray:
 
 
 def uncertainty(samples: Samples, findings: Findings) -> np.ndarray:
-    """float64 [n]: the uncertainty of the most uncertain warning or error of each sample; 0 without one."""
-    table = findings.table.filter(pc.and_(pc.is_valid(findings.table.column("id")), pc.not_equal(findings.table.column("severity"), "info")))
+    """float64 [n]: the uncertainty of the most uncertain warning or error of each sample.
+
+    0 without one.
+    """
+    table = findings.table.filter(
+        pc.and_(
+            pc.is_valid(findings.table.column("id")),
+            pc.not_equal(findings.table.column("severity"), "info"),
+        )
+    )
     rows = _rows(samples, table.column("id"))
     c = pc.fill_null(table.column("confidence"), UNSAID).to_numpy()
     found = np.zeros(len(samples))
@@ -56,4 +68,8 @@ def _matched(samples: Samples, findings: Findings) -> np.ndarray:
 
 
 def _rows(samples: Samples, ids: pa.ChunkedArray) -> np.ndarray:
-    return pc.index_in(ids, value_set=samples.table.column("id").combine_chunks()).to_numpy().astype(np.int64)
+    return (
+        pc.index_in(ids, value_set=samples.table.column("id").combine_chunks())
+        .to_numpy()
+        .astype(np.int64)
+    )

@@ -1,7 +1,9 @@
-"""What the review page can show of a version's samples: pictures, table rows, and nearest neighbours.
+"""What the review page can show of a version's samples.
 
-Samples are requested by row, so that no other file can be read: a picture is decoded and encoded again, and only if its file has
-not changed since the run.
+Pictures, table rows, and nearest neighbours.
+
+Samples are requested by row, so that no other file can be read: a picture is decoded and encoded
+again, and only if its file has not changed since the run.
 """
 
 from __future__ import annotations
@@ -44,15 +46,23 @@ LONGEST = 2000
 class SampleView:
     """The samples of a version as the page shows them."""
 
-    def __init__(self, version: Version, decoders: Sequence[Decoder], views: Sequence[View] = ()) -> None:
+    def __init__(
+        self, version: Version, decoders: Sequence[Decoder], views: Sequence[View] = ()
+    ) -> None:
         self.version, self.decoders, self.views = version, decoders, views
         self.samples = version.samples
         self.ids: list[str] = self.samples.table.column("id").to_pylist()
         self.contents: list[str | None] = self.samples.table.column("content").to_pylist()
-        self.labels: list[Any] = self.samples.table.column("label").to_pylist() if "label" in self.samples else [None] * len(self.ids)
+        self.labels: list[Any] = (
+            self.samples.table.column("label").to_pylist()
+            if "label" in self.samples
+            else [None] * len(self.ids)
+        )
         self.row = {sample: row for row, sample in enumerate(self.ids)}
         self._table = version.shown
-        self._root = (self._table.schema.metadata or {}).get(b"root", b"").decode("utf-8", "surrogateescape")
+        self._root = (
+            (self._table.schema.metadata or {}).get(b"root", b"").decode("utf-8", "surrogateescape")
+        )
         self._units: dict[int, np.ndarray | None] = {}
         self.picture = lru_cache(CACHED)(self._picture)
 
@@ -73,24 +83,41 @@ class SampleView:
         facts = self.version.facts
         if "media.ok" not in facts:
             return {}
-        columns = (facts.table.column(name).to_pylist() for name in ("id", "media.ok", "media.error"))
-        return {self.row[sample]: why or "it could not be decoded" for sample, ok, why in zip(*columns, strict=True) if not ok}
+        columns = (
+            facts.table.column(name).to_pylist() for name in ("id", "media.ok", "media.error")
+        )
+        return {
+            self.row[sample]: why or "it could not be decoded"
+            for sample, ok, why in zip(*columns, strict=True)
+            if not ok
+        }
 
     def has_picture(self, row: int) -> bool:
         """Whether a sample has media that could be decoded."""
-        return "media" in self._table.column_names and self._media(row) is not None and row not in self.unreadable
+        return (
+            "media" in self._table.column_names
+            and self._media(row) is not None
+            and row not in self.unreadable
+        )
 
     def cells(self, row: int) -> dict[str, str]:
         """The user's own columns of a sample, as text."""
         names = [name for name in self._table.column_names if name not in ("id", "media")]
         values = {name: self._table.column(name)[row].as_py() for name in names}
-        return {name: str(label_text(value))[:LONGEST] for name, value in values.items() if value is not None}
+        return {
+            name: str(label_text(value))[:LONGEST]
+            for name, value in values.items()
+            if value is not None
+        }
 
     def _media(self, row: int) -> str | None:
         return self._table.column("media")[row].as_py()
 
     def _picture(self, row: int, side: int) -> Preview:
-        """What is shown of a sample, at most `side` pixels wide and high. Raises MediaError, OSError."""
+        """What is shown of a sample, at most `side` pixels wide and high.
+
+        Raises MediaError, OSError.
+        """
         media = self._media(row)
         if media is None or not self.has_picture(row):
             raise MediaError(self.unreadable.get(row, "there is no picture"))
@@ -102,22 +129,40 @@ class SampleView:
             raise MediaError(f"no installed view shows a {type(item).__name__}")
         return view.preview(item, side, QUALITY, enlarge=False)
 
-    # neighbours ------------------------------------------------------------------------------------------------------
+    # neighbours -----------------------------------------------------------------------------------
 
     @cached_property
     def _stored(self) -> tuple[Store, str, str, dict[str, str]] | None:
-        """The stored embedding: store, key, fact, and the sample keys of the contents that have vectors; None where there is none."""
+        """The stored embedding: store, key, fact, and the sample keys of the contents that have
+        vectors; None where there is none.
+        """
         try:
             metadata = self.version.table("snapshot").schema.metadata or {}
             keys, names = (json.loads(metadata.get(name, b"{}")) for name in (b"keys", b"vectors"))
             place = self.version.record["config"]["outputs"].get("store")
-            floats = [name for name in names if name in keys and pa.types.is_floating(self.version.table(f"vectors-{name}").schema.field(0).type.value_type)]
+            floats = [
+                name
+                for name in names
+                if name in keys
+                and pa.types.is_floating(
+                    self.version.table(f"vectors-{name}").schema.field(0).type.value_type
+                )
+            ]
             out = self.version.place.local
-            where = place if place and (is_url(place) or Path(place).is_absolute()) else (out / "store" if out is not None and not place else None)
+            where = (
+                place
+                if place and (is_url(place) or Path(place).is_absolute())
+                else (out / "store" if out is not None and not place else None)
+            )
             if not floats or where is None:
                 return None
             store, key = Store(where), keys[floats[0]]
-            return store, key, floats[0].partition(".")[2], {split(one)[0]: one for one in sorted(store.keys(key))}  # whoever decoded it
+            return (
+                store,
+                key,
+                floats[0].partition(".")[2],
+                {split(one)[0]: one for one in sorted(store.keys(key))},
+            )  # whoever decoded it
         except (OSError, DqpipeError, pa.ArrowException, KeyError, ValueError) as error:
             log.info("no neighbours are shown: %s: %s", type(error).__name__, error)
             return None
@@ -133,7 +178,9 @@ class SampleView:
         if able:
             found = store.read_vectors(key, [one for _, one in able], fact)
             assert found is not None
-            self._units |= zip((row for row, _ in able), unit(found.astype(np.float32)), strict=True)
+            self._units |= zip(
+                (row for row, _ in able), unit(found.astype(np.float32)), strict=True
+            )
 
     def vector(self, row: int) -> np.ndarray | None:
         """The unit vector of a sample in the embedding; None without one."""
@@ -141,21 +188,32 @@ class SampleView:
         return self._units.get(row)
 
     def peers(self, row: int, label: str, but: frozenset[int]) -> list[int]:
-        """The members of a class nearest to a sample in the embedding, among some of the class, without the rows `but`."""
+        """The members of a class nearest to a sample in the embedding, among some of the class,
+        without the rows `but`.
+        """
         return self.nearest(row, self._members(label, but))[:PEERS]
 
     def nearest(self, row: int, members: Sequence[int]) -> list[int]:
-        """The members without the sample itself, the most similar first; in their own order where there is no embedding."""
+        """The members without the sample itself, the most similar first.
+
+        In their own order where there is no embedding.
+        """
         self.prepare(members)
         able, own = [member for member in members if member != row], self.vector(row)
         if own is not None:
-            known = {member: vector for member in able if (vector := self.vector(member)) is not None}
+            known = {
+                member: vector for member in able if (vector := self.vector(member)) is not None
+            }
             able.sort(key=lambda member: -float(known[member] @ own) if member in known else 2.0)
         return able
 
     @lru_cache(maxsize=256)  # noqa: B019 (one for each server)
     def _members(self, label: str, but: frozenset[int]) -> list[int]:
-        members = [row for row in self.classes.get(label, ()) if row not in but and row not in self.unreadable]
+        members = [
+            row
+            for row in self.classes.get(label, ())
+            if row not in but and row not in self.unreadable
+        ]
         some = sorted(members, key=lambda row: shuffle_key(0, self.ids[row]))[:AMONG]
         self.prepare(some)
         return some

@@ -1,7 +1,9 @@
-"""A threshold from verdicts: the lowest confidence above which a finding code reaches a precision, and its recall.
+"""A threshold from verdicts.
 
-Every draw of an audit represents the same number of findings, so that the draws above a confidence are a fair sample of the findings
-above it.
+The lowest confidence above which a finding code reaches a precision, and its recall.
+
+Every draw of an audit represents the same number of findings, so that the draws above a confidence
+are a fair sample of the findings above it.
 """
 
 from __future__ import annotations
@@ -16,12 +18,18 @@ from dqpipe.results.verdicts import Verdict
 from dqpipe.review.audits import Audit, answered
 
 CANDIDATES = 10
-"""Number of thresholds tried where the precision must be certified: the risk is divided among them (Bonferroni)."""
+"""Number of thresholds tried where the precision must be certified.
+
+The risk is divided among them (Bonferroni).
+"""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A threshold on the confidence: the precision above it with a 95 % interval, and its recall among audited findings."""
+    """A threshold on the confidence.
+
+    The precision above it with a 95 % interval, and its recall among audited findings.
+    """
 
     at_least: float
     precision: float
@@ -33,8 +41,16 @@ class Fit:
 
 
 def curve(audit: Audit, all_verdicts: Sequence[Verdict]) -> list[Fit]:
-    """Precision and recall of each threshold, the lowest first. Raises DatasetError where nothing was reviewed."""
-    answers = [(item.confidence, holds) for item, holds in answered(audit, all_verdicts) if item.claimed and holds is not None for _ in range(item.times)]
+    """Precision and recall of each threshold, the lowest first.
+
+    Raises DatasetError where nothing was reviewed.
+    """
+    answers = [
+        (item.confidence, holds)
+        for item, holds in answered(audit, all_verdicts)
+        if item.claimed and holds is not None
+        for _ in range(item.times)
+    ]
     known = sorted((confidence, holds) for confidence, holds in answers if confidence is not None)
     if not answers:
         raise DatasetError(f"nothing was looked at yet: dqpipe review OUT --audit {audit.code}")
@@ -47,7 +63,15 @@ def curve(audit: Audit, all_verdicts: Sequence[Verdict]) -> list[Fit]:
             continue
         above = [holds for _, holds in known[at:]]
         hits = sum(above)
-        fits.append(Fit(confidence, hits / len(above), *clopper_pearson(hits, len(above)), len(above), hits / right if right else 0.0))
+        fits.append(
+            Fit(
+                confidence,
+                hits / len(above),
+                *clopper_pearson(hits, len(above)),
+                len(above),
+                hits / right if right else 0.0,
+            )
+        )
     return fits
 
 
@@ -57,11 +81,25 @@ def fit(audit: Audit, all_verdicts: Sequence[Verdict], precision: float) -> Fit 
 
 
 def sure(audit: Audit, all_verdicts: Sequence[Verdict], precision: float) -> Fit | None:
-    """The lowest of some thresholds whose precision is certified at 95 % for all of them together; None where there is none."""
+    """The lowest of some thresholds whose precision is certified at 95 % for all of them together.
+
+    None where there is none.
+    """
     every = curve(audit, all_verdicts)
-    some = [every[round(at * (len(every) - 1) / (CANDIDATES - 1))] for at in range(CANDIDATES)] if len(every) > CANDIDATES else every
+    some = (
+        [every[round(at * (len(every) - 1) / (CANDIDATES - 1))] for at in range(CANDIDATES)]
+        if len(every) > CANDIDATES
+        else every
+    )
     risk = 0.05 / CANDIDATES
-    return next((one for one in some if lower_bound(round(one.precision * one.looked), one.looked, risk) >= precision), None)
+    return next(
+        (
+            one
+            for one in some
+            if lower_bound(round(one.precision * one.looked), one.looked, risk) >= precision
+        ),
+        None,
+    )
 
 
 def needed(precision: float) -> int:

@@ -1,6 +1,7 @@
 """The verdicts of an output, followed while other processes append to them.
 
-The file is read once, then only its new lines; each change is passed once to the registered listeners.
+The file is read once, then only its new lines; each change is passed once to the registered
+listeners.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ Change = Callable[[Verdict | None, Verdict | None], None]
 
 
 class VerdictLog:
-    """All valid verdicts; `refresh` reads what any process added since, at a cost that does not grow with their number."""
+    """All valid verdicts; `refresh` reads what any process added since, at a cost that does not
+    grow with their number.
+    """
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.file = out / verdicts.FILE
         self.read = 0
         self.standing: dict[tuple[object, ...], Verdict] = {}
-        self.by_reviewer: dict[tuple[str, str | None], dict[tuple[object, ...], Verdict]] = defaultdict(dict)
+        self.by_reviewer: dict[tuple[str, str | None], dict[tuple[object, ...], Verdict]] = (
+            defaultdict(dict)
+        )
         """Reviewer and audit → verdicts, the oldest first."""
         self.of: Counter[str] = Counter()
         """Reviewer → verdicts."""
@@ -69,7 +74,9 @@ class VerdictLog:
             self._changed(*verdicts.take(self.standing, row))
 
     def _changed(self, goes: Verdict | None, comes: Verdict | None) -> None:
-        if goes is not None and (comes is None or (goes.reviewer, goes.audit) != (comes.reviewer, comes.audit)):
+        if goes is not None and (
+            comes is None or (goes.reviewer, goes.audit) != (comes.reviewer, comes.audit)
+        ):
             self.by_reviewer[goes.reviewer, goes.audit].pop(goes.key)
         if comes is not None:
             self.by_reviewer[comes.reviewer, comes.audit][comes.key] = comes

@@ -1,4 +1,7 @@
-"""The rows of a review queue: removing a row, putting it back and finding the first take the same time in a queue of any length."""
+"""The rows of a review queue.
+
+Removing a row, putting it back and finding the first take the same time in a queue of any length.
+"""
 
 from __future__ import annotations
 

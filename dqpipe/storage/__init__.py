@@ -1,1 +1,3 @@
-"""Storage: locations on disks and object stores, locks, append-only logs, media files, and the facts store."""
+"""Storage: locations on disks and object stores, locks, append-only logs, media files, and the
+facts store.
+"""

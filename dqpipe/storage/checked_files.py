@@ -1,9 +1,13 @@
-"""Safe opening of media files: regular files only, and only below the allowed folders, with links resolved.
+"""Safe opening of media files.
+
+Regular files only, and only below the allowed folders, with links resolved.
 
     path ──no link on the way──▶ walked from the folder, part by part ──▶ descriptor
-      └────links───▶ resolved ──below a folder?──▶ the same walk of the resolved path, or OutsideError
+      └────links───▶ resolved ──below a folder?──▶ the same walk of the resolved path, or
+      OutsideError
 
-The walk follows no link, so that a link created between the check and the opening is not followed either.
+The walk follows no link, so that a link created between the check and the opening is not followed
+either.
 """
 
 # names stay as the system gives them; Path would make an object of each
@@ -31,7 +35,8 @@ LONGEST = 200
 
 
 def opened(path: str, within: Within = None) -> int:
-    """The descriptor of a file, or of a member of a container (see `dqpipe.storage.containers`), to be closed by the caller.
+    """The descriptor of a file, or of a member of a container (see `dqpipe.storage.containers`), to
+    be closed by the caller.
 
     Raises OSError; MediaError if it is not a regular file, OutsideError.
     """
@@ -40,7 +45,9 @@ def opened(path: str, within: Within = None) -> int:
     if (meant := containers.address(path)) is not None:
         return containers.opened(meant, opened(meant.container, within))
     if within is None:
-        _refuse_special(os.stat(path), path)  # before it is opened: opening a device may already do something
+        _refuse_special(
+            os.stat(path), path
+        )  # before it is opened: opening a device may already do something
         handle = os.open(path, READ)
     else:
         handle = _opened_inside(path, within)
@@ -59,12 +66,18 @@ def refuse_url(url: str, within: Within) -> None:
 
 
 def made_up(found: os.stat_result, size: int) -> bool:
-    """Whether a file of size 0 had bytes, as those of /proc do; `found` is its state after reading."""
+    """Whether a file of size 0 had bytes, as those of /proc do.
+
+    `found` is its state after reading.
+    """
     return size > 0 and not found.st_size and not found.st_blocks
 
 
 class Inside:
-    """Check whether paths lie below the folders, with links resolved; each parent folder is resolved once."""
+    """Check whether paths lie below the folders, with links resolved.
+
+    Each parent folder is resolved once.
+    """
 
     def __init__(self, within: Within) -> None:
         self.within = within
@@ -76,7 +89,11 @@ class Inside:
         if self.within is None:
             return True
         if is_url(path):
-            return any(path.startswith(f"{url.rstrip('/')}/") and not _climbs(path[len(url) :]) for url in self.within if is_url(url))
+            return any(
+                path.startswith(f"{url.rstrip('/')}/") and not _climbs(path[len(url) :])
+                for url in self.within
+                if is_url(url)
+            )
         if "\0" in path:
             return True  # no file at all, which whoever reads it says
         real = self.real(path)
@@ -89,7 +106,11 @@ class Inside:
             return os.path.realpath(path)
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(folder)
-        return os.path.realpath(path) if os.path.islink(path) else os.path.join(self._folders[folder], name)
+        return (
+            os.path.realpath(path)
+            if os.path.islink(path)
+            else os.path.join(self._folders[folder], name)
+        )
 
 
 def _opened_inside(path: str, within: tuple[str, ...]) -> int:
@@ -108,11 +129,16 @@ def _opened_inside(path: str, within: tuple[str, ...]) -> int:
         rest = _rest(real, root)
         if rest is not None and not is_url(folder) and not _climbs(rest):
             return _walked(root, rest)
-    raise OutsideError(real[:LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+    raise OutsideError(
+        real[:LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    )
 
 
 def _walked(root: str, rest: str) -> int:
-    """The file below a folder that is reached without following a link. Raises OSError, ELOOP or ENOTDIR where there is one."""
+    """The file below a folder that is reached without following a link.
+
+    Raises OSError, ELOOP or ENOTDIR where there is one.
+    """
     parts = [part for part in rest.split("/") if part not in {"", "."}]
     at = os.open(root, FOLDER)
     try:
@@ -143,7 +169,11 @@ def _refuse_special(found: os.stat_result, path: str) -> None:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     if stat.S_ISDIR(found.st_mode):
         readable = os.access(path, os.R_OK | os.X_OK)
-        raise MediaError("not a file but a folder" if readable else "a folder that may not be read: nobody knows what is in it")
+        raise MediaError(
+            "not a file but a folder"
+            if readable
+            else "a folder that may not be read: nobody knows what is in it"
+        )
     if not stat.S_ISREG(found.st_mode):
         raise MediaError("not a regular file but a device, a pipe or a socket")
     if found.st_dev in _system():

@@ -1,7 +1,9 @@
-"""Media that lie in other files: members of tar archives, cells of Parquet and Arrow files. Each has an address and is read like a file.
+"""Media that lie in other files: members of tar archives, cells of Parquet and Arrow files.
 
-    shards/train-000.tar!/n01/cat.jpg        a member of an archive
-    data/train.parquet!/12/image             row 12 (from 0) of the column `image`: bytes, or a struct with a field `bytes`
+Each has an address and is read like a file.
+
+    shards/train-000.tar!/n01/cat.jpg        a member of an archive data/train.parquet!/12/image
+    row 12 (from 0) of the column `image`: bytes, or a struct with a field `bytes`
 
 Nothing is unpacked to a disk, and what a member is called names no place in the file system.
 """
@@ -29,7 +31,9 @@ _LOCK = threading.Lock()
 
 
 class Address(NamedTuple):
-    """A member of a container: the file, its kind (tar, parquet or arrow), and what is meant in it."""
+    """A member of a container: the file, its kind (tar, parquet or arrow), and what is
+    meant in it.
+    """
 
     container: str
     kind: str
@@ -37,8 +41,16 @@ class Address(NamedTuple):
 
 
 def address(path: str) -> Address | None:
-    """What a path means where it names something in a container that is a file; None for an ordinary path."""
-    if "!/" not in path or (found := _ADDRESS.fullmatch(path)) is None or "\0" in path or not os.path.isfile(found[1]):  # noqa: PTH113 (names as they are)
+    """What a path means where it names something in a container that is a file.
+
+    None for an ordinary path.
+    """
+    if (
+        "!/" not in path
+        or (found := _ADDRESS.fullmatch(path)) is None
+        or "\0" in path
+        or not os.path.isfile(found[1])  # noqa: PTH113
+    ):
         return None
     return Address(found[1], found[2].lower(), found[3])
 
@@ -49,9 +61,12 @@ def member(container: str, name: str) -> str:
 
 
 def opened(meant: Address, handle: int) -> int:
-    """The descriptor of a file in memory that holds the member, read-only by its mode; `handle` is the container, and is closed.
+    """The descriptor of a file in memory that holds the member, read-only by its mode.
 
-    Raises FileNotFoundError for an empty cell, MediaError: no such member, or a container that is broken.
+    `handle` is the container, and is closed.
+
+    Raises FileNotFoundError for an empty cell, MediaError: no such member, or a container that is
+    broken.
     """
     try:
         data = _data(meant, handle)
@@ -75,7 +90,10 @@ def opened(meant: Address, handle: int) -> int:
 
 
 def members(path: str) -> dict[str, tuple[int, int]]:
-    """Of each regular file of a tar archive, by name, where its bytes begin and how many they are. Raises OSError, tarfile.TarError."""
+    """Of each regular file of a tar archive, by name, where its bytes begin and how many they are.
+
+    Raises OSError, tarfile.TarError.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return _members(handle)
@@ -88,8 +106,15 @@ def _members(handle: int) -> dict[str, tuple[int, int]]:
     with _LOCK:
         known = _INDEX.get(key)
     if known is None:
-        with os.fdopen(os.dup(handle), "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            known = {one.name: (one.offset_data, one.size) for one in archive if one.isreg() and one.sparse is None}
+        with (
+            os.fdopen(os.dup(handle), "rb") as file,
+            tarfile.open(fileobj=file, mode="r:") as archive,
+        ):
+            known = {
+                one.name: (one.offset_data, one.size)
+                for one in archive
+                if one.isreg() and one.sparse is None
+            }
         with _LOCK:
             while len(_INDEX) >= MOST:
                 del _INDEX[next(iter(_INDEX))]
@@ -111,13 +136,25 @@ def _data(meant: Address, handle: int) -> bytes:
                 raise MediaError("the archive that it lies in is cut short")
             return data
         row, _, column = meant.member.partition("/")
-        value = _cell(f"/proc/self/fd/{handle}" if os.path.exists("/proc/self/fd") else meant.container, meant.kind, _key(handle), int(row), column)  # noqa: PTH110
+        value = _cell(
+            f"/proc/self/fd/{handle}" if os.path.exists("/proc/self/fd") else meant.container,  # noqa: PTH110
+            meant.kind,
+            _key(handle),
+            int(row),
+            column,
+        )
     except (KeyError, IndexError, tarfile.TarError) as error:
-        raise MediaError(f"it is not in {os.path.basename(meant.container)}, or that is broken: {error}"[:300]) from None  # noqa: PTH119
+        raise MediaError(
+            f"it is not in {os.path.basename(meant.container)}, or that is broken: {error}"[:300]  # noqa: PTH119
+        ) from None
     except ValueError as error:  # Arrow's errors are such
-        raise MediaError(f"{os.path.basename(meant.container)} cannot be read: {error}"[:300]) from None  # noqa: PTH119
+        raise MediaError(
+            f"{os.path.basename(meant.container)} cannot be read: {error}"[:300]  # noqa: PTH119
+        ) from None
     if not isinstance(value, bytes):
-        raise FileNotFoundError(errno.ENOENT, "the cell is empty", f"{meant.container}!/{meant.member}")
+        raise FileNotFoundError(
+            errno.ENOENT, "the cell is empty", f"{meant.container}!/{meant.member}"
+        )
     return value
 
 
@@ -167,7 +204,10 @@ def _counted(path: str, kind: str, key: Key) -> list[int]:  # noqa: ARG001 (the 
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(str(path)) as file:
-        return [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+        return [
+            file.metadata.row_group(number).num_rows
+            for number in range(file.metadata.num_row_groups)
+        ]
 
 
 @lru_cache(maxsize=4)
@@ -181,7 +221,10 @@ def _read(path: str, kind: str, key: Key, group: int, column: str) -> pa.Chunked
 
 
 def batches(path: str) -> list[pa.RecordBatch]:
-    """The record batches of an Arrow IPC file or stream, mapped into memory. Raises OSError, pyarrow.ArrowInvalid."""
+    """The record batches of an Arrow IPC file or stream, mapped into memory.
+
+    Raises OSError, pyarrow.ArrowInvalid.
+    """
     import pyarrow as pa
 
     source = pa.memory_map(path)

@@ -1,7 +1,7 @@
 """Append-only files of JSON lines, each on disk before the call returns.
 
-A row is checked before it is written, so that it can be read back. An invalid line (cut short by a crash, or written by another
-program) is skipped and logged when the file is read.
+A row is checked before it is written, so that it can be read back. An invalid line (cut short by a
+crash, or written by another program) is skipped and logged when the file is read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None
             _alone(file.fileno())
             file.seek(0)
             if not _added_by_us(file.read(BEGINNING), rows):
-                raise OutputError(f"{path} is not of dqpipe's making, or its first line is damaged: take it away, or choose another output")
+                raise OutputError(
+                    f"{path} is not of dqpipe's making, or its first line is damaged: take it "
+                    f"away, or choose another output"
+                )
             if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 lines = b"\n" + lines
             left = memoryview(lines)
@@ -57,7 +60,9 @@ def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None
 
 
 def _added_by_us(beginning: bytes, rows: tuple[Mapping[str, Any], ...]) -> bool:
-    """Whether a file of this beginning is empty, or starts with a line like these rows, which a crash may have cut short."""
+    """Whether a file of this beginning is empty, or starts with a line like these rows, which a
+    crash may have cut short.
+    """
     first = beginning.lstrip().partition(b"\n")[0]
     try:
         held = json.loads(first) if first else dict.fromkeys(key for row in rows for key in row)
@@ -75,16 +80,23 @@ def rows(out: str | Path | Place, name: str) -> Iterator[dict[str, Any]]:
         try:
             yield parsed(line)
         except ValueError as error:
-            log.warning("%s of %s, line %d is left out: %s", name, shown(where.url), number + 1, error)
+            log.warning(
+                "%s of %s, line %d is left out: %s", name, shown(where.url), number + 1, error
+            )
 
 
 def parsed(line: bytes) -> dict[str, Any]:
-    """Parse a line into an object of valid Unicode and bounded depth and size. Raises ValueError with the reason."""
+    """Parse a line into an object of valid Unicode and bounded depth and size.
+
+    Raises ValueError with the reason.
+    """
     if len(line) > LARGEST:
         raise ValueError(f"it has {len(line):,} bytes")
     try:
         text = line.decode("utf-8")
-        row = strict_json.parsed(text, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+        row = strict_json.parsed(
+            text, parse_int=_integer, parse_float=_float, parse_constant=_constant
+        )
         if "\\u" in text:
             json.dumps(row, ensure_ascii=False).encode()  # half of a pair of surrogates is no text
     except UnicodeError:
@@ -136,12 +148,19 @@ def _depth(value: object) -> int:
     depth, level = 0, [value]
     while level:
         depth += 1
-        level = [inner for one in level if isinstance(one, (dict, list)) for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [
+            inner
+            for one in level
+            if isinstance(one, (dict, list))
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
     return depth
 
 
 def _alone(number: int) -> None:
-    """Lock an open file against other writers until it is closed, where the system has such locks."""
+    """Lock an open file against other writers until it is closed, where the system has
+    such locks.
+    """
     try:
         import fcntl
     except ImportError:

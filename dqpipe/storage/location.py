@@ -1,9 +1,10 @@
 """Locations: a local folder or a prefix on any store of fsspec, with the same few operations.
 
-    place("out/store")        place("s3://bucket/prefix")        place("gs://…"), place("memory://…"), …
+    place("out/store")        place("s3://bucket/prefix")        place("gs://…"),
+    place("memory://…"), …
 
-A file is written whole or not at all, under a relative name with "/" between. Credentials come from the environment (or
-what the store's own library reads), never from a URL.
+A file is written whole or not at all, under a relative name with "/" between. Credentials come from
+the environment (or what the store's own library reads), never from a URL.
 """
 
 from __future__ import annotations
@@ -29,14 +30,24 @@ from dqpipe.storage.whole_files import spare_beside
 
 URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 """A scheme of two letters or more: `C://` is a drive."""
-EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
+EXTRAS = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+}
 """Scheme → the package that knows it."""
 S3 = frozenset({"s3", "s3a"})
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a listing: size in bytes, a tag that changes with the content (such as an ETag), and time of change in ns."""
+    """One file of a listing: size in bytes, a tag that changes with the content (such as an ETag),
+    and time of change in ns.
+    """
 
     size: int
     tag: str
@@ -49,9 +60,12 @@ def is_url(text: object) -> bool:
 
 
 def url_below(root: str, name: str) -> str:
-    """The URL of a name that starts from a root: `..` climbs no higher than the bucket, and a URL elsewhere is no URL but a name.
+    """The URL of a name that starts from a root.
 
-    An absolute path is one of this machine: what this program made itself (readers refuse those that a dataset names).
+    `..` climbs no higher than the bucket, and a URL elsewhere is no URL but a name.
+
+    An absolute path is one of this machine: what this program made itself (readers refuse those
+    that a dataset names).
     """
     top = "/".join(root.split("/", 3)[:3])
     if name.startswith(("/", top + "/")):
@@ -64,7 +78,10 @@ def url_below(root: str, name: str) -> str:
 
 
 def place(root: str | Path | Place) -> Place:
-    """The place of a folder or an fsspec URL, or the one given. Raises OutputError: a URL with credentials, an unknown scheme."""
+    """The place of a folder or an fsspec URL, or the one given.
+
+    Raises OutputError: a URL with credentials, an unknown scheme.
+    """
     if isinstance(root, Place):
         return root
     if not is_url(root):
@@ -96,7 +113,10 @@ def filesystem(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
         return fsspec.filesystem(scheme, **options)
     except ImportError:
         package = EXTRAS.get(scheme)
-        raise OutputError(f"{url} needs the package {package or f'that knows {scheme}://'}" + (f" (pip install {package})" if package else "")) from None
+        raise OutputError(
+            f"{url} needs the package {package or f'that knows {scheme}://'}"
+            + (f" (pip install {package})" if package else "")
+        ) from None
     except ValueError:
         raise OutputError(f"{url}: fsspec knows no {scheme}://") from None
 
@@ -111,12 +131,17 @@ def named(doing: str, where: str) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot {doing} {shown(where)}: {error.strerror or error}") from error
     except Exception as error:  # each store's library has errors of its own
-        raise OutputError(f"cannot {doing} {shown(where)}: {type(error).__name__}: {error}"[:500]) from error
+        raise OutputError(
+            f"cannot {doing} {shown(where)}: {type(error).__name__}: {error}"[:500]
+        ) from error
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder on a disk or an object store; cheap to pickle. Names are relative, with "/" between, and never lead out of it."""
+    """A folder on a disk or an object store; cheap to pickle.
+
+    Names are relative, with "/" between, and never lead out of it.
+    """
 
     url: str
     local: Path | None
@@ -144,7 +169,10 @@ class Place:
             return Path(path).read_bytes() if self.local else self.remote.cat_file(path)
 
     def write(self, name: str, data: bytes) -> None:
-        """Make or replace a file, whole or not at all; on the disk when this returns. Raises OutputError."""
+        """Make or replace a file, whole or not at all; on the disk when this returns.
+
+        Raises OutputError.
+        """
         path = self.at(name)
         with named("write", path), _making(path):
             if self.local is None:
@@ -155,7 +183,10 @@ class Place:
                 _settle(Path(path).parent)
 
     def write_all(self, files: Mapping[str, bytes]) -> None:
-        """Make or replace files, each whole or not at all, many at a time elsewhere. Raises OutputError."""
+        """Make or replace files, each whole or not at all, many at a time elsewhere.
+
+        Raises OutputError.
+        """
         if self.local:
             for name, data in files.items():
                 self.write(name, data)
@@ -165,7 +196,10 @@ class Place:
                 self.remote.pipe(paths)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Create a file unless it exists, atomically; returns whether it was created. Raises OutputError."""
+        """Create a file unless it exists, atomically; returns whether it was created.
+
+        Raises OutputError.
+        """
         path = self.at(name)
         with named("write", path), _making(path):
             if self.local is None:
@@ -192,7 +226,10 @@ class Place:
         return True
 
     def names(self, under: str = "") -> list[str]:
-        """Every file below a folder of this place, by its name here, sorted; none if there is no such folder."""
+        """Every file below a folder of this place, by its name here, sorted.
+
+        None if there is no such folder.
+        """
         return sorted(self.entries(under))
 
     def entries(self, under: str = "") -> dict[str, Entry]:
@@ -207,22 +244,37 @@ class Place:
                 found = self.remote.find(top, detail=True)
             except FileNotFoundError:
                 return {}
-            return {path[len(stem):]: entry_of(info) for path, info in found.items()
-                    if path.startswith(folder) and not path.endswith("/")}  # fmt: skip
+            return {
+                path[len(stem) :]: entry_of(info)
+                for path, info in found.items()
+                if path.startswith(folder) and not path.endswith("/")
+            }
 
     def listed(self, under: str = "") -> list[str]:
-        """The names of what lies directly in a folder of this place, hidden or not, sorted; none if there is no such folder. Raises OutputError."""
+        """The names of what lies directly in a folder of this place, hidden or not, sorted.
+
+        None if there is no such folder. Raises OutputError.
+        """
         top = self.at(under)
         with named("list", top):
             try:
                 if self.local:
                     return sorted(path.name for path in Path(top).iterdir())
-                return sorted({path.rstrip("/").rpartition("/")[2] for path in self.remote.ls(top, detail=False)} - {""})
+                return sorted(
+                    {
+                        path.rstrip("/").rpartition("/")[2]
+                        for path in self.remote.ls(top, detail=False)
+                    }
+                    - {""}
+                )
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
     def exists(self, name: str) -> bool:
-        """Whether a file (or, on a local disk, a folder) exists. Raises OutputError if that cannot be determined."""
+        """Whether a file (or, on a local disk, a folder) exists.
+
+        Raises OutputError if that cannot be determined.
+        """
         path = self.at(name)
         with named("look at", path):
             return Path(path).exists() if self.local else bool(self.remote.exists(path))
@@ -235,7 +287,9 @@ class Place:
                 for name in names:
                     ownership.remove_file(self.local, name)
                 return
-            many = self.url.partition("://")[0] in S3  # a thousand in one request; fsspec takes some names for patterns
+            many = (
+                self.url.partition("://")[0] in S3
+            )  # a thousand in one request; fsspec takes some names for patterns
             plain = [path for path in paths if many and not set("*?[") & set(path)]
             if plain:
                 self.remote.rm(plain)
@@ -244,8 +298,13 @@ class Place:
                     self.remote.rm_file(path)
 
     def upload(self, folder: Path, name: str) -> list[str]:
-        """Copy all files of a local folder below a name, many at a time elsewhere; the names that they have now."""
-        files = {f"{name}/{file}" if name else file: folder / file for file, _ in _walked(folder, folder)}
+        """Copy all files of a local folder below a name, many at a time elsewhere.
+
+        The names that they have now.
+        """
+        files = {
+            f"{name}/{file}" if name else file: folder / file for file, _ in _walked(folder, folder)
+        }
         self.put(files)
         return sorted(files)
 
@@ -256,10 +315,15 @@ class Place:
                 self.write(name, path.read_bytes())
         elif files:
             with named("write", self.url):
-                self.remote.put([str(path) for path in files.values()], [self.at(name) for name in files])
+                self.remote.put(
+                    [str(path) for path in files.values()], [self.at(name) for name in files]
+                )
 
     def get(self, files: Mapping[str, Path]) -> None:
-        """Copy files from these names to local paths, many at a time; a path is written whole or not at all. Raises FileNotFoundError."""
+        """Copy files from these names to local paths, many at a time.
+
+        A path is written whole or not at all. Raises FileNotFoundError.
+        """
         with contextlib.ExitStack() as stack, named("read", self.url):
             for path in files.values():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -276,13 +340,21 @@ class Place:
             self.remote.get(list(sources), [str(target) for target in targets])
 
     def fetch(self, name: str) -> Path:
-        """A local path of the file: itself, or an up-to-date copy. Raises FileNotFoundError, OutputError."""
+        """A local path of the file: itself, or an up-to-date copy.
+
+        Raises FileNotFoundError, OutputError.
+        """
         path = self.at(name)
         if self.local:
             return Path(path)
         with named("read", path):
             info = self.remote.info(path)
-        copy = mirror(self.url) / "copies" / _digest(f"{name} {info.get('size')} {tag_of(info)}") / Path(name).name
+        copy = (
+            mirror(self.url)
+            / "copies"
+            / _digest(f"{name} {info.get('size')} {tag_of(info)}")
+            / Path(name).name
+        )
         if not copy.exists():
             self.get({name: copy})
         return copy
@@ -290,18 +362,29 @@ class Place:
 
 def mirror(url: str) -> Path:
     """The folder for local copies of a place's files, this user's own. Raises OutputError."""
-    name = _digest(url + "".join(os.environ.get(f"AWS_ENDPOINT_URL{kind}", "") for kind in ("_S3", "")))
+    name = _digest(
+        url + "".join(os.environ.get(f"AWS_ENDPOINT_URL{kind}", "") for kind in ("_S3", ""))
+    )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dqpipe"
-    spare = Path(tempfile.gettempdir()) / f"dqpipe-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    spare = (
+        Path(tempfile.gettempdir()) / f"dqpipe-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    )
     for folder in (cache, spare):  # a worker may have no home
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = folder.lstat()
-            if os.access(folder, os.W_OK) and stat.S_ISDIR(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid()):
+            if (
+                os.access(folder, os.W_OK)
+                and stat.S_ISDIR(status.st_mode)
+                and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
+            ):
                 return folder / "mirrors" / name
         except (OSError, RuntimeError):
             continue
-    raise OutputError(f"no folder for copies of {shown(url)}: neither {cache} nor {spare} is a folder of this user's own that can be written")
+    raise OutputError(
+        f"no folder for copies of {shown(url)}: neither {cache} nor {spare} is a folder of this "
+        f"user's own that can be written"
+    )
 
 
 def _create_plainly(path: str, data: bytes) -> bool:
@@ -319,18 +402,38 @@ def _create_plainly(path: str, data: bytes) -> bool:
 
 def entry_of(info: Mapping[str, Any]) -> Entry:
     """One file as fsspec describes it."""
-    times = (info.get(key) for key in ("LastModified", "last_modified", "mtime", "updated", "created"))
+    times = (
+        info.get(key) for key in ("LastModified", "last_modified", "mtime", "updated", "created")
+    )
     changed = next((time for time in times if time), None)
     if isinstance(changed, str):
         with contextlib.suppress(ValueError):
             changed = datetime.fromisoformat(changed)
-    seconds = changed.timestamp() if isinstance(changed, datetime) else changed if isinstance(changed, (int, float)) else None
-    return Entry(int(info.get("size") or 0), tag_of(info), None if seconds is None else int(seconds * 1e9))
+    seconds = (
+        changed.timestamp()
+        if isinstance(changed, datetime)
+        else changed
+        if isinstance(changed, (int, float))
+        else None
+    )
+    return Entry(
+        int(info.get("size") or 0), tag_of(info), None if seconds is None else int(seconds * 1e9)
+    )
 
 
 def tag_of(info: Mapping[str, Any]) -> str:
     """The tag of a file that changes with its content: its ETag, or what the store has instead."""
-    for key in ("ETag", "etag", "md5Hash", "md5", "generation", "LastModified", "last_modified", "mtime", "created"):
+    for key in (
+        "ETag",
+        "etag",
+        "md5Hash",
+        "md5",
+        "generation",
+        "LastModified",
+        "last_modified",
+        "mtime",
+        "created",
+    ):
         if info.get(key):
             return str(info[key]).strip('"')
     return ""
@@ -341,7 +444,10 @@ def _digest(text: str) -> str:
 
 
 def _walked(root: Path, top: Path) -> Iterator[tuple[str, Entry]]:
-    """Every file below a local folder by its name below `root`; what is half written begins with a dot and is left out."""
+    """Every file below a local folder by its name below `root`.
+
+    What is half written begins with a dot and is left out.
+    """
     for folder, folders, files in os.walk(top):
         folders[:] = [name for name in folders if not name.startswith(".")]
         here = Path(folder)
@@ -350,7 +456,10 @@ def _walked(root: Path, top: Path) -> Iterator[tuple[str, Entry]]:
                 continue
             with contextlib.suppress(FileNotFoundError):
                 found = (here / name).stat()
-                yield (here / name).relative_to(root).as_posix(), Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}", found.st_mtime_ns)
+                yield (
+                    (here / name).relative_to(root).as_posix(),
+                    Entry(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}", found.st_mtime_ns),
+                )
 
 
 @contextlib.contextmanager

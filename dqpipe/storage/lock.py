@@ -1,13 +1,16 @@
 """The lock of an output or a store: flock on a local disk, a file with a heartbeat elsewhere.
 
-    local disk      flock on out/.lock, which every container on the machine sees and the kernel frees when the process ends;
+    local disk      flock on out/.lock, which every container on the machine sees and the kernel
+    frees when the process ends;
                     the log names the former holder if it was killed
-    elsewhere       out/.lock, created if it does not exist; stale when its process has ended on this machine, or when it was
+    elsewhere       out/.lock, created if it does not exist; stale when its process has ended on
+    this machine, or when it was
                     not renewed for STALE seconds
 
-The holder rewrites the file every BEAT seconds, as another machine that shares the disk may not see its flock. A stale lock is taken
-over with a line in the log. A machine whose clock is off by more than STALE - BEAT seconds waits longer or checks again before it takes
-over; a lock that is being renewed is never taken.
+The holder rewrites the file every BEAT seconds, as another machine that shares the disk may not see
+its flock. A stale lock is taken over with a line in the log. A machine whose clock is off by more
+than STALE - BEAT seconds waits longer or checks again before it takes over; a lock that is being
+renewed is never taken.
 """
 
 from __future__ import annotations
@@ -39,14 +42,22 @@ NAME = ownership.LOCK
 BEAT, STALE = 20.0, 120.0
 """Seconds between two heartbeats, and without a heartbeat after which a lock is stale."""
 TRIES = 6
-"""Attempts, within a third of a second, at a lock that names no holder: another process is just taking or reading it."""
+"""Attempts, within a third of a second, at a lock that names no holder.
+
+Another process is just taking or reading it.
+"""
 Holder = Mapping[str, Any]
 
 
 class Lock:
-    """The right to write an output, from `take` to `free`; a context manager. `doing` says for what: "run 2026…", "rollback"."""
+    """The right to write an output, from `take` to `free`; a context manager.
 
-    def __init__(self, place: Place, doing: str, *, beat: float = BEAT, stale: float = STALE) -> None:
+    `doing` says for what: "run 2026…", "rollback".
+    """
+
+    def __init__(
+        self, place: Place, doing: str, *, beat: float = BEAT, stale: float = STALE
+    ) -> None:
         self.place, self.beat, self.stale = place, beat, stale
         self.me = {"token": uuid.uuid4().hex, "doing": doing, "since": time.time(), **_here()}
         self._handle: int | None = None
@@ -82,11 +93,13 @@ class Lock:
                 self.place.remove(NAME)
 
     def check(self) -> None:
-        """Raise OutputError if another process has taken the lock meanwhile (while this machine slept, for example)."""
+        """Raise OutputError if another process has taken the lock meanwhile (while this machine
+        slept, for example).
+        """
         if self._held and self._handle is None and not self._mine():
             raise _in_use(self.place, self._read())
 
-    # local disk ------------------------------------------------------------------------------------------------------
+    # local disk -----------------------------------------------------------------------------------
 
     def _flock(self, path: Path) -> bool:
         """Whether the kernel locks files here; if so, the lock is held. Raises OutputError."""
@@ -115,12 +128,19 @@ class Lock:
         raise AssertionError
 
     def _hold(self, handle: int, path: Path) -> None:
-        """Write the holder into a locked file. Raises OutputError if the file is not a lock of dqpipe."""
+        """Write the holder into a locked file.
+
+        Raises OutputError if the file is not a lock of dqpipe.
+        """
         try:
             held = os.pread(handle, 4096, 0)
             _refuse_another_file(held, str(path))
             if left := _holder(held):
-                log.warning("the lock of %s on %s is taken over: its process is gone", said(left), shown(self.place.url))
+                log.warning(
+                    "the lock of %s on %s is taken over: its process is gone",
+                    said(left),
+                    shown(self.place.url),
+                )
             self._handle = handle
             self._beat()
         except OSError as error:
@@ -151,7 +171,7 @@ class Lock:
         self._thread = threading.Thread(target=renew, name="dqpipe lock", daemon=True)
         self._thread.start()
 
-    # other places ----------------------------------------------------------------------------------------------------
+    # other places ---------------------------------------------------------------------------------
 
     def _create(self) -> None:
         if not self.place.create(NAME, self._sign()):
@@ -160,17 +180,26 @@ class Lock:
                 raise _in_use(self.place, holder)
             with suppress(FileNotFoundError):
                 _refuse_another_file(self.place.read(NAME), self.place.at(NAME))
-            log.warning("the lock of %s on %s is taken over: it is stale", said(holder), shown(self.place.url))
+            log.warning(
+                "the lock of %s on %s is taken over: it is stale",
+                said(holder),
+                shown(self.place.url),
+            )
             self.place.remove(NAME)
             if not self.place.create(NAME, self._sign()):
                 raise _in_use(self.place, self._read())
-            time.sleep(min(1.0, self.beat))  # another one may have taken it over in the same moment: the last one has it
+            time.sleep(
+                min(1.0, self.beat)
+            )  # another one may have taken it over in the same moment: the last one has it
             if not self._mine():
                 raise _in_use(self.place, self._read())
         self._start(self._renew)
 
     def holder(self) -> Holder | None:
-        """The present or possible holder of the lock; None if it is free. Does not take it. Raises OutputError."""
+        """The present or possible holder of the lock; None if it is free.
+
+        Does not take it. Raises OutputError.
+        """
         if not (self.place.local and fcntl):
             holder = self._read()
             return holder if holder and not self._stale(holder) else None
@@ -187,7 +216,11 @@ class Lock:
             return holder if holder and not self._stale(holder) else None
         else:
             left = _holder(os.pread(handle, 4096, 0))
-            return left if left and left.get("boot") != _here()["boot"] and not self._stale(left) else None
+            return (
+                left
+                if left and left.get("boot") != _here()["boot"] and not self._stale(left)
+                else None
+            )
         finally:
             os.close(handle)
 
@@ -205,7 +238,9 @@ class Lock:
         while not self._ended.wait(self.beat):
             try:
                 if not self._mine():
-                    log.error("the lock on %s was taken by %s", shown(self.place.url), said(self._read()))
+                    log.error(
+                        "the lock on %s was taken by %s", shown(self.place.url), said(self._read())
+                    )
                     return
                 self.place.write(NAME, self._sign())
             except OSError as error:
@@ -213,7 +248,7 @@ class Lock:
             except OutputError as error:
                 log.warning("the lock could not be renewed: %s", error)
 
-    # both ------------------------------------------------------------------------------------------------------------
+    # both -----------------------------------------------------------------------------------------
 
     def _sign(self) -> bytes:
         return json.dumps({**self.me, "beat": time.time()}).encode()
@@ -237,9 +272,13 @@ def _holder(data: bytes) -> Holder:
 
 
 def _refuse_another_file(data: bytes, name: str) -> None:
-    """Raise OutputError if a file is neither a lock nor the beginning of one, cut by a crash or a full disk."""
+    """Raise OutputError if a file is neither a lock nor the beginning of one, cut by a crash or a
+    full disk.
+    """
     if data and "token" not in _holder(data) and not b'{"token": "'.startswith(data[:11]):
-        raise OutputError(f"{shown(name)} is not a lock of dqpipe: choose another folder, or take the file away")
+        raise OutputError(
+            f"{shown(name)} is not a lock of dqpipe: choose another folder, or take the file away"
+        )
 
 
 def _number(value: object) -> float:
@@ -247,7 +286,10 @@ def _number(value: object) -> float:
 
 
 def _in_use(place: Place, holder: Holder) -> BusyError:
-    return BusyError(f"the output {shown(place.url)} is in use by {said(holder)}: wait until it ends, or choose another output")
+    return BusyError(
+        f"the output {shown(place.url)} is in use by {said(holder)}: wait until it ends, or choose "
+        f"another output"
+    )
 
 
 def said(holder: Holder) -> str:
@@ -256,8 +298,13 @@ def said(holder: Holder) -> str:
         return "another run"
     if "pid" not in holder:
         return str(holder.get("doing"))
-    since = datetime.fromtimestamp(_number(holder.get("since")), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"{holder.get('doing')} (process {holder.get('pid')} on {holder.get('host')}, since {since})"
+    since = datetime.fromtimestamp(_number(holder.get("since")), UTC).strftime(
+        "%Y-%m-%d %H:%M:%S UTC"
+    )
+    return (
+        f"{holder.get('doing')} (process {holder.get('pid')} on {holder.get('host')}, since "
+        f"{since})"
+    )
 
 
 def _here() -> dict[str, Any]:
@@ -270,19 +317,33 @@ def _here() -> dict[str, Any]:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         boot = socket.gethostname()
-    return {"host": socket.gethostname(), "boot": boot, "space": space, "pid": os.getpid(), "started": _started(os.getpid())}
+    return {
+        "host": socket.gethostname(),
+        "boot": boot,
+        "space": space,
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+    }
 
 
 def _started(pid: int) -> str | None:
     """When a process started, in the kernel's ticks, where the kernel says it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        return (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[19]
+        )
     except (OSError, IndexError):
         return None
 
 
 def alive(pid: object, started: object = None) -> bool:
-    """Whether a process of this machine is alive; `started` distinguishes it from a later one with the same id."""
+    """Whether a process of this machine is alive.
+
+    `started` distinguishes it from a later one with the same id.
+    """
     if not isinstance(pid, int):
         return False
     try:

@@ -1,14 +1,15 @@
 """Ownership of files: dqpipe removes only what it can prove it made, and never through a link.
 
-    out/.dqpipe.json   store/.dqpipe.json     {"made_by": "dqpipe", "kind", "id"}, written when the folder is taken
-    out/versions/.<run>.<id>                  a version that is being built: its name carries the id of the output
-    $TMPDIR/dqpipe-<run>.<id>-…               the same for an output at a URL
-    out/versions/<version>/tables/files.arrow the files of the version, with the id of the output
-    out/.publishing                           the version that is being given its place
-    out/.version.<8 hex> and the like         spare files: their name and what they hold
+    out/.dqpipe.json   store/.dqpipe.json     {"made_by": "dqpipe", "kind", "id"}, written when the
+    folder is taken out/versions/.<run>.<id>                  a version that is being built: its
+    name carries the id of the output $TMPDIR/dqpipe-<run>.<id>-…               the same for an
+    output at a URL out/versions/<version>/tables/files.arrow the files of the version, with the id
+    of the output out/.publishing                           the version that is being given its
+    place out/.version.<8 hex> and the like         spare files: their name and what they hold
     store/…                                   names made of digests, in a folder that has the marker
 
-A folder that is not empty and has no marker is taken only where all that is in it is what an earlier dqpipe wrote.
+A folder that is not empty and has no marker is taken only where all that is in it is what an
+earlier dqpipe wrote.
 """
 
 from __future__ import annotations
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
     from dqpipe.storage.location import Place
 
 MARKER = ".dqpipe.json"
-SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", ".gitkeep", ".gitignore"})
-"""Files that do not count in an otherwise empty folder (of operating systems, or .gitkeep); never touched."""
+SYSTEM = frozenset(
+    {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", ".gitkeep", ".gitignore"}
+)
+"""Files that do not count in an otherwise empty folder (of operating systems, or .gitkeep).
+
+Never touched.
+"""
 LOCK, PUBLISHING = ".lock", ".publishing"
 _HEX, _SPARE = r"[0-9a-f]{32}", r"\.[0-9a-f]{8}"
 _RUN = r"\d{8}-\d{6}-\d{6}[0-9a-f]{4}"
@@ -40,23 +46,30 @@ RUN = re.compile(_RUN)
 VERSION = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{8}")
 STAGING = re.compile(rf"\.{_RUN}\.({_HEX})")
 STAGED_ELSEWHERE = re.compile(rf"dqpipe-{_RUN}\.({_HEX})-[a-z0-9_]+(?:\.json)?")
-"""The same of an output at a URL, in the folder for temporary files, and its run.json while the rest is uploaded."""
+"""The same of an output at a URL, in the folder for temporary files, and its run.json while the
+rest is uploaded.
+"""
 IN_STORE = re.compile(
     rf"index\.arrow|facts/{_HEX}/(about\.json|{_HEX}\.arrow|{_HEX}\.[^/]+\.vectors)|relations/{_HEX}\.arrow|artifacts/{_HEX}\.npz"
     rf"|used/{_RUN}\.json|runs/{_RUN}/(run\.json|\.lock|samples-[a-z]+\.arrow|contents-[a-z]+-\d+\.arrow|begun-[a-z]+-\d+)",
 )
 """Every name that a facts store gives to a file."""
 _SPARE_IN_STORE = re.compile(rf"(.+/)?\.([^/]+){_SPARE}")
-PROBE = re.compile(rf"\.probe-[0-9a-f]{{8}}|\.{re.escape(MARKER)}{_SPARE}|\.{re.escape(LOCK)}{_SPARE}")
+PROBE = re.compile(
+    rf"\.probe-[0-9a-f]{{8}}|\.{re.escape(MARKER)}{_SPARE}|\.{re.escape(LOCK)}{_SPARE}"
+)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-# whose a folder is ---------------------------------------------------------------------------------------------------
+# whose a folder is --------------------------------------------------------------------------------
 
 
 def owner(folder: Place, kind: str) -> str | None:
-    """The id in a folder's marker; None if dqpipe did not make the folder for this purpose. Raises OutputError if it is unreadable."""
+    """The id in a folder's marker; None if dqpipe did not make the folder for this purpose.
+
+    Raises OutputError if it is unreadable.
+    """
     return told["id"] if (told := marker(folder, kind)) else None
 
 
@@ -66,12 +79,24 @@ def marker(folder: Place, kind: str) -> dict[str, Any] | None:
         told = json.loads(_read(folder.local / MARKER) if folder.local else folder.read(MARKER))
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
-    ours = isinstance(told, dict) and told.get("made_by") == "dqpipe" and told.get("kind") == kind and re.fullmatch(_HEX, str(told.get("id")))
+    ours = (
+        isinstance(told, dict)
+        and told.get("made_by") == "dqpipe"
+        and told.get("kind") == kind
+        and re.fullmatch(_HEX, str(told.get("id")))
+    )
     return told if ours else None
 
 
-def take(folder: Place, kind: str, names: Collection[str], earlier: Callable[[], Mapping[str, Any] | None]) -> str:
-    """The id of a folder that is dqpipe's, or is taken now: it holds nothing, or what an earlier version wrote (then what that says is kept).
+def take(
+    folder: Place,
+    kind: str,
+    names: Collection[str],
+    earlier: Callable[[], Mapping[str, Any] | None],
+) -> str:
+    """The id of a folder that is dqpipe's, or is taken now.
+
+    It holds nothing, or what an earlier version wrote (then what that says is kept).
 
     `names` are those that it holds. Raises OutputError: it is somebody else's.
     """
@@ -84,24 +109,39 @@ def take(folder: Place, kind: str, names: Collection[str], earlier: Callable[[],
     data = json.dumps(told).encode() + b"\n"
     if not folder.create(MARKER, data) and owner(folder, kind) is None:
         if not _cut_short(folder, kind, alone=not strangers(names)):
-            raise OutputError(f"{folder.at(MARKER)} is not of dqpipe's making, or of another kind of folder: choose another folder for the {kind};"
-                              " only if the file is dqpipe's own and was damaged, delete it")
+            raise OutputError(
+                f"{folder.at(MARKER)} is not of dqpipe's making, or of another kind of folder: "
+                f"choose another folder for the {kind};"
+                " only if the file is dqpipe's own and was damaged, delete it"
+            )
         folder.write(MARKER, data)
     return owner(folder, kind) or told["id"]
 
 
 def _cut_short(folder: Place, kind: str, *, alone: bool) -> bool:
-    """Whether a marker was cut by a killed process: it is empty, or a beginning in an otherwise empty folder."""
+    """Whether a marker was cut by a killed process.
+
+    It is empty, or a beginning in an otherwise empty folder.
+    """
     try:
         held = _read(folder.local / MARKER) if folder.local else folder.read(MARKER)
     except FileNotFoundError:
         return True
     beginning = json.dumps({"made_by": "dqpipe", "kind": kind, "id": ""}).encode()[:-2]
-    return not held or (alone and (beginning.startswith(held) or bool(re.fullmatch(re.escape(beginning) + rb'[0-9a-f]{0,32}"?}?', held))))
+    return not held or (
+        alone
+        and (
+            beginning.startswith(held)
+            or bool(re.fullmatch(re.escape(beginning) + rb'[0-9a-f]{0,32}"?}?', held))
+        )
+    )
 
 
 def try_writing(folder: Place) -> None:
-    """Write an empty file into a folder and take it away again. Raises OSError, or OutputError of a place elsewhere."""
+    """Write an empty file into a folder and take it away again.
+
+    Raises OSError, or OutputError of a place elsewhere.
+    """
     if folder.local is not None:
         with tempfile.TemporaryFile(dir=folder.local):
             return
@@ -112,21 +152,31 @@ def try_writing(folder: Place) -> None:
 
 def strangers(names: Iterable[str]) -> list[str]:
     """The names in a folder that count, so that it is not empty."""
-    return sorted(name for name in names if name not in SYSTEM and name not in {MARKER, LOCK} and not PROBE.fullmatch(name))
+    return sorted(
+        name
+        for name in names
+        if name not in SYSTEM and name not in {MARKER, LOCK} and not PROBE.fullmatch(name)
+    )
 
 
 def foreign(folder: Place, kind: str, names: Collection[str]) -> OutputError:
     """The refusal of a folder that is not empty and not dqpipe's."""
     held = (strangers(names) or ["nothing"])[0]
-    return OutputError(f"{folder.url} is not empty (it holds {held[:100]!r}) and dqpipe did not make it: choose a new or an empty folder for the {kind};"
-                       " no flag changes that, so that nobody's files are lost")  # fmt: skip
+    return OutputError(
+        f"{folder.url} is not empty (it holds {held[:100]!r}) and dqpipe did not make it: choose a "
+        f"new or an empty folder for the {kind};"
+        " no flag changes that, so that nobody's files are lost"
+    )
 
 
-# opening and removing, never through a link ----------------------------------------------------------------------------
+# opening and removing, never through a link -------------------------------------------------------
 
 
 def opened(path: Path, flags: int) -> int:
-    """A regular file, opened: not a link, a device or a pipe in its place. Raises FileNotFoundError, OutputError."""
+    """A regular file, opened: not a link, a device or a pipe in its place.
+
+    Raises FileNotFoundError, OutputError.
+    """
     try:
         handle = os.open(path, flags | _NO_LINK | getattr(os, "O_NONBLOCK", 0), 0o644)
     except FileNotFoundError:
@@ -134,7 +184,10 @@ def opened(path: Path, flags: int) -> int:
     except OSError as error:
         why = str(error.strerror or error)
         if path.is_symlink():
-            why = "it is a link, and dqpipe goes through none: put the file itself in its place, or take the link away"
+            why = (
+                "it is a link, and dqpipe goes through none: put the file itself in its place, or "
+                "take the link away"
+            )
         raise OutputError(f"cannot open {path}: {why}") from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -153,7 +206,10 @@ def _read(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _folder_of(root: Path, name: str) -> Iterator[tuple[int, str]]:
-    """The open folder that holds a name below `root`, and the last part of the name. Raises OSError if there is a link on the way."""
+    """The open folder that holds a name below `root`, and the last part of the name.
+
+    Raises OSError if there is a link on the way.
+    """
     *folders, last = name.split("/")
     if not {"", ".", ".."}.isdisjoint((*folders, last)):
         raise OSError(errno.EINVAL, "no name below a folder", name)
@@ -197,7 +253,10 @@ def remove_folder(root: Path, name: str) -> bool:
 
 
 def remove_tree(root: Path, name: str) -> None:
-    """Remove a folder that dqpipe made with its contents, links without their targets; a missing one is no error. Raises OSError."""
+    """Remove a folder that dqpipe made with its contents, links without their targets.
+
+    A missing one is no error. Raises OSError.
+    """
     with contextlib.suppress(FileNotFoundError), _folder_of(root, name) as (folder, last):
         _remove(folder, last)
 
@@ -218,19 +277,26 @@ def _remove(folder: int, name: str) -> None:
 
 
 def remove_listed(root: Path, name: str, files: Iterable[str]) -> bool:
-    """Remove these files of a folder in this order, then the folders that they leave empty; whether the folder is gone. Raises OSError."""
+    """Remove these files of a folder in this order, then the folders that they leave empty.
+
+    Whether the folder is gone. Raises OSError.
+    """
     every = list(files)
     for file in every:
-        with contextlib.suppress(NotADirectoryError, IsADirectoryError):  # somebody put something else in its place: it stays
+        with contextlib.suppress(
+            NotADirectoryError, IsADirectoryError
+        ):  # somebody put something else in its place: it stays
             remove_file(root, f"{name}/{file}")
-    folders = {file[:end.start()] for file in every for end in re.finditer("/", file)}
+    folders = {file[: end.start()] for file in every for end in re.finditer("/", file)}
     for folder in sorted(folders, key=lambda one: -one.count("/")):
         remove_folder(root, f"{name}/{folder}")
     return remove_folder(root, name)
 
 
 def refuse_to_replace(path: Path, like: Callable[[bytes], bool]) -> None:
-    """Raise OutputError if a file that the user wants written exists and is not dqpipe's, which `like` recognises by its beginning."""
+    """Raise OutputError if a file that the user wants written exists and is not dqpipe's, which
+    `like` recognises by its beginning.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -242,10 +308,12 @@ def refuse_to_replace(path: Path, like: Callable[[bytes], bool]) -> None:
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror or error}") from None
     if beginning and not like(beginning):
-        raise OutputError(f"{path} is there, and dqpipe did not write it: name another file, or take it away")
+        raise OutputError(
+            f"{path} is there, and dqpipe did not write it: name another file, or take it away"
+        )
 
 
-# spare files -----------------------------------------------------------------------------------------------------------
+# spare files --------------------------------------------------------------------------------------
 
 
 def in_store(name: str) -> bool:
@@ -256,14 +324,26 @@ def in_store(name: str) -> bool:
 def spare_in_store(name: str) -> bool:
     """Whether this is a half-written file of a facts store."""
     found = _SPARE_IN_STORE.fullmatch(name)
-    return bool(PROBE.fullmatch(name) or (found and IN_STORE.fullmatch(f"{found[1] or ''}{found[2]}")))
+    return bool(
+        PROBE.fullmatch(name) or (found and IN_STORE.fullmatch(f"{found[1] or ''}{found[2]}"))
+    )
 
 
 def sweep_spares(out: Path, pointer: str, links: Collection[str]) -> None:
-    """Remove the half-written files that killed runs left directly in an output; the caller holds its lock. Raises OSError."""
+    """Remove the half-written files that killed runs left directly in an output.
+
+    The caller holds its lock. Raises OSError.
+    """
     for path in out.iterdir():
         name, hexed = path.name[1:-9], re.fullmatch(rf"\..+{_SPARE}", path.name)
-        if PROBE.fullmatch(path.name) or (hexed and (_half_pointer(path) if name == pointer else name in links and link_to_version(path, name))):
+        if PROBE.fullmatch(path.name) or (
+            hexed
+            and (
+                _half_pointer(path)
+                if name == pointer
+                else name in links and link_to_version(path, name)
+            )
+        ):
             remove_file(out, path.name)
 
 
@@ -280,4 +360,9 @@ def link_to_version(path: Path, name: str) -> bool:
         parts = os.readlink(path).split("/")  # noqa: PTH115 (as it stands)
     except OSError:
         return False
-    return len(parts) == 3 and parts[0] == "versions" and bool(VERSION.fullmatch(parts[1])) and parts[2] == name  # noqa: PLR2004
+    return (
+        len(parts) == 3  # noqa: PLR2004
+        and parts[0] == "versions"
+        and bool(VERSION.fullmatch(parts[1]))
+        and parts[2] == name
+    )

@@ -1,4 +1,7 @@
-"""JSON as its writer meant it: a key that stands twice in one object is refused, where Python's reader keeps the last."""
+"""JSON as its writer meant it.
+
+A key that stands twice in one object is refused, where Python's reader keeps the last.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any
 def parsed(text: str | bytes, **options: Any) -> Any:  # noqa: ANN401
     """A JSON document; `options` are those of `json.loads`.
 
-    Raises ValueError: no JSON (a `json.JSONDecodeError`), or a key that stands twice in an object; RecursionError.
+    Raises ValueError: no JSON (a `json.JSONDecodeError`), or a key that stands twice in an object;
+    RecursionError.
     """
     return json.loads(text, object_pairs_hook=unique, **options)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def spare_beside(path: Path) -> Iterator[Path]:
-    """A free name in the path's folder to write to before a rename puts it in place; gone at the end.
+    """A free name in the path's folder to write to before a rename puts it in place.
+
+    Gone at the end.
 
     What a killed process leaves is known by the form of the name (`ownership.sweep_spares`).
     """

@@ -1,4 +1,6 @@
-"""For plugin authors: `check_stage`, the contract as a test, a small dataset with known faults, and fixtures for pytest."""
+"""For plugin authors: `check_stage`, the contract as a test, a small dataset with known faults, and
+fixtures for pytest.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""For plugin authors: `check_stage`, the contract as a test, and a small dataset with known faults to run it on."""
+"""For plugin authors: `check_stage`, the contract as a test, and a small dataset with known faults
+to run it on.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,12 @@ class ContractError(AssertionError):
 
 
 def small_images(folder: Path) -> dict[str, str]:
-    """Write 60 photograph tiles in two class folders, with known faults; returns fault → relative path.
+    """Write 60 photograph tiles in two class folders, with known faults.
 
-    The faults: `copy` (equal bytes), `truncated` (half the bytes), `text` (a text named .png), `empty` (one colour).
+    Returns fault → relative path.
+
+    The faults: `copy` (equal bytes), `truncated` (half the bytes), `text` (a text named .png),
+    `empty` (one colour).
     """
     import cv2
     from sklearn.datasets import load_sample_images
@@ -39,24 +44,44 @@ def small_images(folder: Path) -> dict[str, str]:
     photos = load_sample_images().images
     for name, photo in zip(("china", "flower"), photos, strict=True):
         (folder / name).mkdir(parents=True, exist_ok=True)
-        places = [(y, x) for y in range(0, photo.shape[0] - TILE, TILE) for x in range(0, photo.shape[1] - TILE, TILE)][:30]
+        places = [
+            (y, x)
+            for y in range(0, photo.shape[0] - TILE, TILE)
+            for x in range(0, photo.shape[1] - TILE, TILE)
+        ][:30]
         for number, (y, x) in enumerate(places):
-            cv2.imwrite(str(folder / name / f"{number:02d}.png"), cv2.cvtColor(photo[y : y + TILE, x : x + TILE], cv2.COLOR_RGB2BGR))
+            cv2.imwrite(
+                str(folder / name / f"{number:02d}.png"),
+                cv2.cvtColor(photo[y : y + TILE, x : x + TILE], cv2.COLOR_RGB2BGR),
+            )
     source = (folder / "china" / "03.png").read_bytes()
     (folder / "china" / "copy.png").write_bytes(source)
     (folder / "china" / "truncated.png").write_bytes(source[: len(source) // 2])
     (folder / "flower" / "text.png").write_text("not a picture\n")
     cv2.imwrite(str(folder / "flower" / "empty.png"), np.full((TILE, TILE, 3), 127, np.uint8))
-    return {"copy": "china/copy.png", "truncated": "china/truncated.png", "text": "flower/text.png", "empty": "flower/empty.png"}
+    return {
+        "copy": "china/copy.png",
+        "truncated": "china/truncated.png",
+        "text": "flower/text.png",
+        "empty": "flower/empty.png",
+    }
 
 
-def check_stage(stage: Stage, *, after: Sequence[Stage] = (), source: Any = None, registry: Registry | None = None) -> Outcome:  # noqa: ANN401
-    """Run a stage (behind the stages in `after` whose facts it needs) and raise ContractError where it breaks the contract.
+def check_stage(
+    stage: Stage,
+    *,
+    after: Sequence[Stage] = (),
+    source: Any = None,  # noqa: ANN401
+    registry: Registry | None = None,
+) -> Outcome:
+    """Run a stage (behind the stages in `after` whose facts it needs) and raise ContractError where
+    it breaks the contract.
 
-    `source` is anything a reader takes; by default small images with faults. What is checked: its declaration; that it
-    pickles; that measuring reads measuring options only; that facts, findings and figures are as declared, and the same
-    whatever the shards, the order of runs, and a second time. Returns what the last run came to, for tests of your own (its vector facts
-    went with its store).
+    `source` is anything a reader takes; by default small images with faults. What is checked: its
+    declaration; that it pickles; that measuring reads measuring options only; that facts, findings
+    and figures are as declared, and the same whatever the shards, the order of runs, and a second
+    time. Returns what the last run came to, for tests of your own (its vector facts went with its
+    store).
     """
     _check_declaration(stage)
     registry = registry or plugins.load()
@@ -64,25 +89,47 @@ def check_stage(stage: Stage, *, after: Sequence[Stage] = (), source: Any = None
         if source is None:
             source = str(Path(folder) / "images")
             small_images(Path(source))
-        runs = [_run(stage, after, source, registry, Path(folder) / f"store-{size}", size) for size in (7, 1000)]
+        runs = [
+            _run(stage, after, source, registry, Path(folder) / f"store-{size}", size)
+            for size in (7, 1000)
+        ]
         again = _run(stage, after, source, registry, Path(folder) / "store-7", 1000)
         first = runs[0]
         if first.failures:
             (sample, name), why = next(iter(first.failures.items()))
             raise ContractError(f"{name} could not measure {sample!r}: {why}")
         if again.measured and any(again.measured.values()):
-            raise ContractError(f"a second run measured again: {again.measured}; what `measure` depends on must be in its options, needs and version")
+            raise ContractError(
+                f"a second run measured again: {again.measured}; what `measure` depends on must be "
+                f"in its options, needs and version"
+            )
         for other, what in ((runs[1], "with other shards"), (again, "a second time")):
             for table in ("facts", "findings", "figures"):
-                _same(_frame(first, table), _frame(other, table), f"{stage.name}: {table} differ {what}")
+                _same(
+                    _frame(first, table),
+                    _frame(other, table),
+                    f"{stage.name}: {table} differ {what}",
+                )
             for name, vectors in first.vectors.items():
                 rows = np.flatnonzero(vectors.has)
-                if not np.array_equal(vectors.read(rows), other.vectors[name].read(rows), equal_nan=True):
-                    raise ContractError(f"{name} differs {what}: a row of `measure` may depend on its own sample only, to the bit")
+                if not np.array_equal(
+                    vectors.read(rows), other.vectors[name].read(rows), equal_nan=True
+                ):
+                    raise ContractError(
+                        f"{name} differs {what}: a row of `measure` may depend on its own sample "
+                        f"only, to the bit"
+                    )
     return again
 
 
-def _run(stage: Stage, after: Sequence[Stage], source: Any, registry: Registry, store: Path, size: int) -> Outcome:  # noqa: ANN401
+def _run(
+    stage: Stage,
+    after: Sequence[Stage],
+    source: Any,  # noqa: ANN401
+    registry: Registry,
+    store: Path,
+    size: int,  # noqa: ANN401, RUF100
+) -> Outcome:
     entries = tuple(Entry(s.name, s, "check_stage") for s in (*after, stage))
     policy = Entry("policy", registry.get(Decide, "policy")())
     outputs = OutputsSection(path=str(store.parent / "out"), store=str(store))
@@ -109,29 +156,46 @@ def _check_declaration(stage: Stage) -> None:
     if not stage.summary():
         raise ContractError(f"{name}: its docstring's first line says what it does")
     if pickle.loads(pickle.dumps(stage)) != stage:  # noqa: S301 (made the line before)
-        raise ContractError(f"{name} does not pickle to an equal stage: workers would get another one")
+        raise ContractError(
+            f"{name} does not pickle to an equal stage: workers would get another one"
+        )
     _check_limits(stage)
     for f in dataclasses.fields(stage):  # type: ignore[arg-type]
         if not f.metadata.get("description"):
-            raise ContractError(f"{name}: option {f.name} has no help; make it with option(default, help)")
+            raise ContractError(
+                f"{name}: option {f.name} has no help; make it with option(default, help)"
+            )
         if f.metadata["json_schema_extra"]["at"] not in PHASES:
             raise ContractError(f"{name}: option {f.name} is read at one of {PHASES}")
     for gift in stage.gives:
         _check_gift(name, gift)
     counts = {"measure": len(stage.facts_at("measure")), "relate": len(stage.facts_at("relate"))}
-    counts |= {"detect": sum(isinstance(g, Claim) for g in stage.gives), "summarise": sum(isinstance(g, Figure) for g in stage.gives)}
+    counts |= {
+        "detect": sum(isinstance(g, Claim) for g in stage.gives),
+        "summarise": sum(isinstance(g, Figure) for g in stage.gives),
+    }
     for method, count in counts.items():
         has = stage.does(method)
-        if has != bool(count) and not (method in ("detect", "summarise") and stage.does("compare") and count):
-            raise ContractError(f"{name}: it {'has' if has else 'lacks'} {method}, and declares {count} of what that gives")
+        if has != bool(count) and not (
+            method in ("detect", "summarise") and stage.does("compare") and count
+        ):
+            raise ContractError(
+                f"{name}: it {'has' if has else 'lacks'} {method}, and declares {count} of what "
+                f"that gives"
+            )
 
 
 def _check_limits(stage: Stage) -> None:
     name = type(stage).__name__
     if stage.timeout is not None and not stage.timeout > 0:
-        raise ContractError(f"{name}: timeout is a number of seconds above 0, or None for no limit, not {stage.timeout!r}")
+        raise ContractError(
+            f"{name}: timeout is a number of seconds above 0, or None for no limit, not "
+            f"{stage.timeout!r}"
+        )
     if not isinstance(stage.retries, int) or stage.retries < 0:
-        raise ContractError(f"{name}: retries is how many more times it is tried, 0 or more, not {stage.retries!r}")
+        raise ContractError(
+            f"{name}: retries is how many more times it is tried, 0 or more, not {stage.retries!r}"
+        )
 
 
 def _check_gift(name: str, gift: Fact | Claim | Figure) -> None:

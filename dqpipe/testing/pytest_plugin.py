@@ -1,4 +1,7 @@
-"""Fixtures that pytest offers wherever dqpipe is installed: `dqpipe_images` and `dqpipe_run` (README, "Your own stage")."""
+"""Fixtures that pytest offers wherever dqpipe is installed.
+
+`dqpipe_images` and `dqpipe_run` (README, "Your own stage").
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ class RunPipeline(Protocol):
 
 @pytest.fixture
 def dqpipe_images(tmp_path: Path) -> Path:
-    """A folder of 60 photograph tiles in two classes, with known faults (see `dqpipe.testing.small_images`)."""
+    """A folder of 60 photograph tiles in two classes, with known faults (see
+    `dqpipe.testing.small_images`).
+    """
     from dqpipe.testing import small_images
 
     folder = tmp_path / "images"
@@ -42,10 +47,13 @@ def dqpipe_images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def dqpipe_run(tmp_path: Path) -> RunPipeline:
-    """Run a pipeline with every installed plugin, in this process, into a temporary folder: a function that returns a `dqpipe.Result`.
+    """Run a pipeline with every installed plugin, in this process, into a temporary folder.
 
-    `source` is a path or a DataFrame, `stages` and `sections` are YAML as in pipeline.yaml, other arguments are options of `outputs`.
-    Raises what the run raises; GateError where a gate of `sections` fails.
+    A function that returns a `dqpipe.Result`.
+
+    `source` is a path or a DataFrame, `stages` and `sections` are YAML as in pipeline.yaml, other
+    arguments are options of `outputs`. Raises what the run raises; GateError where a gate of
+    `sections` fails.
     """
 
     def run(
@@ -62,7 +70,12 @@ def dqpipe_run(tmp_path: Path) -> RunPipeline:
 
         written = {"path": str(out or tmp_path / "out"), "reports": [], **outputs}
         dataset = {"roles": roles} if roles else {}
-        text = f"dataset: {json.dumps(dataset)}\nstages: {stages}\n{sections}\noutputs: {json.dumps(written)}\n"
-        return Pipeline.from_text(text).run("serial", source=str(source) if isinstance(source, Path) else source, force=force)
+        text = (
+            f"dataset: {json.dumps(dataset)}\nstages: {stages}\n{sections}\noutputs: "
+            f"{json.dumps(written)}\n"
+        )
+        return Pipeline.from_text(text).run(
+            "serial", source=str(source) if isinstance(source, Path) else source, force=force
+        )
 
     return run

@@ -1,4 +1,6 @@
-"""Curation: the policy, which decides on samples, and augmentation, which adds samples to small classes."""
+"""Curation: the policy, which decides on samples, and augmentation, which adds samples to small
+classes.
+"""
 
 from collections.abc import Iterable
 

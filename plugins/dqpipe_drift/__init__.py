@@ -1,4 +1,7 @@
-"""Comparison with the last published version: drift, new and vanished labels, copies of old samples."""
+"""Comparison with the last published version.
+
+Drift, new and vanished labels, copies of old samples.
+"""
 
 from collections.abc import Iterable
 

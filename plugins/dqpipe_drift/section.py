@@ -29,7 +29,7 @@ overlap, beyond what chance gives; p is corrected for the number of facts. The l
 </table>
 </div>
 {% endif %}
-"""
+"""  # noqa: E501
 
 
 @extension
@@ -43,17 +43,27 @@ class Changed(Section):
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A table of facts, those with the largest drift first; empty if nothing was compared."""
         since = record["run"].get("since")
-        return environment().from_string(TEMPLATE).render(since=since, rows=rows(record)) if since and "new" in since else ""
+        return (
+            environment().from_string(TEMPLATE).render(since=since, rows=rows(record))
+            if since and "new" in since
+            else ""
+        )
 
 
 def rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Per fact its effect with a sentence, its corrected p value, and the distance of the whole sets."""
+    """Per fact its effect with a sentence, its corrected p value, and the distance of the whole
+    sets.
+    """
     found: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {"effect": "effect", "p_adjusted": "p", "whole": "whole"}
     for figure in record["figures"]:
         name = names.get(figure["figure"].rpartition(".")[2], "")
         for row in figure["rows"] if figure["scope"] == "fact" and name else ():
-            one = found.setdefault(row["key"], {"fact": row["key"], "said": None, **dict.fromkeys(names.values())})
+            one = found.setdefault(
+                row["key"], {"fact": row["key"], "said": None, **dict.fromkeys(names.values())}
+            )
             one[name] = row["raw"]["value"]
             one["said"] = row["raw"].get("detail") or one["said"]
-    return sorted(found.values(), key=lambda row: (-(row["effect"] or 0), -(row["whole"] or 0), row["fact"]))
+    return sorted(
+        found.values(), key=lambda row: (-(row["effect"] or 0), -(row["whole"] or 0), row["fact"])
+    )

@@ -1,4 +1,7 @@
-"""What formats with annotations in files of their own share: files that go with a picture, files of the whole set, and what is wrong in them."""
+"""What formats with annotations in files of their own share.
+
+Files that go with a picture, files of the whole set, and what is wrong in them.
+"""
 
 # names stay as the system gives them; Path would make an object of each
 # ruff: noqa: PTH103, PTH110, PTH120, PTH123
@@ -10,7 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dqpipe import ChangedError, Dataset, DatasetError, Inside, MediaError, OutputError, OutsideError, Within, listed, media_path, opened, path_text
+from dqpipe import (
+    ChangedError,
+    Dataset,
+    DatasetError,
+    Inside,
+    MediaError,
+    OutputError,
+    OutsideError,
+    Within,
+    listed,
+    media_path,
+    opened,
+    path_text,
+)
 from dqpipe_formats.copying import File, below, can_be_copied, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
 from dqpipe_formats.placing import safe
@@ -26,12 +42,18 @@ class LabelError(Exception):
 
 
 def label_bytes(path: str, within: Within, limit: int) -> bytes:
-    """The bytes of a file of annotations. Raises LabelError: absent, forbidden, elsewhere, no regular file, or more than `limit` bytes."""
+    """The bytes of a file of annotations.
+
+    Raises LabelError: absent, forbidden, elsewhere, no regular file, or more than `limit` bytes.
+    """
     try:
         with os.fdopen(opened(path, within), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > limit:
-                raise LabelError(f"it has {size / 1e6:,.0f} MB, and {limit / 1e6:,.0f} MB is the most that is read")
+                raise LabelError(
+                    f"it has {size / 1e6:,.0f} MB, and {limit / 1e6:,.0f} MB is the most that is "
+                    f"read"
+                )
             return file.read(limit + 1)
     except (OSError, MediaError, OutsideError) as error:
         raise LabelError(getattr(error, "strerror", None) or str(error)) from None
@@ -43,7 +65,10 @@ def digest_of(data: bytes) -> str:
 
 
 def unchanged_text(path: str, within: Within, limit: int, content: str) -> str:
-    """The text of a file of annotations again. Raises ChangedError if it has other bytes than when the dataset was read."""
+    """The text of a file of annotations again.
+
+    Raises ChangedError if it has other bytes than when the dataset was read.
+    """
     try:
         data = label_bytes(path, within, limit)
     except LabelError:
@@ -58,19 +83,48 @@ def told(problems: Sequence[str]) -> str | None:
     return listed(problems, SHOWN) if problems else None
 
 
-def write_folder(dataset: Dataset, folder: Path, files: str, beside: Sequence[Sequence[str]], carried: Sequence[str] = (), also: Sequence[str] = ()) -> None:
-    """Write the pictures where they lay, what goes with each of them beside it, files of the whole set, and manifest.parquet.
+def write_folder(
+    dataset: Dataset,
+    folder: Path,
+    files: str,
+    beside: Sequence[Sequence[str]],
+    carried: Sequence[str] = (),
+    also: Sequence[str] = (),
+) -> None:
+    """Write the pictures where they lay, what goes with each of them beside it, files of the whole
+    set, and manifest.parquet.
 
-    `beside` [n] are files that go with each sample and hold pixels (masks), `carried` files that are written whatever stays (their names),
-    `also` small files of annotations that are copied. All are relative to the dataset's root. Raises OutputError.
+    `beside` [n] are files that go with each sample and hold pixels (masks), `carried` files that
+    are written whatever stays (their names), `also` small files of annotations that are copied. All
+    are relative to the dataset's root. Raises OutputError.
     """
-    new = [path if path is not None and safe(path) not in (None, MANIFEST) else None for path in media_of(dataset)]
+    new = [
+        path if path is not None and safe(path) not in (None, MANIFEST) else None
+        for path in media_of(dataset)
+    ]
     references = bring(dataset, new, folder, files)
     inside = Inside(dataset.within)
-    wanted = list(dict.fromkeys([*(name for names in beside if files != "manifest" for name in names), *also, *carried]))
-    kept = [name for name in wanted if (short := safe(name)) and short != MANIFEST and _can(dataset.root, name, inside)]
+    wanted = list(
+        dict.fromkeys(
+            [*(name for names in beside if files != "manifest" for name in names), *also, *carried]
+        )
+    )
+    kept = [
+        name
+        for name in wanted
+        if (short := safe(name)) and short != MANIFEST and _can(dataset.root, name, inside)
+    ]
     there = {str(folder / str(safe(path))) for path in new if path is not None}
-    copy([File(name, str(safe(name)), None, dataset.within) for name in kept if str(folder / str(safe(name))) not in there], dataset.root, folder, link=False)
+    copy(
+        [
+            File(name, str(safe(name)), None, dataset.within)
+            for name in kept
+            if str(folder / str(safe(name))) not in there
+        ],
+        dataset.root,
+        folder,
+        link=False,
+    )
     write_manifest(dataset, references, folder)
 
 
@@ -80,7 +134,10 @@ def _can(root: str, name: str, inside: Inside) -> bool:
 
 
 def write_text(dataset: Dataset, folder: Path, name: str, text: str) -> None:
-    """Write a file of annotations at its place below the folder, with the mode it had. Raises OutputError."""
+    """Write a file of annotations at its place below the folder, with the mode it had.
+
+    Raises OutputError.
+    """
     write_bytes(dataset, folder, name, text.encode("utf-8"))
 
 
@@ -88,7 +145,10 @@ def write_bytes(dataset: Dataset, folder: Path, name: str, data: bytes) -> None:
     """The same from bytes."""
     place = safe(name)
     if place is None or place == MANIFEST:
-        raise OutputError(f"{name!r} lies outside the dataset's folder, so that it has no place in the curated set")
+        raise OutputError(
+            f"{name!r} lies outside the dataset's folder, so that it has no place in the curated "
+            f"set"
+        )
     target = below(folder, place)
     with writing(folder):
         os.makedirs(os.path.dirname(target), exist_ok=True)

@@ -1,4 +1,7 @@
-"""Columns of a DataFrame as Arrow: values exact, paths and ids as text, and what no table can hold refused with what to do."""
+"""Columns of a DataFrame as Arrow.
+
+Values exact, paths and ids as text, and what no table can hold refused with what to do.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ SAVE = "save each as a file, and give a column of the paths"
 
 
 def array_of(values: pd.Series, name: str) -> pa.Array:
-    """A column of a DataFrame. Raises DatasetError for values that no table can hold, or that have several types."""
+    """A column of a DataFrame.
+
+    Raises DatasetError for values that no table can hold, or that have several types.
+    """
     cells = values.tolist() if values.dtype == object else None
     kinds = {} if cells is None else _kinds(cells)
     if refused := _refused(kinds):
@@ -34,7 +40,9 @@ def array_of(values: pd.Series, name: str) -> pa.Array:
             return pa.array([label_text(value) for value in array.to_pylist()], pa.string())
         return _text(values) if isinstance(_inner(array.type), pa.BaseExtensionType) else array
     except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError) as error:
-        raise DatasetError(f"column {name!r} of the DataFrame {_why(name, kinds, str(values.dtype), error)}") from None
+        raise DatasetError(
+            f"column {name!r} of the DataFrame {_why(name, kinds, str(values.dtype), error)}"
+        ) from None
 
 
 def _kinds(cells: list[Any]) -> dict[type, Any]:
@@ -42,7 +50,11 @@ def _kinds(cells: list[Any]) -> dict[type, Any]:
     import pandas as pd
 
     absent = (type(None), type(pd.NA), type(pd.NaT))
-    return {type(cell): cell for cell in cells if not isinstance(cell, absent) and not (isinstance(cell, float) and math.isnan(cell))}
+    return {
+        type(cell): cell
+        for cell in cells
+        if not isinstance(cell, absent) and not (isinstance(cell, float) and math.isnan(cell))
+    }
 
 
 def _refused(kinds: dict[type, Any]) -> str | None:
@@ -52,12 +64,21 @@ def _refused(kinds: dict[type, Any]) -> str | None:
         if module == "PIL":
             return f"pictures of Pillow ({kind.__name__}), and pictures are read from files: {SAVE}"
         if module in ("torch", "tensorflow", "jax", "jaxlib") and hasattr(one, "shape"):
-            return f"tensors of {module}: give numpy arrays of one dimension (`tensor.numpy()`), or, where they are pictures, {SAVE}"
+            return (
+                f"tensors of {module}: give numpy arrays of one dimension (`tensor.numpy()`), or, "
+                f"where they are pictures, {SAVE}"
+            )
         if isinstance(one, np.ndarray) and one.ndim != 1:
-            return f"arrays of {one.ndim} dimensions; one is what a vector has, and pictures are read from files: {SAVE}"
+            return (
+                f"arrays of {one.ndim} dimensions; one is what a vector has, and pictures are read "
+                f"from files: {SAVE}"
+            )
     dates = {kind.__name__ for kind in kinds if kind.__name__ in ("date", "datetime", "Timestamp")}
     if "date" in dates and len(dates) > 1:
-        return "dates beside times, which would lose their hours: make them one, as by `pandas.to_datetime`"
+        return (
+            "dates beside times, which would lose their hours: make them one, as by "
+            "`pandas.to_datetime`"
+        )
     return None
 
 
@@ -74,7 +95,13 @@ def _inner(kind: pa.DataType) -> pa.DataType:
 
 def _text(values: pd.Series) -> pa.Array:
     """Periods, intervals and ids as the text that they show."""
-    return pa.array([None if empty else str(value) for value, empty in zip(values.tolist(), values.isna(), strict=True)], pa.string())
+    return pa.array(
+        [
+            None if empty else str(value)
+            for value, empty in zip(values.tolist(), values.isna(), strict=True)
+        ],
+        pa.string(),
+    )
 
 
 def _why(name: str, kinds: Collection[type], dtype: str, error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""COCO: pictures and annotations in JSON files; read with every field, and written again as it was but for what curation took out or changed."""
+"""COCO: pictures and annotations in JSON files.
+
+Read with every field, and written again as it was but for what curation took out or changed.
+"""
 
 # names stay as the system gives them; Path would make an object of each
 # ruff: noqa: PTH110, PTH113, PTH118, PTH119, PTH120
@@ -37,7 +40,18 @@ from dqpipe import (
     splits,
 )
 from dqpipe import objects as object_labels
-from dqpipe_formats.annotated import PROBLEMS, LabelError, cannot_add, digest_of, label_bytes, refuse_empty, told, unchanged_text, write_folder, write_text
+from dqpipe_formats.annotated import (
+    PROBLEMS,
+    LabelError,
+    cannot_add,
+    digest_of,
+    label_bytes,
+    refuse_empty,
+    told,
+    unchanged_text,
+    write_folder,
+    write_text,
+)
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.json_spans import Edit, Span, edited, line_of, members, without
 from dqpipe_formats.layouts import LABELS as LABEL_FOLDERS
@@ -49,7 +63,14 @@ SURE = 90
 PROBES = 200
 """Pictures of a file that are looked for in each folder."""
 ARRAY = re.compile(rb'"(images|annotations)"\s*:\s*\[')
-SIGNS = (b'"file_name"', b'"image_id"', b'"category_id"', b'"categories"', b'"licenses"', b'"supercategory"')
+SIGNS = (
+    b'"file_name"',
+    b'"image_id"',
+    b'"category_id"',
+    b'"categories"',
+    b'"licenses"',
+    b'"supercategory"',
+)
 OWN = frozenset({"id", "image_id", "category_id", "bbox", "segmentation", "keypoints", "iscrowd"})
 NUMBERS = frozenset({int, float})
 BOX, POINTS = 4, 6
@@ -72,11 +93,17 @@ class CocoFile:
     def parse(cls, name: str, text: str) -> CocoFile:
         """The file of this text. Raises DatasetError that names the line."""
         shown, start = path_text(name), 1 if text.startswith("\ufeff") else 0
-        found = dict(members(text, start, shown, {"images": lambda span: span, "annotations": lambda span: span}))
+        found = dict(
+            members(
+                text, start, shown, {"images": lambda span: span, "annotations": lambda span: span}
+            )
+        )
         made = cls(name, text)
         for key in ("images", "annotations"):
             if key in found and not isinstance(found[key].value, list):
-                raise DatasetError(f"{shown}, line {line_of(text, found[key].start)}: {key!r} is no list")
+                raise DatasetError(
+                    f"{shown}, line {line_of(text, found[key].start)}: {key!r} is no list"
+                )
         if "images" not in found:
             raise DatasetError(f"{shown} has no list of images")
         made.images = found["images"].value
@@ -90,7 +117,9 @@ class CocoFile:
     def media(self, image: Any) -> str | None:  # noqa: ANN401
         """The reference of a picture, None where it names no file."""
         name = image.get("file_name") if isinstance(image, dict) else None
-        return path_text(posixpath.join(self.folder, name)) if isinstance(name, str) and name else None
+        return (
+            path_text(posixpath.join(self.folder, name)) if isinstance(name, str) and name else None
+        )
 
     def pictures(self) -> list[str | None]:
         """The reference of each annotation's picture, None for one of no picture that is listed."""
@@ -98,7 +127,10 @@ class CocoFile:
         for span in self.images:
             if isinstance(span.value, dict) and _is_key(span.value.get("id")):
                 known.setdefault(span.value["id"], self.media(span.value))
-        numbers = [span.value.get("image_id") if isinstance(span.value, dict) else None for span in self.annotations]
+        numbers = [
+            span.value.get("image_id") if isinstance(span.value, dict) else None
+            for span in self.annotations
+        ]
         return [known.get(number) if _is_key(number) else None for number in numbers]
 
     @cached_property
@@ -117,7 +149,9 @@ class CocoFile:
         polygons = [one for one in parts if _numbers(one)] if isinstance(parts, list) else None
         return object_labels.an_object(
             f"{prefix}{value.get('id', f'@{span.start}')}",
-            self.categories.get(value.get("category_id")) if _is_key(value.get("category_id")) else None,
+            self.categories.get(value.get("category_id"))
+            if _is_key(value.get("category_id"))
+            else None,
             box=value["bbox"] if _numbers(value.get("bbox")) else None,
             polygons=polygons or None,
             rle=parts if isinstance(parts, dict) else None,
@@ -129,18 +163,26 @@ class CocoFile:
 
 @extension
 class Coco(Reader):
-    """COCO: one or several JSON files with images, annotations and categories, and the pictures that they name.
+    """COCO: one or several JSON files with images, annotations and categories, and the pictures
+    that they name.
 
-    The source is a JSON file, or the folder of a dataset; each picture that is listed is a sample, its label the list of its objects (see
-    `dqpipe.data.objects`). Several files (instances, captions, splits) are read together. What is wrong in annotations is told with the
-    line, in the column `label_problems`.
+    The source is a JSON file, or the folder of a dataset; each picture that is listed is a sample,
+    its label the list of its objects (see `dqpipe.data.objects`). Several files (instances,
+    captions, splits) are read together. What is wrong in annotations is told with the line, in the
+    column `label_problems`.
     """
 
     name = "coco"
     version = 1
     knows = "COCO JSON (instances, keypoints, captions), a file or a folder with its pictures"
 
-    images: str = option("", "folder that the files' names of pictures start from, below the dataset's; found out if empty")
+    images: str = option(
+        "",
+        (
+            "folder that the files' names of pictures start from, below the dataset's; found out "
+            "if empty"
+        ),
+    )
 
     def suits(self, source: object) -> int:
         """A JSON file of COCO's keys, or a folder with one."""
@@ -153,21 +195,38 @@ class Coco(Reader):
         listing = Listing.of(source)
         if listing is not None:
             found = [file for file in listing.ending(".json")[:200] if _is_coco(listing.head(file))]
-            why = f"{listed(map(repr, found), 3)} {'holds' if len(found) == 1 else 'hold'} lists of images and annotations"
+            why = (
+                f"{listed(map(repr, found), 3)} {'holds' if len(found) == 1 else 'hold'} lists of "
+                f"images and annotations"
+            )
             return Recognition(SURE, why) if found else Recognition(0)
-        if not isinstance(source, (str, os.PathLike)) or not str(source).lower().endswith(".json") or not os.path.isfile(source):
+        if (
+            not isinstance(source, (str, os.PathLike))
+            or not str(source).lower().endswith(".json")
+            or not os.path.isfile(source)
+        ):
             return Recognition(0)
         try:
             with Path(source).open("rb") as file:
                 head = file.read(HEAD)
         except OSError:
             return Recognition(0)
-        return Recognition(SURE, "a JSON file with lists of images and annotations") if _is_coco(head) else Recognition(0)
+        return (
+            Recognition(SURE, "a JSON file with lists of images and annotations")
+            if _is_coco(head)
+            else Recognition(0)
+        )
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
-        """The dataset. Raises DatasetError: no JSON that can be read, no picture, or none of the pictures lies there."""
+        """The dataset.
+
+        Raises DatasetError: no JSON that can be read, no picture, or none of the pictures lies
+        there.
+        """
         if any(roles.values()):
-            raise DatasetError(f"COCO has no columns to give the roles {listed(roles)} to: leave `roles` out")
+            raise DatasetError(
+                f"COCO has no columns to give the roles {listed(roles)} to: leave `roles` out"
+            )
         root, names, listing = _files(source)
         rows: dict[str, dict[str, Any]] = {}
         doubts: list[str] = []
@@ -179,13 +238,21 @@ class Coco(Reader):
             except LabelError as error:
                 raise DatasetError(f"{path_text(name)} cannot be read: {error}") from None
             except UnicodeDecodeError as error:
-                raise DatasetError(f"{path_text(name)} is not UTF-8: {error.reason} at byte {error.start}") from None
+                raise DatasetError(
+                    f"{path_text(name)} is not UTF-8: {error.reason} at byte {error.start}"
+                ) from None
             coco.folder = self.images or _folder_of(root, coco, listing)
             _collect(coco, rows, doubts, several=len(names) > 1)
             files.append({"name": name, "content": digest_of(data), "folder": coco.folder})
         refuse_empty(list(rows), root, "COCO JSON that lists a picture")
-        if not any(os.path.exists(media_path(root, media)) for media in list(rows)[:: max(1, len(rows) // 1000)]):
-            raise DatasetError(f"no picture of {path_text(names[0])} lies below {path_text(root)} (such as {next(iter(rows))!r}): set the reader's `images`")
+        if not any(
+            os.path.exists(media_path(root, media))
+            for media in list(rows)[:: max(1, len(rows) // 1000)]
+        ):
+            raise DatasetError(
+                f"no picture of {path_text(names[0])} lies below {path_text(root)} (such as "
+                f"{next(iter(rows))!r}): set the reader's `images`"
+            )
         doubts += _unlisted(listing, rows)
         layout = {"files": files, "several": len(names) > 1, "doubts": doubts}
         return Dataset(Samples(_table(rows)), path_text(root), self.name, layout)
@@ -193,26 +260,52 @@ class Coco(Reader):
 
 @extension
 class CocoWriter(Writer):
-    """The same JSON files, as they were but for pictures that are gone with their annotations, and for objects that were changed."""
+    """The same JSON files, as they were but for pictures that are gone with their annotations, and
+    for objects that were changed.
+    """
 
     name = "coco"
     version = 1
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
-        """Write the pictures, the JSON files and manifest.parquet. Raises OutputError, ChangedError."""
-        kept = dict(zip(media_of(dataset), dataset.samples.table.column("label").to_pylist() if "label" in dataset.samples else [], strict=False))
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
+        """Write the pictures, the JSON files and manifest.parquet.
+
+        Raises OutputError, ChangedError.
+        """
+        kept = dict(
+            zip(
+                media_of(dataset),
+                dataset.samples.table.column("label").to_pylist()
+                if "label" in dataset.samples
+                else [],
+                strict=False,
+            )
+        )
         write_folder(dataset, folder, files, [])
         for row in dataset.layout["files"]:
-            text = unchanged_text(media_path(dataset.root, path_text(row["name"])), dataset.within, LARGEST, row["content"])
+            text = unchanged_text(
+                media_path(dataset.root, path_text(row["name"])),
+                dataset.within,
+                LARGEST,
+                row["content"],
+            )
             coco = CocoFile.parse(row["name"], text)
             coco.folder = row["folder"]
             prefix = _prefix(row["name"]) if dataset.layout["several"] else ""
-            write_text(dataset, folder, path_text(row["name"]), edited(text, _changes(coco, kept, prefix)))
+            write_text(
+                dataset, folder, path_text(row["name"]), edited(text, _changes(coco, kept, prefix))
+            )
 
 
 def _is_coco(head: bytes) -> bool:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return start.startswith(b"{") and ARRAY.search(start) is not None and any(sign in start for sign in SIGNS)
+    return (
+        start.startswith(b"{")
+        and ARRAY.search(start) is not None
+        and any(sign in start for sign in SIGNS)
+    )
 
 
 def _is_key(value: object) -> bool:
@@ -224,7 +317,10 @@ def _numbers(value: object) -> bool:
 
 
 def _files(source: Any) -> tuple[str, list[str], Listing | None]:  # noqa: ANN401
-    """The folder of a dataset, its JSON files below it, and what else lies there. Raises DatasetError."""
+    """The folder of a dataset, its JSON files below it, and what else lies there.
+
+    Raises DatasetError.
+    """
     if not isinstance(source, (str, os.PathLike)):
         raise DatasetError(f"COCO is read from a path, not from {type(source).__name__}")
     path = os.path.abspath(os.path.expanduser(source))  # noqa: PTH100, PTH111
@@ -241,13 +337,34 @@ def _files(source: Any) -> tuple[str, list[str], Listing | None]:  # noqa: ANN40
 
 def _folder_of(root: str, coco: CocoFile, listing: Listing | None) -> str:
     """The folder below the root that most pictures of a file lie in, by their names."""
-    names = [span.value["file_name"] for span in coco.images if isinstance(span.value, dict) and isinstance(span.value.get("file_name"), str)]
+    names = [
+        span.value["file_name"]
+        for span in coco.images
+        if isinstance(span.value, dict) and isinstance(span.value.get("file_name"), str)
+    ]
     probes = [name for name in names[:: max(1, len(names) // PROBES)] if name and "\0" not in name]
-    beside, stem = posixpath.dirname(coco.name), posixpath.splitext(posixpath.basename(coco.name))[0]
+    beside, stem = (
+        posixpath.dirname(coco.name),
+        posixpath.splitext(posixpath.basename(coco.name))[0],
+    )
     words = [word for word in re.split(r"[_.\- ]+", stem) if word]
-    usual = ["", beside, posixpath.join(beside, "images"), "images", *words, *(f"images/{word}" for word in words)]
-    held = {folder[: len(folder) - len(up)].rstrip("/") for folder in (listing.folders if listing else ()) for up in ("", *_tails(folder))}
-    counts = {one: sum(os.path.isfile(os.path.join(root, one, name)) for name in probes) for one in dict.fromkeys([*usual, *sorted(held)])}
+    usual = [
+        "",
+        beside,
+        posixpath.join(beside, "images"),
+        "images",
+        *words,
+        *(f"images/{word}" for word in words),
+    ]
+    held = {
+        folder[: len(folder) - len(up)].rstrip("/")
+        for folder in (listing.folders if listing else ())
+        for up in ("", *_tails(folder))
+    }
+    counts = {
+        one: sum(os.path.isfile(os.path.join(root, one, name)) for name in probes)
+        for one in dict.fromkeys([*usual, *sorted(held)])
+    }
     return max(counts, key=lambda one: counts[one]) if any(counts.values()) else ""
 
 
@@ -266,32 +383,60 @@ def _split_of(name: str) -> str | None:
     return next((word for word in reversed(words) if splits.kind_of(word)), None)
 
 
-def _collect(coco: CocoFile, rows: dict[str, dict[str, Any]], doubts: list[str], *, several: bool) -> None:
+def _collect(
+    coco: CocoFile, rows: dict[str, dict[str, Any]], doubts: list[str], *, several: bool
+) -> None:
     """Add the pictures of a file, and their objects, to the rows by media."""
     shown, split = path_text(coco.name), _split_of(coco.name)
     of: dict[Any, dict[str, Any]] = {}
     for span in coco.images:
-        media, number = coco.media(span.value), span.value.get("id") if isinstance(span.value, dict) else None
+        media, number = (
+            coco.media(span.value),
+            span.value.get("id") if isinstance(span.value, dict) else None,
+        )
         if media is None or not _is_key(number):
-            doubts.append(f"{shown}, line {coco.line(span)}: a picture without {'a file_name' if media is None else 'an id'} is left alone")
+            doubts.append(
+                f"{shown}, line {coco.line(span)}: a picture without "
+                f"{'a file_name' if media is None else 'an id'} is left alone"
+            )
             continue
-        row = rows.setdefault(media, {"id": media, "media": media, "label": [], "split": split, "said": []})
+        row = rows.setdefault(
+            media, {"id": media, "media": media, "label": [], "split": split, "said": []}
+        )
         if number in of:
-            row["said"].append(f"{shown}, line {coco.line(span)}: the id {number!r} of the picture stands twice: annotations count for the first one")
+            row["said"].append(
+                f"{shown}, line {coco.line(span)}: the id {number!r} of the picture stands twice: "
+                f"annotations count for the first one"
+            )
         of.setdefault(number, row)
-    ids = Counter(span.value.get("id") for span in coco.annotations if isinstance(span.value, dict) and _is_key(span.value.get("id")))
+    ids = Counter(
+        span.value.get("id")
+        for span in coco.annotations
+        if isinstance(span.value, dict) and _is_key(span.value.get("id"))
+    )
     lost: list[Span] = []
     for at, span in enumerate(coco.annotations):
-        coco.annotations[at] = span._replace(value=None)  # of a large file, what was read already is let go
-        picture = of.get(span.value.get("image_id")) if isinstance(span.value, dict) and _is_key(span.value.get("image_id")) else None
+        coco.annotations[at] = span._replace(
+            value=None
+        )  # of a large file, what was read already is let go
+        picture = (
+            of.get(span.value.get("image_id"))
+            if isinstance(span.value, dict) and _is_key(span.value.get("image_id"))
+            else None
+        )
         if picture is None:
             lost.append(span)
             continue
         picture["label"].append(coco.object(span, _prefix(coco.name) if several else ""))
-        picture["said"] += [f"{shown}, line {coco.line(span)}: annotation {span.value.get('id')}: {what}" for what in _wrong(coco, span.value, ids)]
+        picture["said"] += [
+            f"{shown}, line {coco.line(span)}: annotation {span.value.get('id')}: {what}"
+            for what in _wrong(coco, span.value, ids)
+        ]
     if lost:
         lines = listed((coco.line(span) for span in lost), 5)
-        doubts.append(f"{shown}: {many(len(lost), 'annotation')} of no picture that it lists (line {lines})")
+        doubts.append(
+            f"{shown}: {many(len(lost), 'annotation')} of no picture that it lists (line {lines})"
+        )
 
 
 def _wrong(coco: CocoFile, value: dict[str, Any], ids: Counter[Any]) -> list[str]:
@@ -302,17 +447,31 @@ def _wrong(coco: CocoFile, value: dict[str, Any], ids: Counter[Any]) -> list[str
     elif ids[value["id"]] > 1:
         found.append("the id stands more than once")
     category = value.get("category_id")
-    if coco.categories and not (_is_key(category) and category in coco.categories) and ("bbox" in value or "category_id" in value):
+    if (
+        coco.categories
+        and not (_is_key(category) and category in coco.categories)
+        and ("bbox" in value or "category_id" in value)
+    ):
         found.append(f"there is no category {str(category)[:80]}")
     box = value.get("bbox")
-    if box is not None and (not _numbers(box) or len(box) != BOX or not all(map(math.isfinite, box))):
+    if box is not None and (
+        not _numbers(box) or len(box) != BOX or not all(map(math.isfinite, box))
+    ):
         found.append(f"the box {json.dumps(box)[:80]} is not four numbers")
     elif box is not None and (box[2] < 0 or box[3] < 0):
         found.append(f"the box {json.dumps(box)[:80]} has a negative size")
     parts = value.get("segmentation")
     for part in parts if isinstance(parts, list) else []:
-        if not _numbers(part) or len(part) < POINTS or len(part) % 2 or not all(map(math.isfinite, part)):
-            found.append(f"a polygon of {len(part) if isinstance(part, list) else 0} numbers is none: three points or more, x and y of each")
+        if (
+            not _numbers(part)
+            or len(part) < POINTS
+            or len(part) % 2
+            or not all(map(math.isfinite, part))
+        ):
+            found.append(
+                f"a polygon of {len(part) if isinstance(part, list) else 0} numbers is none: three "
+                f"points or more, x and y of each"
+            )
     if isinstance(parts, dict) and (said := _wrong_rle(parts)):
         found.append(said)
     points = value.get("keypoints")
@@ -324,7 +483,12 @@ def _wrong(coco: CocoFile, value: dict[str, Any], ids: Counter[Any]) -> list[str
 def _wrong_rle(rle: dict[str, Any]) -> str:
     """What is wrong in run lengths: their size, or a sum that is another one."""
     size, counts = rle.get("size"), rle.get("counts")
-    if not isinstance(size, list) or not _numbers(size) or len(size) != 2 or not isinstance(counts, (str, list)):  # noqa: PLR2004 (height, width)
+    if (
+        not isinstance(size, list)
+        or not _numbers(size)
+        or len(size) != 2  # noqa: PLR2004
+        or not isinstance(counts, (str, list))
+    ):
         return "the run lengths (RLE) lack size or counts"
     if isinstance(counts, list) and _numbers(counts) and sum(counts) != size[0] * size[1]:
         return f"the run lengths (RLE) cover {sum(counts)} pixels of {size[0]} by {size[1]}"
@@ -336,8 +500,21 @@ def _unlisted(listing: Listing | None, rows: Mapping[str, Any]) -> list[str]:
     if listing is None or not listing.whole:
         return []
     folders = {posixpath.dirname(media) for media in rows}
-    left = [path_text(file) for file in listing.images if posixpath.dirname(file) in folders and path_text(file) not in rows]
-    return [f"{many(len(left), 'picture')} that no JSON file lists ({listed(left, 3)}) {'is' if len(left) == 1 else 'are'} left out"] if left else []
+    left = [
+        path_text(file)
+        for file in listing.images
+        if posixpath.dirname(file) in folders and path_text(file) not in rows
+    ]
+    return (
+        [
+            (
+                f"{many(len(left), 'picture')} that no JSON file lists ({listed(left, 3)}) "
+                f"{'is' if len(left) == 1 else 'are'} left out"
+            )
+        ]
+        if left
+        else []
+    )
 
 
 def _table(rows: Mapping[str, dict[str, Any]]) -> pa.Table:
@@ -352,8 +529,14 @@ def _table(rows: Mapping[str, dict[str, Any]]) -> pa.Table:
 
 
 def _changes(coco: CocoFile, kept: Mapping[str | None, Any], prefix: str) -> list[Edit]:
-    """The edits of a file's text: pictures that are gone with their annotations, objects that are gone or others now."""
-    gone = [media is not None and media not in kept for media in (coco.media(span.value) for span in coco.images)]
+    """The edits of a file's text.
+
+    Pictures that are gone with their annotations, objects that are gone or others now.
+    """
+    gone = [
+        media is not None and media not in kept
+        for media in (coco.media(span.value) for span in coco.images)
+    ]
     out = [False] * len(coco.annotations)
     objects: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for at, (span, media) in enumerate(zip(coco.annotations, coco.pictures(), strict=True)):
@@ -366,7 +549,13 @@ def _changes(coco: CocoFile, kept: Mapping[str | None, Any], prefix: str) -> lis
     return [*without(coco.images, gone), *without(coco.annotations, out), *inner]
 
 
-def _object_changes(coco: CocoFile, every: list[tuple[int, dict[str, Any]]], label: Any, out: list[bool], prefix: str) -> list[Edit]:  # noqa: ANN401
+def _object_changes(
+    coco: CocoFile,
+    every: list[tuple[int, dict[str, Any]]],
+    label: Any,  # noqa: ANN401
+    out: list[bool],
+    prefix: str,
+) -> list[Edit]:
     """The edits of the objects of a picture; those that are gone are marked in `out`."""
     ours = None if label is None else [one for one in label if one["id"].startswith(prefix)]
     if ours is None or ours == [row for _, row in every]:
@@ -383,14 +572,24 @@ def _object_changes(coco: CocoFile, every: list[tuple[int, dict[str, Any]]], lab
 
 
 def _object_edits(coco: CocoFile, span: Span, one: Mapping[str, Any]) -> list[Edit]:
-    """The edits of an annotation whose class or box is another one now; other changes are refused."""
+    """The edits of an annotation whose class or box is another one now.
+
+    Other changes are refused.
+    """
     places = dict(members(coco.text, span.start, coco.name, {}))
     was, changes = coco.object(span, ""), []
     if one["class"] != was["class"]:
         numbers = [number for number, name in coco.categories.items() if name == one["class"]]
         if not numbers or "category_id" not in places:
-            raise OutputError(f"{path_text(coco.name)} has no category {one['class']!r}: add it to `categories`")
+            raise OutputError(
+                f"{path_text(coco.name)} has no category {one['class']!r}: add it to `categories`"
+            )
         changes.append(Edit(*places["category_id"][:2], json.dumps(numbers[0])))
     if one["box"] != was["box"] and one["box"] is not None and "bbox" in places:
-        changes.append(Edit(*places["bbox"][:2], json.dumps([int(v) if float(v).is_integer() else v for v in one["box"]])))
+        changes.append(
+            Edit(
+                *places["bbox"][:2],
+                json.dumps([int(v) if float(v).is_integer() else v for v in one["box"]]),
+            )
+        )
     return changes

@@ -1,4 +1,7 @@
-"""Files of a dataset to another folder: checked first, then copied or linked; sources are never changed."""
+"""Files of a dataset to another folder: checked first, then copied or linked.
+
+Sources are never changed.
+"""
 
 # names stay as the system gives them; Path would make an object of each
 # ruff: noqa: PTH101, PTH103, PTH108, PTH110, PTH113, PTH114, PTH115, PTH116, PTH120, PTH202, PTH211
@@ -41,7 +44,11 @@ MARGIN = 16 * 2**20
 
 
 class File(NamedTuple):
-    """A media file to be copied: the source and the place below the folder, as media references (see `dqpipe.data.tables.path_text`)."""
+    """A media file to be copied.
+
+    The source and the place below the folder, as media references (see
+    `dqpipe.data.tables.path_text`).
+    """
 
     media: str
     place: str
@@ -61,18 +68,25 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        raise OutputError(f"{folder}: {error.object[error.start]!r} cannot be written as {error.encoding}: set the reader's `encoding`") from None
+        raise OutputError(
+            f"{folder}: {error.object[error.start]!r} cannot be written as {error.encoding}: set "
+            f"the reader's `encoding`"
+        ) from None
     except (OSError, shutil.Error) as error:
         name = path_text(os.fsdecode(getattr(error, "filename", None) or folder))
-        raise OutputError(f"{name} cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        raise OutputError(
+            f"{name} cannot be written: {getattr(error, 'strerror', None) or error}"
+        ) from None
 
 
 def copy(files: Sequence[File], root: str, folder: Path, *, link: bool, tables: int = 0) -> None:
-    """Copy (or link where the file system can) each media file to its place below the folder, with its mode.
+    """Copy (or link where the file system can) each media file to its place below the folder, with
+    its mode.
 
-    What is written is what was judged: the hash of the bytes is compared on the way. `tables` is the size in bytes of what will
-    be written besides. Raises OutputError before anything is written if a source is gone or the space does not suffice;
-    ChangedError if files have other bytes than those that were judged.
+    What is written is what was judged: the hash of the bytes is compared on the way. `tables` is
+    the size in bytes of what will be written besides. Raises OutputError before anything is written
+    if a source is gone or the space does not suffice; ChangedError if files have other bytes than
+    those that were judged.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,16 +108,26 @@ def copy(files: Sequence[File], root: str, folder: Path, *, link: bool, tables: 
                 changed.append(file.media)
         media_bytes.download(remote)
         by_target = {below(folder, file.place): file for file in files}
-        changed += [by_target[target].media for _, target in remote if by_target[target].differs(content_of(target))]
+        changed += [
+            by_target[target].media
+            for _, target in remote
+            if by_target[target].differs(content_of(target))
+        ]
     if changed:
         raise ChangedError(changed)
 
 
 def can_be_copied(source: str) -> bool:
-    """Whether this is a file that can be read to its end, or a link to nowhere, which is copied as it is."""
+    """Whether this is a file that can be read to its end, or a link to nowhere, which is copied as
+    it is.
+    """
     if os.path.islink(source) and not os.path.exists(source):
         return True
-    return os.path.isfile(source) and os.access(source, os.R_OK) and os.path.getsize(source) <= LARGEST_FILE
+    return (
+        os.path.isfile(source)
+        and os.access(source, os.R_OK)
+        and os.path.getsize(source) <= LARGEST_FILE
+    )
 
 
 def below(folder: Path, place: str) -> str:
@@ -125,24 +149,35 @@ def _bytes_needed(sources: Sequence[str], folder: Path, root: str, *, link: bool
         try:
             found = os.stat(source)
         except (OSError, ValueError):
-            if not os.path.islink(source):  # a link to nowhere was one when it was read: it is written as it is
+            if not os.path.islink(
+                source
+            ):  # a link to nowhere was one when it was read: it is written as it is
                 gone.append(path_text(source))
             continue
         needed += 0 if link and found.st_dev == device else found.st_size
     if gone:
-        raise OutputError(f"{many(len(gone), 'file')} of the dataset cannot be found any more: {listed(gone, 5)}")
+        raise OutputError(
+            f"{many(len(gone), 'file')} of the dataset cannot be found any more: {listed(gone, 5)}"
+        )
     return needed
 
 
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed + MARGIN > free:
-        advice = "choose another output, or `outputs: {files: hardlink}` (same file system) or `{files: manifest}`, which copy nothing"
-        raise OutputError(f"{folder} has {free / 1e9:.2f} GB free and needs {(needed + MARGIN) / 1e9:.2f} GB: {advice}")
+        advice = (
+            "choose another output, or `outputs: {files: hardlink}` (same file system) or `{files: "
+            "manifest}`, which copy nothing"
+        )
+        raise OutputError(
+            f"{folder} has {free / 1e9:.2f} GB free and needs {(needed + MARGIN) / 1e9:.2f} GB: "
+            f"{advice}"
+        )
 
 
 def _put(source: str, target: str, within: Within, *, link: bool) -> str | None:
-    """One file to its place: the contents of what a link leads to, or the link itself where it leads nowhere.
+    """One file to its place: the contents of what a link leads to, or the link itself where it
+    leads nowhere.
 
     The hash of the bytes that were written; None for a link, whose bytes nobody read.
     """
@@ -154,21 +189,32 @@ def _put(source: str, target: str, within: Within, *, link: bool) -> str | None:
     try:
         with os.fdopen(opened(source, within), "rb", buffering=0) as file:
             found = os.fstat(file.fileno())
-            if link and not found.st_mode & SET_ID and _linked(os.path.realpath(source), target, found):
+            if (
+                link
+                and not found.st_mode & SET_ID
+                and _linked(os.path.realpath(source), target, found)
+            ):
                 return None
             return _copied(file, target, found)
     except FileNotFoundError:
         raise OutputError(f"{path_text(source)} is gone since it was read") from None
     except PermissionError as error:
-        raise OutputError(f"{path_text(os.fsdecode(error.filename or source))} may not be read or written: {error.strerror}") from None
+        raise OutputError(
+            f"{path_text(os.fsdecode(error.filename or source))} may not be read or written: "
+            f"{error.strerror}"
+        ) from None
     except MediaError as error:
         raise OutputError(f"{path_text(source)} cannot be copied: {error}") from None
 
 
 def _copied(file: io.RawIOBase, target: str, found: os.stat_result) -> str:
-    """Write what is left of a file to a new one with the same mode, and give back the hash of it."""
+    """Write what is left of a file to a new one with the same mode, and give back the
+    hash of it.
+    """
     state = hashlib.blake2b(digest_size=16)
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    handle = os.open(
+        target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
     with os.fdopen(handle, "wb", buffering=0) as out:
         while chunk := file.read(CHUNK):
             state.update(chunk)
@@ -180,7 +226,9 @@ def _copied(file: io.RawIOBase, target: str, found: os.stat_result) -> str:
 
 
 def mode_of(found: os.stat_result) -> int:
-    """The mode of a copy: that of its source, readable for its owner, without the bits that lend somebody's rights."""
+    """The mode of a copy: that of its source, readable for its owner, without the bits that lend
+    somebody's rights.
+    """
     return stat.S_IMODE(found.st_mode) & 0o777 | stat.S_IRUSR
 
 
@@ -191,7 +239,10 @@ def keep_mode(source: str, target: str) -> None:
 
 
 def _linked(source: str, target: str, found: os.stat_result) -> bool:
-    """Whether a hard link to the very file that was opened could be made; other file systems, and some kinds of them, cannot."""
+    """Whether a hard link to the very file that was opened could be made.
+
+    Other file systems, and some kinds of them, cannot.
+    """
     try:
         os.link(source, target)
     except OSError:

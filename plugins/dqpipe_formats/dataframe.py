@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from dqpipe import Dataset, DatasetError, Reader, Samples, Writer, extension, listed, option, path_text
+from dqpipe import (
+    Dataset,
+    DatasetError,
+    Reader,
+    Samples,
+    Writer,
+    extension,
+    listed,
+    option,
+    path_text,
+)
 from dqpipe_formats.cells import array_of
 from dqpipe_formats.records import some_exist
 from dqpipe_formats.rewriting import write_table
@@ -23,22 +33,31 @@ if TYPE_CHECKING:
 class DataFrame(Reader):
     """A pandas DataFrame whose rows are the samples, with or without a column of image paths.
 
-    The id is the key column, else the image's path, else the index (`row-0000012` where it counts). Roles are found by name
-    as in a manifest.
+    The id is the key column, else the image's path, else the index (`row-0000012` where it counts).
+    Roles are found by name as in a manifest.
     """
 
     name = "dataframe"
     version = 1
     knows = "a pandas DataFrame, from Python"
 
-    root: str = option("", "folder that relative image paths start from, and below which they lie; if empty the current one, and they may lie anywhere")
+    root: str = option(
+        "",
+        (
+            "folder that relative image paths start from, and below which they lie; if empty the "
+            "current one, and they may lie anywhere"
+        ),
+    )
 
     def suits(self, source: object) -> int:
         """Any pandas DataFrame."""
         return 100 if _is_frame(source) else 0
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
-        """The dataset of a DataFrame. Raises DatasetError: no row, a column that stands twice or mixes types."""
+        """The dataset of a DataFrame.
+
+        Raises DatasetError: no row, a column that stands twice or mixes types.
+        """
         if not _is_frame(source):
             raise DatasetError(f"a pandas DataFrame is wanted, not {type(source).__name__}")
         if not len(source):
@@ -49,7 +68,12 @@ class DataFrame(Reader):
         root = str(Path(self.root).expanduser().absolute())
         samples = Samples(columns.samples(table, text=False, root=root, ids=ids).sort_by("id"))
         types = {column: str(table.schema.field(column).type) for column in table.column_names}
-        layout = {"roles": dict(columns.roles), "own": dict(columns.own), "types": types, "doubts": columns.doubts(table, roles)}
+        layout = {
+            "roles": dict(columns.roles),
+            "own": dict(columns.own),
+            "types": types,
+            "doubts": columns.doubts(table, roles),
+        }
         if "media" not in samples:
             return Dataset(samples, "", self.name, layout)
         dataset = Dataset(samples, path_text(root), self.name, layout, outside=not self.root)
@@ -68,7 +92,9 @@ def _arrow(frame: pd.DataFrame) -> pa.Table:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(f"a column of the DataFrame stands twice: {listed(twice, 5)}")
-    return pa.Table.from_arrays([array_of(frame.iloc[:, number], name) for number, name in enumerate(names)], names=names)
+    return pa.Table.from_arrays(
+        [array_of(frame.iloc[:, number], name) for number, name in enumerate(names)], names=names
+    )
 
 
 def _index_ids(index: pd.Index) -> list[str]:
@@ -89,6 +115,8 @@ class DataFrameWriter(Writer):
     name = "dataframe"
     version = 1
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
         """Write the table. Raises OutputError."""
         write_table(dataset, folder, files)

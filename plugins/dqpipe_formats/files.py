@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe import OUTSIDE, Claim, Facts, Figure, Samples, Stage, claim, extension, figure, labels, option
+from dqpipe import (
+    OUTSIDE,
+    Claim,
+    Facts,
+    Figure,
+    Samples,
+    Stage,
+    claim,
+    extension,
+    figure,
+    labels,
+    option,
+)
 from dqpipe_formats.annotated import PROBLEMS
 
 if TYPE_CHECKING:
@@ -19,45 +31,103 @@ Key = str | None
 
 @extension
 class Files(Stage):
-    """Claims every file that cannot be read, or lacks its end, with the reason, and counts samples per class and split."""
+    """Claims every file that cannot be read, or lacks its end, with the reason, and counts samples
+    per class and split.
+    """
 
     name = "files"
     version = 4
     default = True
     needs = ("media.ok", "media.error", "media.missing", "label?", "split?", f"{PROBLEMS}?")
     gives = (
-        Claim("unreadable", "error", "the file is missing, broken, or not what its name says: nothing can be learned from it"),
-        Claim("outside", "error", "a link or a path leads to a file outside the dataset's folder: `dataset: {outside: allow}` takes such files"),
-        Claim("truncated", "warning", "the file ends early: a small part of what it shows is missing"),
-        Claim("malformed", "warning", "annotations of the picture cannot be read as they stand: a broken file or line, no numbers, no such class"),
+        Claim(
+            "unreadable",
+            "error",
+            (
+                "the file is missing, broken, or not what its name says: nothing can be learned "
+                "from it"
+            ),
+        ),
+        Claim(
+            "outside",
+            "error",
+            (
+                "a link or a path leads to a file outside the dataset's folder: `dataset: "
+                "{outside: allow}` takes such files"
+            ),
+        ),
+        Claim(
+            "truncated", "warning", "the file ends early: a small part of what it shows is missing"
+        ),
+        Claim(
+            "malformed",
+            "warning",
+            (
+                "annotations of the picture cannot be read as they stand: a broken file or line, "
+                "no numbers, no such class"
+            ),
+        ),
         Figure("samples", "number of samples"),
         Figure("unreadable", "share of the samples whose file cannot be read, 0 to 1"),
     )
 
-    truncated: float = option(0.0, "claim a file that lacks more than this share of what it shows, 0 to 1", ge=0, le=1)
+    truncated: float = option(
+        0.0, "claim a file that lacks more than this share of what it shows, 0 to 1", ge=0, le=1
+    )
 
     def detect(self, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
-        """One claim per file that could not be read, lacks its end, or was not read since it lies elsewhere; the detail is the reason."""
-        reasons = ["" if ok else reason or "the file cannot be read" for ok, reason in zip(facts["media.ok"], facts["media.error"], strict=True)]
+        """One claim per file that could not be read, lacks its end, or was not read since it lies
+        elsewhere; the detail is the reason.
+        """
+        reasons = [
+            "" if ok else reason or "the file cannot be read"
+            for ok, reason in zip(facts["media.ok"], facts["media.error"], strict=True)
+        ]
         outside = np.array([reason.startswith(OUTSIDE) for reason in reasons], dtype=bool)
         broken = np.array([bool(reason) for reason in reasons], dtype=bool)
-        found = [("unreadable", broken & ~outside), *([("outside", outside)] if outside.any() else [])]
+        found = [
+            ("unreadable", broken & ~outside),
+            *([("outside", outside)] if outside.any() else []),
+        ]
         missing = facts["media.missing"].astype(np.float64)
         cut = missing > self.truncated
-        told = [f"the file ends early: {share:.2%} of what it shows is missing" for share in missing[cut]]
+        told = [
+            f"the file ends early: {share:.2%} of what it shows is missing"
+            for share in missing[cut]
+        ]
         return [
-            *(claim(code, samples.ids[rows], confidence=1.0, detail=[reasons[row] for row in np.flatnonzero(rows)]) for code, rows in found),
-            claim("truncated", samples.ids[cut], value=missing[cut], threshold=self.truncated, confidence=1.0, detail=told),
+            *(
+                claim(
+                    code,
+                    samples.ids[rows],
+                    confidence=1.0,
+                    detail=[reasons[row] for row in np.flatnonzero(rows)],
+                )
+                for code, rows in found
+            ),
+            claim(
+                "truncated",
+                samples.ids[cut],
+                value=missing[cut],
+                threshold=self.truncated,
+                confidence=1.0,
+                detail=told,
+            ),
             *_malformed(samples),
         ]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
-        """How many samples, and which share of them is unreadable: over all, per class and per split."""
+        """How many samples, and which share of them is unreadable.
+
+        Over all, per class and per split.
+        """
         broken = ~facts["media.ok"].astype(bool)
         figures = []
         for scope, keys in _scopes(samples):
             count = Counter(key for row in keys for key in row)
-            bad = Counter(key for row, lost in zip(keys, broken, strict=True) if lost for key in row)
+            bad = Counter(
+                key for row, lost in zip(keys, broken, strict=True) if lost for key in row
+            )
             for key in sorted(count, key=str):
                 figures.append(figure("samples", count[key], scope=scope, key=key))
                 figures.append(figure("unreadable", bad[key] / count[key], scope=scope, key=key))
@@ -65,16 +135,24 @@ class Files(Stage):
 
 
 def _malformed(samples: Samples) -> list[pd.DataFrame]:
-    """One claim per picture whose annotations no reader can make sense of; the detail names file and line."""
+    """One claim per picture whose annotations no reader can make sense of.
+
+    The detail names file and line.
+    """
     if PROBLEMS not in samples:
         return []
     said = samples[PROBLEMS]
     rows = [row for row, text in enumerate(said) if isinstance(text, str)]
-    return [claim("malformed", samples.ids[rows], confidence=1.0, detail=[said[row] for row in rows])]
+    return [
+        claim("malformed", samples.ids[rows], confidence=1.0, detail=[said[row] for row in rows])
+    ]
 
 
 def _scopes(samples: Samples) -> Iterator[tuple[str, list[tuple[Key, ...]]]]:
-    """Each scope with the keys that a sample counts for: a class for each label of a list, none without a label."""
+    """Each scope with the keys that a sample counts for.
+
+    A class for each label of a list, none without a label.
+    """
     yield "set", [(None,)] * len(samples)
     if "label" in samples:
         yield "class", _classes(samples)

@@ -1,4 +1,7 @@
-"""Hugging Face datasets on a disk: Parquet and Arrow files with pictures in their cells, and folders of pictures with metadata files."""
+"""Hugging Face datasets on a disk.
+
+Parquet and Arrow files with pictures in their cells, and folders of pictures with metadata files.
+"""
 
 # names stay as the system gives them; Path would make an object of each
 # ruff: noqa: PTH100, PTH103, PTH111, PTH112, PTH113, PTH118, PTH120
@@ -46,7 +49,9 @@ from dqpipe_formats.roles import Columns, pictures_in
 
 METADATA = re.compile(r"(.*/)?metadata\.(csv|jsonl|parquet)", re.IGNORECASE)
 SHARD = re.compile(r"(.*?)[-_.]?\d{3,}(-of-\d+)?", re.IGNORECASE)
-CARRIED = frozenset({"readme.md", "dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"})
+CARRIED = frozenset(
+    {"readme.md", "dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"}
+)
 OPTIONS = {"root": "", "encoding": "utf-8", "delimiter": ""}
 """How tables of metadata are read: their pictures lie beside them."""
 
@@ -72,7 +77,11 @@ class Part:
     def schema(self) -> pa.Schema:
         """The schema. Raises DatasetError."""
         with self._reading():
-            return containers.batches(self.path)[0].schema if self.is_arrow else pq.read_schema(self.path)
+            return (
+                containers.batches(self.path)[0].schema
+                if self.is_arrow
+                else pq.read_schema(self.path)
+            )
         raise AssertionError
 
     @property
@@ -84,7 +93,9 @@ class Part:
         """Its row groups or batches, one after the other. Raises DatasetError."""
         with self._reading():
             if self.is_arrow:
-                yield from (pa.Table.from_batches([batch]) for batch in containers.batches(self.path))
+                yield from (
+                    pa.Table.from_batches([batch]) for batch in containers.batches(self.path)
+                )
                 return
             with pq.ParquetFile(self.path) as file:
                 for number in range(file.metadata.num_row_groups):
@@ -109,9 +120,15 @@ class Part:
         return {}
 
     def pictures(self) -> str | None:
-        """The column with pictures: the first one that the features call an image, else the first of bytes that begin like one."""
+        """The column with pictures: the first one that the features call an image, else the first
+        of bytes that begin like one.
+        """
         schema = self.schema()
-        named = [name for name, kind in self.features().items() if kind.get("_type") == "Image" and name in schema.names]
+        named = [
+            name
+            for name, kind in self.features().items()
+            if kind.get("_type") == "Image" and name in schema.names
+        ]
         binary = [name for name in schema.names if _holds_bytes(schema.field(name).type)]
         if named or not binary:
             return named[0] if named else None
@@ -122,7 +139,11 @@ class Part:
         """The names of the classes that a column's numbers stand for."""
         kind = self.features().get(column or "", {})
         names = kind.get("names")
-        return [str(name) for name in names] if kind.get("_type") == "ClassLabel" and isinstance(names, list) else None
+        return (
+            [str(name) for name in names]
+            if kind.get("_type") == "ClassLabel" and isinstance(names, list)
+            else None
+        )
 
 
 class _Reading:
@@ -137,56 +158,88 @@ class _Reading:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise DatasetError for what went wrong."""
         if isinstance(error, (pa.ArrowException, OSError, IndexError)):
-            raise DatasetError(f"{self.name} cannot be read, or is cut short: {str(error)[:300]}") from None
+            raise DatasetError(
+                f"{self.name} cannot be read, or is cut short: {str(error)[:300]}"
+            ) from None
 
 
 @extension
 class HuggingFace(Reader):
-    """Datasets of Hugging Face: `save_to_disk`, Parquet files with pictures in cells, a folder of pictures with `metadata.csv`, `.jsonl` or `.parquet`.
+    """Datasets of Hugging Face: `save_to_disk`, Parquet files with pictures in cells, a folder of
+    pictures with `metadata.csv`, `.jsonl` or `.parquet`.
 
-    All splits are read, each by its folder or the name of its files. Pictures in cells are read where they lie. Numbers of a ClassLabel
-    are shown by their names, and written as numbers again; features and other columns stay as they are.
+    All splits are read, each by its folder or the name of its files. Pictures in cells are read
+    where they lie. Numbers of a ClassLabel are shown by their names, and written as numbers again;
+    features and other columns stay as they are.
     """
 
     name = "huggingface"
     version = 1
-    knows = "Hugging Face: `save_to_disk`, Parquet with pictures in cells and features, image folders with `metadata.csv`, `.jsonl`, `.parquet`"
+    knows = (
+        "Hugging Face: `save_to_disk`, Parquet with pictures in cells and features, image folders "
+        "with `metadata.csv`, `.jsonl`, `.parquet`"
+    )
 
     def suits(self, source: object) -> int:
         """A folder or file of these kinds."""
         return self.recognise(source).score
 
     def recognise(self, source: object) -> Recognition:
-        """By metadata files with `file_name`, by Arrow files with their JSON, by pictures in cells or features in a Parquet file's schema."""
+        """By metadata files with `file_name`, by Arrow files with their JSON, by pictures in cells
+        or features in a Parquet file's schema.
+        """
         if is_url(source) or not isinstance(source, (str, os.PathLike)):
             return Recognition(0)
         with suppress(DatasetError):
             root, parts, tables = _parts(source)
             if tables:
-                return Recognition(90, f"{tables[0]!r} has a column `file_name`, as image folders of Hugging Face do")
+                return Recognition(
+                    90,
+                    f"{tables[0]!r} has a column `file_name`, as image folders of Hugging Face do",
+                )
             arrow = [part.name for part in parts if part.is_arrow]
-            if arrow and any(os.path.isfile(os.path.join(root, os.path.dirname(name), "dataset_info.json")) for name in arrow):
-                return Recognition(90, f"{arrow[0]!r} and dataset_info.json, as `save_to_disk` writes them")
+            if arrow and any(
+                os.path.isfile(os.path.join(root, os.path.dirname(name), "dataset_info.json"))
+                for name in arrow
+            ):
+                return Recognition(
+                    90, f"{arrow[0]!r} and dataset_info.json, as `save_to_disk` writes them"
+                )
             for part in parts[:1]:
                 if column := part.pictures():
                     return Recognition(90, f"column {column!r} of {part.name!r} holds pictures")
                 kinds = {kind.get("_type") for kind in part.features().values()}
                 if "ClassLabel" in kinds or (part.features() and os.path.isdir(source)):
-                    return Recognition(85, f"the schema of {part.name!r} holds features of Hugging Face")
+                    return Recognition(
+                        85, f"the schema of {part.name!r} holds features of Hugging Face"
+                    )
         return Recognition(0)
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
-        """The dataset. Raises DatasetError: nothing of this kind, a file that is broken, a role or column that does not exist."""
+        """The dataset.
+
+        Raises DatasetError: nothing of this kind, a file that is broken, a role or column that does
+        not exist.
+        """
         if not isinstance(source, (str, os.PathLike)):
-            raise DatasetError(f"a dataset of Hugging Face is read from a path, not from {type(source).__name__}")
+            raise DatasetError(
+                f"a dataset of Hugging Face is read from a path, not from {type(source).__name__}"
+            )
         root, parts, tables = _parts(source)
         inside = Inside((root,))
-        if beyond := [name for name in (*tables, *(part.name for part in parts)) if not inside.holds(media_path(root, name))]:
+        if beyond := [
+            name
+            for name in (*tables, *(part.name for part in parts))
+            if not inside.holds(media_path(root, name))
+        ]:
             raise DatasetError(f"files lead to outside the dataset's folder: {listed(beyond, 3)}")
         if tables:
             return _with_metadata(root, tables, roles)
         if not parts:
-            raise DatasetError(f"{path_text(root)} has no Parquet or Arrow file, and no metadata file with `file_name`")
+            raise DatasetError(
+                f"{path_text(root)} has no Parquet or Arrow file, and no metadata file with "
+                f"`file_name`"
+            )
         found, told = [], []
         for part in parts:
             table, layout = _samples(part, roles)
@@ -195,7 +248,11 @@ class HuggingFace(Reader):
         whole = pa.concat_tables(found, promote_options="permissive")
         splits = [part.split for part in parts]
         if len(set(splits)) > 1 and "split" not in whole.column_names:
-            values = [part.split for part, table in zip(parts, found, strict=True) for _ in range(len(table))]
+            values = [
+                part.split
+                for part, table in zip(parts, found, strict=True)
+                for _ in range(len(table))
+            ]
             whole = whole.append_column("split", pa.array(values, pa.string()))
         layout = {"parts": told, "carried": _carried(source)}
         return Dataset(Samples(whole.sort_by("id")), path_text(root), self.name, layout)
@@ -203,12 +260,17 @@ class HuggingFace(Reader):
 
 @extension
 class HuggingFaceWriter(Writer):
-    """The same files with the rows of what is kept, their features and schemas as they were; new samples follow those of their parent's file."""
+    """The same files with the rows of what is kept, their features and schemas as they were.
+
+    New samples follow those of their parent's file.
+    """
 
     name = "huggingface"
     version = 1
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
         """Write the files and manifest.parquet. Raises OutputError, ChangedError."""
         folder.mkdir(parents=True, exist_ok=True)
         if "tables" in dataset.layout:
@@ -216,16 +278,38 @@ class HuggingFaceWriter(Writer):
             return
         media = media_of(dataset)
         if files == "manifest":
-            write_manifest(dataset, [path if path is None or path.startswith("/") else posixpath.join(dataset.root, path) for path in media], folder)
+            write_manifest(
+                dataset,
+                [
+                    path
+                    if path is None or path.startswith("/")
+                    else posixpath.join(dataset.root, path)
+                    for path in media
+                ],
+                folder,
+            )
             return
-        changed = [part["name"] for part in dataset.layout["parts"] if _stamp(dataset.root, part["name"]) != part["stamp"]]
+        changed = [
+            part["name"]
+            for part in dataset.layout["parts"]
+            if _stamp(dataset.root, part["name"]) != part["stamp"]
+        ]
         if changed:
             raise ChangedError(changed)
         references = list(media)
         for told in dataset.layout["parts"]:
             _write_part(dataset, folder, told, references)
-        carried = [name for name in dataset.layout["carried"] if safe(name) and not (folder / str(safe(name))).exists()]
-        copy([File(name, str(safe(name)), None, dataset.within) for name in carried], dataset.root, folder, link=False)
+        carried = [
+            name
+            for name in dataset.layout["carried"]
+            if safe(name) and not (folder / str(safe(name))).exists()
+        ]
+        copy(
+            [File(name, str(safe(name)), None, dataset.within) for name in carried],
+            dataset.root,
+            folder,
+            link=False,
+        )
         write_manifest(dataset, references, folder)
 
 
@@ -236,21 +320,42 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _parts(source: str | os.PathLike[str]) -> tuple[str, list[Part], list[str]]:
-    """The folder of a dataset, its Parquet and Arrow files, and its tables of metadata instead of these. Raises DatasetError."""
+    """The folder of a dataset, its Parquet and Arrow files, and its tables of metadata instead of
+    these. Raises DatasetError.
+    """
     path = os.path.abspath(os.path.expanduser(source))
     if os.path.isfile(path):
         root, name = os.path.split(path)
-        return root, [Part(root, path_text(name))] if name.lower().endswith((".parquet", ".arrow")) else [], []
+        return (
+            root,
+            [Part(root, path_text(name))] if name.lower().endswith((".parquet", ".arrow")) else [],
+            [],
+        )
     listing = Listing.of(path)
     if listing is None:
         raise DatasetError(f"there is no folder or file {path_text(path)}")
-    tables = [path_text(file) for file in listing.files if METADATA.fullmatch(file) and b"file_name" in listing.head(file)]
-    names = [name for name in listing.ending(".parquet", ".arrow") if not posixpath.basename(name).startswith("cache-") and name != MANIFEST]
-    return path, [] if tables else [Part(path, path_text(name), _split_of(name)) for name in names], tables
+    tables = [
+        path_text(file)
+        for file in listing.files
+        if METADATA.fullmatch(file) and b"file_name" in listing.head(file)
+    ]
+    names = [
+        name
+        for name in listing.ending(".parquet", ".arrow")
+        if not posixpath.basename(name).startswith("cache-") and name != MANIFEST
+    ]
+    return (
+        path,
+        [] if tables else [Part(path, path_text(name), _split_of(name)) for name in names],
+        tables,
+    )
 
 
 def _split_of(name: str) -> str | None:
-    """The split of a file by its name or its folder; a folder of `save_to_disk` is one whatever its name."""
+    """The split of a file by its name or its folder.
+
+    A folder of `save_to_disk` is one whatever its name.
+    """
     stem = posixpath.splitext(name)[0]
     words = [word for word in re.split(r"[-_./]+", stem) if word]
     found = next((word for word in words if split_names.kind_of(word)), None)
@@ -262,7 +367,11 @@ def _split_of(name: str) -> str | None:
 
 def _carried(source: str | os.PathLike[str]) -> list[str]:
     listing = Listing.of(source)
-    return [path_text(file) for file in listing.files if posixpath.basename(file).lower() in CARRIED] if listing else []
+    return (
+        [path_text(file) for file in listing.files if posixpath.basename(file).lower() in CARRIED]
+        if listing
+        else []
+    )
 
 
 def _stamp(root: str, name: str) -> list[int]:
@@ -278,34 +387,72 @@ def _samples(part: Part, roles: Mapping[str, str]) -> tuple[pa.Table, dict[str, 
     """The samples of a file, and what its writer must know."""
     schema, picture = part.schema(), roles.get("media") or part.pictures()
     if picture is not None and picture not in schema.names:
-        raise DatasetError(f"{part.name} has no column {picture!r} for the role media; has {listed(schema.names)}")
-    plain = [name for name in schema.names if name != picture and not _holds_bytes(schema.field(name).type)]
+        raise DatasetError(
+            f"{part.name} has no column {picture!r} for the role media; has {listed(schema.names)}"
+        )
+    plain = [
+        name
+        for name in schema.names
+        if name != picture and not _holds_bytes(schema.field(name).type)
+    ]
     table = part.table(plain) if plain else pa.table({"_": pa.nulls(sum(map(len, part.groups())))})
-    columns = Columns.of(table, {**{role: name for role, name in roles.items() if role != "media"}, "media": ""}, media=False)
+    columns = Columns.of(
+        table,
+        {**{role: name for role, name in roles.items() if role != "media"}, "media": ""},
+        media=False,
+    )
     ids = [f"{part.stem}/{row:07d}" for row in range(len(table))]
     samples = columns.samples(table, text=False, ids=ids)
     if not plain:
         samples = samples.select(["id"])
     label, names = columns.roles.get("label"), part.class_names(columns.roles.get("label"))
     if names is not None and pa.types.is_integer(samples.schema.field("label").type):
-        shown = [names[number] if number is not None and 0 <= number < len(names) else None for number in samples.column("label").to_pylist()]
-        samples = samples.set_column(samples.column_names.index("label"), "label", pa.array(shown, pa.string()))
+        shown = [
+            names[number] if number is not None and 0 <= number < len(names) else None
+            for number in samples.column("label").to_pylist()
+        ]
+        samples = samples.set_column(
+            samples.column_names.index("label"), "label", pa.array(shown, pa.string())
+        )
     if picture is not None:
         addresses = [containers.member(part.name, f"{row}/{picture}") for row in range(len(table))]
         samples = samples.append_column("media", pa.array(addresses, pa.string()))
-    told = {"name": part.name, "picture": picture, "label": label, "names": names, "stamp": _stamp(part.root, part.name)}
+    told = {
+        "name": part.name,
+        "picture": picture,
+        "label": label,
+        "names": names,
+        "stamp": _stamp(part.root, part.name),
+    }
     return samples, told
 
 
-def _write_part(dataset: Dataset, folder: Path, told: Mapping[str, Any], references: list[str | None]) -> None:
-    """Write one file: as it is where nothing in it changed, else group by group; `references` of its samples become those of the new rows."""
+def _write_part(
+    dataset: Dataset, folder: Path, told: Mapping[str, Any], references: list[str | None]
+) -> None:
+    """Write one file: as it is where nothing in it changed, else group by group.
+
+    `references` of its samples become those of the new rows.
+    """
     part, place = Part(dataset.root, told["name"]), safe(told["name"])
     if place is None:
         raise OutputError(f"{told['name']!r} lies outside the dataset's folder")
-    labels = dataset.samples["label"].tolist() if "label" in dataset.samples else [None] * len(dataset)
-    parents = dataset.samples["parent"].tolist() if "parent" in dataset.samples else [None] * len(dataset)
-    ours = {_row(sample, part): row for row, sample in enumerate(dataset.samples.ids) if parents[row] is None and _row(sample, part) is not None}
-    made = [(row, _row(parent, part)) for row, parent in enumerate(parents) if parent is not None and _row(parent, part) is not None]
+    labels = (
+        dataset.samples["label"].tolist() if "label" in dataset.samples else [None] * len(dataset)
+    )
+    parents = (
+        dataset.samples["parent"].tolist() if "parent" in dataset.samples else [None] * len(dataset)
+    )
+    ours = {
+        _row(sample, part): row
+        for row, sample in enumerate(dataset.samples.ids)
+        if parents[row] is None and _row(sample, part) is not None
+    }
+    made = [
+        (row, _row(parent, part))
+        for row, parent in enumerate(parents)
+        if parent is not None and _row(parent, part) is not None
+    ]
     target = below(folder, place)
     with writing(folder):
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -317,7 +464,9 @@ def _write_part(dataset: Dataset, folder: Path, told: Mapping[str, Any], referen
         kept.append(new.take(pa.array(rows, pa.int64())) if len(rows) < len(group) else new)
         start += len(group)
     for number, old in enumerate(sorted(row for row in ours if row is not None)):
-        references[ours[old]] = containers.member(place, f"{number}/{told['picture']}") if told["picture"] else None
+        references[ours[old]] = (
+            containers.member(place, f"{number}/{told['picture']}") if told["picture"] else None
+        )
     if not changed:
         copy([File(told["name"], place, None, dataset.within)], dataset.root, folder, link=False)
         return
@@ -341,8 +490,14 @@ def _relabelled(group: pa.Table, told: Mapping[str, Any], labels: Mapping[int, A
     if column is None:
         return group
     values = group.column(column).to_pylist()
-    changes = {row: _stored(label, names, column) for row, label in labels.items() if label is not None}
-    changes = {row: value for row, value in changes.items() if _comparable(value) != _comparable(values[row])}
+    changes = {
+        row: _stored(label, names, column) for row, label in labels.items() if label is not None
+    }
+    changes = {
+        row: value
+        for row, value in changes.items()
+        if _comparable(value) != _comparable(values[row])
+    }
     if not changes:
         return group
     for row, value in changes.items():
@@ -364,17 +519,40 @@ def _stored(label: Any, names: Sequence[str] | None, column: str) -> Any:  # noq
     return list(names).index(label)
 
 
-def _new_row(dataset: Dataset, part: Part, told: Mapping[str, Any], row: int, parent: int, label: Any) -> pa.Table:  # noqa: ANN401
+def _new_row(
+    dataset: Dataset,
+    part: Part,
+    told: Mapping[str, Any],
+    row: int,
+    parent: int,
+    label: Any,  # noqa: ANN401
+) -> pa.Table:
     """The row of a new sample: its parent's with another picture."""
     start = 0
     for group in part.groups():
         if parent < start + len(group):
             one = _relabelled(group.slice(parent - start, 1), told, {0: label})
             media = str(dataset.samples["media"][row])
-            data, field = read_bytes(media_path(dataset.root, media)), one.schema.field(told["picture"])
-            inner = [field.type.field(number).name for number in range(field.type.num_fields)] if pa.types.is_struct(field.type) else []
-            cell: Any = {name: {"bytes": data, "path": posixpath.basename(media)}.get(name) for name in inner} if inner else data
-            return one.set_column(one.column_names.index(told["picture"]), field, pa.array([cell], field.type))
+            data, field = (
+                read_bytes(media_path(dataset.root, media)),
+                one.schema.field(told["picture"]),
+            )
+            inner = (
+                [field.type.field(number).name for number in range(field.type.num_fields)]
+                if pa.types.is_struct(field.type)
+                else []
+            )
+            cell: Any = (
+                {
+                    name: {"bytes": data, "path": posixpath.basename(media)}.get(name)
+                    for name in inner
+                }
+                if inner
+                else data
+            )
+            return one.set_column(
+                one.column_names.index(told["picture"]), field, pa.array([cell], field.type)
+            )
         start += len(group)
     raise OutputError(f"{part.name} has no row {parent} any more")
 
@@ -389,54 +567,96 @@ def _save(part: Part, tables: Sequence[pa.Table], target: str) -> None:
         return
     with pq.ParquetFile(part.path) as file:
         group = file.metadata.row_group(0) if file.metadata.num_row_groups else None
-        packed = group.column(0).compression if group is not None and group.num_columns else "SNAPPY"
-    with pq.ParquetWriter(target, schema, compression="NONE" if packed == "UNCOMPRESSED" else packed) as writer:
+        packed = (
+            group.column(0).compression if group is not None and group.num_columns else "SNAPPY"
+        )
+    with pq.ParquetWriter(
+        target, schema, compression="NONE" if packed == "UNCOMPRESSED" else packed
+    ) as writer:
         for table in tables:
             if len(table):
                 writer.write_table(table.cast(schema) if table.schema != schema else table)
 
 
 def _with_metadata(root: str, tables: Sequence[str], roles: Mapping[str, str]) -> Dataset:
-    """Folders of pictures with tables of metadata: each table's rows are samples, their pictures below the table's folder."""
+    """Folders of pictures with tables of metadata.
+
+    Each table's rows are samples, their pictures below the table's folder.
+    """
     found, told, doubts = [], [], list[str]()
     for name in tables:
         dataset = Records.find(media_path(root, name), roles, media=True, options=OPTIONS).dataset()
         folder = posixpath.dirname(name)
         table = dataset.samples.table
         for column in ("id", "media"):
-            prefixed = [None if value is None else posixpath.join(folder, value) for value in table.column(column).to_pylist()]
-            table = table.set_column(table.column_names.index(column), column, pa.array(prefixed, pa.string()))
+            prefixed = [
+                None if value is None else posixpath.join(folder, value)
+                for value in table.column(column).to_pylist()
+            ]
+            table = table.set_column(
+                table.column_names.index(column), column, pa.array(prefixed, pa.string())
+            )
         split = next((part for part in folder.split("/") if split_names.kind_of(part)), None)
         found.append((table, split))
         told.append({"folder": folder, "layout": dict(dataset.layout)})
         doubts += dataset.layout.get("doubts", [])
     whole = pa.concat_tables([table for table, _ in found], promote_options="permissive")
     if len({split for _, split in found}) > 1 and "split" not in whole.column_names:
-        whole = whole.append_column("split", pa.array([split for table, split in found for _ in range(len(table))], pa.string()))
-    return Dataset(Samples(whole.sort_by("id")), path_text(root), HuggingFace.name, {"tables": told, "doubts": doubts})
+        whole = whole.append_column(
+            "split",
+            pa.array([split for table, split in found for _ in range(len(table))], pa.string()),
+        )
+    return Dataset(
+        Samples(whole.sort_by("id")),
+        path_text(root),
+        HuggingFace.name,
+        {"tables": told, "doubts": doubts},
+    )
 
 
-def _write_tables(dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+def _write_tables(
+    dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+) -> None:
     """Write each table of metadata with its pictures, and one manifest.parquet."""
     samples, references = dataset.samples.table, list[str | None]([None] * len(dataset))
-    parents = samples.column("parent").to_pylist() if "parent" in samples.column_names else [None] * len(samples)
-    owners = [parent or sample for sample, parent in zip(samples.column("id").to_pylist(), parents, strict=True)]
+    parents = (
+        samples.column("parent").to_pylist()
+        if "parent" in samples.column_names
+        else [None] * len(samples)
+    )
+    owners = [
+        parent or sample
+        for sample, parent in zip(samples.column("id").to_pylist(), parents, strict=True)
+    ]
     folders = sorted((told["folder"] for told in dataset.layout["tables"]), key=len, reverse=True)
-    owner = [next(folder_ for folder_ in folders if not folder_ or one.startswith(folder_ + "/")) for one in owners]
+    owner = [
+        next(folder_ for folder_ in folders if not folder_ or one.startswith(folder_ + "/"))
+        for one in owners
+    ]
     for told in dataset.layout["tables"]:
         inner, start = told["folder"], len(told["folder"]) + 1 if told["folder"] else 0
         rows = [row for row, one in enumerate(owner) if one == inner]
         table = samples.take(pa.array(rows, pa.int64()))
         for column in ("id", "media"):
-            values = [value if value is None or value.startswith("/") else value[start:] for value in table.column(column).to_pylist()]
-            table = table.set_column(table.column_names.index(column), column, pa.array(values, pa.string()))
+            values = [
+                value if value is None or value.startswith("/") else value[start:]
+                for value in table.column(column).to_pylist()
+            ]
+            table = table.set_column(
+                table.column_names.index(column), column, pa.array(values, pa.string())
+            )
         root = posixpath.join(dataset.root, inner).rstrip("/")
         target = folder / inner
         target.mkdir(parents=True, exist_ok=True)
-        write_table(replace(dataset, samples=Samples(table), root=root, layout=told["layout"]), target, files)
+        write_table(
+            replace(dataset, samples=Samples(table), root=root, layout=told["layout"]),
+            target,
+            files,
+        )
         written = pq.read_table(target / MANIFEST, columns=["media"]).column("media").to_pylist()
         (target / MANIFEST).unlink()
         for row, path in zip(rows, written, strict=True):
-            references[row] = path if path is None or path.startswith("/") else posixpath.join(inner, path)
+            references[row] = (
+                path if path is None or path.startswith("/") else posixpath.join(inner, path)
+            )
     write_manifest(replace(dataset, layout={}), references, folder)
-

@@ -1,4 +1,6 @@
-"""Folders of images: class folders, split folders with class folders in them, or one flat folder."""
+"""Folders of images: class folders, split folders with class folders in them, or one
+flat folder.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,21 @@ from typing import Any, Literal, cast
 
 import pyarrow as pa
 
-from dqpipe import Dataset, DatasetError, Reader, Recognition, Samples, Writer, extension, is_url, label_text, listed, many, option, path_text
+from dqpipe import (
+    Dataset,
+    DatasetError,
+    Reader,
+    Recognition,
+    Samples,
+    Writer,
+    extension,
+    is_url,
+    label_text,
+    listed,
+    many,
+    option,
+    path_text,
+)
 from dqpipe import splits as split_names
 from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
 from dqpipe_formats.layouts import refusal
@@ -24,41 +40,96 @@ from dqpipe_formats.tabular import kind_of
 from dqpipe_formats.walking import Walk
 
 SIDECARS = (
-    *(".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".md", ".rst", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log"),
-    *(".parquet", ".arrow", ".feather", ".html", ".htm", ".css", ".js", ".py", ".ipynb", ".sh", ".bib", ".cff", ".sha256", ".md5"),
+    *(
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".ndjson",
+        ".txt",
+        ".md",
+        ".rst",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".ini",
+        ".cfg",
+        ".log",
+    ),
+    *(
+        ".parquet",
+        ".arrow",
+        ".feather",
+        ".html",
+        ".htm",
+        ".css",
+        ".js",
+        ".py",
+        ".ipynb",
+        ".sh",
+        ".bib",
+        ".cff",
+        ".sha256",
+        ".md5",
+    ),
     *(".zip", ".tar", ".gz", ".tgz", ".7z"),
 )
 TABLES = 5
 """Tables beside the folders that are looked into."""
-PAPERS = frozenset({"readme", "license", "licence", "notice", "copying", "changelog", "authors", "citation", "makefile"})
+PAPERS = frozenset(
+    {
+        "readme",
+        "license",
+        "licence",
+        "notice",
+        "copying",
+        "changelog",
+        "authors",
+        "citation",
+        "makefile",
+    }
+)
 
 
 @extension
 class ImageFolder(Reader):
-    """A folder of images: its class folders, split folders (train, val, test) with class folders in them, or a flat folder.
+    """A folder of images: its class folders, split folders (train, val, test) with class folders in
+    them, or a flat folder.
 
-    Every regular file becomes a sample whatever its extension, so that one which cannot be read is seen and claimed. Left
-    out are hidden files, what operating systems leave behind, and files beside the class folders (or in a flat folder)
-    that describe the data, as `README` or `labels.csv`; the latter are listed with the dataset, in `layout["skipped"]`.
-    A level of folders is the split if all its folders have names of splits (train, val2017, Testing), or most of them where class
-    folders are in them; folders without a picture do not count. One folder around all the others is no class. The label is the class
-    folder's name, the id the path below the root (see `dqpipe.data.tables.path_text`). What a person would ask is in `layout["doubts"]`.
+    Every regular file becomes a sample whatever its extension, so that one which cannot be read is
+    seen and claimed. Left out are hidden files, what operating systems leave behind, and files
+    beside the class folders (or in a flat folder) that describe the data, as `README` or
+    `labels.csv`; the latter are listed with the dataset, in `layout["skipped"]`. A level of folders
+    is the split if all its folders have names of splits (train, val2017, Testing), or most of them
+    where class folders are in them; folders without a picture do not count. One folder around all
+    the others is no class. The label is the class folder's name, the id the path below the root
+    (see `dqpipe.data.tables.path_text`). What a person would ask is in `layout["doubts"]`.
     """
 
     name = "image_folder"
     version = 1
     knows = "a folder of images, also at a URL"
 
-    sidecars: tuple[str, ...] = option(SIDECARS, "extensions of files outside class folders that are no samples")
+    sidecars: tuple[str, ...] = option(
+        SIDECARS, "extensions of files outside class folders that are no samples"
+    )
 
     def suits(self, source: object) -> int:
         """Any folder, also at a URL."""
         if isinstance(source, str) and is_url(source):
             return 0 if kind_of(source) or posixpath.splitext(source.lower())[1] in SIDECARS else 50
-        return 50 if isinstance(source, (str, os.PathLike)) and Path(source).expanduser().is_dir() else 0
+        return (
+            50
+            if isinstance(source, (str, os.PathLike)) and Path(source).expanduser().is_dir()
+            else 0
+        )
 
     def recognise(self, source: object) -> Recognition:
-        """A folder of pictures whose folders are classes or splits; refused where their names say that they are none."""
+        """A folder of pictures whose folders are classes or splits.
+
+        Refused where their names say that they are none.
+        """
         score = self.suits(source)
         listing = Listing.of(source) if score else None
         if listing is None:
@@ -69,7 +140,10 @@ class ImageFolder(Reader):
         return Recognition(score, _seen(shape, listing))
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
-        """The dataset of a folder; it has no columns, so no roles. Raises DatasetError if it cannot be read or has no file."""
+        """The dataset of a folder; it has no columns, so no roles.
+
+        Raises DatasetError if it cannot be read or has no file.
+        """
         return self._read(source, roles, outside=False)
 
     def read_outside(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
@@ -80,17 +154,32 @@ class ImageFolder(Reader):
         remote = isinstance(source, str) and is_url(source)
         root = source.rstrip("/") if remote else str(Path(source).expanduser().absolute())
         if not remote and not Path(root).is_dir():
-            raise DatasetError(f"{path_text(root)} is not a folder" if Path(root).exists() else f"there is no folder {path_text(root)}")
+            raise DatasetError(
+                f"{path_text(root)} is not a folder"
+                if Path(root).exists()
+                else f"there is no folder {path_text(root)}"
+            )
         if any(roles.values()):
-            raise DatasetError(f"an image folder has no columns to give the roles {listed(roles)} to: leave `roles` out")
+            raise DatasetError(
+                f"an image folder has no columns to give the roles {listed(roles)} to: leave "
+                f"`roles` out"
+            )
         walk = Walk(root, outside).run()
         shape = Shape.of([file for file in walk.files if not self._describes(file)], walk.folders)
         files = self._samples(walk, shape)
         if not files:
-            raise DatasetError(f"the folder {path_text(root)} has no images: no file in it or below it could be a sample")
+            raise DatasetError(
+                f"the folder {path_text(root)} has no images: no file in it or below it could be a "
+                f"sample"
+            )
         table = _table(files, shape.wrapped, splits=shape.splits)
         doubts = [*shape.doubts, *([] if remote else _other_labels(root, walk.files, table))]
-        layout = {"splits": shape.splits, "wrapped": shape.wrapped, "doubts": [path_text(doubt) for doubt in doubts], "skipped": walk.skipped}
+        layout = {
+            "splits": shape.splits,
+            "wrapped": shape.wrapped,
+            "doubts": [path_text(doubt) for doubt in doubts],
+            "skipped": walk.skipped,
+        }
         return Dataset(Samples(table), path_text(root), self.name, layout)
 
     def _describes(self, file: str) -> bool:
@@ -99,11 +188,16 @@ class ImageFolder(Reader):
         return extension_ in self.sidecars or (not extension_ and stem in PAPERS)
 
     def _samples(self, walk: Walk, shape: Shape) -> list[str]:
-        """The path of each sample; files outside class folders, or in folders that hold nothing else, may be sidecars instead."""
+        """The path of each sample; files outside class folders, or in folders that hold nothing
+        else, may be sidecars instead.
+        """
         samples = []
         for file in walk.files:
             parts = file.split("/")
-            outside = len(parts) <= shape.wrapped + shape.splits + 1 or parts[shape.wrapped] not in shape.tops
+            outside = (
+                len(parts) <= shape.wrapped + shape.splits + 1
+                or parts[shape.wrapped] not in shape.tops
+            )
             if outside and self._describes(file):
                 walk.skip(file, "describes the data and is no sample")
             else:
@@ -112,19 +206,38 @@ class ImageFolder(Reader):
 
 
 def _other_labels(root: str, files: list[str], table: pa.Table) -> list[str]:
-    """What a person would ask of the tables beside the folders that give these images other labels than their folders do."""
-    given = table.column("label").to_pylist() if "label" in table.column_names else [None] * len(table)
-    folders, made = dict(zip(table.column("id").to_pylist(), given, strict=True)), cast("type[Reader]", Manifest)()
+    """What a person would ask of the tables beside the folders that give these images other labels
+    than their folders do.
+    """
+    given = (
+        table.column("label").to_pylist() if "label" in table.column_names else [None] * len(table)
+    )
+    folders, made = (
+        dict(zip(table.column("id").to_pylist(), given, strict=True)),
+        cast("type[Reader]", Manifest)(),
+    )
     told = []
     for name in [file for file in files if "/" not in file and kind_of(file)][:TABLES]:
         with suppress(DatasetError):  # it is no table of images
             path = os.path.join(root, name)  # noqa: PTH118 (names as they are)
             rows = made.read(path, {}).samples.table if made.suits(path) else None
             if rows is not None and "label" in rows.column_names:
-                labels = dict(zip(rows.column("media").to_pylist(), map(label_text, rows.column("label").to_pylist()), strict=True))
-                other = sum(media in folders and label is not None and label != folders[media] for media, label in labels.items())
+                labels = dict(
+                    zip(
+                        rows.column("media").to_pylist(),
+                        map(label_text, rows.column("label").to_pylist()),
+                        strict=True,
+                    )
+                )
+                other = sum(
+                    media in folders and label is not None and label != folders[media]
+                    for media, label in labels.items()
+                )
                 if other:
-                    lead = f"{name} gives {many(other, 'image')} another label than the folder does, which counts here"
+                    lead = (
+                        f"{name} gives {many(other, 'image')} another label than the folder does, "
+                        f"which counts here"
+                    )
                     told.append(f"{lead}: read {name} if its labels are meant.")
     return told[:1]
 
@@ -140,7 +253,10 @@ def _seen(shape: Shape, listing: Listing) -> str:
 
 @dataclass(frozen=True)
 class Shape:
-    """How the folders of a dataset are to be read: so many around all, perhaps a level of splits, the folders at the top level."""
+    """How the folders of a dataset are to be read.
+
+    So many around all, perhaps a level of splits, the folders at the top level.
+    """
 
     wrapped: int = 0
     splits: bool = False
@@ -149,41 +265,74 @@ class Shape:
 
     @classmethod
     def of(cls, files: list[str], folders: list[str]) -> Shape:
-        """The shape of these files, none of which only describes the data; `folders` may be empty ones."""
+        """The shape of these files, none of which only describes the data.
+
+        `folders` may be empty ones.
+        """
         paths = [file.split("/") for file in files]
         wrapped, doubts = 0, []
         while (top := _around_all(paths, wrapped)) is not None:
             wrapped += 1
-            doubts.append(f"all files are in the folder {top!r}: it is taken for a folder around the dataset, not for a class")
+            doubts.append(
+                f"all files are in the folder {top!r}: it is taken for a folder around the "
+                f"dataset, not for a class"
+            )
         depth = wrapped + 1
         tops = sorted({path[wrapped] for path in paths if len(path) > depth})
         named = [top for top in tops if split_names.kind_of(top)]
         training = any(split_names.kind_of(top) == "training" for top in named)
         inner = any(len(path) > depth + 1 and path[wrapped] in named for path in paths)
-        splits = bool(named) and (len(named) == len(tops) or (training and inner and len(named) > 1))
+        splits = bool(named) and (
+            len(named) == len(tops) or (training and inner and len(named) > 1)
+        )
         odd = [top for top in tops if top not in named]
         if splits and odd:
-            doubts.append(f"folders beside the splits: {listed(map(repr, odd), 5)}: taken for splits of no known use, nothing in them is changed")
+            doubts.append(
+                f"folders beside the splits: {listed(map(repr, odd), 5)}: taken for splits of no "
+                f"known use, nothing in them is changed"
+            )
         if not splits and named:
-            doubts.append(f"{listed(map(repr, named), 5)} could be splits, but stand beside {listed(map(repr, odd), 5)}: all are taken for classes")
+            doubts.append(
+                f"{listed(map(repr, named), 5)} could be splits, but stand beside "
+                f"{listed(map(repr, odd), 5)}: all are taken for classes"
+            )
         if not splits and (below := _splits_below(paths, wrapped)):
-            doubts.append(f"the class folders hold folders named like splits ({listed(map(repr, below), 5)}): no split is read; put them above the classes")
+            doubts.append(
+                f"the class folders hold folders named like splits "
+                f"({listed(map(repr, below), 5)}): no split is read; put them above the classes"
+            )
         levels = {wrapped, wrapped + splits}
-        filled = {tuple(path[: level + 1]) for path in paths for level in levels if len(path) > level + 1}
-        empty = [folder for folder in folders if folder.count("/") in levels and tuple(folder.split("/")) not in filled]
+        filled = {
+            tuple(path[: level + 1]) for path in paths for level in levels if len(path) > level + 1
+        }
+        empty = [
+            folder
+            for folder in folders
+            if folder.count("/") in levels and tuple(folder.split("/")) not in filled
+        ]
         if empty:
-            doubts.append(f"folders without a picture are no classes and no splits: {listed(map(repr, empty), 5)}")
+            doubts.append(
+                f"folders without a picture are no classes and no splits: "
+                f"{listed(map(repr, empty), 5)}"
+            )
         return cls(wrapped, splits, tuple(tops), tuple(doubts))
 
 
 def _around_all(paths: list[list[str]], depth: int) -> str | None:
-    """The one folder at this depth that holds all files, if it is neither a split nor a class: it holds several folders, splits, or another such one."""
+    """The one folder at this depth that holds all files, if it is neither a split nor a class.
+
+    It holds several folders, splits, or another such one.
+    """
     tops = {path[depth] if len(path) > depth + 1 else "" for path in paths}
     if len(tops) != 1 or "" in tops or split_names.kind_of(top := next(iter(tops))):
         return None
     inner = {path[depth + 1] for path in paths if len(path) > depth + 2}
     loose = any(len(path) == depth + 2 for path in paths)
-    around = len(inner) > 1 or any(map(split_names.kind_of, inner)) or (inner and _around_all(paths, depth + 1) is not None)
+    around = (
+        len(inner) > 1
+        or any(map(split_names.kind_of, inner))
+        or (inner and _around_all(paths, depth + 1) is not None)
+    )
     return top if around and not loose else None
 
 
@@ -194,13 +343,19 @@ def _splits_below(paths: list[list[str]], depth: int) -> list[str]:
 
 
 def class_of(path: str, above: int) -> str | None:
-    """The class folder of a path, so many folders below the root; None for a file outside class folders."""
+    """The class folder of a path, so many folders below the root.
+
+    None for a file outside class folders.
+    """
     parts = path.split("/")[above:]
     return parts[0] if len(parts) > 1 else None
 
 
 def _table(files: list[str], wrapped: int, *, splits: bool) -> pa.Table:
-    """The columns of an image folder's samples; those for labels and splits only if there are any."""
+    """The columns of an image folder's samples.
+
+    Those for labels and splits only if there are any.
+    """
     columns: dict[str, list[str] | list[str | None]] = {"id": files, "media": files}
     labels = [class_of(file, wrapped + splits) for file in files]
     if any(label is not None for label in labels):
@@ -214,39 +369,77 @@ def _table(files: list[str], wrapped: int, *, splits: bool) -> pa.Table:
 class ImageFolderWriter(Writer):
     """A folder of images in the same split and class folders, with manifest.parquet beside them.
 
-    What keeps its label and its split keeps its path. A relabelled sample goes to the folder of its new label, a new one to
-    that of its class, what has another split to the folder of that one; where the name is taken, a number is added. A label
-    that cannot be a folder's name is written as in a URL.
+    What keeps its label and its split keeps its path. A relabelled sample goes to the folder of its
+    new label, a new one to that of its class, what has another split to the folder of that one;
+    where the name is taken, a number is added. A label that cannot be a folder's name is written as
+    in a URL.
     """
 
     name = "image_folder"
     version = 1
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
         """Write the folder. Raises OutputError."""
         references = bring(dataset, places(dataset), folder, files)
         write_manifest(dataset, references, folder)
 
 
 def places(dataset: Dataset) -> list[str | None]:
-    """The path of each sample below the folder, None without media; those that keep their path choose first."""
+    """The path of each sample below the folder, None without media.
+
+    Those that keep their path choose first.
+    """
     samples, splits = dataset.samples, bool(dataset.layout.get("splits"))
     wrapped = int(dataset.layout.get("wrapped", 0))
     media, new = media_of(dataset), is_new(samples)
     labels, tops = _texts(dataset, "label"), _texts(dataset, "split")
-    placed = [not made and path is not None and safe(path) == path for path, made in zip(media, new, strict=True)]
-    was = [class_of(path, wrapped + splits) if path and has else None for path, has in zip(media, placed, strict=True)]
-    under = [class_of(path, wrapped) if splits and path and has else None for path, has in zip(media, placed, strict=True)]
-    stays = [has and old == label and at == top for has, old, label, at, top in zip(placed, was, labels, under, tops, strict=True)]
-    folders = folders_of((label for label in labels if label is not None), {name for name in was if name is not None})
-    around = next(("/".join(path.split("/")[:wrapped]) for path, has in zip(media, placed, strict=True) if path and has), "")
+    placed = [
+        not made and path is not None and safe(path) == path
+        for path, made in zip(media, new, strict=True)
+    ]
+    was = [
+        class_of(path, wrapped + splits) if path and has else None
+        for path, has in zip(media, placed, strict=True)
+    ]
+    under = [
+        class_of(path, wrapped) if splits and path and has else None
+        for path, has in zip(media, placed, strict=True)
+    ]
+    stays = [
+        has and old == label and at == top
+        for has, old, label, at, top in zip(placed, was, labels, under, tops, strict=True)
+    ]
+    folders = folders_of(
+        (label for label in labels if label is not None), {name for name in was if name is not None}
+    )
+    around = next(
+        (
+            "/".join(path.split("/")[:wrapped])
+            for path, has in zip(media, placed, strict=True)
+            if path and has
+        ),
+        "",
+    )
     taken = Places([MANIFEST])
-    found = [taken.take(path) if stay and path else None for path, stay in zip(media, stays, strict=True)]
+    found = [
+        taken.take(path) if stay and path else None for path, stay in zip(media, stays, strict=True)
+    ]
     for number, path in enumerate(media):
         if path is not None and not stays[number]:
             label, top = labels[number], tops[number]
-            rest = _rest(path, wrapped + splits) if placed[number] else new_name(samples.ids[number], path)
-            parts = (around, folder_name(top) if top else "", "" if label is None else folders[label], rest)
+            rest = (
+                _rest(path, wrapped + splits)
+                if placed[number]
+                else new_name(samples.ids[number], path)
+            )
+            parts = (
+                around,
+                folder_name(top) if top else "",
+                "" if label is None else folders[label],
+                rest,
+            )
             found[number] = taken.take(posixpath.join(*parts))
     return found
 

@@ -1,4 +1,6 @@
-"""JSON text read element by element with the place of each, so that what changes is cut out and all else stays as it is written."""
+"""JSON text read element by element with the place of each, so that what changes is cut out and all
+else stays as it is written.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,12 @@ def line_of(text: str, at: int) -> int:
     return text.count("\n", 0, at) + 1
 
 
-def members(text: str, at: int, name: str, each: Mapping[str, Callable[[Span], Any]]) -> Iterator[tuple[str, Span]]:
-    """The keys of the object that begins at `at` and their values; of an array whose key is in `each`, the list of what that makes of its elements.
+def members(
+    text: str, at: int, name: str, each: Mapping[str, Callable[[Span], Any]]
+) -> Iterator[tuple[str, Span]]:
+    """The keys of the object that begins at `at` and their values.
+
+    Of an array whose key is in `each`, the list of what that makes of its elements.
 
     Raises DatasetError that names the file and the line; also for a key that stands twice.
     """
@@ -47,11 +53,22 @@ def members(text: str, at: int, name: str, each: Mapping[str, Callable[[Span], A
         at = _expect(text, at, ",", name) if seen else at
         key = _value(text, at, name)
         if not isinstance(key.value, str) or key.value in seen:
-            raise _error(text, at, name, "a key in quotes is wanted" if not isinstance(key.value, str) else f"the key {key.value!r} stands twice")
+            raise _error(
+                text,
+                at,
+                name,
+                "a key in quotes is wanted"
+                if not isinstance(key.value, str)
+                else f"the key {key.value!r} stands twice",
+            )
         seen.add(key.value)
         at = _expect(text, skip(text, key.end), ":", name)
         make = each.get(key.value)
-        span = _value(text, at, name) if make is None or text[at : at + 1] != "[" else _array(text, at, name, make)
+        span = (
+            _value(text, at, name)
+            if make is None or text[at : at + 1] != "["
+            else _array(text, at, name, make)
+        )
         yield key.value, span
         at = skip(text, span.end)
 
@@ -78,7 +95,9 @@ def edited(text: str, changes: Sequence[Edit]) -> str:
 
 
 def without(spans: Sequence[Span], gone: Sequence[bool]) -> list[Edit]:
-    """The edits that take elements out of their array, each with the separator before it, the first ones with the one behind."""
+    """The edits that take elements out of their array, each with the separator before it, the first
+    ones with the one behind.
+    """
     found, kept = [], False
     for number, (span, goes) in enumerate(zip(spans, gone, strict=True)):
         if not goes:
@@ -95,10 +114,21 @@ def _value(text: str, at: int, name: str) -> Span:
     try:
         value, end = _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
-        raise _error(text, error.pos, name, f"not JSON: {error.msg}{'; the file is cut short' if error.pos >= len(text) - 1 else ''}") from None
+        raise _error(
+            text,
+            error.pos,
+            name,
+            (
+                f"not JSON: "
+                f"{error.msg}{'; the file is cut short' if error.pos >= len(text) - 1 else ''}"
+            ),
+        ) from None
     except StopIteration as error:
         raise _error(text, int(error.value), name, "the file is cut short") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of thousands of digits, brackets without end
         raise _error(text, at, name, f"cannot be read: {error}") from None
     return Span(at, end, value)
 
@@ -111,7 +141,9 @@ def skip(text: str, at: int) -> int:
 
 def _expect(text: str, at: int, what: str, name: str) -> int:
     if text[at : at + 1] != what:
-        raise _error(text, at, name, f"{what!r} is wanted" if at < len(text) else "the file is cut short")
+        raise _error(
+            text, at, name, f"{what!r} is wanted" if at < len(text) else "the file is cut short"
+        )
     return skip(text, at + 1)
 
 

@@ -1,4 +1,6 @@
-"""A short look at what lies in a folder, so that a reader can tell whether the layout is its own."""
+"""A short look at what lies in a folder, so that a reader can tell whether the layout
+is its own.
+"""
 
 # names stay as the system gives them; Path would make an object of each
 # ruff: noqa: PTH118
@@ -18,14 +20,20 @@ from dqpipe_formats.roles import IMAGES
 from dqpipe_formats.walking import LITTER
 
 ENTRIES, FOLDERS, DEPTH = 200_000, 60, 5
-"""So many entries of a folder, folders and levels are looked at: enough to know a layout; names that belong together have to be among them."""
+"""So many entries of a folder, folders and levels are looked at: enough to know a layout.
+
+Names that belong together have to be among them.
+"""
 HEAD = 65536
 """Bytes of a file that are looked at."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Some of the files below a folder, relative with "/" between, sorted; hidden ones and what systems leave are left out."""
+    """Some of the files below a folder, relative with "/" between, sorted.
+
+    Hidden ones and what systems leave are left out.
+    """
 
     root: str
     files: tuple[str, ...]
@@ -34,7 +42,10 @@ class Listing:
 
     @classmethod
     def of(cls, source: object) -> Listing | None:
-        """What lies in a folder or at the URL of one; None for anything else, or where it cannot be listed."""
+        """What lies in a folder or at the URL of one.
+
+        None for anything else, or where it cannot be listed.
+        """
         if isinstance(source, str) and is_url(source):
             return _remote(source.rstrip("/"))
         if not isinstance(source, (str, os.PathLike)) or not Path(source).expanduser().is_dir():
@@ -101,5 +112,9 @@ def _remote(url: str) -> Listing | None:
         names = place(url).names()
     except (OutputError, DatasetError):
         return None
-    kept = [name for name in names if not any(part.startswith(".") or part.lower() in LITTER for part in name.split("/"))]
+    kept = [
+        name
+        for name in names
+        if not any(part.startswith(".") or part.lower() in LITTER for part in name.split("/"))
+    ]
     return Listing(url, tuple(sorted(kept))) if kept else None

@@ -13,7 +13,19 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from dqpipe import Dataset, DatasetError, Reader, Recognition, Samples, Writer, extension, is_url, listed, many, path_text
+from dqpipe import (
+    Dataset,
+    DatasetError,
+    Reader,
+    Recognition,
+    Samples,
+    Writer,
+    extension,
+    is_url,
+    listed,
+    many,
+    path_text,
+)
 from dqpipe import splits as split_names
 from dqpipe_formats.annotated import refuse_empty, write_folder
 from dqpipe_formats.curated import media_of
@@ -22,26 +34,38 @@ from dqpipe_formats.listing import Listing
 from dqpipe_formats.roles import IMAGES
 from dqpipe_formats.walking import Walk
 
-OF_MASK = re.compile(r"[_.-](mask|masks|seg|segmentation|label|labels|labelids|gt|l|gtfine_\w+|instanceids|color)$", re.IGNORECASE)
+OF_MASK = re.compile(
+    r"[_.-](mask|masks|seg|segmentation|label|labels|labelids|gt|l|gtfine_\w+|instanceids|color)$",
+    re.IGNORECASE,
+)
 """How the name of a mask ends, beyond that of its picture."""
 OF_PICTURE = re.compile(r"[_.-](leftimg8bit|image|img|rgb|sat)$", re.IGNORECASE)
 FIRST = ("labelids", "_mask", "_l")
-"""Of several masks of a picture, the one that stands in the column: by what its name holds, then the shortest."""
+"""Of several masks of a picture, the one that stands in the column.
+
+By what its name holds, then the shortest.
+"""
 ABOUT = re.compile(r"(class|label|colou?r|palette)\w*\.(txt|csv|json)", re.IGNORECASE)
 """Files at the top that say what the values of masks mean."""
 
 
 @extension
 class MasksReader(Reader):
-    """Pictures with masks of the same names: in `images` and `masks`, in `train` and `trainannot`, or as `a.jpg` and `a_mask.png`.
+    """Pictures with masks of the same names.
 
-    The picture is the sample's media; the column `mask` has the path of its mask, and a picture without one has none. Masks stay with
-    their pictures: they are copied as they are, and go where a picture is dropped.
+    In `images` and `masks`, in `train` and `trainannot`, or as `a.jpg` and `a_mask.png`.
+
+    The picture is the sample's media; the column `mask` has the path of its mask, and a picture
+    without one has none. Masks stay with their pictures: they are copied as they are, and go where
+    a picture is dropped.
     """
 
     name = "masks"
     version = 1
-    knows = "masks beside images, by folders and names (`images` + `masks`, `train` + `trainannot`, `a.jpg` + `a_mask.png`)"
+    knows = (
+        "masks beside images, by folders and names (`images` + `masks`, `train` + `trainannot`, "
+        "`a.jpg` + `a_mask.png`)"
+    )
 
     def suits(self, source: object) -> int:
         """A folder where most pictures have a mask."""
@@ -56,27 +80,67 @@ class MasksReader(Reader):
         found = [(image, masks) for image, masks in pairs.items() if masks]
         if not found or len(found) < ENOUGH * len(pairs):
             return Recognition(0)
-        return Recognition(80, f"pictures have masks of their names, such as {found[0][0]!r} and {found[0][1][0]!r}")
+        return Recognition(
+            80,
+            f"pictures have masks of their names, such as {found[0][0]!r} and {found[0][1][0]!r}",
+        )
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset. Raises DatasetError: no folder, or no picture with a mask."""
         if any(roles.values()):
-            raise DatasetError(f"a folder of masks has no columns to give the roles {listed(roles)} to: leave `roles` out")
-        if not isinstance(source, (str, os.PathLike)) or not os.path.isdir(root := os.path.abspath(os.path.expanduser(source))):
-            raise DatasetError(f"masks beside images are read from a folder, and {str(source)[:200]!r} is none")
+            raise DatasetError(
+                f"a folder of masks has no columns to give the roles {listed(roles)} to: leave "
+                f"`roles` out"
+            )
+        if not isinstance(source, (str, os.PathLike)) or not os.path.isdir(
+            root := os.path.abspath(os.path.expanduser(source))
+        ):
+            raise DatasetError(
+                f"masks beside images are read from a folder, and {str(source)[:200]!r} is none"
+            )
         files = [path_text(file) for file in Walk(root).run().files]
-        pairs, orphans = paired(file for file in files if posixpath.splitext(file)[1].lower() in IMAGES)
-        refuse_empty([image for image, masks in pairs.items() if masks], root, "picture with a mask of its name")
+        pairs, orphans = paired(
+            file for file in files if posixpath.splitext(file)[1].lower() in IMAGES
+        )
+        refuse_empty(
+            [image for image, masks in pairs.items() if masks],
+            root,
+            "picture with a mask of its name",
+        )
         images = sorted(pairs)
-        splits = [next((part for part in image.split("/")[:-1] if split_names.kind_of(part)), None) for image in images]
-        columns = {"id": images, "media": images, "mask": [next(iter(pairs[image]), None) for image in images]}
+        splits = [
+            next((part for part in image.split("/")[:-1] if split_names.kind_of(part)), None)
+            for image in images
+        ]
+        columns = {
+            "id": images,
+            "media": images,
+            "mask": [next(iter(pairs[image]), None) for image in images],
+        }
         columns |= {"split": splits} if len(set(splits)) > 1 else {}
         bare = [image for image in images if not pairs[image]]
-        doubts = [f"{many(len(bare), 'picture')} without a mask ({listed(bare, 3)})"] if bare else []
-        doubts += [f"{many(len(orphans), 'mask')} of no picture ({listed(orphans, 3)})"] if orphans else []
+        doubts = (
+            [f"{many(len(bare), 'picture')} without a mask ({listed(bare, 3)})"] if bare else []
+        )
+        doubts += (
+            [f"{many(len(orphans), 'mask')} of no picture ({listed(orphans, 3)})"]
+            if orphans
+            else []
+        )
         about = [file for file in files if "/" not in file and ABOUT.fullmatch(file)]
-        layout = {"masks": {image: masks for image, masks in pairs.items() if masks}, "carried": [*orphans, *about], "doubts": doubts}
-        return Dataset(Samples(pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})), path_text(root), self.name, layout)
+        layout = {
+            "masks": {image: masks for image, masks in pairs.items() if masks},
+            "carried": [*orphans, *about],
+            "doubts": doubts,
+        }
+        return Dataset(
+            Samples(
+                pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+            ),
+            path_text(root),
+            self.name,
+            layout,
+        )
 
 
 @extension
@@ -86,10 +150,18 @@ class MasksWriter(Writer):
     name = "masks"
     version = 1
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
         """Write the pictures, their masks and manifest.parquet. Raises OutputError."""
         masks = dataset.layout["masks"]
-        write_folder(dataset, folder, files, [masks.get(path, []) for path in media_of(dataset)], dataset.layout["carried"])
+        write_folder(
+            dataset,
+            folder,
+            files,
+            [masks.get(path, []) for path in media_of(dataset)],
+            dataset.layout["carried"],
+        )
 
 
 def paired(images: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -100,7 +172,9 @@ def paired(images: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     suffixed = {posixpath.splitext(image)[0] for image in every}
     for image in every:
         folders, stem = image.split("/")[:-1], posixpath.splitext(posixpath.basename(image))[0]
-        if any(_of_masks(folder) for folder in folders) or (OF_MASK.search(stem) and posixpath.join(*folders, OF_MASK.sub("", stem)) in suffixed):
+        if any(_of_masks(folder) for folder in folders) or (
+            OF_MASK.search(stem) and posixpath.join(*folders, OF_MASK.sub("", stem)) in suffixed
+        ):
             masks.append(((*_plain(folders), OF_MASK.sub("", stem)), image))
         else:
             pictures[*_plain(folders), stem] = image

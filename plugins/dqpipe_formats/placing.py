@@ -1,4 +1,7 @@
-"""Where each file of a curated set goes: inside its folder, whatever names and labels say, and never twice to one place."""
+"""Where each file of a curated set goes.
+
+Inside its folder, whatever names and labels say, and never twice to one place.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,9 @@ def with_ending(path: str, ending: str) -> str:
     folder, name = posixpath.split(path)
     stem, extension = posixpath.splitext(name)
     room = max(1, LONGEST - len((ending + extension).encode()))
-    return posixpath.join(folder, stem.encode()[:room].decode("utf-8", "ignore") + ending + extension)
+    return posixpath.join(
+        folder, stem.encode()[:room].decode("utf-8", "ignore") + ending + extension
+    )
 
 
 def file_name(path: str) -> str:
@@ -72,7 +77,10 @@ def new_name(id_: str, media: str) -> str:
 
 
 def folders_of(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
-    """The folder of each label, all different: `known` ones are their own, the others' as `folder_name` says."""
+    """The folder of each label, all different.
+
+    `known` ones are their own, the others' as `folder_name` says.
+    """
     folders, taken = {label: label for label in known}, set(known)
     for label in sorted(set(labels) - set(known)):
         name = folder_name(label)
@@ -84,7 +92,9 @@ def folders_of(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
 
 
 def folder_name(label: str) -> str:
-    """A label as the name of a folder: what cannot stand there is written `%2F` as in a URL, which `unquote` turns back.
+    """A label as the name of a folder.
+
+    What cannot stand there is written `%2F` as in a URL, which `unquote` turns back.
 
     A label longer than LONGEST bytes is cut and ends with a hash; an empty one is `%`.
     """
@@ -92,5 +102,9 @@ def folder_name(label: str) -> str:
     if name.startswith(".") or name.lower() in LITTER:
         name = f"%{ord(name[0]):02X}{name[1:]}"
     if len(name.encode()) > LONGEST:
-        name = name.encode()[: LONGEST - 17].decode("utf-8", "ignore") + "%" + hashlib.sha256(label.encode()).hexdigest()[:16]
+        name = (
+            name.encode()[: LONGEST - 17].decode("utf-8", "ignore")
+            + "%"
+            + hashlib.sha256(label.encode()).hexdigest()[:16]
+        )
     return name

@@ -1,4 +1,6 @@
-"""Which of the user's columns is the key, the image, the label, the split or the group, and the samples that follow."""
+"""Which of the user's columns is the key, the image, the label, the split or the group, and the
+samples that follow.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,26 @@ from dqpipe import DatasetError, filesystem, filled, is_url, listed, media_path,
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),
-    "media": ("media", "image", "path", "file", "filename", "image_path", "filepath", "image_file", "image_name", "img"),
+    "media": (
+        "media",
+        "image",
+        "path",
+        "file",
+        "filename",
+        "image_path",
+        "filepath",
+        "image_file",
+        "image_name",
+        "img",
+    ),
     "label": ("label", "class", "target", "category"),
     "split": ("split",),
     "group": ("group",),
 }
-"""The names by which a column takes a role where the user gives none; but for `id` whatever their case, spaces, dashes and underscores."""
+"""The names by which a column takes a role where the user gives none.
+
+But for `id` whatever their case, spaces, dashes and underscores.
+"""
 RESERVED = frozenset({*ROLES, "content", "parent", "made_by"})
 IMAGES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".jp2"}
@@ -35,35 +51,49 @@ NO_VALUES = pa.array(["NA", "N/A", "NaN", "nan", "null", "NULL", "None"])
 
 @dataclass(frozen=True)
 class Columns:
-    """Role → the user's column, and for the other columns: name among the samples → the user's column."""
+    """Role → the user's column, and for the other columns.
+
+    Name among the samples → the user's column.
+    """
 
     roles: Mapping[str, str]
     own: Mapping[str, str]
 
     @classmethod
     def of(cls, table: pa.Table, roles: Mapping[str, str | None], *, media: bool) -> Columns:
-        """The roles as given, then by the names of ROLES; an empty one says that no column has this role.
+        """The roles as given, then by the names of ROLES.
 
-        A column whose name the samples need for something else gets a `_` behind it. Raises DatasetError for a role or
-        a column that does not exist.
+        An empty one says that no column has this role.
+
+        A column whose name the samples need for something else gets a `_` behind it. Raises
+        DatasetError for a role or a column that does not exist.
         """
         _check(table, roles)
         given = {role: column for role, column in roles.items() if column}
-        asked = {role: names for role, names in ROLES.items() if role not in roles and (media or role != "media")}
+        asked = {
+            role: names
+            for role, names in ROLES.items()
+            if role not in roles and (media or role != "media")
+        }
         for role in asked:
             free = (name for name in named(role, table.column_names) if name not in given.values())
             if name := next((name for name in free if _fits(role, table.column(name))), None):
                 given[role] = name
         if "media" not in given and "media" not in roles and (name := pictures_in(table)):
             raise DatasetError(
-                f"column {name!r} holds pictures as bytes, and pictures are read from files: save each as a file and give a column of the paths, "
+                f"column {name!r} holds pictures as bytes, and pictures are read from files: save "
+                f"each as a file and give a column of the paths, "
                 "or give `roles: {media: ''}` to read this as a table without pictures"
             )
         own: dict[str, str] = {}
         for column in table.column_names:
             if column not in given.values():
                 name = column
-                while name in RESERVED or name in own or (name != column and name in table.column_names):
+                while (
+                    name in RESERVED
+                    or name in own
+                    or (name != column and name in table.column_names)
+                ):
                     name += "_"
                 own[name] = column
         return cls(given, own)
@@ -74,15 +104,23 @@ class Columns:
             return []
         likely = named("media", table.column_names)
         return [
-            f"column {name!r} looks like paths of pictures, and the table is read without them: give `roles: {{media: {name!r}}}` if it names them"
+            (
+                f"column {name!r} looks like paths of pictures, and the table is read without "
+                f"them: give `roles: {{media: {name!r}}}` if it names them"
+            )
             for name in table.column_names
             if is_images(table.column(name), 0.1 if name in likely else NINE_OF_TEN)
         ]
 
-    def samples(self, table: pa.Table, *, text: bool, root: str = "", ids: Sequence[str] | None = None) -> pa.Table:
-        """The samples in the table's order; `text` says that its cells are text from which types are to be read.
+    def samples(
+        self, table: pa.Table, *, text: bool, root: str = "", ids: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The samples in the table's order.
 
-        Spaces around the path of an image are left out, unless there is a file below `root` whose name has them.
+        `text` says that its cells are text from which types are to be read.
+
+        Spaces around the path of an image are left out, unless there is a file below `root` whose
+        name has them.
         """
         columns: dict[str, Any] = {}
         for role in ("media", "split", "group"):
@@ -99,10 +137,17 @@ class Columns:
         return pa.table(columns)
 
     def _ids(self, table: pa.Table, media: pa.ChunkedArray | None) -> list[str]:
-        """The key column; else the path, with the row where one stands more than once; else the row, counted from 0."""
+        """The key column; else the path, with the row where one stands more than once.
+
+        Else the row, counted from 0.
+        """
         if "id" in self.roles:
             return key(_text(table, self.roles["id"], "id").to_pylist(), self.roles["id"])
-        return [row_id(row) for row in range(table.num_rows)] if media is None else path_ids(media.to_pylist())
+        return (
+            [row_id(row) for row in range(table.num_rows)]
+            if media is None
+            else path_ids(media.to_pylist())
+        )
 
 
 def row_id(row: int) -> str:
@@ -111,25 +156,39 @@ def row_id(row: int) -> str:
 
 
 def path_ids(paths: Sequence[str | None]) -> list[str]:
-    """The id of each row from its path: the path itself where it stands once, with `#<row>` where more often or empty."""
+    """The id of each row from its path.
+
+    The path itself where it stands once, with `#<row>` where more often or empty.
+    """
     counts: dict[str | None, int] = {}
     for path in paths:
         counts[path] = counts.get(path, 0) + 1
-    ids = [row_id(row) if path is None else path if counts[path] == 1 else f"{path}#{row}" for row, path in enumerate(paths)]
+    ids = [
+        row_id(row) if path is None else path if counts[path] == 1 else f"{path}#{row}"
+        for row, path in enumerate(paths)
+    ]
     if len(set(ids)) < len(ids):  # somebody named a file like one of ours
         return [f"{path or ''}#{row}" for row, path in enumerate(paths)]
     return ids
 
 
 def key(values: Sequence[str | None], column: str) -> list[str]:
-    """The values of a key column. Raises DatasetError if some are empty or stand twice, with five examples."""
+    """The values of a key column.
+
+    Raises DatasetError if some are empty or stand twice, with five examples.
+    """
     empty = [row for row, value in enumerate(values) if not value]
     if empty:
-        raise DatasetError(f"column {column!r} cannot be the key: it is empty in row {listed(empty, 5)} (counted from 0)")
+        raise DatasetError(
+            f"column {column!r} cannot be the key: it is empty in row {listed(empty, 5)} (counted "
+            f"from 0)"
+        )
     seen: set[str] = set()
     twice = list(dict.fromkeys(value for value in values if value in seen or seen.add(value)))  # type: ignore[arg-type, func-returns-value]
     if twice:
-        raise DatasetError(f"column {column!r} cannot be the key: not unique: {listed(map(repr, twice), 5)}")
+        raise DatasetError(
+            f"column {column!r} cannot be the key: not unique: {listed(map(repr, twice), 5)}"
+        )
     return [value for value in values if value]
 
 
@@ -138,25 +197,39 @@ def _check(table: pa.Table, roles: Mapping[str, str | None]) -> None:
         if role not in ROLES:
             raise DatasetError(f"there is no role {role!r}: {nearest(role, ROLES)}")
         if column and column not in table.column_names:
-            raise DatasetError(f"there is no column {column!r} for the role {role}: {nearest(column, table.column_names)}")
+            raise DatasetError(
+                f"there is no column {column!r} for the role {role}: "
+                f"{nearest(column, table.column_names)}"
+            )
 
 
 def _fits(role: str, column: pa.ChunkedArray) -> bool:
     """Whether a column's values suit the role that its name suggests."""
     if role == "id":
-        return column.null_count == 0 and not pa.types.is_nested(column.type) and pc.count_distinct(column).as_py() == len(column)
+        return (
+            column.null_count == 0
+            and not pa.types.is_nested(column.type)
+            and pc.count_distinct(column).as_py() == len(column)
+        )
     if role == "media":
         return is_images(column)
     return role == "label" or not pa.types.is_nested(column.type)
 
 
 def named(role: str, columns: Sequence[str]) -> list[str]:
-    """The columns that have a name of this role: those as in ROLES first, then those that differ in case, spaces, dashes or underscores."""
+    """The columns that have a name of this role.
+
+    Those as in ROLES first, then those that differ in case, spaces, dashes or underscores.
+    """
     exact = [name for name in ROLES[role] if name in columns]
     if role == "id":
         return exact
     plain = [_letters(name) for name in ROLES[role]]
-    alike = [(plain.index(_letters(column)), column) for column in columns if _letters(column) in plain and column not in exact]
+    alike = [
+        (plain.index(_letters(column)), column)
+        for column in columns
+        if _letters(column) in plain and column not in exact
+    ]
     return exact + [column for _, column in sorted(alike)]
 
 
@@ -165,12 +238,19 @@ def _letters(name: str) -> str:
 
 
 def pictures_in(table: pa.Table) -> str | None:
-    """The first column that holds the bytes of pictures, alone or as `{bytes, path}`; None if there is none."""
+    """The first column that holds the bytes of pictures, alone or as `{bytes, path}`.
+
+    None if there is none.
+    """
     for name in table.column_names:
         kind, column = table.schema.field(name).type, table.column(name).slice(0, 100)
         if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
             column = pc.struct_field(column, "bytes")
-        known = [cell for cell in column.to_pylist() if cell is not None] if _is_bytes(column.type) else []
+        known = (
+            [cell for cell in column.to_pylist() if cell is not None]
+            if _is_bytes(column.type)
+            else []
+        )
         if known and all(cell.startswith(SIGNATURES) for cell in known):
             return name
     return None
@@ -181,7 +261,10 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def is_images(column: pa.ChunkedArray, share: float = NINE_OF_TEN) -> bool:
-    """Whether the first values look like paths of images: this share of them, nine of ten, ends like one."""
+    """Whether the first values look like paths of images.
+
+    This share of them, nine of ten, ends like one.
+    """
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return False
@@ -196,7 +279,10 @@ def _text(table: pa.Table, column: str, role: str) -> pa.ChunkedArray:
         return values.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         more = "; pictures are read from files, by their paths" if role == "media" else ""
-        raise DatasetError(f"column {column!r} cannot have the role {role}: it holds {values.type}, which is no text{more}") from None
+        raise DatasetError(
+            f"column {column!r} cannot have the role {role}: it holds {values.type}, which is no "
+            f"text{more}"
+        ) from None
 
 
 def _trimmed(paths: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
@@ -205,7 +291,12 @@ def _trimmed(paths: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
     spaced = pc.fill_null(pc.not_equal(paths, bare), False)
     if not pc.any(spaced).as_py():
         return paths
-    theirs = pa.array([is_there and exists(media_path(root, path)) for path, is_there in zip(paths.to_pylist(), spaced.to_pylist(), strict=True)])
+    theirs = pa.array(
+        [
+            is_there and exists(media_path(root, path))
+            for path, is_there in zip(paths.to_pylist(), spaced.to_pylist(), strict=True)
+        ]
+    )
     return pc.if_else(theirs, paths, bare)
 
 
@@ -224,14 +315,20 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Categories and large strings as plain values."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    return column.cast(pa.string()) if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type) else column
+    return (
+        column.cast(pa.string())
+        if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type)
+        else column
+    )
 
 
 def infer(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The cells of a CSV column as int64, float64 or bool if all of them can be nothing else, else as they are.
+    """The cells of a CSV column as int64, float64 or bool if all of them can be nothing else, else
+    as they are.
 
-    A number with leading zeros or a plus (postcodes, telephone numbers) is text, and so are codes such as 1E5 (which are numbers beside
-    a decimal point or a signed exponent), and what stands for no value among text.
+    A number with leading zeros or a plus (postcodes, telephone numbers) is text, and so are codes
+    such as 1E5 (which are numbers beside a decimal point or a signed exponent), and what stands for
+    no value among text.
     """
     trimmed = pc.utf8_trim_whitespace(text)
     values = pc.if_else(pc.is_in(trimmed, NO_VALUES), pa.scalar(None, pa.string()), trimmed)
@@ -248,7 +345,9 @@ def _type_of(values: pa.ChunkedArray) -> pa.DataType | None:
     """What cells that are not empty can be and nothing else, None if that is text."""
     if _all(values, r"^-?(0|[1-9]\d{0,18})$"):
         return pa.int64()
-    codes = _any(values, r"^-?\d{19,}$") or (_any(values, r"^\d+[eE]\d+$") and not _any(values, r"\.|[eE][+-]"))
+    codes = _any(values, r"^-?\d{19,}$") or (
+        _any(values, r"^\d+[eE]\d+$") and not _any(values, r"\.|[eE][+-]")
+    )
     if not codes and _all(values, r"^-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^-?inf$"):
         return pa.float64()
     return pa.bool_() if _all(values, r"^(true|false|True|False|TRUE|FALSE)$") else None

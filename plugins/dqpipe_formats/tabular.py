@@ -1,4 +1,7 @@
-"""Files that hold a table (CSV, TSV, JSON lines, Parquet): read with types, and written again cell by cell as they were."""
+"""Files that hold a table (CSV, TSV, JSON lines, Parquet).
+
+Read with types, and written again cell by cell as they were.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +32,35 @@ from dqpipe import DatasetError, is_url, label_text, listed, path_text, place, s
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+KINDS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 DELIMITERS = (",", ";", "\t", "|")
 PROBED = 50
 """Rows of a CSV file in which its delimiter is looked for."""
 SEP = re.compile(r'\ufeff?"?sep=(.)"?(?:\r\n|\r|\n)', re.IGNORECASE)
 MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
-}  # fmt: skip
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 """Byte order mark → encoding; the longer ones first."""
 Cells = Mapping[str, Mapping[int, Any]]
 """New values: column → row → value."""
 
 
 def kind_of(path: str) -> str:
-    """The kind of table in a file, by its extension; "" if it is none. CSV and JSON lines may end in .gz."""
+    """The kind of table in a file, by its extension; "" if it is none.
+
+    CSV and JSON lines may end in .gz.
+    """
     name = path.lower().removesuffix(".gz")
     kind = KINDS.get(posixpath.splitext(name)[1], "")
     return "" if kind == "parquet" and path.lower().endswith(".gz") else kind
@@ -76,37 +92,58 @@ def hash_of(path: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def open_file(path: str, mode: str, encoding: str | None = None, newline: str | None = None) -> IO[Any]:
+def open_file(
+    path: str, mode: str, encoding: str | None = None, newline: str | None = None
+) -> IO[Any]:
     """Open a file that is packed if its name ends in .gz; what is packed does not hold the time."""
     path = local(path)
     if not path.lower().endswith(".gz"):
         return Path(path).open(mode, encoding=encoding, newline=newline)
     if "w" not in mode:
-        return cast("IO[Any]", gzip.open(path, mode if "b" in mode else mode + "t", encoding=encoding, newline=newline))
+        return cast(
+            "IO[Any]",
+            gzip.open(
+                path, mode if "b" in mode else mode + "t", encoding=encoding, newline=newline
+            ),
+        )
     packed = gzip.GzipFile(filename=path, mode="wb", mtime=0)
     return io.TextIOWrapper(packed, encoding=encoding, newline=newline)
 
 
 @contextmanager
 def _reading(path: str, encoding: str = "") -> Iterator[None]:
-    """Whatever the system, the packing, the encoding or Arrow says against a file, as a DatasetError that names it."""
+    """Whatever the system, the packing, the encoding or Arrow says against a file, as a
+    DatasetError that names it.
+    """
     try:
         yield
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path_text(path)} is not {encoding} ({error.reason} at byte {error.start}): set the reader's `encoding`, often cp1252") from None
+        raise DatasetError(
+            f"{path_text(path)} is not {encoding} ({error.reason} at byte {error.start}): set the "
+            f"reader's `encoding`, often cp1252"
+        ) from None
     except UnicodeEncodeError as error:
-        raise DatasetError(f"{path_text(path)} holds {error.object[error.start]!r}, which is no valid text") from None
+        raise DatasetError(
+            f"{path_text(path)} holds {error.object[error.start]!r}, which is no valid text"
+        ) from None
     except LookupError as error:
         raise DatasetError(f"{path_text(path)}: {error}: set `encoding`") from None
     except pa.ArrowException as error:
-        raise DatasetError(f"{path_text(path)} is no Parquet file that can be read, or it is cut short: {error}") from None
+        raise DatasetError(
+            f"{path_text(path)} is no Parquet file that can be read, or it is cut short: {error}"
+        ) from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path_text(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise DatasetError(
+            f"{path_text(path)} cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
 
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A CSV or TSV file: its cells are text, kept as they are; only an empty cell is an empty value."""
+    """A CSV or TSV file: its cells are text, kept as they are.
+
+    Only an empty cell is an empty value.
+    """
 
     path: str
     encoding: str = "utf-8"
@@ -118,44 +155,74 @@ class CsvFile:
 
     @classmethod
     def find(cls, path: str, encoding: str, delimiter: str) -> Self:
-        """How this file is written: a byte order mark, its line ends, and its delimiter, found in its first rows."""
+        """How this file is written: a byte order mark, its line ends, and its delimiter, found in
+        its first rows.
+        """
         with _reading(path, encoding), open_file(path, "rb") as file:
             head = file.read(65536)
             encoding = marked(head, encoding)
             text = head.decode(encoding, "replace")
         preamble = found[0] if (found := SEP.match(text)) else ""
-        rows = list(itertools.islice(_rows(text[len(preamble) :]), PROBED)) or text[len(preamble) :].splitlines(keepends=True)[:PROBED]
-        newline = next((end for end in ("\r\n", "\n", "\r") if (rows[0] if rows else "").endswith(end)), "\n")
+        rows = (
+            list(itertools.islice(_rows(text[len(preamble) :]), PROBED))
+            or text[len(preamble) :].splitlines(keepends=True)[:PROBED]
+        )
+        newline = next(
+            (end for end in ("\r\n", "\n", "\r") if (rows[0] if rows else "").endswith(end)), "\n"
+        )
         if not delimiter and found:
             delimiter = found[1]
         if not delimiter:
-            delimiter = "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else _delimiter(rows)
+            delimiter = (
+                "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else _delimiter(rows)
+            )
         return cls(path, encoding, delimiter, newline, preamble)
 
     def _cells(self, rows: int | None) -> pd.DataFrame:
         import pandas as pd
 
-        options: dict[str, Any] = {"header": None, "dtype": str, "na_filter": False, "nrows": rows, "sep": self.delimiter}
+        options: dict[str, Any] = {
+            "header": None,
+            "dtype": str,
+            "na_filter": False,
+            "nrows": rows,
+            "sep": self.delimiter,
+        }
         try:
-            with _reading(self.path, self.encoding), open_file(self.path, "r", self.encoding, "") as file:
+            with (
+                _reading(self.path, self.encoding),
+                open_file(self.path, "r", self.encoding, "") as file,
+            ):
                 file.read(len(self.preamble))
                 return pd.read_csv(file, **options)
         except pd.errors.EmptyDataError:
             raise DatasetError(f"{path_text(self.path)} is empty") from None
         except pd.errors.ParserError as error:
             reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-            raise DatasetError(f"{path_text(self.path)} is no table delimited by {self.delimiter!r}: {reason}") from None
+            raise DatasetError(
+                f"{path_text(self.path)} is no table delimited by {self.delimiter!r}: {reason}"
+            ) from None
 
     def read(self, rows: int | None = None) -> pa.Table:
-        """All the rows, or the first ones, as text with nulls for empty cells; a column without a name is `column_<n>`."""
+        """All the rows, or the first ones, as text with nulls for empty cells.
+
+        A column without a name is `column_<n>`.
+        """
         cells = self._cells(None if rows is None else rows + 1)
         names = [name or f"column_{number}" for number, name in enumerate(cells.iloc[0], 1)]
         body = cells.iloc[1:]
-        arrays = [pa.array(body[i].where(body[i] != "", None), pa.string(), from_pandas=True) for i in range(len(names))]
+        arrays = [
+            pa.array(body[i].where(body[i] != "", None), pa.string(), from_pandas=True)
+            for i in range(len(names))
+        ]
         return _named(self.path, names, arrays)
 
-    def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
-        """Write these rows in the file's own order and spelling, with the changed cells, then the extra rows."""
+    def rewrite(
+        self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Write these rows in the file's own order and spelling, with the changed cells, then the
+        extra rows.
+        """
         import pandas as pd
 
         cells = self._cells(None)
@@ -166,13 +233,26 @@ class CsvFile:
         for name, column in changes.items():
             where = [row + 1 for row in column]
             cells.iloc[where, names.index(name)] = [cell_text(value) for value in column.values()]
-        more = pd.DataFrame([[cell_text(row.get(name)) for name in names] for row in extra], columns=cells.columns, dtype=str)
+        more = pd.DataFrame(
+            [[cell_text(row.get(name)) for name in names] for row in extra],
+            columns=cells.columns,
+            dtype=str,
+        )
         kept = pd.concat([cells.iloc[[0, *(row + 1 for row in rows)]], more])
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
             with open_file(target, "w", self.encoding, "") as file:
                 file.write(self.preamble)
-                kept.to_csv(file, header=False, index=False, sep=self.delimiter, lineterminator=self.newline, quoting=quoting)
-            if self.find(target, self.encoding, "").delimiter == self.delimiter:  # else cells that lost their quotes hide it
+                kept.to_csv(
+                    file,
+                    header=False,
+                    index=False,
+                    sep=self.delimiter,
+                    lineterminator=self.newline,
+                    quoting=quoting,
+                )
+            if (
+                self.find(target, self.encoding, "").delimiter == self.delimiter
+            ):  # else cells that lost their quotes hide it
                 break
 
 
@@ -186,7 +266,9 @@ class JsonlFile:
 
     @classmethod
     def find(cls, path: str, encoding: str) -> Self:
-        """How this file is written: in UTF-8, with a byte order mark or without, unless its mark or the user says otherwise."""
+        """How this file is written: in UTF-8, with a byte order mark or without, unless its mark or
+        the user says otherwise.
+        """
         with _reading(path), open_file(path, "rb") as file:
             found = marked(file.read(4), encoding)
         return cls(path, "utf-8-sig" if found == "utf-8" else found)
@@ -207,10 +289,18 @@ class JsonlFile:
         records = [record for _, record in self._lines(rows)]
         names = list(dict.fromkeys(name for record in records for name in record))
         with _reading(self.path, self.encoding):
-            return _named(self.path, names, [_array([record.get(name) for record in records]) for name in names])
+            return _named(
+                self.path,
+                names,
+                [_array([record.get(name) for record in records]) for name in names],
+            )
 
-    def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
-        """Write these lines in the file's own order, as they are unless a value changed, then the extra rows."""
+    def rewrite(
+        self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Write these lines in the file's own order, as they are unless a value changed, then the
+        extra rows.
+        """
         lines = self._lines(None)
         changed = {row for column in changes.values() for row in column}
         for name, column in changes.items():
@@ -239,16 +329,24 @@ class ParquetFile:
                 first = next(file.iter_batches(batch_size=max(rows, 1)), None)
                 table = pa.Table.from_batches([] if first is None else [first], file.schema_arrow)
         columns = [_without_views(column) for column in table.columns]
-        return _named(self.path, table.column_names, columns).replace_schema_metadata(table.schema.metadata)
+        return _named(self.path, table.column_names, columns).replace_schema_metadata(
+            table.schema.metadata
+        )
 
-    def rewrite(self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]) -> None:
-        """Write these rows in the file's own order and types, with the changed values, then the extra rows.
+    def rewrite(
+        self, target: str, rows: Sequence[int], changes: Cells, extra: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Write these rows in the file's own order and types, with the changed values, then the
+        extra rows.
 
-        A column whose type cannot hold a new value (a key of numbers, for a new sample) becomes text.
+        A column whose type cannot hold a new value (a key of numbers, for a new sample) becomes
+        text.
         """
         table = self.read()
         for name in (new for new in changes if new not in table.column_names):
-            table = table.append_column(name, pa.nulls(table.num_rows, pa.array(list(changes[name].values())).type))
+            table = table.append_column(
+                name, pa.nulls(table.num_rows, pa.array(list(changes[name].values())).type)
+            )
         columns = {}
         for name in table.column_names:
             kind = table.schema.field(name).type
@@ -276,21 +374,29 @@ def find(path: str, encoding: str = "utf-8", delimiter: str = "") -> TableFile:
     """The table in a file. Raises DatasetError if there is none, or it cannot be opened."""
     kind = kind_of(path)
     if not kind:
-        raise DatasetError(f"{path_text(path)} is no table that can be read: its extension should be one of {listed(KINDS)}")
+        raise DatasetError(
+            f"{path_text(path)} is no table that can be read: its extension should be one of "
+            f"{listed(KINDS)}"
+        )
     if kind == "csv":
         return CsvFile.find(path, encoding, delimiter)
     return JsonlFile.find(path, encoding) if kind == "jsonl" else ParquetFile(path)
 
 
 def marked(head: bytes, encoding: str) -> str:
-    """The encoding that a file's byte order mark speaks of, where the user names no other than UTF-8."""
+    """The encoding that a file's byte order mark speaks of, where the user names no other than
+    UTF-8.
+    """
     if encoding.lower().replace("-", "") != "utf8":
         return encoding
     return next((name for mark, name in MARKS.items() if head.startswith(mark)), encoding)
 
 
 def _rows(text: str) -> Iterator[str]:
-    """The rows of a CSV text with their ends, cut where no quotation is open; quoted cells as `"…"`."""
+    """The rows of a CSV text with their ends, cut where no quotation is open.
+
+    Quoted cells as `"…"`.
+    """
     row, quoted = [], False
     for part in re.findall(r'"|\r\n|\r|\n|[^"\r\n]+', text):
         if part == '"':
@@ -304,7 +410,10 @@ def _rows(text: str) -> Iterator[str]:
 
 
 def _delimiter(rows: Sequence[str]) -> str:
-    """The delimiter of these rows: the one that most of them have as often as the first one, else the most frequent in the first."""
+    """The delimiter of these rows.
+
+    The one that most of them have as often as the first one, else the most frequent in the first.
+    """
     first = rows[0] if rows else ""
 
     def fit(delimiter: str) -> tuple[int, int]:
@@ -315,8 +424,15 @@ def _delimiter(rows: Sequence[str]) -> str:
 
 
 def cell_text(value: object) -> str:
-    """A value as the text of a CSV cell; nothing is escaped against spreadsheets, so that data come back as they were."""
-    return label_text(value) or "" if value is None or isinstance(value, (str, bool, int, float, list, dict)) else str(value)
+    """A value as the text of a CSV cell.
+
+    Nothing is escaped against spreadsheets, so that data come back as they were.
+    """
+    return (
+        label_text(value) or ""
+        if value is None or isinstance(value, (str, bool, int, float, list, dict))
+        else str(value)
+    )
 
 
 def typed(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -324,7 +440,9 @@ def typed(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([None if value is None else cell_text(value) for value in values], pa.string())
+        return pa.array(
+            [None if value is None else cell_text(value) for value in values], pa.string()
+        )
 
 
 def joined(column: pa.ChunkedArray | pa.Array, more: Sequence[Any]) -> pa.ChunkedArray:
@@ -334,7 +452,15 @@ def joined(column: pa.ChunkedArray | pa.Array, more: Sequence[Any]) -> pa.Chunke
     tail = typed(more, column.type)
     if tail.type == column.type:
         return pa.chunked_array([*getattr(column, "chunks", [column]), tail])
-    return pa.chunked_array([pa.array([None if value is None else cell_text(value) for value in column.to_pylist()], pa.string()), tail])
+    return pa.chunked_array(
+        [
+            pa.array(
+                [None if value is None else cell_text(value) for value in column.to_pylist()],
+                pa.string(),
+            ),
+            tail,
+        ]
+    )
 
 
 def _json(row: Mapping[str, Any]) -> str:
@@ -346,21 +472,33 @@ def _record(line: str, path: str, number: int) -> dict[str, Any]:
         record = strict_json.parsed(line)
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path}, line {number}: not JSON: {error.msg}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of thousands of digits, brackets without end
         raise DatasetError(f"{path}, line {number}: cannot be read: {error}") from None
     if not isinstance(record, dict):
-        raise DatasetError(f"{path}, line {number}: a JSON object is wanted, not {type(record).__name__}")
+        raise DatasetError(
+            f"{path}, line {number}: a JSON object is wanted, not {type(record).__name__}"
+        )
     return record
 
 
 def _array(values: list[Any]) -> pa.Array:
-    """Values of JSON as one Arrow type, as text if they have several; NaN, which stands for no value, is null."""
+    """Values of JSON as one Arrow type, as text if they have several.
+
+    NaN, which stands for no value, is null.
+    """
     values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
     try:
         array = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([label_text(value) for value in values], pa.string())
-    return pa.array([label_text(value) for value in values], pa.string()) if is_hollow(array.type) else array
+    return (
+        pa.array([label_text(value) for value in values], pa.string())
+        if is_hollow(array.type)
+        else array
+    )
 
 
 def is_hollow(kind: pa.DataType) -> bool:

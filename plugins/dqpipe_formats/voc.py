@@ -1,4 +1,7 @@
-"""Pascal VOC: an XML file of objects for each picture, lists of names for the splits, and masks; read and written with nothing else changed."""
+"""Pascal VOC: an XML file of objects for each picture, lists of names for the splits, and masks.
+
+Read and written with nothing else changed.
+"""
 
 # names stay as the system gives them; Path would make an object of each
 # ruff: noqa: PTH100, PTH111, PTH112
@@ -32,7 +35,17 @@ from dqpipe import (
 )
 from dqpipe import objects as object_labels
 from dqpipe import splits as split_names
-from dqpipe_formats.annotated import PROBLEMS, LabelError, cannot_add, digest_of, label_bytes, refuse_empty, told, write_bytes, write_folder
+from dqpipe_formats.annotated import (
+    PROBLEMS,
+    LabelError,
+    cannot_add,
+    digest_of,
+    label_bytes,
+    refuse_empty,
+    told,
+    write_bytes,
+    write_folder,
+)
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.layouts import ENOUGH
 from dqpipe_formats.listing import Listing, stems
@@ -51,10 +64,13 @@ PROBED = 30
 
 @extension
 class Voc(Reader):
-    """Pascal VOC: for each picture an XML file of objects with boxes; splits from the lists in `ImageSets`, masks beside.
+    """Pascal VOC: for each picture an XML file of objects with boxes.
 
-    A picture's XML has its name, in `Annotations` or beside it. A box runs from corner to corner in pixels as the file has them; the
-    first pixel is 1 in VOC itself, which is left as it is. A picture without XML has no label.
+    Splits from the lists in `ImageSets`, masks beside.
+
+    A picture's XML has its name, in `Annotations` or beside it. A box runs from corner to corner in
+    pixels as the file has them; the first pixel is 1 in VOC itself, which is left as it is. A
+    picture without XML has no label.
     """
 
     name = "voc"
@@ -72,68 +88,141 @@ class Voc(Reader):
         if listing is None or not files or not stems(files) & stems(listing.images):
             return Recognition(0)
         shown = files[:: max(1, len(files) // PROBED)]
-        fits = [file for file in shown if b"<annotation" in (head := listing.head(file)) and b"<annotations" not in head]
-        return Recognition(90, f"XML files of annotations for pictures, such as {fits[0]!r}") if len(fits) >= ENOUGH * len(shown) else Recognition(0)
+        fits = [
+            file
+            for file in shown
+            if b"<annotation" in (head := listing.head(file)) and b"<annotations" not in head
+        ]
+        return (
+            Recognition(90, f"XML files of annotations for pictures, such as {fits[0]!r}")
+            if len(fits) >= ENOUGH * len(shown)
+            else Recognition(0)
+        )
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset. Raises DatasetError: no folder, or no picture with an XML file."""
         if any(roles.values()):
-            raise DatasetError(f"Pascal VOC has no columns to give the roles {listed(roles)} to: leave `roles` out")
-        if not isinstance(source, (str, os.PathLike)) or not os.path.isdir(root := os.path.abspath(os.path.expanduser(source))):
-            raise DatasetError(f"Pascal VOC is read from a folder, and {str(source)[:200]!r} is none")
+            raise DatasetError(
+                f"Pascal VOC has no columns to give the roles {listed(roles)} to: leave `roles` out"
+            )
+        if not isinstance(source, (str, os.PathLike)) or not os.path.isdir(
+            root := os.path.abspath(os.path.expanduser(source))
+        ):
+            raise DatasetError(
+                f"Pascal VOC is read from a folder, and {str(source)[:200]!r} is none"
+            )
         files = [path_text(file) for file in Walk(root).run().files]
         texts = _by_stem(file for file in files if file.lower().endswith(".xml"))
-        masks = [file for file in files if posixpath.basename(posixpath.dirname(file)).lower() in MASK_FOLDERS]
-        images = [file for file in files if posixpath.splitext(file)[1].lower() in IMAGES and file not in set(masks)]
-        lists = [file for file in files if LISTS in file.lower().split("/")[:-1] and file.endswith(".txt")]
+        masks = [
+            file
+            for file in files
+            if posixpath.basename(posixpath.dirname(file)).lower() in MASK_FOLDERS
+        ]
+        images = [
+            file
+            for file in files
+            if posixpath.splitext(file)[1].lower() in IMAGES and file not in set(masks)
+        ]
+        lists = [
+            file
+            for file in files
+            if LISTS in file.lower().split("/")[:-1] and file.endswith(".txt")
+        ]
         splits = _splits(root, lists)
         rows, used = [], set()
         for media in images:
             text = _matching(media, texts)
             objects, said, content = _read(root, text) if text else (None, [], None)
             used |= {text}
-            rows.append({"id": media, "media": media, "label": objects, "split": splits.get(_stem(media))})
+            rows.append(
+                {"id": media, "media": media, "label": objects, "split": splits.get(_stem(media))}
+            )
             rows[-1] |= {PROBLEMS: told(said), "text": text, "content": content}
-        refuse_empty([row for row in rows if row["text"]], root, "picture with an XML file of annotations")
+        refuse_empty(
+            [row for row in rows if row["text"]], root, "picture with an XML file of annotations"
+        )
         orphans = sorted(file for every in texts.values() for file in every if file not in used)
-        doubts = [f"{many(len(orphans), 'XML file')} of no picture ({listed(orphans, 3)})"] if orphans else []
+        doubts = (
+            [f"{many(len(orphans), 'XML file')} of no picture ({listed(orphans, 3)})"]
+            if orphans
+            else []
+        )
         bare = [row["media"] for row in rows if not row["text"]]
-        doubts += [f"{many(len(bare), 'picture')} without an XML file ({listed(bare, 3)}): without label"] if bare else []
+        doubts += (
+            [f"{many(len(bare), 'picture')} without an XML file ({listed(bare, 3)}): without label"]
+            if bare
+            else []
+        )
         layout = {
-            "texts": {row["media"]: row["text"] for row in rows if row["text"]}, "contents": {row["text"]: row["content"] for row in rows if row["content"]},
-            "masks": masks, "lists": lists, "carried": orphans, "doubts": doubts,
-        }  # fmt: skip
+            "texts": {row["media"]: row["text"] for row in rows if row["text"]},
+            "contents": {row["text"]: row["content"] for row in rows if row["content"]},
+            "masks": masks,
+            "lists": lists,
+            "carried": orphans,
+            "doubts": doubts,
+        }
         return Dataset(Samples(_table(rows)), path_text(root), self.name, layout)
 
 
 @extension
 class VocWriter(Writer):
-    """The same folders, XML files and lists, as they were but for pictures and objects that are gone, or others now."""
+    """The same folders, XML files and lists, as they were but for pictures and objects that are
+    gone, or others now.
+    """
 
     name = "voc"
     version = 1
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
-        """Write the pictures, their XML files and masks, the lists and manifest.parquet. Raises OutputError, ChangedError."""
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
+        """Write the pictures, their XML files and masks, the lists and manifest.parquet.
+
+        Raises OutputError, ChangedError.
+        """
         layout, media = dataset.layout, media_of(dataset)
-        labels = dataset.samples.table.column("label").to_pylist() if "label" in dataset.samples else [None] * len(media)
+        labels = (
+            dataset.samples.table.column("label").to_pylist()
+            if "label" in dataset.samples
+            else [None] * len(media)
+        )
         also, changed = list[str](), dict[str, bytes]()
         for path, label in zip(media, labels, strict=True):
             text = layout["texts"].get(path or "")
             if text is None:
                 continue
-            new = _rewritten(dataset, text, label) if label is not None and text in layout["contents"] else None
+            new = (
+                _rewritten(dataset, text, label)
+                if label is not None and text in layout["contents"]
+                else None
+            )
             changed |= {} if new is None else {text: new}
             also += [text] if new is None else []
         masks = _by_stem(layout["masks"])
-        write_folder(dataset, folder, files, [masks.get(_stem(path), []) if path else [] for path in media], layout["carried"], also)
+        write_folder(
+            dataset,
+            folder,
+            files,
+            [masks.get(_stem(path), []) if path else [] for path in media],
+            layout["carried"],
+            also,
+        )
         for text, data in changed.items():
             write_bytes(dataset, folder, text, data)
         kept = {_stem(path) for path in media if path}
         gone = {_stem(path) for path in layout["texts"]} - kept
         for name in layout["lists"]:
             lines = _bytes(dataset, name).splitlines(keepends=True)
-            write_bytes(dataset, folder, name, b"".join(line for line in lines if not line.strip() or os.fsdecode(line.split()[0]) not in gone))
+            write_bytes(
+                dataset,
+                folder,
+                name,
+                b"".join(
+                    line
+                    for line in lines
+                    if not line.strip() or os.fsdecode(line.split()[0]) not in gone
+                ),
+            )
 
 
 def _bytes(dataset: Dataset, name: str) -> bytes:
@@ -155,13 +244,21 @@ def _by_stem(files: Any) -> dict[str, list[str]]:  # noqa: ANN401 (any iterable 
 
 
 def _matching(media: str, texts: Mapping[str, Sequence[str]]) -> str | None:
-    """The XML file of a picture: of its name, the one whose path has most in common where there are several."""
+    """The XML file of a picture.
+
+    Of its name, the one whose path has most in common where there are several.
+    """
     found = texts.get(_stem(media), [])
-    return max(found, key=lambda file: (len(posixpath.commonprefix([media, file])), file), default=None)
+    return max(
+        found, key=lambda file: (len(posixpath.commonprefix([media, file])), file), default=None
+    )
 
 
 def _splits(root: str, lists: Sequence[str]) -> dict[str, str]:
-    """The split of each name by the lists that are called like one (train.txt); `trainval` says nothing beside them."""
+    """The split of each name by the lists that are called like one (train.txt).
+
+    `trainval` says nothing beside them.
+    """
     found: dict[str, str] = {}
     for name in lists:
         split = _stem(name)
@@ -197,12 +294,19 @@ def _objects(tree: Element, text: str) -> tuple[list[dict[str, Any]], list[str]]
         name = one.value("name") or None
         if name is None:
             said.append(f"{text}, line {one.line}: the object has no name")
-        objects.append(object_labels.an_object(number, name, box=None if isinstance(box, str) else box, other=other))
+        objects.append(
+            object_labels.an_object(
+                number, name, box=None if isinstance(box, str) else box, other=other
+            )
+        )
     return objects, said
 
 
 def _box(one: Element) -> list[float] | str | None:
-    """The box of an object as x, y, width, height; what is wrong with it; None where it has none."""
+    """The box of an object as x, y, width, height.
+
+    What is wrong with it; None where it has none.
+    """
     if one.first("bndbox") is None:
         return None
     words = [one.value("bndbox", corner) for corner in CORNERS]
@@ -219,7 +323,10 @@ def _box(one: Element) -> list[float] | str | None:
 
 
 def _rewritten(dataset: Dataset, text: str, label: Sequence[Mapping[str, Any]]) -> bytes | None:
-    """The XML file without objects that are gone, and with other names and boxes; None where nothing changed."""
+    """The XML file without objects that are gone, and with other names and boxes.
+
+    None where nothing changed.
+    """
     data = _bytes(dataset, text)
     if digest_of(data) != dataset.layout["contents"][text]:
         raise ChangedError([text])
@@ -247,7 +354,9 @@ def _out(data: bytes, place: Element) -> tuple[int, int, bytes]:
     return start, place.end, b""
 
 
-def _changed(place: Element, one: Mapping[str, Any], was: Mapping[str, Any], text: str) -> list[tuple[int, int, bytes]]:
+def _changed(
+    place: Element, one: Mapping[str, Any], was: Mapping[str, Any], text: str
+) -> list[tuple[int, int, bytes]]:
     found = []
     if one["class"] != was["class"]:
         named = place.first("name")
@@ -260,11 +369,25 @@ def _changed(place: Element, one: Mapping[str, Any], was: Mapping[str, Any], tex
             at = place.first("bndbox", corner)
             if at is None:
                 raise OutputError(f"{text}, line {place.line}: the object has no box to change")
-            found.append((*at.inner, (str(int(value)) if float(value).is_integer() else repr(value)).encode()))
+            found.append(
+                (
+                    *at.inner,
+                    (str(int(value)) if float(value).is_integer() else repr(value)).encode(),
+                )
+            )
     return found
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    found = {name: pa.array([row[name] for row in rows], pa.string()) for name in ("id", "media", "split", PROBLEMS)}
-    found = {name: column for name, column in found.items() if name in ("id", "media") or column.null_count < len(column)}
-    return pa.table({**found, "label": pa.array([row["label"] for row in rows], object_labels.LABELS)})
+    found = {
+        name: pa.array([row[name] for row in rows], pa.string())
+        for name in ("id", "media", "split", PROBLEMS)
+    }
+    found = {
+        name: column
+        for name, column in found.items()
+        if name in ("id", "media") or column.null_count < len(column)
+    }
+    return pa.table(
+        {**found, "label": pa.array([row["label"] for row in rows], object_labels.LABELS)}
+    )

@@ -9,18 +9,35 @@ from dataclasses import dataclass, field
 
 from dqpipe import DatasetError, Inside, OutputError, is_url, path_text, place
 
-LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin", "lost+found"})
-"""What operating systems leave in folders, in lower case; names that begin with a dot are left out as well."""
+LITTER = frozenset(
+    {
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+        "__macosx",
+        "@eadir",
+        "$recycle.bin",
+        "lost+found",
+    }
+)
+"""What operating systems leave in folders, in lower case.
+
+Names that begin with a dot are left out as well.
+"""
 
 
 @dataclass
 class Walk:
-    """The files below `root`, relative with "/" between, as the system names them; and what was left out, with the reason.
+    """The files below `root`, relative with "/" between, as the system names them.
 
-    Folders are walked in their own places first and through links after that, so that a link never takes a real folder's
-    place. A folder is entered once, by device and inode: links that loop end there. Links to files are files. A folder that may
-    not be read stands among the files, as one that cannot be read; so does a link to a folder outside the root, which is
-    followed only with `outside`.
+    And what was left out, with the reason.
+
+    Folders are walked in their own places first and through links after that, so that a link never
+    takes a real folder's place. A folder is entered once, by device and inode: links that loop end
+    there. Links to files are files. A folder that may not be read stands among the files, as one
+    that cannot be read; so does a link to a folder outside the root, which is followed only with
+    `outside`.
     """
 
     root: str
@@ -32,7 +49,10 @@ class Walk:
     _inside: Inside = field(default_factory=lambda: Inside(None))
 
     def run(self) -> Walk:
-        """Walk; files, folders and reasons sorted by name. Raises DatasetError if the root cannot be read."""
+        """Walk; files, folders and reasons sorted by name.
+
+        Raises DatasetError if the root cannot be read.
+        """
         if is_url(self.root):
             return self._list()
         self._inside = Inside((self.root,))
@@ -98,7 +118,9 @@ class Walk:
             elif _is_folder(entry):
                 links.append(name)
             elif entry.is_symlink() and not os.path.exists(entry.path):
-                self.files.append(name)  # a link to nowhere is a file that cannot be read, and claimed as such
+                self.files.append(
+                    name
+                )  # a link to nowhere is a file that cannot be read, and claimed as such
             elif entry.is_file():
                 self.files.append(name)
             else:
@@ -112,7 +134,9 @@ class Walk:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if not folder:
-                raise DatasetError(f"the folder {path_text(path)} cannot be read: {error.strerror or error}") from None
+                raise DatasetError(
+                    f"the folder {path_text(path)} cannot be read: {error.strerror or error}"
+                ) from None
             self.folders.remove(folder)
             self.files.append(folder)
             return []

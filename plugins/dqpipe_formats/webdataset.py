@@ -1,4 +1,7 @@
-"""WebDataset: samples as members of tar archives, `key.jpg`, `key.cls`, `key.json`, `key.txt`; written into the same shards."""
+"""WebDataset: samples as members of tar archives, `key.jpg`, `key.cls`, `key.json`, `key.txt`.
+
+Written into the same shards.
+"""
 
 # names stay as the system gives them; Path would make an object of each
 # ruff: noqa: PTH100, PTH103, PTH111, PTH112, PTH113, PTH118, PTH119, PTH120, PTH123
@@ -67,7 +70,10 @@ class Shard:
         """The members of an archive, or its first ones. Raises DatasetError."""
         made = cls(name)
         try:
-            with open(media_path(root, name), "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            with (
+                open(media_path(root, name), "rb") as file,
+                tarfile.open(fileobj=file, mode="r:") as archive,
+            ):
                 for number, one in enumerate(archive):
                     if most is not None and number >= most:
                         break
@@ -75,16 +81,20 @@ class Shard:
                     if one.isreg() and one.sparse is None and ending:
                         made.keys.setdefault(key, {}).setdefault(ending, one)
         except (OSError, tarfile.TarError) as error:
-            raise DatasetError(f"{name} is no tar archive that can be read, or it is cut short: {error}") from None
+            raise DatasetError(
+                f"{name} is no tar archive that can be read, or it is cut short: {error}"
+            ) from None
         return made
 
 
 @extension
 class WebDataset(Reader):
-    """WebDataset: tar archives whose members with one key are a sample, a picture with `.cls`, `.txt` or `.json` beside it.
+    """WebDataset: tar archives whose members with one key are a sample, a picture with `.cls`,
+    `.txt` or `.json` beside it.
 
-    The source is an archive, a folder of them, or a path with braces (`train-{000..011}.tar`). Pictures are read where they lie. The label
-    is what `.cls` holds, else `label` or `class` of the JSON; `.txt` and `.json` become columns. Splits are told by the names of shards.
+    The source is an archive, a folder of them, or a path with braces (`train-{000..011}.tar`).
+    Pictures are read where they lie. The label is what `.cls` holds, else `label` or `class` of the
+    JSON; `.txt` and `.json` become columns. Splits are told by the names of shards.
     """
 
     name = "webdataset"
@@ -102,30 +112,56 @@ class WebDataset(Reader):
             shard = Shard.of(root, names[0], PROBED) if names else None
         except DatasetError:
             return Recognition(0)
-        image = next((name for key in shard.keys.values() if (name := image_of(key))), None) if shard else None
+        image = (
+            next((name for key in shard.keys.values() if (name := image_of(key))), None)
+            if shard
+            else None
+        )
         listing = Listing.of(source)
         if image is None or (listing is not None and listing.images):
             return Recognition(0)
-        return Recognition(90, f"{many(len(names), 'tar archive')} with pictures and their labels, such as {image.name!r}")
+        return Recognition(
+            90,
+            (
+                f"{many(len(names), 'tar archive')} with pictures and their labels, such as "
+                f"{image.name!r}"
+            ),
+        )
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset. Raises DatasetError: no archive, one that is broken, no picture."""
         if any(roles.values()):
-            raise DatasetError(f"WebDataset has no columns to give the roles {listed(roles)} to: leave `roles` out")
+            raise DatasetError(
+                f"WebDataset has no columns to give the roles {listed(roles)} to: leave `roles` out"
+            )
         root, names = shards_of(source)
         rows, bare, inside = [], 0, Inside((root,))
         for name in names:
             if not inside.holds(media_path(root, name)):
                 raise DatasetError(f"{name} is a link to outside the dataset's folder")
             shard = Shard.of(root, name)
-            split = next((word for word in re.split(r"[_.\- /]+", posixpath.splitext(name)[0]) if splits.kind_of(word)), None)
+            split = next(
+                (
+                    word
+                    for word in re.split(r"[_.\- /]+", posixpath.splitext(name)[0])
+                    if splits.kind_of(word)
+                ),
+                None,
+            )
             with open(media_path(root, name), "rb") as file:
                 for key, members in shard.keys.items():
                     image = image_of(members)
                     bare += image is None
                     if image is not None:
-                        found = {"key": path_text(key), "shard": name, "split": split, **_fields(file, members)}
-                        rows.append({**found, "media": containers.member(name, path_text(image.name))})
+                        found = {
+                            "key": path_text(key),
+                            "shard": name,
+                            "split": split,
+                            **_fields(file, members),
+                        }
+                        rows.append(
+                            {**found, "media": containers.member(name, path_text(image.name))}
+                        )
         if not rows:
             raise DatasetError(f"no picture is in {listed(names, 3)}")
         keys = [row["key"] for row in rows]
@@ -133,28 +169,58 @@ class WebDataset(Reader):
         for row in rows:
             row["id"] = row["key"] if unique else f"{row['shard']}/{row['key']}"
         doubts = [f"{many(bare, 'key')} without a picture: left alone"] if bare else []
-        layout = {"shards": {name: _stamp(root, name) for name in names}, "keys": {row["id"]: [row["shard"], row["key"]] for row in rows}, "doubts": doubts}
-        columns = [name for name in ("id", "media", "label", "split", "txt", "json") if any(row.get(name) is not None for row in rows)]
-        columns = [name for name in columns if name != "split" or len({row["split"] for row in rows}) > 1]
-        table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in columns})
+        layout = {
+            "shards": {name: _stamp(root, name) for name in names},
+            "keys": {row["id"]: [row["shard"], row["key"]] for row in rows},
+            "doubts": doubts,
+        }
+        columns = [
+            name
+            for name in ("id", "media", "label", "split", "txt", "json")
+            if any(row.get(name) is not None for row in rows)
+        ]
+        columns = [
+            name for name in columns if name != "split" or len({row["split"] for row in rows}) > 1
+        ]
+        table = pa.table(
+            {name: pa.array([row.get(name) for row in rows], pa.string()) for name in columns}
+        )
         return Dataset(Samples(table.sort_by("id")), path_text(root), self.name, layout)
 
 
 @extension
 class WebDatasetWriter(Writer):
-    """The same archives with the members of what is kept, as they were; new samples stand in the archive of their parent."""
+    """The same archives with the members of what is kept, as they were.
+
+    New samples stand in the archive of their parent.
+    """
 
     name = "webdataset"
     version = 1
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
         """Write the archives and manifest.parquet. Raises OutputError, ChangedError."""
         samples, media = dataset.samples, media_of(dataset)
         if files == "manifest":
-            write_manifest(dataset, [path if path is None or path.startswith("/") else posixpath.join(dataset.root, path) for path in media], folder)
+            write_manifest(
+                dataset,
+                [
+                    path
+                    if path is None or path.startswith("/")
+                    else posixpath.join(dataset.root, path)
+                    for path in media
+                ],
+                folder,
+            )
             return
         folder.mkdir(parents=True, exist_ok=True)
-        changed = [name for name, stamp in dataset.layout["shards"].items() if _stamp(dataset.root, name) != stamp]
+        changed = [
+            name
+            for name, stamp in dataset.layout["shards"].items()
+            if _stamp(dataset.root, name) != stamp
+        ]
         if changed:
             raise ChangedError(changed)
         labels = samples["label"].tolist() if "label" in samples else [None] * len(samples)
@@ -164,19 +230,27 @@ class WebDatasetWriter(Writer):
             shard = Shard.of(dataset.root, name)
             kept, new = dict[str, str | None](), list[tuple[int, str]]()
             for row, (sample, made) in enumerate(zip(samples.ids, is_new(samples), strict=True)):
-                where, key = dataset.layout["keys"].get(parents[row] if made else sample, (None, ""))
+                where, key = dataset.layout["keys"].get(
+                    parents[row] if made else sample, (None, "")
+                )
                 if where == name and not made:
                     kept[media_path("", key)] = labels[row]
                 elif where == name:
                     new.append((row, f"{posixpath.dirname(key)}/" if "/" in key else ""))
             added = [(row, _new_members(dataset, row, prefix, labels[row])) for row, prefix in new]
-            references = [containers.member(name, added_[0][0]) if (added_ := dict(added).get(row)) else old for row, old in enumerate(references)]
+            references = [
+                containers.member(name, added_[0][0]) if (added_ := dict(added).get(row)) else old
+                for row, old in enumerate(references)
+            ]
             _write_shard(dataset, folder, shard, kept, [one for _, pair in added for one in pair])
         write_manifest(dataset, references, folder)
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The key of a member and its extension in lower case: all behind the first dot of its file name."""
+    """The key of a member and its extension in lower case.
+
+    All behind the first dot of its file name.
+    """
     folder, base = posixpath.split(name)
     stem, _, ending = base.partition(".")
     return posixpath.join(folder, stem), ending.lower()
@@ -184,7 +258,9 @@ def split_name(name: str) -> tuple[str, str]:
 
 def image_of(members: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
     """The picture among the members of a key."""
-    return next((one for ending, one in members.items() if "." + ending.rpartition(".")[2] in IMAGES), None)
+    return next(
+        (one for ending, one in members.items() if "." + ending.rpartition(".")[2] in IMAGES), None
+    )
 
 
 def shards_of(source: object) -> tuple[str, list[str]]:
@@ -198,7 +274,11 @@ def shards_of(source: object) -> tuple[str, list[str]]:
         root = path
     else:
         root = os.path.dirname(path)
-        names = [path_text(os.path.basename(one)) for one in _expanded(path) if one.lower().endswith(".tar") and os.path.isfile(one)]
+        names = [
+            path_text(os.path.basename(one))
+            for one in _expanded(path)
+            if one.lower().endswith(".tar") and os.path.isfile(one)
+        ]
     if not names:
         raise DatasetError(f"there is no tar archive at {str(source)[:200]!r}")
     return root, names
@@ -215,21 +295,37 @@ def _expanded(path: str) -> Iterator[str]:
         raise DatasetError(f"{match[0]} stands for more than {MOST_SHARDS:,} archives")
     folder, base = os.path.split(path)
     for number in range(low, high + 1):
-        yield from _expanded(os.path.join(folder, base[: match.start()] + f"{number:0{len(match[1])}d}" + base[match.end() :]))
+        yield from _expanded(
+            os.path.join(
+                folder, base[: match.start()] + f"{number:0{len(match[1])}d}" + base[match.end() :]
+            )
+        )
 
 
 def _fields(file: IO[bytes], members: Mapping[str, tarfile.TarInfo]) -> dict[str, str | None]:
     """The label and the texts of a sample."""
-    texts = {ending: _text(file, members[ending]) for ending in ("cls", "txt", "json") if ending in members}
+    texts = {
+        ending: _text(file, members[ending])
+        for ending in ("cls", "txt", "json")
+        if ending in members
+    }
     label = texts.get("cls")
     if label is None and texts.get("json"):
         try:
             value = json.loads(str(texts["json"]))
         except (ValueError, RecursionError):
             value = None
-        found = next((value[name] for name in LABEL_KEYS if name in value), None) if isinstance(value, dict) else None
+        found = (
+            next((value[name] for name in LABEL_KEYS if name in value), None)
+            if isinstance(value, dict)
+            else None
+        )
         label = str(found) if isinstance(found, (str, int)) else None
-    return {"label": label.strip() if label else None, "txt": texts.get("txt"), "json": texts.get("json")}
+    return {
+        "label": label.strip() if label else None,
+        "txt": texts.get("txt"),
+        "json": texts.get("json"),
+    }
 
 
 def _text(file: IO[bytes], one: tarfile.TarInfo) -> str | None:
@@ -248,7 +344,9 @@ def _stamp(root: str, name: str) -> list[int]:
     return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
-def _new_members(dataset: Dataset, row: int, prefix: str, label: str | None) -> list[tuple[str, bytes]]:
+def _new_members(
+    dataset: Dataset, row: int, prefix: str, label: str | None
+) -> list[tuple[str, bytes]]:
     """The members of a new sample: its picture, and its class."""
     media = str(dataset.samples["media"][row])
     key = prefix + file_name(str(dataset.samples.ids[row])).replace(".", "_")
@@ -256,7 +354,13 @@ def _new_members(dataset: Dataset, row: int, prefix: str, label: str | None) -> 
     return found + ([(f"{key}.cls", label.encode())] if label is not None else [])
 
 
-def _write_shard(dataset: Dataset, folder: Path, shard: Shard, kept: Mapping[str, str | None], new: Sequence[tuple[str, bytes]]) -> None:
+def _write_shard(
+    dataset: Dataset,
+    folder: Path,
+    shard: Shard,
+    kept: Mapping[str, str | None],
+    new: Sequence[tuple[str, bytes]],
+) -> None:
     """Write an archive with the members of the kept keys, block by block as they were."""
     place = safe(shard.name)
     if place is None:
@@ -265,8 +369,16 @@ def _write_shard(dataset: Dataset, folder: Path, shard: Shard, kept: Mapping[str
     with writing(folder), open(source, "rb") as file:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target, "xb") as out:
-            gone = {key for key, members in shard.keys.items() if image_of(members) is not None and key not in kept}
-            others = {key: label for key, label in kept.items() if label is not None and label != _fields(file, shard.keys[key])["label"]}
+            gone = {
+                key
+                for key, members in shard.keys.items()
+                if image_of(members) is not None and key not in kept
+            }
+            others = {
+                key: label
+                for key, label in kept.items()
+                if label is not None and label != _fields(file, shard.keys[key])["label"]
+            }
             if not (gone or others or new):
                 _copy(file, out, 0, os.fstat(file.fileno()).st_size)
             else:
@@ -274,7 +386,13 @@ def _write_shard(dataset: Dataset, folder: Path, shard: Shard, kept: Mapping[str
         keep_mode(source, target)
 
 
-def _rewritten(file: IO[bytes], out: IO[bytes], gone: set[str], others: Mapping[str, str | None], new: Sequence[tuple[str, bytes]]) -> None:
+def _rewritten(
+    file: IO[bytes],
+    out: IO[bytes],
+    gone: set[str],
+    others: Mapping[str, str | None],
+    new: Sequence[tuple[str, bytes]],
+) -> None:
     file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as archive:
         members = archive.getmembers()
@@ -290,9 +408,17 @@ def _rewritten(file: IO[bytes], out: IO[bytes], gone: set[str], others: Mapping[
             _add(out, one, _with_label(str(_text(file, one)), others[key], one.name).encode())
             told.add(key)
         else:
-            _copy(file, out, one.offset, one.offset_data + -(-(one.size if one.isreg() else 0) // BLOCK) * BLOCK)
+            _copy(
+                file,
+                out,
+                one.offset,
+                one.offset_data + -(-(one.size if one.isreg() else 0) // BLOCK) * BLOCK,
+            )
     if lost := [key for key in others if key not in told]:
-        raise OutputError(f"a new label has no place, as there is neither .cls nor .json beside the picture: {listed(lost, 3)}")
+        raise OutputError(
+            f"a new label has no place, as there is neither .cls nor .json beside the picture: "
+            f"{listed(lost, 3)}"
+        )
     for name, data in new:
         _add(out, tarfile.TarInfo(name), data)
     out.write(b"\0" * (2 * BLOCK))
@@ -305,13 +431,24 @@ def _with_label(text: str, label: str | None, name: str) -> str:
     place = next((places[key] for key in LABEL_KEYS if key in places), None)
     if place is None:
         raise OutputError(f"{name} has no label to change")
-    new = label if isinstance(place.value, int) and str(label).lstrip("-").isdigit() else json.dumps(label, ensure_ascii=False)
+    new = (
+        label
+        if isinstance(place.value, int) and str(label).lstrip("-").isdigit()
+        else json.dumps(label, ensure_ascii=False)
+    )
     return edited(text, [Edit(place.start, place.end, str(new))])
 
 
 def _add(out: IO[bytes], one: tarfile.TarInfo, data: bytes) -> None:
     made = tarfile.TarInfo(one.name)
-    made.mode, made.mtime, made.uid, made.gid, made.uname, made.gname = one.mode, one.mtime, one.uid, one.gid, one.uname, one.gname
+    made.mode, made.mtime, made.uid, made.gid, made.uname, made.gname = (
+        one.mode,
+        one.mtime,
+        one.uid,
+        one.gid,
+        one.uname,
+        one.gname,
+    )
     made.size = len(data)
     out.write(made.tobuf(tarfile.PAX_FORMAT) + data + b"\0" * (-len(data) % BLOCK))
 

@@ -1,4 +1,6 @@
-"""XML read with the place of each element in its bytes, so that one can be taken out and all else stays as it is written."""
+"""XML read with the place of each element in its bytes, so that one can be taken out and all else
+stays as it is written.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,18 @@ class Element:
         return here
 
     def value(self, *path: str) -> str:
-        """The text of the first element below these names, without spaces around it; "" where there is none."""
+        """The text of the first element below these names, without spaces around it.
+
+        "" where there is none.
+        """
         found = self.first(*path)
         return found.text.strip() if found else ""
 
     def plain(self) -> object:
-        """What is in it as JSON values: text, or a mapping of the elements, in lists where a name stands more than once."""
+        """What is in it as JSON values.
+
+        Text, or a mapping of the elements, in lists where a name stands more than once.
+        """
         if not self.children:
             return self.text.strip()
         found: dict[str, list[object]] = {}
@@ -56,9 +64,16 @@ class Element:
 
 
 def parsed(data: bytes) -> Element:
-    """The root element. Raises LabelError with the line: broken, cut short, too deep, or with declarations of entities, which can unfold without end."""
+    """The root element.
+
+    Raises LabelError with the line: broken, cut short, too deep, or with declarations of entities,
+    which can unfold without end.
+    """
     if DECLARES.search(data):
-        raise LabelError("it declares a document type or entities, which annotations do not need and which can unfold without end")
+        raise LabelError(
+            "it declares a document type or entities, which annotations do not need and which can "
+            "unfold without end"
+        )
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:200]:
         raise LabelError("it is no XML in an encoding that keeps the places of its text (UTF-8 is)")
     return _Builder(data).run()
@@ -87,7 +102,9 @@ class _Builder:
         if len(self.open) >= DEEPEST or self.count > MOST:
             raise LabelError("its elements are too many, or too deep within each other")
         start = self.parser.CurrentByteIndex
-        made = Element(name, attributes, self.parser.CurrentLineNumber, start, inner=(self._after(start), 0))
+        made = Element(
+            name, attributes, self.parser.CurrentLineNumber, start, inner=(self._after(start), 0)
+        )
         if self.open:
             self.open[-1].children.append(made)
         self.root = self.root or made

@@ -1,4 +1,7 @@
-"""YOLO: a text file of numbers for each picture; boxes, polygons and keypoints, read and written line by line."""
+"""YOLO: a text file of numbers for each picture.
+
+Boxes, polygons and keypoints, read and written line by line.
+"""
 
 # names stay as the system gives them; Path would make an object of each
 # ruff: noqa: PTH100, PTH111, PTH112, PTH113, PTH117, PTH118
@@ -16,10 +19,36 @@ from typing import Any, Literal
 import pyarrow as pa
 import yaml
 
-from dqpipe import Dataset, DatasetError, OutputError, Reader, Recognition, Samples, Writer, extension, is_url, listed, many, media_path, opened, path_text
+from dqpipe import (
+    Dataset,
+    DatasetError,
+    OutputError,
+    Reader,
+    Recognition,
+    Samples,
+    Writer,
+    extension,
+    is_url,
+    listed,
+    many,
+    media_path,
+    opened,
+    path_text,
+)
 from dqpipe import objects as object_labels
 from dqpipe import splits as split_names
-from dqpipe_formats.annotated import PROBLEMS, LabelError, cannot_add, digest_of, label_bytes, refuse_empty, told, unchanged_text, write_folder, write_text
+from dqpipe_formats.annotated import (
+    PROBLEMS,
+    LabelError,
+    cannot_add,
+    digest_of,
+    label_bytes,
+    refuse_empty,
+    told,
+    unchanged_text,
+    write_folder,
+    write_text,
+)
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.layouts import ENOUGH
 from dqpipe_formats.listing import Listing
@@ -39,7 +68,9 @@ PROBED = 30
 
 @dataclass(frozen=True)
 class Config:
-    """What a data.yaml says: names of classes by number, the numbers of a keypoint, and the pictures of each split."""
+    """What a data.yaml says: names of classes by number, the numbers of a keypoint, and the
+    pictures of each split.
+    """
 
     file: str = ""
     names: Mapping[int, str] | None = None
@@ -52,10 +83,12 @@ class Config:
 
 @extension
 class Yolo(Reader):
-    """YOLO: pictures, and for each a text file with a line for each object (boxes, polygons, oriented boxes, keypoints).
+    """YOLO: pictures, and for each a text file with a line for each object (boxes, polygons,
+    oriented boxes, keypoints).
 
-    The source is the dataset's folder or its data.yaml. The label file of `images/a.jpg` is `labels/a.txt`, or the one beside it; a
-    picture without one is a background, its label an empty list. Coordinates, fractions of the picture in the files, become pixels.
+    The source is the dataset's folder or its data.yaml. The label file of `images/a.jpg` is
+    `labels/a.txt`, or the one beside it; a picture without one is a background, its label an empty
+    list. Coordinates, fractions of the picture in the files, become pixels.
     """
 
     name = "yolo"
@@ -67,26 +100,59 @@ class Yolo(Reader):
         return self.recognise(source).score
 
     def recognise(self, source: object) -> Recognition:
-        """By a data.yaml that names classes and splits, or by label files of numbers for most pictures that were looked at."""
-        if isinstance(source, (str, os.PathLike)) and not is_url(source) and str(source).lower().endswith((".yaml", ".yml")):
-            return Recognition(90, "a file with names of classes and the pictures of splits") if _is_config(os.fspath(source)) else Recognition(0)
+        """By a data.yaml that names classes and splits, or by label files of numbers for most
+        pictures that were looked at.
+        """
+        if (
+            isinstance(source, (str, os.PathLike))
+            and not is_url(source)
+            and str(source).lower().endswith((".yaml", ".yml"))
+        ):
+            return (
+                Recognition(90, "a file with names of classes and the pictures of splits")
+                if _is_config(os.fspath(source))
+                else Recognition(0)
+            )
         listing = None if is_url(source) else Listing.of(source)
         if listing is None:
             return Recognition(0)
         texts = {posixpath.splitext(file)[0]: file for file in listing.ending(".txt")}
-        found = [texts[stem] for image in listing.images if (stem := _label_stem(image, texts)) in texts]
+        found = [
+            texts[stem] for image in listing.images if (stem := _label_stem(image, texts)) in texts
+        ]
         shown = found[:: max(1, len(found) // PROBED)]
-        numbers = [all(map(LINE.fullmatch, head.strip().splitlines()[:5])) for file in shown if (head := listing.head(file).rstrip())]
+        numbers = [
+            all(map(LINE.fullmatch, head.strip().splitlines()[:5]))
+            for file in shown
+            if (head := listing.head(file).rstrip())
+        ]
         fits = bool(numbers) and sum(numbers) >= ENOUGH * len(numbers)
-        configs = [file for file in listing.ending(".yaml", ".yml") if _is_config(os.path.join(listing.root, file))]
+        configs = [
+            file
+            for file in listing.ending(".yaml", ".yml")
+            if _is_config(os.path.join(listing.root, file))
+        ]
         if configs and (fits or listing.images):
-            return Recognition(90, f"{configs[0]!r} names classes and the pictures of splits" + (", with label files of numbers" if fits else ""))
-        return Recognition(85, f"text files of numbers for pictures, such as {shown[0]!r}") if fits else Recognition(0)
+            return Recognition(
+                90,
+                f"{configs[0]!r} names classes and the pictures of splits"
+                + (", with label files of numbers" if fits else ""),
+            )
+        return (
+            Recognition(85, f"text files of numbers for pictures, such as {shown[0]!r}")
+            if fits
+            else Recognition(0)
+        )
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
-        """The dataset. Raises DatasetError: no folder, no picture, a data.yaml that cannot be read."""
+        """The dataset.
+
+        Raises DatasetError: no folder, no picture, a data.yaml that cannot be read.
+        """
         if any(roles.values()):
-            raise DatasetError(f"YOLO has no columns to give the roles {listed(roles)} to: leave `roles` out")
+            raise DatasetError(
+                f"YOLO has no columns to give the roles {listed(roles)} to: leave `roles` out"
+            )
         root, config = _opened(source)
         walk = Walk(root).run()
         images = _images(root, config, walk)
@@ -96,32 +162,79 @@ class Yolo(Reader):
         rows = []
         for media, split in sorted(images.items()):
             text = _label_of(media, known)
-            objects, said, content = _read_labels(root, media, text, names, config) if text else ([], [], None)
-            rows.append({"id": media, "media": media, "label": objects, "split": split, PROBLEMS: told(said), "text": text, "content": content})
-        own = [path_text(file) for file in walk.files if file == config.file or posixpath.basename(file).lower() in NAMES]
-        lists = [path_text(file) for file in walk.files if file.lower().endswith(".txt") and file in _list_files(config)]
-        orphans = sorted(file for file in known if "labels" in file.split("/")[:-1] and file.endswith(".txt") and file not in {row["text"] for row in rows})
+            objects, said, content = (
+                _read_labels(root, media, text, names, config) if text else ([], [], None)
+            )
+            rows.append(
+                {
+                    "id": media,
+                    "media": media,
+                    "label": objects,
+                    "split": split,
+                    PROBLEMS: told(said),
+                    "text": text,
+                    "content": content,
+                }
+            )
+        own = [
+            path_text(file)
+            for file in walk.files
+            if file == config.file or posixpath.basename(file).lower() in NAMES
+        ]
+        lists = [
+            path_text(file)
+            for file in walk.files
+            if file.lower().endswith(".txt") and file in _list_files(config)
+        ]
+        orphans = sorted(
+            file
+            for file in known
+            if "labels" in file.split("/")[:-1]
+            and file.endswith(".txt")
+            and file not in {row["text"] for row in rows}
+        )
         carried = [*(file for file in own if file not in lists), *orphans]
-        doubts = [f"{many(len(orphans), 'label file')} of no picture ({listed(orphans, 3)})"] if orphans else []
+        doubts = (
+            [f"{many(len(orphans), 'label file')} of no picture ({listed(orphans, 3)})"]
+            if orphans
+            else []
+        )
         layout = {
-            "texts": {row["media"]: row["text"] for row in rows if row["text"]}, "contents": {row["text"]: row["content"] for row in rows if row["content"]},
-            "names": {str(number): name for number, name in names.items()}, "config": path_text(config.file), "points": config.points,
-            "keypoints": config.keypoints, "carried": carried, "lists": lists, "doubts": doubts,
-        }  # fmt: skip
+            "texts": {row["media"]: row["text"] for row in rows if row["text"]},
+            "contents": {row["text"]: row["content"] for row in rows if row["content"]},
+            "names": {str(number): name for number, name in names.items()},
+            "config": path_text(config.file),
+            "points": config.points,
+            "keypoints": config.keypoints,
+            "carried": carried,
+            "lists": lists,
+            "doubts": doubts,
+        }
         return Dataset(Samples(_table(rows)), path_text(root), self.name, layout)
 
 
 @extension
 class YoloWriter(Writer):
-    """The same folders, data.yaml and label files, as they were but for lines of objects that are gone or others now."""
+    """The same folders, data.yaml and label files, as they were but for lines of objects that are
+    gone or others now.
+    """
 
     name = "yolo"
     version = 1
 
-    def write(self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]) -> None:
-        """Write the pictures, their label files, data.yaml and manifest.parquet. Raises OutputError, ChangedError."""
+    def write(
+        self, dataset: Dataset, folder: Path, files: Literal["copy", "hardlink", "manifest"]
+    ) -> None:
+        """Write the pictures, their label files, data.yaml and manifest.parquet.
+
+        Raises OutputError, ChangedError.
+        """
         layout, media = dataset.layout, media_of(dataset)
-        labels = dataset.samples.table.column("label").to_pylist() if "label" in dataset.samples else [None] * len(media)
+        labels = (
+            dataset.samples.table.column("label").to_pylist()
+            if "label" in dataset.samples
+            else [None] * len(media)
+        )
         config = Config(points=layout["points"], keypoints=layout["keypoints"])
         names = {int(number): name for number, name in layout["names"].items()}
         also, changed = list[str](), dict[str, str]()
@@ -139,10 +252,23 @@ class YoloWriter(Writer):
         kept = set(media)
         for name in layout["lists"]:
             try:
-                lines = label_bytes(media_path(dataset.root, name), dataset.within, LARGEST).decode("utf-8").splitlines(keepends=True)
+                lines = (
+                    label_bytes(media_path(dataset.root, name), dataset.within, LARGEST)
+                    .decode("utf-8")
+                    .splitlines(keepends=True)
+                )
             except (LabelError, UnicodeDecodeError) as error:
                 raise OutputError(f"{name} cannot be read again: {error}") from None
-            write_text(dataset, folder, name, "".join(line for line in lines if not line.strip() or _listed_in(line, name, dataset.root) in kept))
+            write_text(
+                dataset,
+                folder,
+                name,
+                "".join(
+                    line
+                    for line in lines
+                    if not line.strip() or _listed_in(line, name, dataset.root) in kept
+                ),
+            )
 
 
 def _is_config(path: str) -> bool:
@@ -157,7 +283,9 @@ def _yaml(path: str) -> dict[str, Any]:
     try:
         data = label_bytes(path, None, 1 << 20)
         if b"&" in data and re.search(rb"\*\w", data):  # aliases may unfold without end
-            raise DatasetError(f"{path_text(path)} uses YAML aliases, which a data.yaml does not need")
+            raise DatasetError(
+                f"{path_text(path)} uses YAML aliases, which a data.yaml does not need"
+            )
         values = yaml.safe_load(data.decode("utf-8"))
     except (LabelError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path_text(path)} cannot be read: {str(error)[:300]}") from None
@@ -173,78 +301,152 @@ def _opened(source: Any) -> tuple[str, Config]:  # noqa: ANN401
         root, file = os.path.split(path)
         values = _yaml(path)
         inner = values.get("path")
-        if isinstance(inner, str) and not os.path.isabs(inner) and os.path.isdir(os.path.join(root, inner)):
+        if (
+            isinstance(inner, str)
+            and not os.path.isabs(inner)
+            and os.path.isdir(os.path.join(root, inner))
+        ):
             return _config(os.path.normpath(os.path.join(root, inner)), "", values)
         return _config(root, file, values)
     if not os.path.isdir(path):
         raise DatasetError(f"there is no folder {path_text(path)}")
     listing = Listing.of(path)
-    found = [file for file in (listing.ending(".yaml", ".yml") if listing else ()) if _is_config(os.path.join(path, file))]
-    return _config(path, found[0], _yaml(os.path.join(path, found[0]))) if found else (path, Config())
+    found = [
+        file
+        for file in (listing.ending(".yaml", ".yml") if listing else ())
+        if _is_config(os.path.join(path, file))
+    ]
+    return (
+        _config(path, found[0], _yaml(os.path.join(path, found[0]))) if found else (path, Config())
+    )
 
 
 def _config(root: str, file: str, values: Mapping[str, Any]) -> tuple[str, Config]:
     names = values.get("names")
-    pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else []
+    pairs = (
+        names.items()
+        if isinstance(names, dict)
+        else enumerate(names)
+        if isinstance(names, list)
+        else []
+    )
     shape = values.get("kpt_shape")
-    keypoints, points = shape if isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) for n in shape) else (0, 0)  # noqa: PLR2004 (count, numbers)
+    keypoints, points = (
+        shape
+        if isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) for n in shape)  # noqa: PLR2004
+        else (0, 0)
+    )
     above = values.get("path") if isinstance(values.get("path"), str) else ""
-    base = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(above))) if above and os.path.isdir(os.path.join(root, above)) else ""
+    base = (
+        posixpath.normpath(posixpath.join(posixpath.dirname(file), str(above)))
+        if above and os.path.isdir(os.path.join(root, above))
+        else ""
+    )
     splits = dict[str, list[str]]()
     for split in SPLITS:
         given = values.get(split)
-        every = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str) and one]
+        every = [
+            one
+            for one in (given if isinstance(given, list) else [given])
+            if isinstance(one, str) and one
+        ]
         splits |= {split: [_below(root, base, one) for one in every]} if every else {}
-    return root, Config(file, {int(k): str(v) for k, v in pairs if str(k).isdigit()}, points, keypoints, splits or None)
+    return root, Config(
+        file,
+        {int(k): str(v) for k, v in pairs if str(k).isdigit()},
+        points,
+        keypoints,
+        splits or None,
+    )
 
 
 def _below(root: str, base: str, name: str) -> str:
-    """A folder or file of a data.yaml below the root: as it says, or without `../` before it, which exports of Roboflow have too many of."""
+    """A folder or file of a data.yaml below the root.
+
+    As it says, or without `../` before it, which exports of Roboflow have too many of.
+    """
     plain = re.sub(r"^(\.\./)+", "", name.replace("\\", "/"))
-    tried = [posixpath.join(base, name), posixpath.join(base, plain), plain, posixpath.relpath(name, root) if name.startswith("/") else name]
+    tried = [
+        posixpath.join(base, name),
+        posixpath.join(base, plain),
+        plain,
+        posixpath.relpath(name, root) if name.startswith("/") else name,
+    ]
     found = next((one for one in tried if os.path.exists(os.path.join(root, one))), tried[0])  # noqa: PTH110
     return posixpath.normpath(found)
 
 
 def _list_files(config: Config) -> set[str]:
-    return {one for every in (config.splits or {}).values() for one in every if one.lower().endswith(".txt")}
+    return {
+        one
+        for every in (config.splits or {}).values()
+        for one in every
+        if one.lower().endswith(".txt")
+    }
 
 
 def _images(root: str, config: Config, walk: Walk) -> dict[str, str | None]:
     """The split of each picture; of all pictures below the root where no data.yaml says which."""
-    images = [path_text(file) for file in walk.files if posixpath.splitext(file)[1].lower() in IMAGES]
+    images = [
+        path_text(file) for file in walk.files if posixpath.splitext(file)[1].lower() in IMAGES
+    ]
     if config.splits is None:
-        splits = {image: next((part for part in image.split("/")[:-1] if split_names.kind_of(part)), None) for image in images}
+        splits = {
+            image: next((part for part in image.split("/")[:-1] if split_names.kind_of(part)), None)
+            for image in images
+        }
         return splits if len(set(splits.values())) > 1 else dict.fromkeys(images)
     found: dict[str, str | None] = {}
     for split, places in config.splits.items():
         for place in places:
             if place.lower().endswith(".txt"):
-                found |= {image: split for line in _lines(root, place) if (image := _listed_in(line, place, root))}
+                found |= {
+                    image: split
+                    for line in _lines(root, place)
+                    if (image := _listed_in(line, place, root))
+                }
             else:
-                found |= {image: split for image in images if place == "." or image.startswith(path_text(place) + "/")}
+                found |= {
+                    image: split
+                    for image in images
+                    if place == "." or image.startswith(path_text(place) + "/")
+                }
     return found
 
 
 def _lines(root: str, name: str) -> list[str]:
     try:
-        return [line for line in label_bytes(os.path.join(root, name), (root,), LARGEST).decode("utf-8").splitlines() if line.strip()]
+        return [
+            line
+            for line in label_bytes(os.path.join(root, name), (root,), LARGEST)
+            .decode("utf-8")
+            .splitlines()
+            if line.strip()
+        ]
     except (LabelError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path_text(name)} cannot be read: {error}") from None
 
 
 def _listed_in(line: str, name: str, root: str) -> str:
-    """The picture that a line of a list names: `./` starts from the list's own folder, a plain path from there or from the root."""
+    """The picture that a line of a list names.
+
+    `./` starts from the list's own folder, a plain path from there or from the root.
+    """
     path = line.strip()
     if path.startswith("/"):
         return path_text(posixpath.relpath(path, root))
     beside = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
     plain = posixpath.normpath(path)
-    return path_text(beside if path.startswith("./") or os.path.exists(os.path.join(root, beside)) else plain)  # noqa: PTH110
+    return path_text(
+        beside if path.startswith("./") or os.path.exists(os.path.join(root, beside)) else plain  # noqa: PTH110
+    )
 
 
 def _label_stem(image: str, texts: Container[str]) -> str:
-    """The path of a picture's label file without its extension: below `labels` in the place of `images`, else beside the picture."""
+    """The path of a picture's label file without its extension.
+
+    Below `labels` in the place of `images`, else beside the picture.
+    """
     stem = posixpath.splitext(image)[0]
     parts = stem.split("/")
     for at in range(len(parts) - 2, -1, -1):
@@ -274,32 +476,50 @@ def _names(root: str, config: Config, files: Sequence[str]) -> dict[int, str]:
     if config.names:
         return dict(config.names)
     file = next((file for file in files if posixpath.basename(file).lower() in NAMES), None)
-    return {} if file is None else {number: line.strip() for number, line in enumerate(_lines(root, file))}
+    return (
+        {}
+        if file is None
+        else {number: line.strip() for number, line in enumerate(_lines(root, file))}
+    )
 
 
 def _size(root: str, media: str) -> tuple[int, int] | None:
-    """Width and height of a picture as it is stored, by its header; None where that cannot be read."""
+    """Width and height of a picture as it is stored, by its header.
+
+    None where that cannot be read.
+    """
     from PIL import Image
 
     try:
-        with os.fdopen(opened(media_path(root, media), (root,)), "rb") as file, Image.open(file) as image:
+        with (
+            os.fdopen(opened(media_path(root, media), (root,)), "rb") as file,
+            Image.open(file) as image,
+        ):
             return image.size
     except Exception:  # noqa: BLE001 (Pillow raises whatever a broken header makes of it; the picture itself is claimed as unreadable)
         return None
 
 
-def _read_labels(root: str, media: str, text: str, names: Mapping[int, str], config: Config) -> tuple[list[dict[str, Any]], list[str], str | None]:
+def _read_labels(
+    root: str, media: str, text: str, names: Mapping[int, str], config: Config
+) -> tuple[list[dict[str, Any]], list[str], str | None]:
     """The objects of a label file, what is wrong in it, and the hash of its bytes."""
     try:
         data = label_bytes(media_path(root, text), (root,), LARGEST)
         lines = data.decode("utf-8").splitlines()
     except (LabelError, UnicodeDecodeError) as error:
         return [], [f"{text}: {error}"], None
-    return *_objects(lines, text, _size(root, media) if data.strip() else None, names, config), digest_of(data)
+    return *_objects(
+        lines, text, _size(root, media) if data.strip() else None, names, config
+    ), digest_of(data)
 
 
 def _objects(
-    lines: Sequence[str], text: str, size: tuple[int, int] | None, names: Mapping[int, str], config: Config
+    lines: Sequence[str],
+    text: str,
+    size: tuple[int, int] | None,
+    names: Mapping[int, str],
+    config: Config,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     objects, said = [], []
     for number, line in enumerate(lines, 1):
@@ -313,7 +533,9 @@ def _objects(
     return objects, said
 
 
-def _object(line: str, number: int, size: tuple[int, int] | None, names: Mapping[int, str], config: Config) -> dict[str, Any]:
+def _object(
+    line: str, number: int, size: tuple[int, int] | None, names: Mapping[int, str], config: Config
+) -> dict[str, Any]:
     """The object of a line. Raises ValueError with what is wrong."""
     first, *rest = line.split()
     try:
@@ -325,17 +547,37 @@ def _object(line: str, number: int, size: tuple[int, int] | None, names: Mapping
     if names and index not in names:
         raise ValueError(f"there is no class {index}: the names go from 0 to {max(names)}")
     name, wide, high = names.get(index, str(index)), *(size or (0, 0))
-    scale = (lambda xy: [value * (high if at % 2 else wide) for at, value in enumerate(xy)]) if size else None
+    scale = (
+        (lambda xy: [value * (high if at % 2 else wide) for at, value in enumerate(xy)])
+        if size
+        else None
+    )
     if config.points and len(values) == 4 + config.keypoints * config.points:
-        flat = [values[4 + at : 4 + at + config.points] for at in range(0, config.keypoints * config.points, config.points)]
-        points = [value for x, y, *seen in flat for value in (x * wide, y * high, seen[0] if seen else 2.0)]
-        return object_labels.an_object(number, name, box=scale and _box(scale(values[:4])), keypoints=points if size else None)
+        flat = [
+            values[4 + at : 4 + at + config.points]
+            for at in range(0, config.keypoints * config.points, config.points)
+        ]
+        points = [
+            value
+            for x, y, *seen in flat
+            for value in (x * wide, y * high, seen[0] if seen else 2.0)
+        ]
+        return object_labels.an_object(
+            number, name, box=scale and _box(scale(values[:4])), keypoints=points if size else None
+        )
     if len(values) in (4, BOX):
         if values[2] < 0 or values[3] < 0:
             raise ValueError(f"the box has a negative size: {line.strip()[:60]!r}")
-        return object_labels.an_object(number, name, box=scale and _box(scale(values[:4])), other={"score": values[4]} if len(values) == BOX else None)
+        return object_labels.an_object(
+            number,
+            name,
+            box=scale and _box(scale(values[:4])),
+            other={"score": values[4]} if len(values) == BOX else None,
+        )
     if len(values) < 6 or len(values) % 2:  # noqa: PLR2004 (three points)
-        raise ValueError(f"{len(values) + 1} numbers are neither a box nor a polygon of three points or more")
+        raise ValueError(
+            f"{len(values) + 1} numbers are neither a box nor a polygon of three points or more"
+        )
     return object_labels.an_object(number, name, polygons=scale and [scale(values)])
 
 
@@ -345,12 +587,22 @@ def _box(centred: Sequence[float]) -> list[float]:
 
 
 def _rewritten(
-    dataset: Dataset, media: str, text: str, label: Sequence[Mapping[str, Any]] | None, names: Mapping[int, str], config: Config
+    dataset: Dataset,
+    media: str,
+    text: str,
+    label: Sequence[Mapping[str, Any]] | None,
+    names: Mapping[int, str],
+    config: Config,
 ) -> str | None:
-    """The label file with the lines of objects that are gone or others now; None where nothing changed."""
+    """The label file with the lines of objects that are gone or others now.
+
+    None where nothing changed.
+    """
     if label is None or text not in dataset.layout["contents"]:
         return None
-    whole = unchanged_text(media_path(dataset.root, text), dataset.within, LARGEST, dataset.layout["contents"][text])
+    whole = unchanged_text(
+        media_path(dataset.root, text), dataset.within, LARGEST, dataset.layout["contents"][text]
+    )
     lines = whole.splitlines(keepends=True)
     size = _size(dataset.root, media) if whole.strip() else None
     before, _ = _objects(whole.splitlines(), text, size, names, config)
@@ -360,12 +612,21 @@ def _rewritten(
     for number, one in changes.items():
         if number not in known:
             raise cannot_add([number], text)
-        lines[int(number) - 1] = "" if one is None else _line(lines[int(number) - 1], one, known[number], names, size, text)
+        lines[int(number) - 1] = (
+            ""
+            if one is None
+            else _line(lines[int(number) - 1], one, known[number], names, size, text)
+        )
     return "".join(lines)
 
 
 def _line(
-    line: str, one: Mapping[str, Any], was: Mapping[str, Any], names: Mapping[int, str], size: tuple[int, int] | None, text: str
+    line: str,
+    one: Mapping[str, Any],
+    was: Mapping[str, Any],
+    names: Mapping[int, str],
+    size: tuple[int, int] | None,
+    text: str,
 ) -> str:
     """A line with another class or another box."""
     match = re.fullmatch(r"(\s*)(\S+)(.*?)(\s*)", line, re.DOTALL)
@@ -373,18 +634,36 @@ def _line(
         raise OutputError(f"{text}: an empty line has no object")
     lead, first, rest, end = match.groups()
     if one["class"] != was["class"]:
-        first = next((str(number) for number, name in names.items() if name == one["class"]), "" if names else str(one["class"]))
+        first = next(
+            (str(number) for number, name in names.items() if name == one["class"]),
+            "" if names else str(one["class"]),
+        )
         if not first.isdigit():
-            raise OutputError(f"{text}: there is no class {one['class']!r} in data.yaml: add it to `names`")
+            raise OutputError(
+                f"{text}: there is no class {one['class']!r} in data.yaml: add it to `names`"
+            )
     if one["box"] != was["box"] and one["box"] is not None and size:
         x, y, width, height = one["box"]
-        new = [(x + width / 2) / size[0], (y + height / 2) / size[1], width / size[0], height / size[1]]
+        new = [
+            (x + width / 2) / size[0],
+            (y + height / 2) / size[1],
+            width / size[0],
+            height / size[1],
+        ]
         rest = " " + " ".join([*(f"{value:.6f}" for value in new), *rest.split()[4:]])
     return f"{lead}{first}{rest}{end}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    found = {name: pa.array([row[name] for row in rows], pa.string()) for name in ("id", "media", "split", PROBLEMS)}
-    found = {name: column for name, column in found.items() if name in ("id", "media") or column.null_count < len(column)}
-    return pa.table({**found, "label": pa.array([row["label"] for row in rows], object_labels.LABELS)})
-
+    found = {
+        name: pa.array([row[name] for row in rows], pa.string())
+        for name in ("id", "media", "split", PROBLEMS)
+    }
+    found = {
+        name: column
+        for name, column in found.items()
+        if name in ("id", "media") or column.null_count < len(column)
+    }
+    return pa.table(
+        {**found, "label": pa.array([row["label"] for row in rows], object_labels.LABELS)}
+    )

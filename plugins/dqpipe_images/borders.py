@@ -1,4 +1,7 @@
-"""The plain frame around a picture: letterbox, pillarbox, mat, the margins of a page; measured, and left out of the other numbers."""
+"""The plain frame around a picture: letterbox, pillarbox, mat, the margins of a page.
+
+Measured, and left out of the other numbers.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-PLAIN, SAME = 10, 12  # grey levels that a line of a frame spans at most, and that it differs from the outermost one
-LEAST, MOST = 0.015, 0.9  # of a side: what is thinner is none, and what leaves less than the rest is the picture itself
+PLAIN, SAME = (
+    10,
+    12,
+)  # grey levels that a line of a frame spans at most, and that it differs from the outermost one
+LEAST, MOST = (
+    0.015,
+    0.9,
+)  # of a side: what is thinner is none, and what leaves less than the rest is the picture itself
 
 
 class Inside(NamedTuple):
@@ -37,21 +46,36 @@ WHOLE = Inside()
 
 
 def inside(grey: np.ndarray) -> Inside:
-    """What is within the frame of uint8 [h, w]: plain lines of one colour on two opposite sides, or on all four."""
+    """What is within the frame of uint8 [h, w].
+
+    Plain lines of one colour on two opposite sides, or on all four.
+    """
     if min(grey.shape) < 3 or not (_plain(grey[0], grey[-1]) or _plain(grey[:, 0], grey[:, -1])):  # noqa: PLR2004 (lines)
         return WHOLE
     top, bottom = _lines(grey)
     within = grey[top:bottom]
     left, right = _lines(np.ascontiguousarray(within.T))
-    if (top, bottom) == (0, len(grey)) and (left, right) != (0, grey.shape[1]):  # only beside the picture: what is above it may be seen now
+    if (top, bottom) == (0, len(grey)) and (left, right) != (
+        0,
+        grey.shape[1],
+    ):  # only beside the picture: what is above it may be seen now
         top, bottom = _lines(np.ascontiguousarray(grey[:, left:right]))
     found = Inside(top / len(grey), bottom / len(grey), left / grey.shape[1], right / grey.shape[1])
-    return found if 0 < found.border <= MOST and int(np.ptp(found.of(grey))) > PLAIN else WHOLE  # one shape on its ground is no frame around nothing
+    return (
+        found if 0 < found.border <= MOST and int(np.ptp(found.of(grey))) > PLAIN else WHOLE
+    )  # one shape on its ground is no frame around nothing
 
 
 def _plain(first: np.ndarray, last: np.ndarray) -> bool:
     middle, end = len(first) // 2, len(first) - 1
-    some = (first.item(0), first.item(middle), first.item(end), last.item(0), last.item(middle), last.item(end))
+    some = (
+        first.item(0),
+        first.item(middle),
+        first.item(end),
+        last.item(0),
+        last.item(middle),
+        last.item(end),
+    )
     if max(some) - min(some) > PLAIN + SAME:  # most pictures are told by these
         return False
     return bool(np.ptp(first) <= PLAIN and np.ptp(last) <= PLAIN and abs(some[0] - some[3]) <= SAME)

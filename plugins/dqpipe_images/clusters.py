@@ -1,9 +1,10 @@
 """From pairs of pictures that are alike to clusters with one keeper each, without chaining.
 
-Best quality first: a picture that no better one is strongly like becomes a keeper, and every later picture that was verified
-against one joins the one it is most like. What is like a member, but not like its keeper, starts a cluster of its own. Then clusters whose keepers
-are weakly alike become one, if every member was verified against the better keeper. So whatever is left out is like something
-that is kept, and a doubtful link takes nothing away from a clear one.
+Best quality first: a picture that no better one is strongly like becomes a keeper, and every later
+picture that was verified against one joins the one it is most like. What is like a member, but not
+like its keeper, starts a cluster of its own. Then clusters whose keepers are weakly alike become
+one, if every member was verified against the better keeper. So whatever is left out is like
+something that is kept, and a doubtful link takes nothing away from a clear one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ TURNED_BACK = np.array([0, 1, 2, 3, 4, 6, 5, 7])
 CORNERS = np.arange(4).reshape(1, 2, 2)
 EVERY_TURN = np.concatenate([oriented(CORNERS, np.array([turn])) for turn in range(8)])
 TURNED_TWICE = np.array(
-    [[int((oriented(EVERY_TURN[[first]], np.array([then])) == EVERY_TURN).all((1, 2)).argmax()) for first in range(8)] for then in range(8)]
+    [
+        [
+            int(
+                (oriented(EVERY_TURN[[first]], np.array([then])) == EVERY_TURN).all((1, 2)).argmax()
+            )
+            for first in range(8)
+        ]
+        for then in range(8)
+    ]
 )
 """[then, first]: the orientation that equals `first` and `then` after it."""
 STRONG = 0.3
@@ -34,7 +43,10 @@ Compare = Callable[[np.ndarray, np.ndarray], "Links"]
 
 @dataclass(frozen=True)
 class Links:
-    """Verified pairs, each once, sorted: low < high, rows [n]; how far apart, [n]; the orientation [n] that lays `high` on `low`."""
+    """Verified pairs, each once, sorted: low < high, rows [n].
+
+    How far apart, [n]; the orientation [n] that lays `high` on `low`.
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -43,7 +55,9 @@ class Links:
 
     @classmethod
     def of(cls, pairs: np.ndarray, distance: np.ndarray, turn: np.ndarray) -> Links:
-        """Links of pairs [n, 2] (template, picture), the nearest of those that stand more than once; `turn` lays picture on template."""
+        """Links of pairs [n, 2] (template, picture), the nearest of those that stand more than
+        once; `turn` lays picture on template.
+        """
         swapped = pairs[:, 0] > pairs[:, 1]
         low, high = pairs.min(axis=1), pairs.max(axis=1)
         turn = np.where(swapped, TURNED_BACK[turn], turn)
@@ -54,13 +68,24 @@ class Links:
 
     def joined(self, other: Links) -> Links:
         """These links and others."""
-        pairs = np.concatenate([np.stack([links.low, links.high], axis=1) for links in (self, other)])
-        return Links.of(pairs, np.concatenate([self.distance, other.distance]), np.concatenate([self.turn, other.turn]))
+        pairs = np.concatenate(
+            [np.stack([links.low, links.high], axis=1) for links in (self, other)]
+        )
+        return Links.of(
+            pairs,
+            np.concatenate([self.distance, other.distance]),
+            np.concatenate([self.turn, other.turn]),
+        )
 
     def between(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of the links between rows a and b, [m] each, which must exist: how far apart, and the turns that lay b on a."""
+        """Of the links between rows a and b, [m] each, which must exist.
+
+        How far apart, and the turns that lay b on a.
+        """
         count = np.int64(self.high.max(initial=0) + 1)
-        at = np.searchsorted(self.low * count + self.high, np.minimum(a, b) * count + np.maximum(a, b))
+        at = np.searchsorted(
+            self.low * count + self.high, np.minimum(a, b) * count + np.maximum(a, b)
+        )
         return self.distance[at], np.where(a < b, self.turn[at], TURNED_BACK[self.turn[at]])
 
 
@@ -78,7 +103,10 @@ def strong(links: Links) -> Links:
 
 
 def led(count: int, rank: np.ndarray, links: Links) -> np.ndarray:
-    """The keeper [count] of each row by links, itself if it is one; `rank` [count] has the rows in order of quality."""
+    """The keeper [count] of each row by links, itself if it is one.
+
+    `rank` [count] has the rows in order of quality.
+    """
     bounds, others = neighbours(count, links)
     keeper, settled = np.arange(count), np.zeros(count, dtype=bool)
     for row in rank[np.diff(bounds)[rank] > 0].tolist():
@@ -103,8 +131,13 @@ def nearest(keeper: np.ndarray, links: Links) -> np.ndarray:
     return out
 
 
-def merged(rank: np.ndarray, keeper: np.ndarray, links: Links) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """The row [count] that each keeper joins by weak links, itself if none; and where it could not, (row, head, member) not linked."""
+def merged(
+    rank: np.ndarray, keeper: np.ndarray, links: Links
+) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """The row [count] that each keeper joins by weak links, itself if none.
+
+    And where it could not, (row, head, member) not linked.
+    """
     bounds, others = neighbours(len(rank), links)
     place = np.argsort(rank, kind="stable")
     members: dict[int, list[int]] = {}
@@ -134,7 +167,10 @@ def crossing(keeper: np.ndarray, links: Links) -> list[np.ndarray]:
     low_on_a, high_on_b = laid(keeper, low, links), laid(keeper, high, links)
     high_on_a, low_on_b = TURNED_TWICE[low_on_a, turn], TURNED_TWICE[high_on_b, back]
     b_on_a = TURNED_TWICE[high_on_a, TURNED_BACK[high_on_b]]
-    return [np.stack(columns, axis=1) for columns in ((a, b, b_on_a), (a, high, high_on_a), (b, low, low_on_b))]
+    return [
+        np.stack(columns, axis=1)
+        for columns in ((a, b, b_on_a), (a, high, high_on_a), (b, low, low_on_b))
+    ]
 
 
 def laid(keeper: np.ndarray, rows: np.ndarray, links: Links) -> np.ndarray:
@@ -145,16 +181,26 @@ def laid(keeper: np.ndarray, rows: np.ndarray, links: Links) -> np.ndarray:
 
 
 def once(pairs: list[np.ndarray], asked: set[tuple[int, int]]) -> np.ndarray:
-    """Columns (low, high, turn) [n, 3] of the pairs (a, b, turn) that were not compared yet, each once."""
+    """Columns (low, high, turn) [n, 3] of the pairs (a, b, turn) that were not compared yet, each
+    once.
+    """
     every = np.concatenate(pairs)
     a, b, turn = every[every[:, 0] != every[:, 1]].T
-    ordered = np.stack([np.minimum(a, b), np.maximum(a, b), np.where(a < b, turn, TURNED_BACK[turn])], axis=1)
+    ordered = np.stack(
+        [np.minimum(a, b), np.maximum(a, b), np.where(a < b, turn, TURNED_BACK[turn])], axis=1
+    )
     wanted = {(low, high): turn for low, high, turn in sorted(ordered.tolist(), reverse=True)}
-    return np.array(sorted((*pair, turn) for pair, turn in wanted.items() if pair not in asked), dtype=np.int64).reshape(-1, 3)
+    return np.array(
+        sorted((*pair, turn) for pair, turn in wanted.items() if pair not in asked), dtype=np.int64
+    ).reshape(-1, 3)
 
 
-def clustered(count: int, rank: np.ndarray, links: Links, compare: Compare) -> tuple[np.ndarray, Links]:
-    """What each row [count] is a copy of, itself if of nothing, and all links; `compare` is asked about pairs that were not compared.
+def clustered(
+    count: int, rank: np.ndarray, links: Links, compare: Compare
+) -> tuple[np.ndarray, Links]:
+    """What each row [count] is a copy of, itself if of nothing, and all links.
+
+    `compare` is asked about pairs that were not compared.
 
     A row leads to its keeper in two steps at most: a strong one, then a weak one.
     """

@@ -1,7 +1,10 @@
-"""Whether two pictures that agree in their grey values have other colours: a red thing and a green one.
+"""Whether two pictures that agree in their grey values have other colours.
 
-A copy may be paler or stronger in colour, tinted as by another white balance, or grey altogether: then its colour
-differences are those of the other picture times a gain that is not negative, and a tint that grows with the light.
+A red thing and a green one.
+
+A copy may be paler or stronger in colour, tinted as by another white balance, or grey altogether:
+then its colour differences are those of the other picture times a gain that is not negative, and a
+tint that grows with the light.
 """
 
 from __future__ import annotations
@@ -18,13 +21,17 @@ STRONGER = 3.0
 TINT, CAST = 0.25, 25.0
 """The largest tint: its share of the light, and in steps everywhere."""
 OTHER, MOSTLY = 30.0, 0.5
-"""What is left in a cell of another colour, in steps and as a share of what the cell shows, at least."""
+"""What is left in a cell of another colour, in steps and as a share of what the cell shows, at
+least.
+"""
 ROUNDS = 3
 CELL = (4, 2)
 """Side of a cell, and from one to the next, in pixels."""
 
 
-def recoloured(templates: np.ndarray, pictures: np.ndarray, light: np.ndarray, warps: np.ndarray) -> np.ndarray:
+def recoloured(
+    templates: np.ndarray, pictures: np.ndarray, light: np.ndarray, warps: np.ndarray
+) -> np.ndarray:
     """Which pairs [n] have other colours somewhere.
 
     `templates` and `pictures` are colour differences [n, 2, s, s], the latter turned as the former;
@@ -47,7 +54,9 @@ def recoloured(templates: np.ndarray, pictures: np.ndarray, light: np.ndarray, w
 
 
 def _other(wanted: np.ndarray, read: np.ndarray, light: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Cells [n, cells] whose colours [n, 2, cells] no gain and no tint explains by those of the other picture."""
+    """Cells [n, cells] whose colours [n, 2, cells] no gain and no tint explains by those of the
+    other picture.
+    """
     gain, tint = np.ones((len(wanted), 1, 1)), np.zeros((len(wanted), 2, 1))
     light, count = light[:, None], np.maximum(seen.sum(1), 1)[:, None, None]
 
@@ -56,8 +65,15 @@ def _other(wanted: np.ndarray, read: np.ndarray, light: np.ndarray, seen: np.nda
 
     for _ in range(ROUNDS):
         cast = np.clip(mean(wanted - gain * read - tint * light), -CAST, CAST)
-        tint = np.clip(mean((wanted - gain * read - cast) * light) / np.maximum(mean(light * light), 1), -TINT, TINT)
-        agrees, power = (mean(values * read).sum(1, keepdims=True) for values in (wanted - tint * light - cast, read))
+        tint = np.clip(
+            mean((wanted - gain * read - cast) * light) / np.maximum(mean(light * light), 1),
+            -TINT,
+            TINT,
+        )
+        agrees, power = (
+            mean(values * read).sum(1, keepdims=True)
+            for values in (wanted - tint * light - cast, read)
+        )
         gain = np.clip(agrees / np.maximum(power, 1), 1 / STRONGER, STRONGER)
     rest = np.linalg.norm(wanted - gain * read - tint * light - cast, axis=1)
     shown = np.maximum(np.linalg.norm(wanted, axis=1), np.linalg.norm(gain * read, axis=1))

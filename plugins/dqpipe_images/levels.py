@@ -1,6 +1,9 @@
-"""Values of more than 8 bits to 8: by the range that nearly all of them are in, whatever a hot pixel or a mark for "no data" says.
+"""Values of more than 8 bits to 8.
 
-    values ──no data left out──▶ a few of the brightest left out ──▶ 0–1 (floats), 8, 12 or 16 bits, else smallest to largest ──▶ 0 … 255
+By the range that nearly all of them are in, whatever a hot pixel or a mark for "no data" says.
+
+    values ──no data left out──▶ a few of the brightest left out ──▶ 0–1 (floats), 8, 12 or 16 bits,
+    else smallest to largest ──▶ 0 … 255
 
 Values stay as they are beside (`Picture.native`).
 """
@@ -10,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 RANGES = (255, 4095, 65535)  # the largest values of 8, 12 and 16 bits
-HOT = 5000  # one value in so many may be beyond the range, and one of a smaller picture that has at least `FEW`
+# one value in so many may be beyond the range, and one of a smaller picture that has at least `FEW`
+HOT = 5000
 FEW = 256  # values: with less, each counts
 BAND = 4_000_000  # values that are converted at once
 
@@ -18,8 +22,9 @@ BAND = 4_000_000  # values that are converted at once
 def eight_bits(values: np.ndarray, marked: float | None = None) -> np.ndarray:
     """uint8 [h, w] of wider values; `marked` is the value that the file says stands for no data.
 
-    The scale is that of the smallest range that holds nearly all values; those outside all ranges are stretched from their
-    smallest to their largest. What is beyond is white or black, no data and what is no number black.
+    The scale is that of the smallest range that holds nearly all values; those outside all ranges
+    are stretched from their smallest to their largest. What is beyond is white or black, no data
+    and what is no number black.
     """
     none = _no_data(values, marked)
     known = values[~none] if none.any() else values.ravel()
@@ -30,7 +35,9 @@ def eight_bits(values: np.ndarray, marked: float | None = None) -> np.ndarray:
     found = np.empty(values.shape, np.uint8)
     rows = max(1, BAND // max(1, values.shape[1]))
     for top in range(0, len(values), rows):
-        part = np.nan_to_num(values[top : top + rows].astype(np.float32), nan=low, posinf=high, neginf=low)
+        part = np.nan_to_num(
+            values[top : top + rows].astype(np.float32), nan=low, posinf=high, neginf=low
+        )
         grey = np.round((np.clip(part, low, high) - np.float32(low)) * scale).astype(np.uint8)
         grey[none[top : top + rows]] = 0
         found[top : top + rows] = grey
@@ -60,7 +67,9 @@ def _least(known: np.ndarray, spare: int) -> float:
 
 
 def _no_data(values: np.ndarray, marked: float | None) -> np.ndarray:
-    """Bool [h, w]: what is no number, what the file marks, and a value that stands far from all others, and many times."""
+    """Bool [h, w]: what is no number, what the file marks, and a value that stands far from all
+    others, and many times.
+    """
     none = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if marked is not None:
         none |= np.isclose(values, marked, rtol=1e-6, atol=0)
@@ -75,7 +84,9 @@ def _no_data(values: np.ndarray, marked: float | None) -> np.ndarray:
 
 
 def _sentinel(known: np.ndarray) -> float | None:
-    """The smallest or largest value, if it is further from the next than those others are from each other, and stands several times."""
+    """The smallest or largest value, if it is further from the next than those others are from each
+    other, and stands several times.
+    """
     if known.size < FEW:
         return None
     for extreme, others in ((known.min(), np.greater), (known.max(), np.less)):

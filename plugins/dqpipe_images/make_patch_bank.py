@@ -3,9 +3,10 @@
     photographs ──crops of many scales──┐
     digits ──enlarged───────────────────┴──▶ 32×32 pictures ──learn──▶ patch_bank.npz
 
-Everything comes from scikit-learn's own data: the photographs china.jpg and flower.jpg (danielbuechele and vultilion,
-CC BY 2.0) and the Optical Recognition of Handwritten Digits data (Alpaydin & Kaynak, UCI, CC BY 4.0). One seed decides
-what is cut; on the same libraries the file is the same, byte for byte.
+Everything comes from scikit-learn's own data: the photographs china.jpg and flower.jpg
+(danielbuechele and vultilion, CC BY 2.0) and the Optical Recognition of Handwritten Digits data
+(Alpaydin & Kaynak, UCI, CC BY 4.0). One seed decides what is cut; on the same libraries the file is
+the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -34,14 +35,22 @@ def crop(photographs: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndar
     width = min(int(height * np.exp(rng.uniform(-1, 1) * np.log(STRETCH))), limits[1])
     top, left = rng.integers(limits[0] - height + 1), rng.integers(limits[1] - width + 1)
     piece = shrink(photograph[top : top + height, left : left + width])
-    return (piece, piece[:, ::-1], piece[::-1], piece.transpose(1, 0, 2))[rng.choice(4, p=(0.4, 0.4, 0.1, 0.1))]
+    return (piece, piece[:, ::-1], piece[::-1], piece.transpose(1, 0, 2))[
+        rng.choice(4, p=(0.4, 0.4, 0.1, 0.1))
+    ]
 
 
 def pasted(ground: np.ndarray, figure: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An ellipse of one picture before another: pictures show things, and the two photographs show few of them."""
+    """An ellipse of one picture before another.
+
+    Pictures show things, and the two photographs show few of them.
+    """
     (y, x), angle = rng.uniform(8, 24, 2), rng.uniform(0, np.pi)
     rows, columns = np.mgrid[:SIDE, :SIDE] - np.array([y, x])[:, None, None]
-    along, across = columns * np.cos(angle) + rows * np.sin(angle), rows * np.cos(angle) - columns * np.sin(angle)
+    along, across = (
+        columns * np.cos(angle) + rows * np.sin(angle),
+        rows * np.cos(angle) - columns * np.sin(angle),
+    )
     inside = np.hypot(along / rng.uniform(5, 16), across / rng.uniform(5, 16)) < 1
     return np.where(inside[..., None], figure, ground)
 
@@ -59,9 +68,14 @@ def pictures(seed: int = SEED) -> np.ndarray:
     rng = np.random.default_rng(seed)
     photographs = load_sample_images().images
     crops = [crop(photographs, rng) for _ in range(CROPS)]
-    found = [pasted(one, crops[rng.integers(CROPS)], rng) if rng.random() < 1 / 3 else one for one in crops]
+    found = [
+        pasted(one, crops[rng.integers(CROPS)], rng) if rng.random() < 1 / 3 else one
+        for one in crops
+    ]
     images = load_digits().images
-    return np.stack(found + [digit(images[row], rng) for row in rng.choice(len(images), DIGITS, replace=False)])
+    return np.stack(
+        found + [digit(images[row], rng) for row in rng.choice(len(images), DIGITS, replace=False)]
+    )
 
 
 def save(bank: Mapping[str, np.ndarray], path: Path) -> None:

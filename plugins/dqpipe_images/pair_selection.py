@@ -1,8 +1,11 @@
-"""Which of the pairs that look alike are compared: enough to lead every row to a keeper, far fewer than all within a crowd of copies.
+"""Which of the pairs that look alike are compared.
 
-First every row with the best row that it looks like. Rows that are strongly linked to one and the same are its followers, and need
-not be compared with each other. Of the pairs that are left, the one most alike of each two clusters is compared, and, while they are not
-linked, the next ones, TRIES at most.
+Enough to lead every row to a keeper, far fewer than all within a crowd of copies.
+
+First every row with the best row that it looks like. Rows that are strongly linked to one and the
+same are its followers, and need not be compared with each other. Of the pairs that are left, the
+one most alike of each two clusters is compared, and, while they are not linked, the next ones,
+TRIES at most.
 """
 
 from __future__ import annotations
@@ -17,8 +20,13 @@ from dqpipe_images.clusters import Links, led, strong
 TRIES = 4
 
 
-def spanned(count: int, rank: np.ndarray, found: Candidates, verified: Callable[[np.ndarray], Links]) -> Links:
-    """Verified links among `count` rows; `verified` compares the candidates at some positions. `rank` has the rows in order of quality."""
+def spanned(
+    count: int, rank: np.ndarray, found: Candidates, verified: Callable[[np.ndarray], Links]
+) -> Links:
+    """Verified links among `count` rows; `verified` compares the candidates at some positions.
+
+    `rank` has the rows in order of quality.
+    """
     low, high = found.pairs.min(axis=1), found.pairs.max(axis=1)
     pair, entry = np.unique(low * np.int64(count) + high, return_inverse=True)
     low, high = np.divmod(pair, count)
@@ -31,7 +39,9 @@ def spanned(count: int, rank: np.ndarray, found: Candidates, verified: Callable[
     best = best[np.r_[True, np.diff(entry[best]) != 0]] if len(best) else best
 
     def answered(asked: np.ndarray) -> Links:
-        """Links of some pairs [n], compared in the guise in which they are most alike and, where that is no strong link, in the others."""
+        """Links of some pairs [n], compared in the guise in which they are most alike and, where
+        that is no strong link, in the others.
+        """
         links = verified(best[asked])
         near = strong(links)
         unsure = np.zeros(len(pair), dtype=bool)

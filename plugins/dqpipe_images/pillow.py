@@ -1,4 +1,7 @@
-"""Pillow as it comes, whatever somebody has set in it for the whole process; and the classes of it that are used."""
+"""Pillow as it comes, whatever somebody has set in it for the whole process.
+
+And the classes of it that are used.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
 
     from PIL.ImageFile import ImageFile
 
-# The classes behind `Image.open`, named so that no other plugin of Pillow (one of them runs Ghostscript) can be reached,
+# The classes behind `Image.open`, named so that no other plugin of Pillow (one of them runs
+# Ghostscript) can be reached,
 # and so that the limit on pixels is ours.
 CLASSES = {
     "JPEG": "JpegImagePlugin.JpegImageFile",
@@ -53,17 +57,25 @@ def _enter(stack: ExitStack) -> None:
 
 
 as_it_comes = library_state.Shared(_enter)
-"""Pillow's settings as without anybody's, and what it warns of and logs held back: what matters of it is an error here."""
+"""Pillow's settings as without anybody's, and what it warns of and logs held back.
+
+What matters of it is an error here.
+"""
 
 
 def opened(kind: str, data: bytes) -> ImageFile:
     """The file, its header read. Raises MediaError, and whatever Pillow raises."""
     if data.startswith(b"MM\0+"):
-        raise MediaError("a BigTIFF with its highest bytes first, which Pillow cannot read: write it anew, or as a plain TIFF")
+        raise MediaError(
+            "a BigTIFF with its highest bytes first, which Pillow cannot read: write it anew, or "
+            "as a plain TIFF"
+        )
     module, name = CLASSES[kind].split(".")
     try:
         cls = getattr(importlib.import_module(f"PIL.{module}"), name)
     except ImportError:
-        raise MediaError(f"{kind} images cannot be read by this version of Pillow: pip install -U pillow") from None
+        raise MediaError(
+            f"{kind} images cannot be read by this version of Pillow: pip install -U pillow"
+        ) from None
     image: ImageFile = cls(BytesIO(data), "")
     return image

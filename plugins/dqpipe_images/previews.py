@@ -1,4 +1,7 @@
-"""How pictures are shown, and written: small WebP files for pages and notebooks, PNG for new samples."""
+"""How pictures are shown, and written.
+
+Small WebP files for pages and notebooks, PNG for new samples.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from dqpipe import Encoder, Picture, Preview, View, extension
 from dqpipe_images.differences import difference
 
 TINY = 64
-"""A picture whose longer side is at most this many pixels is enlarged by whole pixels, so that it can be judged."""
+"""A picture whose longer side is at most this many pixels is enlarged by whole pixels, so that it
+can be judged.
+"""
 
 
 @extension
@@ -28,7 +33,10 @@ class PictureView(View):
         return webp(shrunk(item.pixels, side) if enlarge else reduced(item.pixels, side), quality)
 
     def difference(self, item: Picture, match: Picture, side: int, quality: int) -> Preview | None:
-        """The picture with what differs from its match in red; None where the two do not show the same."""
+        """The picture with what differs from its match in red.
+
+        None where the two do not show the same.
+        """
         if not isinstance(match, Picture):
             return None
         drawn = difference(item.pixels, match.pixels, side)
@@ -42,7 +50,9 @@ class PictureView(View):
         for number, item in enumerate(items):
             thumb = Image.fromarray(np.ascontiguousarray(item.pixels))
             thumb.thumbnail((side, side))
-            drawn.paste(thumb, (number * side + (side - thumb.width) // 2, (side - thumb.height) // 2))
+            drawn.paste(
+                thumb, (number * side + (side - thumb.width) // 2, (side - thumb.height) // 2)
+            )
         buffer = io.BytesIO()
         drawn.save(buffer, "JPEG", quality=70)
         return Preview(buffer.getvalue(), "image/jpeg")
@@ -58,7 +68,9 @@ class Png(Encoder):
     suffix = ".png"
 
     def encode(self, made: np.ndarray) -> bytes:
-        """A picture, uint8 [height, width, 3] RGB or [height, width] grey, as the bytes of a file."""
+        """A picture, uint8 [height, width, 3] RGB or [height, width] grey, as the bytes
+        of a file.
+        """
         import cv2
 
         bgr = made if made.ndim == 2 else cv2.cvtColor(made, cv2.COLOR_RGB2BGR)  # noqa: PLR2004

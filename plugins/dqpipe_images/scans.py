@@ -1,7 +1,9 @@
-"""The scans of a JPEG: which there are, whether all that the picture is made of is among them, and how much a cut one lacks.
+"""The scans of a JPEG: which there are, whether all that the picture is made of is among them, and
+how much a cut one lacks.
 
-A sequential JPEG has one scan, as a rule. A progressive one (ITU-T T.81, G) sends frequencies and bits one after the other:
-cut between two scans it decodes without a complaint, to a picture that lacks what would have followed.
+A sequential JPEG has one scan, as a rule. A progressive one (ITU-T T.81, G) sends frequencies and
+bits one after the other: cut between two scans it decodes without a complaint, to a picture that
+lacks what would have followed.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ FREQUENCIES = 64
 
 
 class Scan(NamedTuple):
-    """Whose it is, which frequencies, the bits that are still to come before and after it, and where it starts and ends."""
+    """Whose it is, which frequencies, the bits that are still to come before and after it, and
+    where it starts and ends.
+    """
 
     components: bytes
     first: int
@@ -28,7 +32,9 @@ class Scan(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Size as stored, the process, each component with its horizontal and vertical sampling, scans, and whether the end is marked."""
+    """Size as stored, the process, each component with its horizontal and vertical sampling, scans,
+    and whether the end is marked.
+    """
 
     width: int
     height: int
@@ -40,7 +46,9 @@ class Frame(NamedTuple):
     @property
     def samples(self) -> float:
         """Samples a pixel: 3 of RGB, 1.5 where each chroma has a quarter."""
-        most = max(across for across, _ in self.sampling.values()) * max(down for _, down in self.sampling.values())
+        most = max(across for across, _ in self.sampling.values()) * max(
+            down for _, down in self.sampling.values()
+        )
         return sum(across * down for across, down in self.sampling.values()) / most
 
     @property
@@ -48,27 +56,44 @@ class Frame(NamedTuple):
         """Width and height in pixels of what is coded together."""
         if len(self.sampling) == 1:
             return 8, 8
-        return 8 * max(across for across, _ in self.sampling.values()), 8 * max(down for _, down in self.sampling.values())
+        return 8 * max(across for across, _ in self.sampling.values()), 8 * max(
+            down for _, down in self.sampling.values()
+        )
 
     @property
     def several(self) -> bool:
         """Whether one scan is not all of it: libjpeg then holds every coefficient."""
-        return self.process == PROGRESSIVE or not self.scans or len(self.scans[0].components) < len(self.sampling)
+        return (
+            self.process == PROGRESSIVE
+            or not self.scans
+            or len(self.scans[0].components) < len(self.sampling)
+        )
 
     def whole(self) -> bool:
-        """Whether there are scans for every component, of a progressive JPEG for every frequency to its last bit."""
+        """Whether there are scans for every component, of a progressive JPEG for every frequency to
+        its last bit.
+        """
         if self.process != PROGRESSIVE:
-            return {*self.sampling} <= {component for scan in self.scans for component in scan.components}
-        left = {component: [FREQUENCIES] * FREQUENCIES for component in self.sampling}  # bits still to come: all
+            return {*self.sampling} <= {
+                component for scan in self.scans for component in scan.components
+            }
+        left = {
+            component: [FREQUENCIES] * FREQUENCIES for component in self.sampling
+        }  # bits still to come: all
         for scan in self.scans:
             for component in scan.components:
                 if component in left:
-                    left[component][scan.first : scan.last + 1] = [scan.bits] * (scan.last + 1 - scan.first)
+                    left[component][scan.first : scan.last + 1] = [scan.bits] * (
+                        scan.last + 1 - scan.first
+                    )
         return not any(any(bits) for bits in left.values())
 
 
 def frame(data: bytes, *, all_scans: bool = True) -> Frame | None:
-    """The Frame, or None where the markers do not lead to one; without `all_scans` only up to the first."""
+    """The Frame, or None where the markers do not lead to one.
+
+    Without `all_scans` only up to the first.
+    """
     place, found, scans, ended = 2, None, list[Scan](), False
     while place + 2 <= len(data) and data[place] == 0xFF:  # noqa: PLR2004 (every marker)
         marker = data[place + 1]
@@ -104,11 +129,21 @@ def _frame(marker: int, body: bytes) -> Frame | None:
     sampling = {part[0]: (part[1] >> 4, part[1] & 15) for part in parts}
     if not sampling or any(0 in pair for pair in sampling.values()):
         return None
-    return Frame(int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big"), marker, sampling, (), ended=False)
+    return Frame(
+        int.from_bytes(body[3:5], "big"),
+        int.from_bytes(body[1:3], "big"),
+        marker,
+        sampling,
+        (),
+        ended=False,
+    )
 
 
 def _scan(body: bytes, start: int, end: int) -> Scan | None:
     if not body or len(body) < 4 + 2 * body[0]:
         return None
-    components, (first, last, bits) = bytes(body[1 : 1 + 2 * body[0] : 2]), body[1 + 2 * body[0] : 4 + 2 * body[0]]
+    components, (first, last, bits) = (
+        bytes(body[1 : 1 + 2 * body[0] : 2]),
+        body[1 + 2 * body[0] : 4 + 2 * body[0]],
+    )
     return Scan(components, first, min(last, FREQUENCIES - 1), bits & 15, start, end)

@@ -1,6 +1,8 @@
-"""Frames of one video: pictures numbered in a row, each like the next, that drift until the last is another picture than the first.
+"""Frames of one video: pictures numbered in a row, each like the next, that drift until the last is
+another picture than the first.
 
-    names with a number ──▶ rows in its order ──▶ runs in which neighbours are near ──▶ those that drift
+    names with a number ──▶ rows in its order ──▶ runs in which neighbours are near ──▶ those that
+    drift
 
 Near copies that do not drift (a burst, one picture saved many times, one layout) are no sequence.
 """
@@ -17,7 +19,9 @@ LEAST = 5
 ALIKE = 0.3
 """Correlation of thumbnails below which neighbours are not compared."""
 DRIFTED = 0.5
-"""How far apart neighbours are, at most, as a share of how far apart frames are that lie half a sequence from each other."""
+"""How far apart neighbours are, at most, as a share of how far apart frames are that lie half a
+sequence from each other.
+"""
 SAMPLED = 16
 """Pairs of a run, half of it apart, by which it is seen whether it drifts."""
 NUMBER = re.compile(r"(\d+)(?=\D*$)")
@@ -27,12 +31,19 @@ Apart = Callable[[np.ndarray], np.ndarray]
 
 
 def numbered(ids: Sequence[str], splits: Sequence[str | None]) -> Iterator[np.ndarray]:
-    """Rows whose names differ in their last number alone, in its order; a folder named like the sample's split is no part of the name."""
+    """Rows whose names differ in their last number alone, in its order.
+
+    A folder named like the sample's split is no part of the name.
+    """
     rows: dict[tuple[str, ...], list[tuple[int, str, int]]] = {}
     for row, (name, split) in enumerate(zip(ids, splits, strict=True)):
         *folders, stem = name.split("/")
         if found := NUMBER.search(stem.rpartition(".")[0] or stem):
-            own = [folder for folder in folders if split is None or folder.casefold() != split.casefold()]
+            own = [
+                folder
+                for folder in folders
+                if split is None or folder.casefold() != split.casefold()
+            ]
             key = (*own, stem[: found.start()], stem[found.end() :])
             rows.setdefault(key, []).append((int(found[1]), name, row))
     for several in rows.values():
@@ -41,7 +52,11 @@ def numbered(ids: Sequence[str], splits: Sequence[str | None]) -> Iterator[np.nd
 
 
 def sequences(
-    ids: Sequence[str], splits: Sequence[str | None], thumbnails: np.ndarray, apart: Apart, limit: float
+    ids: Sequence[str],
+    splits: Sequence[str | None],
+    thumbnails: np.ndarray,
+    apart: Apart,
+    limit: float,
 ) -> np.ndarray:
     """The first frame [n] of the sequence that each picture belongs to, -1 for none.
 
@@ -72,9 +87,13 @@ def runs(near: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def drifts(rows: np.ndarray, steps: np.ndarray, apart: Apart, limit: float) -> bool:
-    """Whether frames half a run apart, or its ends, are other pictures, and neighbours much nearer to each other than these."""
+    """Whether frames half a run apart, or its ends, are other pictures, and neighbours much nearer
+    to each other than these.
+    """
     half = len(rows) // 2
-    some = np.unique(np.linspace(0, len(rows) - half - 1, min(SAMPLED, len(rows) - half)).astype(np.int64))
+    some = np.unique(
+        np.linspace(0, len(rows) - half - 1, min(SAMPLED, len(rows) - half)).astype(np.int64)
+    )
     pairs = np.concatenate([np.stack([rows[some], rows[some + half]], axis=1), rows[[[0, -1]]]])
     far = np.minimum(apart(pairs), 1)
     return bool(far[-1] > limit and np.median(steps) <= DRIFTED * np.median(far))

@@ -1,4 +1,7 @@
-"""The confusion matrix of labels, p(given label | true class): estimated from posteriors, and applied to samples."""
+"""The confusion matrix of labels, p(given label | true class).
+
+Estimated from posteriors, and applied to samples.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ PRIOR = 25.0
 PRIOR_SHARE = 0.05
 """The same in proportion to the size of an average class, while the first estimate is formed."""
 NOTICEABLE = 0.02
-"""Excess of one confusion over the usual one, as a share of its class, that is half believed: a classifier's own
-hesitation between two alike classes stays below it, people's systematic mistakes are above."""
+"""Excess of one confusion over the usual one, as a share of its class, that is half believed.
+
+A classifier's own hesitation between two alike classes stays below it, people's systematic mistakes
+are above.
+"""
 
 FEW = 4.0
 """Excess of one confusion in samples that is half believed, however small its class."""
@@ -19,8 +25,8 @@ FEW = 4.0
 def posterior(probabilities: np.ndarray, confusion: np.ndarray, given: np.ndarray) -> np.ndarray:
     """p(true class | sample, given label), float64 [n, c], by Bayes' rule.
 
-    `probabilities` [n, c] is p(true class | sample) by a model that did not see the given label (int [n]), `confusion`
-    [c, c] is p(given | true), rows sum to one.
+    `probabilities` [n, c] is p(true class | sample) by a model that did not see the given label
+    (int [n]), `confusion` [c, c] is p(given | true), rows sum to one.
     """
     joint = probabilities * confusion.T[given]
     total = joint.sum(axis=1, keepdims=True)
@@ -35,17 +41,22 @@ def starting_confusion(count: int, share: float = 0.1) -> np.ndarray:
 
 
 def expected_counts(posteriors: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Expected number of samples [true, given] by their posteriors [n, c] and given labels int [n]."""
+    """Expected number of samples [true, given] by their posteriors [n, c] and given
+    labels int [n].
+    """
     size = posteriors.shape[1]
-    return np.stack([np.bincount(given, weights=posteriors[:, true], minlength=size) for true in range(size)])
+    return np.stack(
+        [np.bincount(given, weights=posteriors[:, true], minlength=size) for true in range(size)]
+    )
 
 
 def estimated_confusion(counts: np.ndarray, *, first: bool) -> np.ndarray:
     """p(given | true) [c, c] from expected counts [true, given], shrunk towards an even spread.
 
-    Shrinkage is what tells wrong labels from a weak model's own doubt: without it the estimate takes up every pair of
-    classes that look alike. The `first` estimate shrinks in proportion, so that confusions can grow; later ones
-    keep an excess d over the usual confusion in the proportion d² / (d² + t²), where t is NOTICEABLE and FEW samples.
+    Shrinkage is what tells wrong labels from a weak model's own doubt: without it the estimate
+    takes up every pair of classes that look alike. The `first` estimate shrinks in proportion, so
+    that confusions can grow; later ones keep an excess d over the usual confusion in the proportion
+    d² / (d² + t²), where t is NOTICEABLE and FEW samples.
     """
     size = len(counts)
     off = ~np.eye(size, dtype=bool)

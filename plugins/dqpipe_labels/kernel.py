@@ -6,7 +6,9 @@ import numpy as np
 
 
 def standardised(vectors: np.ndarray) -> np.ndarray:
-    """float32 [n, d] of mean 0 and standard deviation 1 in each direction that varies, 0 in the others."""
+    """float32 [n, d] of mean 0 and standard deviation 1 in each direction that varies, 0 in the
+    others.
+    """
     mean, spread = vectors.mean(axis=0, dtype=np.float64), vectors.std(axis=0, dtype=np.float64)
     varies = spread > 1e-6 * max(float(spread.max(initial=0)), 1e-30)
     scale = np.where(varies, 1 / np.where(varies, spread, 1), 0)
@@ -17,11 +19,15 @@ def standardised(vectors: np.ndarray) -> np.ndarray:
 
 def squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances [n, m] between the rows [n, d] and the others [m, d]."""
-    return np.maximum((rows**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * rows @ others.T, 0)
+    return np.maximum(
+        (rows**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * rows @ others.T, 0
+    )
 
 
 def exponent(distances: np.ndarray) -> float:
-    """The factor of squared distances in the Gaussian kernel, -1 / their median without those of equal rows."""
+    """The factor of squared distances in the Gaussian kernel, -1 / their median without those of
+    equal rows.
+    """
     different = distances[distances > distances.max(initial=0) * 1e-6]
     return -1 / float(np.median(different)) if len(different) else -1.0
 

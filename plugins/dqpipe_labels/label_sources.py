@@ -1,4 +1,7 @@
-"""What `label_noise` judges labels by: which labels can be judged, groups of copies, seeds, the user's own predictions."""
+"""What `label_noise` judges labels by.
+
+Which labels can be judged, groups of copies, seeds, the user's own predictions.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +27,27 @@ def objection(stage: LabelNoise, samples: Samples) -> str | None:
         return "the label cannot be judged by itself: leave it out of `vectors`"
     if kind == "tags":
         tags_of(stage.name, samples["label"], stage.separator)
-    if kind == "number" and not all(label is None or isinstance(label, (int, float)) for label in samples["label"].tolist()):
+    if kind == "number" and not all(
+        label is None or isinstance(label, (int, float)) for label in samples["label"].tolist()
+    ):
         return "labels: number, but the labels are no numbers"
     return None
 
 
 def groups_of(stage: LabelNoise, samples: Samples, facts: Facts) -> np.ndarray:
-    """What is equal for copies of one thing, [n] str: a fact; the same values in the `vectors` where these are columns; else the id."""
+    """What is equal for copies of one thing, [n] str: a fact.
+
+    The same values in the `vectors` where these are columns; else the id.
+    """
     if stage.probabilities is not None:
         return samples.ids
     if stage.grouping():
         return facts[str(stage.grouping())]
-    return samples.ids if isinstance(stage.vectors, str) else equal_rows(vectors_of(stage.name, stage.vectors or (), samples, facts), samples.ids)
+    return (
+        samples.ids
+        if isinstance(stage.vectors, str)
+        else equal_rows(vectors_of(stage.name, stage.vectors or (), samples, facts), samples.ids)
+    )
 
 
 def seeds(stage: LabelNoise) -> range:
@@ -50,5 +62,10 @@ def finite(stage: LabelNoise, samples: Samples, names: tuple[str, ...]) -> np.nd
     empty = ~np.isfinite(own).all(axis=1)
     if empty.any():
         n = int(empty.sum())
-        raise StageError(stage.name, "relate", f"{many(n, 'sample')} {plural(n, 'has')} none: {listed(samples.ids[empty], 5)}", ADVICE)
+        raise StageError(
+            stage.name,
+            "relate",
+            f"{many(n, 'sample')} {plural(n, 'has')} none: {listed(samples.ids[empty], 5)}",
+            ADVICE,
+        )
     return own

@@ -39,12 +39,30 @@ def claims(stage: LabelNoise, samples: Samples, facts: Facts) -> list[pd.DataFra
     rows = np.flatnonzero(np.nan_to_num(deviation, nan=-1.0) >= stage.deviates)
     labels, suggested = samples["label"][rows].tolist(), facts["suggested"][rows]
     told = zip(labels, suggested, deviation[rows], strict=True)
-    detail = [f"given {label_text(old)}, looks like {new}, {far:.3g} times the usual error" for old, new, far in told]
-    return [claim("likely_wrong", samples.ids[rows], value=deviation[rows], threshold=stage.deviates, suggestion=suggested, detail=detail)]
+    detail = [
+        f"given {label_text(old)}, looks like {new}, {far:.3g} times the usual error"
+        for old, new, far in told
+    ]
+    return [
+        claim(
+            "likely_wrong",
+            samples.ids[rows],
+            value=deviation[rows],
+            threshold=stage.deviates,
+            suggestion=suggested,
+            detail=detail,
+        )
+    ]
 
 
 def figures(samples: Samples, facts: Facts) -> list[dict[str, Any]]:
     """The usual error, in the label's unit, and how many could not be judged."""
     rows = np.flatnonzero(~np.isnan(facts["deviation"]))
-    errors = np.abs(label_kinds.numbers(samples)[rows] - np.array([float(text) for text in facts["suggested"][rows]]))
-    return [figure("not_judged", len(samples) - len(rows)), figure("error", float(np.median(errors)))]
+    errors = np.abs(
+        label_kinds.numbers(samples)[rows]
+        - np.array([float(text) for text in facts["suggested"][rows]])
+    )
+    return [
+        figure("not_judged", len(samples) - len(rows)),
+        figure("error", float(np.median(errors))),
+    ]

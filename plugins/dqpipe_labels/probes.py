@@ -1,10 +1,13 @@
-"""Out-of-fold class probabilities from vectors, by a classifier that learns at the same time how labels were confused.
+"""Out-of-fold class probabilities from vectors, by a classifier that learns at the same time how
+labels were confused.
 
-    vectors ──▶ kernel features (Nyström) ──▶ for each fold, on the others alone: softmax regressions ──▶ p(true class | sample)
+    vectors ──▶ kernel features (Nyström) ──▶ for each fold, on the others alone: softmax
+    regressions ──▶ p(true class | sample)
                                                     ▲                                              │
                                                     └──── p(true | given, sample) ◀── confusion ◀──┘
 
-Everything is float32 products of [n, m] matrices in blocks of rows: some tens of passes over the features, no copies of them.
+Everything is float32 products of [n, m] matrices in blocks of rows: some tens of passes over the
+features, no copies of them.
 """
 
 from __future__ import annotations
@@ -15,34 +18,55 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqpipe_labels.confusion import estimated_confusion, expected_counts, posterior, starting_confusion
+from dqpipe_labels.confusion import (
+    estimated_confusion,
+    expected_counts,
+    posterior,
+    starting_confusion,
+)
 from dqpipe_labels.folds import Folds
 from dqpipe_labels.kernel import exponent, softmax, squared_distances, standardised
 
 LANDMARKS, PER_LANDMARK = 1000, 8
-"""At most so many kernel features, and at least so many samples for each: more of them fit small sets too closely."""
+"""At most so many kernel features, and at least so many samples for each.
+
+More of them fit small sets too closely.
+"""
 BUDGET = 600_000_000
 """Bytes that the kernel features may take; beyond it there are fewer of them."""
 BLOCK = 4096
 WARM, FIRST, REST = 15, 40, 40
-"""Iterations on the labels as given, with the first estimate of the confusion, and with the later one."""
+"""Iterations on the labels as given, with the first estimate of the confusion, and with the later
+one.
+"""
 LARGE, COARSE, REST_OF_LARGE = 20_000, 4, 25
-"""Beyond so many samples the first iterations see one in COARSE, and the last ones, on all, are fewer: much the same is found."""
+"""Beyond so many samples the first iterations see one in COARSE, and the last ones, on all, are
+fewer: much the same is found.
+"""
 SHARPENED = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
 """Temperatures tried on the classifier's log probabilities; the first is none."""
 CERTAIN = 2.0
-"""Standard errors by which one model must foretell the labels better than a simpler one to be believed."""
+"""Standard errors by which one model must foretell the labels better than a simpler one to be
+believed.
+"""
 CHANCE = 1e-3
-"""Probability with which vectors that tell nothing may pass for ones that tell the classes apart."""
+"""Probability with which vectors that tell nothing may pass for ones that tell the
+classes apart.
+"""
 RATES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
-"""Shares of wrong labels that are tried to see whether vectors tell classes apart, in proportion to that of random labels."""
+"""Shares of wrong labels that are tried to see whether vectors tell classes apart, in proportion to
+that of random labels.
+"""
 PENALTY = 0.1
 """Precision of the weights' Gaussian prior, in samples."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseModel:
-    """What was learned: p(true class | sample) [n, c], out of fold; p(given | true) [c, c]; log p(given label | sample) [n]."""
+    """What was learned: p(true class | sample) [n, c], out of fold.
+
+    P(given | true) [c, c]; log p(given label | sample) [n].
+    """
 
     probabilities: np.ndarray
     confusion: np.ndarray
@@ -50,22 +74,32 @@ class NoiseModel:
 
 
 def informed(opinions: Sequence[np.ndarray], given: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether one of these probabilities [n, c] foretells the labels int [n] better than the sizes of the classes do, beyond chance.
+    """Whether one of these probabilities [n, c] foretells the labels int [n] better than the sizes
+    of the classes do, beyond chance.
 
-    Either the labels are likelier, with an even confusion at the best of some rates of wrong labels, since that of each pair of classes has learned
-    from the very labels that it would foretell; or the likeliest class is oftener the given one than it would be by chance. Copies (`groups` [n] str)
-    count once.
+    Either the labels are likelier, with an even confusion at the best of some rates of wrong
+    labels, since that of each pair of classes has learned from the very labels that it would
+    foretell; or the likeliest class is oftener the given one than it would be by chance. Copies
+    (`groups` [n] str) count once.
     """
     kinds = opinions[0].shape[1]
     sizes = np.bincount(given, minlength=kinds) / len(given)
-    confusions = [starting_confusion(kinds, rate * (1 - 1 / kinds)) for rate in RATES]  # beyond it a label would speak against its own class
+    confusions = [
+        starting_confusion(kinds, rate * (1 - 1 / kinds)) for rate in RATES
+    ]  # beyond it a label would speak against its own class
     thing = np.unique(groups.astype(str), return_inverse=True)[1]
     gains = []
     for opinion in opinions:
         told = opinion.argmax(axis=1)
-        gains.append(max((likelihoods(opinion, even, given) for even in confusions), key=np.sum) - np.log(sizes[given]))
+        gains.append(
+            max((likelihoods(opinion, even, given) for even in confusions), key=np.sum)
+            - np.log(sizes[given])
+        )
         gains.append((told == given) - sizes[told])
-    return any(above_zero(np.bincount(thing, gain) / np.bincount(thing), CHANCE / len(gains)) for gain in gains)
+    return any(
+        above_zero(np.bincount(thing, gain) / np.bincount(thing), CHANCE / len(gains))
+        for gain in gains
+    )
 
 
 def above_zero(values: np.ndarray, chance: float) -> bool:
@@ -74,11 +108,14 @@ def above_zero(values: np.ndarray, chance: float) -> bool:
 
     if len(values) < 2:  # noqa: PLR2004 (no spread to be seen)
         return False
-    return float(values.mean()) > float(t.isf(chance, len(values) - 1)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()) > float(t.isf(chance, len(values) - 1)) * float(
+        values.std(ddof=1)
+    ) / math.sqrt(len(values))
 
 
 def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """float32 [n, m]: Gaussian kernel between the standardised vectors [n, d] and m of them (Williams & Seeger 2001).
+    """float32 [n, m]: Gaussian kernel between the standardised vectors [n, d] and m of them
+    (Williams & Seeger 2001).
 
     The width is the root of half the median squared distance between vectors.
     """
@@ -112,10 +149,12 @@ def log_features(probabilities: np.ndarray) -> np.ndarray:
 
 
 def conditioned(features: np.ndarray) -> np.ndarray:
-    """Turn features [n, m], in place, into coordinates in which softmax regression is well conditioned; its penalty there [m].
+    """Turn features [n, m], in place, into coordinates in which softmax regression is well
+    conditioned; its penalty there [m].
 
-    With eigenvalues e of the Gram matrix per sample and a penalty p, coordinates are scaled by (e / 2 + p)^-1/2: e / 2 bounds
-    the curvature of the softmax loss (Böhning 1992), so that plain accelerated gradient steps converge in some tens.
+    With eigenvalues e of the Gram matrix per sample and a penalty p, coordinates are scaled by (e /
+    2 + p)^-1/2: e / 2 bounds the curvature of the softmax loss (Böhning 1992), so that plain
+    accelerated gradient steps converge in some tens.
     """
     count = len(features)
     gram = np.zeros((features.shape[1], features.shape[1]))
@@ -132,9 +171,11 @@ def conditioned(features: np.ndarray) -> np.ndarray:
 
 
 def learn(features: np.ndarray, given: np.ndarray, folds: Folds, classes: int) -> np.ndarray:
-    """p(true class | sample), out of fold [n, c], of samples with these features [n, m], or [folds, n, m] for those of each fold (used up), and labels int [n].
+    """p(true class | sample), out of fold [n, c], of samples with these features [n, m], or [folds,
+    n, m] for those of each fold (used up), and labels int [n].
 
-    Each fold is judged by a model that saw none of its labels at any step (`learn_fold`). How the features are turned is learned without labels.
+    Each fold is judged by a model that saw none of its labels at any step (`learn_fold`). How the
+    features are turned is learned without labels.
     """
     found = np.empty((len(given), classes))
     alike = features.ndim == 2  # noqa: PLR2004 (the same for each fold)
@@ -142,7 +183,9 @@ def learn(features: np.ndarray, given: np.ndarray, folds: Folds, classes: int) -
     for number in range(folds.count):
         own = features if alike else features[number]
         flat = penalty if penalty is not None else conditioned(own)[:, None]
-        weights = learn_fold(own, np.flatnonzero(folds.outer != number), given, folds.inner, flat, classes)
+        weights = learn_fold(
+            own, np.flatnonzero(folds.outer != number), given, folds.inner, flat, classes
+        )
         held = np.flatnonzero(folds.outer == number)
         for start in range(0, len(held), BLOCK):
             rows = held[start : start + BLOCK]
@@ -150,11 +193,20 @@ def learn(features: np.ndarray, given: np.ndarray, folds: Folds, classes: int) -
     return sharpened(found, given).probabilities
 
 
-def learn_fold(features: np.ndarray, rows: np.ndarray, given: np.ndarray, inner: np.ndarray, penalty: np.ndarray, classes: int) -> np.ndarray:
-    """Weights [m, c] of a softmax regression that learns p(true class | sample) from these rows and from no others.
+def learn_fold(
+    features: np.ndarray,
+    rows: np.ndarray,
+    given: np.ndarray,
+    inner: np.ndarray,
+    penalty: np.ndarray,
+    classes: int,
+) -> np.ndarray:
+    """Weights [m, c] of a softmax regression that learns p(true class | sample) from these rows and
+    from no others.
 
-    Expectation-maximisation on p(given | sample) = Σ p(given | true) p(true | sample), with noise that depends on the class (Bekker & Goldberger 2016;
-    Natarajan et al. 2013). What a row is held to be comes from a model that left its inner fold out, so that the confusion is not fitted to
+    Expectation-maximisation on p(given | sample) = Σ p(given | true) p(true | sample), with noise
+    that depends on the class (Bekker & Goldberger 2016; Natarajan et al. 2013). What a row is held
+    to be comes from a model that left its inner fold out, so that the confusion is not fitted to
     memorised labels; that of all rows, which is returned, learns along.
     """
     large = len(rows) > LARGE
@@ -185,16 +237,27 @@ def learn_fold(features: np.ndarray, rows: np.ndarray, given: np.ndarray, inner:
 
 
 def training_shares(inner: np.ndarray) -> np.ndarray:
-    """The weight of a row of each inner fold for each model, float32 [models, inner folds]: a model for each inner fold, without it, and one of all."""
+    """The weight of a row of each inner fold for each model, float32 [models, inner folds].
+
+    A model for each inner fold, without it, and one of all.
+    """
     sizes = np.bincount(inner)
     taken = np.vstack([1 - np.eye(len(sizes)), np.ones(len(sizes))])
     return (taken / np.maximum(taken @ sizes, 1)[:, None]).astype(np.float32)
 
 
 def climb(
-    features: np.ndarray, rows: np.ndarray, weights: np.ndarray, given: np.ndarray, inner: np.ndarray, kept: np.ndarray, confusion: np.ndarray
+    features: np.ndarray,
+    rows: np.ndarray,
+    weights: np.ndarray,
+    given: np.ndarray,
+    inner: np.ndarray,
+    kept: np.ndarray,
+    confusion: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient of each model's mean log-likelihood [m, models * c], and p(true class | row) [r, c] by the models that left the rows' inner folds out."""
+    """Gradient of each model's mean log-likelihood [m, models * c], and p(true class | row) [r, c]
+    by the models that left the rows' inner folds out.
+    """
     classes = weights.shape[1] // len(kept)
     gradient = np.zeros_like(weights)
     chances = np.empty((len(rows), classes))
@@ -213,8 +276,9 @@ def climb(
 def sharpened(probabilities: np.ndarray, given: np.ndarray) -> NoiseModel:
     """The model at the temperature, never above 1, under which the given labels are most likely.
 
-    A penalised classifier of few samples is less sure than it could be (Guo et al. 2017 calibrate the same way). Where the gain is
-    within the standard error the classifier is left as it is: overlapping classes would else pass for wrong labels.
+    A penalised classifier of few samples is less sure than it could be (Guo et al. 2017 calibrate
+    the same way). Where the gain is within the standard error the classifier is left as it is:
+    overlapping classes would else pass for wrong labels.
     """
     logs = np.log(np.maximum(probabilities, 1e-12))
     models = [tempered(logs / temperature, given) for temperature in SHARPENED]
@@ -226,7 +290,9 @@ def tempered(logits: np.ndarray, given: np.ndarray) -> NoiseModel:
     """The noise model with these logits [n, c] and the confusion that fits to them."""
     chances, confusion = softmax(logits), starting_confusion(logits.shape[1])
     for _ in range(10):
-        confusion = estimated_confusion(expected_counts(posterior(chances, confusion, given), given), first=False)
+        confusion = estimated_confusion(
+            expected_counts(posterior(chances, confusion, given), given), first=False
+        )
     return NoiseModel(chances, confusion, likelihoods(chances, confusion, given))
 
 

@@ -1,9 +1,10 @@
 """Out-of-fold predictions of many targets at once, by ridge regression on kernel features.
 
-    vectors [n, d] ──▶ kernel features [n, m] ──▶ one Gram matrix per fold ──▶ weights of all the other folds ──▶ predictions [n, k]
+    vectors [n, d] ──▶ kernel features [n, m] ──▶ one Gram matrix per fold ──▶ weights of all the
+    other folds ──▶ predictions [n, k]
 
-The Gram matrix of the other folds is a difference, so that all folds and penalties together cost two passes over the features, and
-as many targets as there are cost little more than one.
+The Gram matrix of the other folds is a difference, so that all folds and penalties together cost
+two passes over the features, and as many targets as there are cost little more than one.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ from dqpipe_labels.kernel import exponent, squared_distances, standardised
 LANDMARKS = 800
 """At most so many kernel features; at most as many as half of the samples."""
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Tried penalties, in proportion to the mean eigenvalue of the Gram matrix; the one that predicts best out of fold is taken."""
+"""Tried penalties, in proportion to the mean eigenvalue of the Gram matrix.
+
+The one that predicts best out of fold is taken.
+"""
 BLOCK = 4096
 
 
-def out_of_fold(features: np.ndarray, targets: np.ndarray, fold: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
-    """Predictions float64 [n, k] of targets [n, k] from features [n, m], each by a model of the other folds (int [n]).
+def out_of_fold(
+    features: np.ndarray, targets: np.ndarray, fold: np.ndarray, kept: np.ndarray | None = None
+) -> np.ndarray:
+    """Predictions float64 [n, k] of targets [n, k] from features [n, m], each by a model of the
+    other folds (int [n]).
 
-    Nothing is learned from rows that are not `kept` ([n] bool). The penalty of each target is the one with the least squared
-    error out of fold.
+    Nothing is learned from rows that are not `kept` ([n] bool). The penalty of each target is the
+    one with the least squared error out of fold.
     """
     learned = np.ones(len(fold), dtype=bool) if kept is None else kept
     count, folds = features.shape[1], int(fold.max()) + 1
@@ -41,7 +48,10 @@ def out_of_fold(features: np.ndarray, targets: np.ndarray, fold: np.ndarray, kep
         values, directions = np.linalg.eigh(gram - grams[number])
         turned = directions.T @ (product - products[number])
         values = np.maximum(values, 0)
-        weights = [directions @ (turned / (values + share * max(values.mean(), 1e-12))[:, None]) for share in PENALTIES]
+        weights = [
+            directions @ (turned / (values + share * max(values.mean(), 1e-12))[:, None])
+            for share in PENALTIES
+        ]
         for start in range(0, len(held), BLOCK):
             block = held[start : start + BLOCK]
             found[:, block] = features[block].astype(np.float64) @ np.stack(weights)
@@ -50,14 +60,17 @@ def out_of_fold(features: np.ndarray, targets: np.ndarray, fold: np.ndarray, kep
 
 
 def kernel_features(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """float32 [n, m + 1]: Nyström features of the Gaussian kernel between standardised vectors (Williams & Seeger 2001), and a constant.
+    """float32 [n, m + 1]: Nyström features of the Gaussian kernel between standardised vectors
+    (Williams & Seeger 2001), and a constant.
 
     The width is the root of half the median squared distance between vectors.
     """
     rng = np.random.default_rng(seed)
     scaled = standardised(vectors)
     count = len(scaled)
-    landmarks = scaled[np.sort(rng.choice(count, min(LANDMARKS, max(count // 2, 1)), replace=False))]
+    landmarks = scaled[
+        np.sort(rng.choice(count, min(LANDMARKS, max(count // 2, 1)), replace=False))
+    ]
     among = squared_distances(landmarks, landmarks)
     rate = exponent(among)
     values, directions = np.linalg.eigh(np.exp(rate * among.astype(np.float64)))

@@ -1,6 +1,7 @@
 """The consensus of several annotators.
 
-votes ──▶ confusion of each annotator and consensus, together (Dawid & Skene 1979) ──▶ classifier of the vectors, out of fold ──▶ CROWDLAB
+votes ──▶ confusion of each annotator and consensus, together (Dawid & Skene 1979) ──▶ classifier of
+the vectors, out of fold ──▶ CROWDLAB
 """
 
 from __future__ import annotations
@@ -17,16 +18,26 @@ from dqpipe_labels.kernel import softmax
 from dqpipe_labels.ridge import kernel_features, out_of_fold
 
 ROUNDS, PASSES = 50, 2
-"""Rounds of expectation-maximisation, and how often the classifier learns from the consensus; from the second time on it has its vote in it."""
+"""Rounds of expectation-maximisation, and how often the classifier learns from the consensus.
+
+From the second time on it has its vote in it.
+"""
 SCORED, CALIBRATED, LEAST = 4.0, 10_000, 20
-"""What scores are multiplied with before they are calibrated, on how many samples at most; with fewer samples nothing is learned."""
+"""What scores are multiplied with before they are calibrated, on how many samples at most.
+
+With fewer samples nothing is learned.
+"""
 PRIOR, TRUST = 30.0, 10.0
-"""Votes' worth of belief that an annotator confuses the classes of one true class evenly, and that annotators are equally good."""
+"""Votes' worth of belief that an annotator confuses the classes of one true class evenly, and that
+annotators are equally good.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Votes:
-    """The classes in order, as label texts, and each annotator's votes as positions among them, int64 [n, m]; -1 without one."""
+    """The classes in order, as label texts, and each annotator's votes as positions among them,
+    int64 [n, m]; -1 without one.
+    """
 
     names: tuple[str, ...]
     given: np.ndarray
@@ -37,7 +48,10 @@ def votes_of(stage: str, columns: Sequence[str], samples: Samples) -> Votes:
     found = [_classes(stage, whole(samples[name])) for name in columns]
     names = tuple(dict.fromkeys(name for classes in found for name in classes.names))
     place = {name: number for number, name in enumerate(sorted(names))}
-    given = [np.array([*(place[name] for name in classes.names), -1], dtype=np.int64)[classes.codes] for classes in found]
+    given = [
+        np.array([*(place[name] for name in classes.names), -1], dtype=np.int64)[classes.codes]
+        for classes in found
+    ]
     return Votes(tuple(place), np.stack(given, axis=1))
 
 
@@ -46,23 +60,42 @@ def _classes(stage: str, labels: np.ndarray) -> Classes:
     advice = f"Leave {stage} out of the pipeline, or give it columns of classes."
     for label in labels.tolist():
         if isinstance(label, float):
-            raise StageError(stage, "relate", f"it judges class labels, and here a label is the number {label}", advice)
+            raise StageError(
+                stage,
+                "relate",
+                f"it judges class labels, and here a label is the number {label}",
+                advice,
+            )
         if isinstance(label, (list, dict)):
-            what = f"it judges one class label for each sample, and here a label is a {type(label).__name__}"
+            what = (
+                f"it judges one class label for each sample, and here a label is a "
+                f"{type(label).__name__}"
+            )
             raise StageError(stage, "relate", what, advice)
     return classes_of(pa.array(labels.tolist()))
 
 
 def whole(labels: np.ndarray) -> np.ndarray:
-    """Labels [n] as objects, None for empty ones, whole numbers as such: a column with empty cells may hold 3 as 3.0."""
+    """Labels [n] as objects, None for empty ones, whole numbers as such.
+
+    A column with empty cells may hold 3 as 3.0.
+    """
     found = np.empty(len(labels), dtype=object)
-    given = [None if label is None or label != label or (isinstance(label, str) and not label.strip()) else label for label in labels.tolist()]  # noqa: PLR0124
-    found[:] = [int(label) if isinstance(label, float) and label.is_integer() else label for label in given]
+    given = [
+        None
+        if label is None or label != label or (isinstance(label, str) and not label.strip())  # noqa: PLR0124
+        else label
+        for label in labels.tolist()
+    ]
+    found[:] = [
+        int(label) if isinstance(label, float) and label.is_integer() else label for label in given
+    ]
     return found
 
 
 def dawid_skene(given: np.ndarray, classes: int, likely: np.ndarray | None = None) -> np.ndarray:
-    """p(true class | votes) [n, c] of votes int [n, m], each annotator's confusion estimated along with it by expectation-maximisation.
+    """p(true class | votes) [n, c] of votes int [n, m], each annotator's confusion estimated along
+    with it by expectation-maximisation.
 
     `likely` [n, c] is p(true class) as a classifier tells it; by default the classes' sizes.
     """
@@ -85,7 +118,8 @@ def dawid_skene(given: np.ndarray, classes: int, likely: np.ndarray | None = Non
 def confusions(counts: np.ndarray) -> np.ndarray:
     """p(vote | true class) of each annotator [m, c, c] from expected counts [m, true, vote].
 
-    Those of one annotator are drawn towards even confusions at this annotator's rate, and that towards the rate of all annotators.
+    Those of one annotator are drawn towards even confusions at this annotator's rate, and that
+    towards the rate of all annotators.
     """
     classes = counts.shape[1]
     right, cast = np.trace(counts, axis1=1, axis2=2), counts.sum(axis=(1, 2))
@@ -96,11 +130,15 @@ def confusions(counts: np.ndarray) -> np.ndarray:
     return found / found.sum(axis=2, keepdims=True)
 
 
-def classifier(features: np.ndarray, given: np.ndarray, classes: int, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """p(class | features) [n, c], out of fold, of a classifier that learns from votes int [n, m]: ridge regression, its scores calibrated.
+def classifier(
+    features: np.ndarray, given: np.ndarray, classes: int, groups: np.ndarray, folds: int, seed: int
+) -> np.ndarray:
+    """p(class | features) [n, c], out of fold, of a classifier that learns from votes int [n, m].
 
-    What a fold is judged by is learned from the votes of the others at every step: their consensus, with the classifier's own vote in it, and the
-    calibration, too.
+    Ridge regression, its scores calibrated.
+
+    What a fold is judged by is learned from the votes of the others at every step: their consensus,
+    with the classifier's own vote in it, and the calibration, too.
     """
     labels = dawid_skene(given, classes).argmax(axis=1)
     dealt = Folds.of(groups, labels, folds, seed)
@@ -114,13 +152,17 @@ def classifier(features: np.ndarray, given: np.ndarray, classes: int, groups: np
         true, likely = np.zeros((len(given), classes)), np.zeros((len(given), classes))
         for turn in range(PASSES):
             true[others] = dawid_skene(given[others], classes, likely[others] if turn else None)
-            likely = calibrated(SCORED * out_of_fold(features, true, parts, others), true, others, seed)
+            likely = calibrated(
+                SCORED * out_of_fold(features, true, parts, others), true, others, seed
+            )
         found[held] = likely[held]
     return found
 
 
 def calibrated(scores: np.ndarray, true: np.ndarray, learned: np.ndarray, seed: int) -> np.ndarray:
-    """p(class | scores [n, k]) [n, c], learned from p(true class) [n, c] of some samples ([n] bool)."""
+    """p(class | scores [n, k]) [n, c], learned from p(true class) [n, c] of some samples ([n]
+    bool).
+    """
     from sklearn.linear_model import LogisticRegression
 
     rows, labels = np.flatnonzero(learned), true.argmax(axis=1)
@@ -129,30 +171,45 @@ def calibrated(scores: np.ndarray, true: np.ndarray, learned: np.ndarray, seed: 
     if len(known) > 1:
         some = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:CALIBRATED])]
         some = some if len(np.unique(labels[some])) == len(known) else rows
-        model = LogisticRegression(C=10.0, max_iter=500).fit(scores[some], labels[some], sample_weight=true.max(axis=1)[some])
+        model = LogisticRegression(C=10.0, max_iter=500).fit(
+            scores[some], labels[some], sample_weight=true.max(axis=1)[some]
+        )
         found[:, known] += model.predict_proba(scores)
     else:
         found[:, known] += 1
     return found / found.sum(axis=1, keepdims=True)
 
 
-def consensus(votes: Votes, vectors: np.ndarray | None, groups: np.ndarray, folds: int, seed: int) -> dict[str, np.ndarray]:
-    """What the annotators say together of each sample [n]; `right` [n, m] is the probability that a vote is right, NaN without one.
+def consensus(
+    votes: Votes, vectors: np.ndarray | None, groups: np.ndarray, folds: int, seed: int
+) -> dict[str, np.ndarray]:
+    """What the annotators say together of each sample [n].
 
-    With vectors the consensus is CROWDLAB's: annotators fall for the same hard samples, which it takes better than a model in which their
-    votes are independent. That model gives the probabilities, which CROWDLAB's score is not.
+    `right` [n, m] is the probability that a vote is right, NaN without one.
+
+    With vectors the consensus is CROWDLAB's: annotators fall for the same hard samples, which it
+    takes better than a model in which their votes are independent. That model gives the
+    probabilities, which CROWDLAB's score is not.
     """
     count, annotators = votes.given.shape
     cast = (votes.given >= 0).sum(axis=1)
-    found: dict[str, np.ndarray] = {"consensus": np.full(count, None, dtype=object), "votes": cast, "right": np.full((count, annotators), np.nan)}
-    found |= {name: np.full(count, np.nan) for name in ("quality", "agreement", "crowdlab", "worth")}
+    found: dict[str, np.ndarray] = {
+        "consensus": np.full(count, None, dtype=object),
+        "votes": cast,
+        "right": np.full((count, annotators), np.nan),
+    }
+    found |= {
+        name: np.full(count, np.nan) for name in ("quality", "agreement", "crowdlab", "worth")
+    }
     rows = np.flatnonzero(cast)
     given, texts = votes.given[rows], np.array(votes.names, dtype=object)
     if not len(rows):
         return found
     true, likely = dawid_skene(given, len(texts)), None
     if vectors is not None and len(np.unique(groups[rows])) >= LEAST:
-        likely = classifier(kernel_features(vectors[rows], seed), given, len(texts), groups[rows], folds, seed)
+        likely = classifier(
+            kernel_features(vectors[rows], seed), given, len(texts), groups[rows], folds, seed
+        )
         true = dawid_skene(given, len(texts), likely)
     best = true.argmax(axis=1)
     if likely is not None and (cast > 1).any():
@@ -161,12 +218,18 @@ def consensus(votes: Votes, vectors: np.ndarray | None, groups: np.ndarray, fold
     found["agreement"][rows] = (given == best[:, None]).sum(axis=1) / cast[rows]
     if likely is not None or (cast > 1).any():
         found["quality"][rows] = true[np.arange(len(rows)), best]
-        found["right"][rows] = np.where(given >= 0, np.take_along_axis(true, np.maximum(given, 0), axis=1), np.nan)
+        found["right"][rows] = np.where(
+            given >= 0, np.take_along_axis(true, np.maximum(given, 0), axis=1), np.nan
+        )
     return found
 
 
-def cleanlab_view(given: np.ndarray, likely: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """CROWDLAB's consensus int [n] of votes int [n, m] and p(class | sample) [n, c], its quality [n], and ActiveLab's score [n]."""
+def cleanlab_view(
+    given: np.ndarray, likely: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """CROWDLAB's consensus int [n] of votes int [n, m] and p(class | sample) [n, c], its quality
+    [n], and ActiveLab's score [n].
+    """
     import warnings
 
     from cleanlab.multiannotator import get_active_learning_scores, get_label_quality_multiannotator
@@ -174,6 +237,16 @@ def cleanlab_view(given: np.ndarray, likely: np.ndarray) -> tuple[np.ndarray, np
     table = np.where(given >= 0, given, np.nan)[:, (given >= 0).any(axis=0)].astype(np.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that annotators never agree
-        told = get_label_quality_multiannotator(table, likely, verbose=False, return_detailed_quality=False, return_annotator_stats=False)["label_quality"]
+        told = get_label_quality_multiannotator(
+            table,
+            likely,
+            verbose=False,
+            return_detailed_quality=False,
+            return_annotator_stats=False,
+        )["label_quality"]
         worth = get_active_learning_scores(table, likely)[0]
-    return told["consensus_label"].to_numpy(dtype=np.int64), told["consensus_quality_score"].to_numpy(), worth
+    return (
+        told["consensus_label"].to_numpy(dtype=np.int64),
+        told["consensus_quality_score"].to_numpy(),
+        worth,
+    )

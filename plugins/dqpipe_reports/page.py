@@ -1,4 +1,7 @@
-"""Templates of the page, and the formats of numbers and names. Autoescape is on, so that all text from data is escaped."""
+"""Templates of the page, and the formats of numbers and names.
+
+Autoescape is on, so that all text from data is escaped.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,25 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["anchor", "as_json", "environment", "known_codes", "linked", "many", "number", "percent_of", "plural", "quoted", "render", "seconds",
-           "sentence", "share", "short", "signed", "significant"]  # fmt: skip
+__all__ = [
+    "anchor",
+    "as_json",
+    "environment",
+    "known_codes",
+    "linked",
+    "many",
+    "number",
+    "percent_of",
+    "plural",
+    "quoted",
+    "render",
+    "seconds",
+    "sentence",
+    "share",
+    "short",
+    "signed",
+    "significant",
+]
 NONE = "\N{EN DASH}"
 sentence = sentences.sentence
 
@@ -32,9 +52,28 @@ def environment() -> Environment:
     """The templates of this package; undefined names are errors."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(loader=PackageLoader("dqpipe_reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"n": number, "share": share, "sig": significant, "seconds": seconds, "signed": signed}
-    made.filters |= {"anchor": anchor, "linked": linked, "short": short, "sentence": sentence, "json": as_json, "quoted": quoted}
+    made = Environment(
+        loader=PackageLoader("dqpipe_reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "n": number,
+        "share": share,
+        "sig": significant,
+        "seconds": seconds,
+        "signed": signed,
+    }
+    made.filters |= {
+        "anchor": anchor,
+        "linked": linked,
+        "short": short,
+        "sentence": sentence,
+        "json": as_json,
+        "quoted": quoted,
+    }
     made.globals |= {"many": many, "plural": plural, "percent_of": percent_of}
     return made
 
@@ -69,7 +108,13 @@ def share(value: float | None) -> str:
 
 def signed(text: str) -> str:
     """A change as text with its sign, a true minus sign included."""
-    return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text if text == "0" else f"+{text}"
+    return (
+        text.replace("-", "\N{MINUS SIGN}", 1)
+        if text.startswith("-")
+        else text
+        if text == "0"
+        else f"+{text}"
+    )
 
 
 def seconds(value: float | None) -> str:
@@ -89,7 +134,11 @@ def percent_of(value: float | None, most: float) -> float:
 
 def anchor(text: str) -> str:
     """A name as the id of an element."""
-    return re.sub(r"[^A-Za-z0-9_-]", lambda found: f"-{ord(found.group()):x}-" if found.group() != "." else "-", text)
+    return re.sub(
+        r"[^A-Za-z0-9_-]",
+        lambda found: f"-{ord(found.group()):x}-" if found.group() != "." else "-",
+        text,
+    )
 
 
 def short(text: object, limit: int = 60) -> str:
@@ -100,7 +149,10 @@ def short(text: object, limit: int = 60) -> str:
 
 
 def linked(text: str, codes: Mapping[str, bool]) -> Markup:
-    """A sentence in which known codes, and what stands in backticks, are code; known codes lead to their examples."""
+    """A sentence in which known codes, and what stands in backticks, are code.
+
+    Known codes lead to their examples.
+    """
     from markupsafe import Markup, escape
 
     escaped = str(escape(text))
@@ -111,7 +163,11 @@ def linked(text: str, codes: Mapping[str, bool]) -> Markup:
     def marked(found: re.Match[str]) -> str:
         words = found[1] or found[0]
         code, has = names.get(words, ("", False))
-        return f'<a href="#code-{anchor(code)}"><code>{words}</code></a>' if has else f"<code>{words}</code>"
+        return (
+            f'<a href="#code-{anchor(code)}"><code>{words}</code></a>'
+            if has
+            else f"<code>{words}</code>"
+        )
 
     return Markup(re.sub(IN_BACKTICKS.pattern + known, marked, escaped))  # noqa: S704 (escaped above)
 
@@ -130,5 +186,9 @@ def as_json(value: Any) -> str:  # noqa: ANN401
 
 def known_codes(record: Mapping[str, Any]) -> dict[str, bool]:
     """Every code of the record, and whether it has examples."""
-    codes: Iterable[str] = (row["code"] for stage in record["counts"]["stages"] for row in stage["codes"])
-    return {code: bool(record["examples"].get(code)) for code in [*codes, *record["decisions"]["marks"]]}
+    codes: Iterable[str] = (
+        row["code"] for stage in record["counts"]["stages"] for row in stage["codes"]
+    )
+    return {
+        code: bool(record["examples"].get(code)) for code in [*codes, *record["decisions"]["marks"]]
+    }

@@ -17,7 +17,12 @@ class Json(Report):
     name = "json"
     version = 1
 
-    def write(self, record: Mapping[str, Any], folder: Path, sections: Iterable[Section], pixels: Pixels) -> None:
-        """Write report.json, UTF-8, with a final newline; a number that JSON cannot hold is a ValueError."""
+    def write(
+        self, record: Mapping[str, Any], folder: Path, sections: Iterable[Section], pixels: Pixels
+    ) -> None:
+        """Write report.json, UTF-8, with a final newline.
+
+        A number that JSON cannot hold is a ValueError.
+        """
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")

@@ -15,21 +15,40 @@ log = logging.getLogger(__name__)
 
 
 class Thumbnails:
-    """`thumbnail(id)` for the sections: a data: URL, made once for each sample and size; "" where there is no picture."""
+    """`thumbnail(id)` for the sections: a data: URL, made once for each sample and size.
 
-    def __init__(self, pixels: Pixels, side: int, budget: int, quality: int, on_the_map: int = 0) -> None:
-        self.pixels, self.side, self.budget, self.quality, self.on_the_map = pixels, side, budget, quality, on_the_map
+    "" where there is no picture.
+    """
+
+    def __init__(
+        self, pixels: Pixels, side: int, budget: int, quality: int, on_the_map: int = 0
+    ) -> None:
+        self.pixels, self.side, self.budget, self.quality, self.on_the_map = (
+            pixels,
+            side,
+            budget,
+            quality,
+            on_the_map,
+        )
         self.made: dict[tuple[str, ...], str] = {}
         self.left_out: set[tuple[str, ...]] = set()
 
     def __call__(self, sample: str, side: int | None = None) -> str:
-        """What is shown of a sample; "" if it cannot be decoded or shown, or if the page would become too large."""
+        """What is shown of a sample.
+
+        "" if it cannot be decoded or shown, or if the page would become too large.
+        """
         longer = side or self.side
-        return self._once((sample, str(longer)), lambda: self.pixels.preview(sample, longer, self.quality))
+        return self._once(
+            (sample, str(longer)), lambda: self.pixels.preview(sample, longer, self.quality)
+        )
 
     def difference(self, sample: str, match: str) -> str:
         """The difference image of a sample and its match; "" if the two show different things."""
-        return self._once((sample, match, "difference"), lambda: self.pixels.difference(sample, match, self.side, self.quality))
+        return self._once(
+            (sample, match, "difference"),
+            lambda: self.pixels.difference(sample, match, self.side, self.quality),
+        )
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Preview | None]) -> str:
         if key not in self.made:
@@ -47,7 +66,9 @@ class Thumbnails:
         try:
             return make()
         except MediaError as error:
-            log.debug("no thumbnail of %s: %s", sample, error)  # the finding about this sample says so on the page
+            log.debug(
+                "no thumbnail of %s: %s", sample, error
+            )  # the finding about this sample says so on the page
         except Exception as error:  # noqa: BLE001 (a page without one picture is better than no page)
             log.warning("no thumbnail of %s: %s: %s", sample, type(error).__name__, error)
         return None

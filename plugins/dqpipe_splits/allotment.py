@@ -1,10 +1,13 @@
 """Components shared out among splits, so that sizes and strata come out as wanted.
 
-    components ──several samples each: the largest first, each to the split that lacks most of what it holds──▶
-               ──one sample each: by what they hold, in proportion to what each split still lacks──▶ improved by moves and swaps
+    components ──several samples each: the largest first, each to the split that lacks most of what
+    it holds──▶
+               ──one sample each: by what they hold, in proportion to what each split still lacks──▶
+               improved by moves and swaps
 
-That is iterative stratification (Sechidis, Tsoumakas & Vlahavas 2011) for groups: what is rare goes first, to where it is
-wanted most. What a split lacks is weighed as in Pearson's chi square: the squared distance from the target by the target.
+That is iterative stratification (Sechidis, Tsoumakas & Vlahavas 2011) for groups: what is rare goes
+first, to where it is wanted most. What a split lacks is weighed as in Pearson's chi square: the
+squared distance from the target by the target.
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ LEAST_GAIN = 1e-9
 
 @dataclass(eq=False)
 class Fill:
-    """What each split holds of each stratum, and what it should: lists by stratum, then split; the last stratum is all samples."""
+    """What each split holds of each stratum, and what it should: lists by stratum, then split.
+
+    The last stratum is all samples.
+    """
 
     held: list[list[float]]
     wanted: list[list[float]]
@@ -58,11 +64,14 @@ class Fill:
         return np.maximum(np.array(self.wanted[stratum]) - self.held[stratum], 0)
 
 
-def allot(counts: csr_array, sizes: np.ndarray, shares: np.ndarray, fixed: np.ndarray, order: np.ndarray) -> np.ndarray:
+def allot(
+    counts: csr_array, sizes: np.ndarray, shares: np.ndarray, fixed: np.ndarray, order: np.ndarray
+) -> np.ndarray:
     """The split, int64 [c], of each component.
 
-    `counts` [c, strata] are the samples of each stratum, `sizes` [c] of all; `shares` [k] sum to 1; `fixed` [c] is the split of those that
-    have one, -1 of the others; `order` [c] int is drawn from the seed, and all that decides between equal components.
+    `counts` [c, strata] are the samples of each stratum, `sizes` [c] of all; `shares` [k] sum to 1;
+    `fixed` [c] is the split of those that have one, -1 of the others; `order` [c] int is drawn from
+    the seed, and all that decides between equal components.
     """
     counts = counts.tocsr()
     counts.sort_indices()
@@ -70,12 +79,26 @@ def allot(counts: csr_array, sizes: np.ndarray, shares: np.ndarray, fixed: np.nd
     wanted = np.maximum(totals, 1e-9)[:, None] * np.maximum(shares, 1e-9)
     weight = 1 / wanted
     weight[-1] *= SIZE * max(1.0, counts.nnz / max(len(sizes), 1))
-    held = np.array([[*np.asarray(counts[fixed == split].sum(axis=0), dtype=float).ravel(), sizes[fixed == split].sum()] for split in range(len(shares))])
+    held = np.array(
+        [
+            [
+                *np.asarray(counts[fixed == split].sum(axis=0), dtype=float).ravel(),
+                sizes[fixed == split].sum(),
+            ]
+            for split in range(len(shares))
+        ]
+    )
     fill = Fill(held.T.tolist(), wanted.tolist(), weight.tolist())
     split, free = fixed.copy(), np.flatnonzero(fixed < 0)
     rarity = _rarest(counts, totals)
     several = free[sizes[free] > 1]
-    _one_by_one(several[np.lexsort((order[several], rarity[several], -sizes[several]))], counts, sizes, fill, split)
+    _one_by_one(
+        several[np.lexsort((order[several], rarity[several], -sizes[several]))],
+        counts,
+        sizes,
+        fill,
+        split,
+    )
     _in_bulk(free[sizes[free] == 1], counts, order, totals, fill, split)
     if 0 < len(free) * len(totals) <= DENSE:
         _improve(free, counts, sizes, wanted, weight, split)
@@ -91,18 +114,34 @@ def _rarest(counts: csr_array, totals: np.ndarray) -> np.ndarray:
     return rarity
 
 
-def _one_by_one(rows: np.ndarray, counts: csr_array, sizes: np.ndarray, fill: Fill, split: np.ndarray) -> None:
+def _one_by_one(
+    rows: np.ndarray, counts: csr_array, sizes: np.ndarray, fill: Fill, split: np.ndarray
+) -> None:
     starts, strata, values = counts.indptr, counts.indices, counts.data
     for row in rows.tolist():
         start, end = starts[row], starts[row + 1]
-        held, count, size = strata[start:end].tolist(), values[start:end].tolist(), float(sizes[row])
+        held, count, size = (
+            strata[start:end].tolist(),
+            values[start:end].tolist(),
+            float(sizes[row]),
+        )
         where = fill.best(held, count, size)
         fill.add(where, held, count, size)
         split[row] = where
 
 
-def _in_bulk(rows: np.ndarray, counts: csr_array, order: np.ndarray, totals: np.ndarray, fill: Fill, split: np.ndarray) -> None:
-    """Components of one sample each: those that hold the same are shared out together, what cannot be divided one by one."""
+def _in_bulk(
+    rows: np.ndarray,
+    counts: csr_array,
+    order: np.ndarray,
+    totals: np.ndarray,
+    fill: Fill,
+    split: np.ndarray,
+) -> None:
+    """Components of one sample each.
+
+    Those that hold the same are shared out together, what cannot be divided one by one.
+    """
     starts, strata = counts.indptr, counts.indices
     alike: dict[bytes, list[int]] = {}
     for row in rows[np.argsort(order[rows], kind="stable")].tolist():
@@ -117,7 +156,11 @@ def _in_bulk(rows: np.ndarray, counts: csr_array, order: np.ndarray, totals: np.
         if len(members) > 1:
             lacking = fill.lacking(rarest)
             lacking = lacking if lacking.sum() > 0 else fill.lacking(-1)
-            several = np.floor(len(members) * lacking / lacking.sum() + 1e-9).astype(int) if lacking.sum() > 0 else np.zeros(len(lacking), int)
+            several = (
+                np.floor(len(members) * lacking / lacking.sum() + 1e-9).astype(int)
+                if lacking.sum() > 0
+                else np.zeros(len(lacking), int)
+            )
             start = 0
             for where, number in enumerate(several.tolist()):
                 split[members[start : start + number]] = where
@@ -130,7 +173,14 @@ def _in_bulk(rows: np.ndarray, counts: csr_array, order: np.ndarray, totals: np.
             split[row] = where
 
 
-def _improve(free: np.ndarray, counts: csr_array, sizes: np.ndarray, wanted: np.ndarray, weight: np.ndarray, split: np.ndarray) -> None:
+def _improve(
+    free: np.ndarray,
+    counts: csr_array,
+    sizes: np.ndarray,
+    wanted: np.ndarray,
+    weight: np.ndarray,
+    split: np.ndarray,
+) -> None:
     """Move a component, or swap two, as long as that brings the splits nearer to what is wanted."""
     every = np.column_stack([counts.toarray(), sizes]).astype(float)
     away = np.zeros(wanted.shape)
@@ -142,7 +192,9 @@ def _improve(free: np.ndarray, counts: csr_array, sizes: np.ndarray, wanted: np.
             break
 
 
-def _round(free: np.ndarray, hold: np.ndarray, away: np.ndarray, weight: np.ndarray, split: np.ndarray) -> bool:
+def _round(
+    free: np.ndarray, hold: np.ndarray, away: np.ndarray, weight: np.ndarray, split: np.ndarray
+) -> bool:
     better = False
     for one in range(len(free)):
         here, own = int(split[free[one]]), hold[one]

@@ -1,4 +1,7 @@
-"""Which split and which folds each sample is in: what is given stays, what belongs together follows it, the rest is shared out."""
+"""Which split and which folds each sample is in.
+
+What is given stays, what belongs together follows it, the rest is shared out.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ TURN = {"training": 0, "validation": 1, "other": 1, "test": 2}
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """The splits there shall be, in the order training, validation and others, test; their shares [k], and what each is for."""
+    """The splits there shall be, in the order training, validation and others, test.
+
+    Their shares [k], and what each is for.
+    """
 
     names: tuple[str, ...]
     shares: np.ndarray
@@ -28,7 +34,11 @@ class Wanted:
     def of(cls, shares: Mapping[str, float], kinds: Mapping[str, str]) -> Wanted:
         """From shares, and what each split is for, by name."""
         names = sorted(shares, key=lambda name: TURN[kinds.get(name, "other")])
-        return cls(tuple(names), np.array([shares[name] for name in names]), tuple(kinds.get(name, "other") for name in names))
+        return cls(
+            tuple(names),
+            np.array([shares[name] for name in names]),
+            tuple(kinds.get(name, "other") for name in names),
+        )
 
     @property
     def number(self) -> dict[str, int]:
@@ -37,8 +47,14 @@ class Wanted:
 
     @property
     def ranks(self) -> np.ndarray:
-        """What tells splits apart that nothing may cross: 0 for every one for training, then one number for each."""
-        return np.array([0 if kind == "training" else number + 1 for number, kind in enumerate(self.kinds)], dtype=np.int64)
+        """What tells splits apart that nothing may cross.
+
+        0 for every one for training, then one number for each.
+        """
+        return np.array(
+            [0 if kind == "training" else number + 1 for number, kind in enumerate(self.kinds)],
+            dtype=np.int64,
+        )
 
     def kinds_of(self, split: np.ndarray) -> list[str]:
         """What the split of each sample is for."""
@@ -54,13 +70,22 @@ class Made:
 
 
 def made(
-    ids: np.ndarray, links: Sequence[Link], strata: Strata, base: np.ndarray, wanted: Wanted, *,
-    seed: int, repair: bool = False, time: np.ndarray | None = None, gap: float = 0.0,
-) -> Made:  # fmt: skip
+    ids: np.ndarray,
+    links: Sequence[Link],
+    strata: Strata,
+    base: np.ndarray,
+    wanted: Wanted,
+    *,
+    seed: int,
+    repair: bool = False,
+    time: np.ndarray | None = None,
+    gap: float = 0.0,
+) -> Made:
     """The split of each sample; `base` [n] is the one that it has already, -1 for none.
 
-    What has a split keeps it, and what belongs together with it follows, to the split that has most of them (of equal ones the latest).
-    Where a component stands in several splits, it stays so, unless `repair` says that its other samples move there as well.
+    What has a split keeps it, and what belongs together with it follows, to the split that has most
+    of them (of equal ones the latest). Where a component stands in several splits, it stays so,
+    unless `repair` says that its other samples move there as well.
     """
     component = components(len(ids), links)
     count = int(component.max(initial=-1)) + 1
@@ -75,9 +100,14 @@ def made(
 
 
 def _most(component: np.ndarray, base: np.ndarray, count: int, splits: int) -> np.ndarray:
-    """The split [count] that most samples of each component have, of equal ones the latest; -1 where none has one."""
+    """The split [count] that most samples of each component have, of equal ones the latest.
+
+    -1 where none has one.
+    """
     held = base >= 0
-    votes = np.bincount(component[held] * splits + base[held], minlength=count * splits).reshape(count, splits)
+    votes = np.bincount(component[held] * splits + base[held], minlength=count * splits).reshape(
+        count, splits
+    )
     latest = splits - 1 - votes[:, ::-1].argmax(axis=1) if splits else np.zeros(count, np.int64)
     return np.where(votes.any(axis=1), latest, -1).astype(np.int64)
 
@@ -92,7 +122,13 @@ def _crossing(component: np.ndarray, ranks: np.ndarray, count: int) -> np.ndarra
 
 
 def _shared(
-    ids: np.ndarray, component: np.ndarray, strata: Strata, base: np.ndarray, fixed: np.ndarray, shares: np.ndarray, seed: int
+    ids: np.ndarray,
+    component: np.ndarray,
+    strata: Strata,
+    base: np.ndarray,
+    fixed: np.ndarray,
+    shares: np.ndarray,
+    seed: int,
 ) -> np.ndarray:
     """Components shared out by strata; what is given counts where it is."""
     from scipy.sparse import coo_array, vstack
@@ -100,37 +136,70 @@ def _shared(
     count = len(fixed)
     sizes = np.bincount(component, minlength=count)
     ones = np.ones(len(strata.rows))
-    counts = coo_array((ones, (component[strata.rows], strata.codes)), shape=(count, len(strata.names))).tocsr()
+    counts = coo_array(
+        (ones, (component[strata.rows], strata.codes)), shape=(count, len(strata.names))
+    ).tocsr()
     counts.sum_duplicates()
     first = ids[np.unique(component, return_index=True)[1]]
-    order = np.argsort(np.argsort(np.array([shuffle_key(seed, one) for one in first.tolist()], dtype="S8"), kind="stable"), kind="stable")
+    order = np.argsort(
+        np.argsort(
+            np.array([shuffle_key(seed, one) for one in first.tolist()], dtype="S8"), kind="stable"
+        ),
+        kind="stable",
+    )
     apart = np.flatnonzero((base >= 0) & (base != fixed[component]))
     if not len(apart):
         return allot(counts, sizes, shares, fixed, order)
-    # a sample that stays apart from its component counts where it stands: as one more component, taken from its own
+    # a sample that stays apart from its component counts where it stands: as one more component,
+    # taken from its own
     where = np.full(len(ids), -1, dtype=np.int64)
     where[apart] = np.arange(len(apart))
     inside = where[strata.rows] >= 0
-    own = coo_array((ones[inside], (where[strata.rows[inside]], strata.codes[inside])), shape=(len(apart), len(strata.names))).tocsr()
-    less = coo_array((ones[~inside], (component[strata.rows[~inside]], strata.codes[~inside])), shape=counts.shape).tocsr()
+    own = coo_array(
+        (ones[inside], (where[strata.rows[inside]], strata.codes[inside])),
+        shape=(len(apart), len(strata.names)),
+    ).tocsr()
+    less = coo_array(
+        (ones[~inside], (component[strata.rows[~inside]], strata.codes[~inside])),
+        shape=counts.shape,
+    ).tocsr()
     rest = sizes - np.bincount(component[apart], minlength=count)
     every = vstack([less, own]).tocsr()
     every.sum_duplicates()
-    return allot(every, np.append(rest, np.ones(len(apart), int)), shares, np.append(fixed, base[apart]), np.append(order, apart))[:count]
+    return allot(
+        every,
+        np.append(rest, np.ones(len(apart), int)),
+        shares,
+        np.append(fixed, base[apart]),
+        np.append(order, apart),
+    )[:count]
 
 
 def fold_columns(folds: int, repeats: int, inner: int) -> tuple[str, ...]:
-    """The names of the columns of folds: the outer ones, then for each fold of theirs the inner ones."""
+    """The names of the columns of folds.
+
+    The outer ones, then for each fold of theirs the inner ones.
+    """
     if not folds:
         return ()
     outer = ["fold"] if repeats == 1 else [f"fold_{number}" for number in range(1, repeats + 1)]
-    return (*outer, *(f"{name}_inner_{fold}" for name in outer for fold in range(1, folds + 1) if inner))
+    return (
+        *outer,
+        *(f"{name}_inner_{fold}" for name in outer for fold in range(1, folds + 1) if inner),
+    )
 
 
 def folds(
-    ids: np.ndarray, component: np.ndarray, strata: Strata, pool: np.ndarray, numbers: tuple[int, int, int], before: Mapping[str, np.ndarray], seed: int
+    ids: np.ndarray,
+    component: np.ndarray,
+    strata: Strata,
+    pool: np.ndarray,
+    numbers: tuple[int, int, int],
+    before: Mapping[str, np.ndarray],
+    seed: int,
 ) -> dict[str, list[int | None]]:
-    """The fold of each sample in each column of `fold_columns(*numbers)`, from 1, None outside `pool` [n] bool.
+    """The fold of each sample in each column of `fold_columns(*numbers)`, from 1, None outside
+    `pool` [n] bool.
 
     `before` has by column the folds [n] that samples had, None or NaN for none.
     """
@@ -141,15 +210,32 @@ def folds(
         found[name] = [one or None for one in outer.tolist()]
         for fold in range(1, count + 1) if inner else ():
             column = f"{name}_inner_{fold}"
-            some = _folds(ids, component, strata, pool & (outer != fold), inner, before.get(column), seed + repeat)
+            some = _folds(
+                ids,
+                component,
+                strata,
+                pool & (outer != fold),
+                inner,
+                before.get(column),
+                seed + repeat,
+            )
             found[column] = [one or None for one in some.tolist()]
     return found
 
 
 def _folds(
-    ids: np.ndarray, component: np.ndarray, strata: Strata, pool: np.ndarray, count: int, before: np.ndarray | None, seed: int
+    ids: np.ndarray,
+    component: np.ndarray,
+    strata: Strata,
+    pool: np.ndarray,
+    count: int,
+    before: np.ndarray | None,
+    seed: int,
 ) -> np.ndarray:
-    """int64 [n]: folds from 1, 0 outside the pool; what had one keeps it, unless its component has most samples in another."""
+    """int64 [n]: folds from 1, 0 outside the pool.
+
+    What had one keeps it, unless its component has most samples in another.
+    """
     found, rows = np.zeros(len(ids), dtype=np.int64), np.flatnonzero(pool)
     if not len(rows):
         return found
@@ -164,5 +250,7 @@ def _folds(
         old = np.where((numbers >= 1) & (numbers <= count), numbers, 0).astype(np.int64) - 1
     fixed = _most(small, old, int(small.max()) + 1, count)
     base = np.where(old >= 0, fixed[small], -1)
-    found[rows] = _shared(ids[rows], small, some, base, fixed, np.full(count, 1 / count), seed)[small] + 1
+    found[rows] = (
+        _shared(ids[rows], small, some, base, fixed, np.full(count, 1 / count), seed)[small] + 1
+    )
     return found

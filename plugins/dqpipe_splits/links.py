@@ -29,25 +29,40 @@ class Link:
 
 
 def by_values(name: str, column: pa.ChunkedArray | pa.Array) -> Link:
-    """Samples with an equal value; what is empty belongs to nobody. Lists and structs are equal where their texts are."""
+    """Samples with an equal value; what is empty belongs to nobody.
+
+    Lists and structs are equal where their texts are.
+    """
     if pa.types.is_nested(column.type):
         column = pa.array([label_text(value) for value in column.to_pylist()], pa.string())
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.unify_dictionaries().combine_chunks()
         coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
-    return Link(name, pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64))
+    return Link(
+        name, pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    )
 
 
 def by_pattern(name: str, ids: Iterable[str], pattern: str) -> Link:
-    """Samples in whose id a regular expression finds the same: its groups, or all of it where it has none."""
+    """Samples in whose id a regular expression finds the same.
+
+    Its groups, or all of it where it has none.
+    """
     search = re.compile(pattern).search
-    texts = [None if (found := search(one)) is None else "\0".join(part or "" for part in found.groups() or (found[0],)) for one in ids]
+    texts = [
+        None
+        if (found := search(one)) is None
+        else "\0".join(part or "" for part in found.groups() or (found[0],))
+        for one in ids
+    ]
     return by_values(name, pa.array(texts, pa.string()))
 
 
 def by_frames(name: str, ids: Sequence[str], splits: Sequence[str | None], apart: int) -> Link:
-    """Frames of one video in a chain: alike but for the last number of their names, and each so many numbers from the next.
+    """Frames of one video in a chain.
+
+    Alike but for the last number of their names, and each so many numbers from the next.
 
     A folder in the path that is named as the sample's split is left out of the comparison.
     """
@@ -70,12 +85,16 @@ def by_frames(name: str, ids: Sequence[str], splits: Sequence[str | None], apart
     return Link(name, codes)
 
 
-def by_vectors(name: str, vectors: np.ndarray, similarity: float, seed: int, neighbours: int = 8) -> Link:
+def by_vectors(
+    name: str, vectors: np.ndarray, similarity: float, seed: int, neighbours: int = 8
+) -> Link:
     """Samples in a chain of nearest neighbours [n, d] with at least this cosine similarity."""
     from dqpipe import Index
 
     rows = np.arange(len(vectors))
-    found = Index(vectors, rows, seed).nearest(vectors, min(neighbours, max(len(vectors) - 1, 1)), rows)
+    found = Index(vectors, rows, seed).nearest(
+        vectors, min(neighbours, max(len(vectors) - 1, 1)), rows
+    )
     close = (found.positions >= 0) & (found.distances <= 1 - similarity)
     one, column = np.nonzero(close)
     return Link(name, _connected(len(vectors), one, found.positions[one, column], len(vectors)))
@@ -106,17 +125,21 @@ def _connected(nodes: int, ends: np.ndarray, others: np.ndarray, count: int) -> 
 
 @dataclass(frozen=True, eq=False)
 class Crossings:
-    """By row [n] the link that leads to a sample of a later split, -1 for none, and the row of that sample, -1 likewise."""
+    """By row [n] the link that leads to a sample of a later split, -1 for none, and the row of that
+    sample, -1 likewise.
+    """
 
     link: np.ndarray
     match: np.ndarray
 
 
 def crossings(links: Sequence[Link], ranks: np.ndarray) -> Crossings:
-    """Which samples are linked to one of a later split: `ranks` [n] orders the splits, -1 is in none.
+    """Which samples are linked to one of a later split.
 
-    The first link that crosses tells, and the first sample of the latest split that it leads to; of samples that are linked
-    only by way of others, nothing is told (see `chained`).
+    `ranks` [n] orders the splits, -1 is in none.
+
+    The first link that crosses tells, and the first sample of the latest split that it leads to; of
+    samples that are linked only by way of others, nothing is told (see `chained`).
     """
     link, match = np.full(len(ranks), -1, dtype=np.int64), np.full(len(ranks), -1, dtype=np.int64)
     for number, one in enumerate(links):
@@ -128,7 +151,9 @@ def crossings(links: Sequence[Link], ranks: np.ndarray) -> Crossings:
 
 
 def chained(component: np.ndarray, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples [n] stand in a component with one of a later split, and the row of the first such one, -1 for none."""
+    """Which samples [n] stand in a component with one of a later split, and the row of the first
+    such one, -1 for none.
+    """
     latest, first = _latest(component, ranks)
     crossing = (ranks >= 0) & (ranks < latest[component])
     return crossing, np.where(crossing, first[component], -1)

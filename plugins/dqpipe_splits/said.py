@@ -1,4 +1,6 @@
-"""What is said of splits: what links samples of two of them, what was moved, what could not be had, and why; figures."""
+"""What is said of splits: what links samples of two of them, what was moved, what could not be had,
+and why; figures.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,12 @@ MOST_CLASSES = 50
 """Classes of which the share in each split is a figure, at most."""
 
 
-def linked(ids: np.ndarray, links: Sequence[Link], component: np.ndarray, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By row [n] the name of what links it to a sample of a later split (`ranks` [n], -1 for none), and that sample; else None."""
+def linked(
+    ids: np.ndarray, links: Sequence[Link], component: np.ndarray, ranks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """By row [n] the name of what links it to a sample of a later split (`ranks` [n], -1 for none),
+    and that sample; else None.
+    """
     found = crossings(links, ranks)
     indirect, first = chained(component, ranks)
     names = np.array([*(link.name for link in links), None], dtype=object)[found.link]
@@ -44,9 +50,14 @@ def chosen(where: np.ndarray, values: np.ndarray, others: np.ndarray | None = No
 
 
 def leaks(samples: Samples, facts: Facts, told: str | None) -> Iterator[pd.DataFrame]:
-    """Claims on samples that share something with a sample of a later split; of the link `told` its own stage tells."""
+    """Claims on samples that share something with a sample of a later split.
+
+    Of the link `told` its own stage tells.
+    """
     link, assigned = facts["link"], facts["assigned"]
-    here = np.array([one is not None and one != told for one in link]) & ~facts["moved"].astype(bool)
+    here = np.array([one is not None and one != told for one in link]) & ~facts["moved"].astype(
+        bool
+    )
     if not here.any():
         return
     place = {sample: row for row, sample in enumerate(samples.ids.tolist())}
@@ -56,50 +67,87 @@ def leaks(samples: Samples, facts: Facts, told: str | None) -> Iterator[pd.DataF
     for severity in ("error", "warning"):
         rows = np.flatnonzero(here & (severities == severity))
         match = facts["match"][rows]
-        detail = [f"shares {link[row]} with {other}" + _of_split(assigned, place, other) for row, other in zip(rows, match, strict=True)]
-        yield claim("leak", samples.ids[rows], severity=severity, match=list(match), confidence=1.0, detail=detail)
+        detail = [
+            f"shares {link[row]} with {other}" + _of_split(assigned, place, other)
+            for row, other in zip(rows, match, strict=True)
+        ]
+        yield claim(
+            "leak",
+            samples.ids[rows],
+            severity=severity,
+            match=list(match),
+            confidence=1.0,
+            detail=detail,
+        )
 
 
 def moved(samples: Samples, facts: Facts) -> Iterator[pd.DataFrame]:
     """Claims on samples that were moved, with where from and why."""
     rows = np.flatnonzero(facts["moved"].astype(bool))
     old, new, link, match = (facts[name][rows] for name in ("moved", "assigned", "link", "match"))
-    detail = [f"moved from {one} to {two}: shares {by} with {other}" for one, two, by, other in zip(old, new, link, match, strict=True)]
+    detail = [
+        f"moved from {one} to {two}: shares {by} with {other}"
+        for one, two, by, other in zip(old, new, link, match, strict=True)
+    ]
     yield claim("moved", samples.ids[rows], match=list(match), detail=detail)
 
 
-def sizes(facts: Facts, wanted: Mapping[str, float], tolerance: float, *, timed: bool) -> Iterator[pd.DataFrame]:
-    """A claim for each split that is not of the size that is `wanted`, with why; and one for samples in none."""
+def sizes(
+    facts: Facts, wanted: Mapping[str, float], tolerance: float, *, timed: bool
+) -> Iterator[pd.DataFrame]:
+    """A claim for each split that is not of the size that is `wanted`, with why.
+
+    And one for samples in none.
+    """
     assigned, count = facts["assigned"], max(len(facts), 1)
     largest = _component_sizes(facts).max(initial=1) / count
     given = float(facts["given"].astype(bool).mean()) if len(facts) else 0.0
     reasons = [
         "time decides where a cut can be" if timed else "",
         f"{given:.3g} of the samples stay where they were" if given > tolerance else "",
-        f"the largest of what belongs together has {largest:.3g} of the samples" if largest > tolerance / 2 else "",
+        f"the largest of what belongs together has {largest:.3g} of the samples"
+        if largest > tolerance / 2
+        else "",
     ]
-    why = "; ".join(filter(None, reasons)) or f"{many(len(facts), 'sample')} in so few groups cannot be shared out more evenly"
+    why = (
+        "; ".join(filter(None, reasons))
+        or f"{many(len(facts), 'sample')} in so few groups cannot be shared out more evenly"
+    )
     for name, share in wanted.items():
         has = float((assigned == name).mean()) if len(facts) else 0.0
         if abs(has - share) > tolerance:
-            said = f"{name} has a share of {has:.3g} of the samples where {share:g} is wanted, {abs(has - share):.2g} off: {why}"
+            said = (
+                f"{name} has a share of {has:.3g} of the samples where {share:g} is wanted, "
+                f"{abs(has - share):.2g} off: {why}"
+            )
             yield claim("off_target", [None], part=name, value=has, threshold=share, detail=said)
     left = int((assigned == UNUSED).sum())
     if left:
-        said = f"{many(left, 'sample')} in no split: they lie in a gap, have no time, or belong to what spans a cut"
+        said = (
+            f"{many(left, 'sample')} in no split: they lie in a gap, have no time, or belong to "
+            f"what spans a cut"
+        )
         yield claim("unused", [None], value=left / count, detail=said)
 
 
-def order(samples: Samples, facts: Facts, time: np.ndarray, gap: float, wanted: Mapping[str, float]) -> Iterator[pd.DataFrame]:
-    """A claim for each split with samples that are not later than all of those before it, and the gap."""
+def order(
+    samples: Samples, facts: Facts, time: np.ndarray, gap: float, wanted: Mapping[str, float]
+) -> Iterator[pd.DataFrame]:
+    """A claim for each split with samples that are not later than all of those before it, and the
+    gap.
+    """
     assigned = facts["assigned"]
-    names = wanted or dict.fromkeys(sorted({name for name in assigned if name is not None and name != UNUSED}), 1.0)
+    names = wanted or dict.fromkeys(
+        sorted({name for name in assigned if name is not None and name != UNUSED}), 1.0
+    )
     known = Wanted.of(names, _kinds(samples, assigned))
     split = np.array([known.number.get(name, -1) for name in assigned], dtype=np.int64)
     early = timeline.out_of_order(time, split, len(known.names), gap)
     for number, name in enumerate(known.names):
         if count := int((early & (split == number)).sum()):
-            said = f"{many(count, 'sample')} of {name} not later than all of the splits before" + (" and the gap" if gap else "")
+            said = f"{many(count, 'sample')} of {name} not later than all of the splits before" + (
+                " and the gap" if gap else ""
+            )
             yield claim("order", [None], part=name, value=float(count), detail=said)
 
 
@@ -108,32 +156,70 @@ def absent(facts: Facts, strata: Strata) -> Iterator[pd.DataFrame]:
     table, names = _table(facts["assigned"], strata)
     components = _groups_of(facts, strata)
     for row, name in enumerate(names):
-        lacks = [code for code in np.flatnonzero((table[row] == 0) & (table.sum(axis=0) > 0)).tolist() if strata.names[code] != "without"]
+        lacks = [
+            code
+            for code in np.flatnonzero((table[row] == 0) & (table.sum(axis=0) > 0)).tolist()
+            if strata.names[code] != "without"
+        ]
         if lacks and name != UNUSED:
             few = sum(components[code] < len(names) for code in lacks)
-            shown = ", ".join(strata.names[code] for code in lacks[:SHOWN]) + (" …" if len(lacks) > SHOWN else "")
+            shown = ", ".join(strata.names[code] for code in lacks[:SHOWN]) + (
+                " …" if len(lacks) > SHOWN else ""
+            )
             why = f"; {few} of them in fewer groups than there are splits" if few else ""
-            said = f"{name} has no sample of {len(lacks)} of {len(strata.names)} classes or ranges: {shown}{why}"
+            said = (
+                f"{name} has no sample of {len(lacks)} of {len(strata.names)} classes or ranges: "
+                f"{shown}{why}"
+            )
             yield claim("absent", [None], part=name, value=float(len(lacks)), detail=said)
 
 
-def figures(samples: Samples, facts: Facts, strata: Strata, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Sizes, balance and class shares of each split, sizes and balance of each fold, and what belongs together."""
+def figures(
+    samples: Samples, facts: Facts, strata: Strata, columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Sizes, balance and class shares of each split, sizes and balance of each fold, and what
+    belongs together.
+    """
     assigned, count = facts["assigned"], max(len(facts), 1)
     rows = _balance(assigned, strata, "")
     table, names = _table(assigned, strata)
     if len(strata.names) <= MOST_CLASSES:
-        for split, of in zip(names, table / np.maximum([[(assigned == name).sum()] for name in names], 1), strict=True):
+        for split, of in zip(
+            names,
+            table / np.maximum([[(assigned == name).sum()] for name in names], 1),
+            strict=True,
+        ):
             shares = zip(strata.names, of.tolist(), strict=True)
-            rows += [figure("class_share", share, scope="split", key=f"{split}: {name}") for name, share in shares if name != "without" or share]
+            rows += [
+                figure("class_share", share, scope="split", key=f"{split}: {name}")
+                for name, share in shares
+                if name != "without" or share
+            ]
     for column in columns:
-        numbers = [None if one is None or one != one else f"{column} {int(one)}" for one in facts[column]]  # noqa: PLR0124
-        rows += _balance(np.array(numbers, dtype=object), strata, f"of the samples that have a {column}")
-    _, component = np.unique([one or own for one, own in zip(facts["component"], samples.ids, strict=True)], return_inverse=True)
+        numbers = [
+            None if one is None or one != one else f"{column} {int(one)}"  # noqa: PLR0124
+            for one in facts[column]  # noqa: PLR0124, RUF100
+        ]
+        rows += _balance(
+            np.array(numbers, dtype=object), strata, f"of the samples that have a {column}"
+        )
+    _, component = np.unique(
+        [one or own for one, own in zip(facts["component"], samples.ids, strict=True)],
+        return_inverse=True,
+    )
     kinds = _kinds(samples, assigned)
-    sides = {name: 0 if kinds.get(name) == "training" else number + 1 for number, name in enumerate(names)}
-    ranks = np.array([sides[name] if name in sides and name != UNUSED else -1 for name in assigned], dtype=np.int64)
-    up, down = chained(component, ranks)[0], chained(component, np.where(ranks >= 0, len(names) + 1 - ranks, -1))[0]
+    sides = {
+        name: 0 if kinds.get(name) == "training" else number + 1
+        for number, name in enumerate(names)
+    }
+    ranks = np.array(
+        [sides[name] if name in sides and name != UNUSED else -1 for name in assigned],
+        dtype=np.int64,
+    )
+    up, down = (
+        chained(component, ranks)[0],
+        chained(component, np.where(ranks >= 0, len(names) + 1 - ranks, -1))[0],
+    )
     number = int(component.max(initial=-1)) + 1
     return [
         *rows,
@@ -152,16 +238,37 @@ def _balance(of: np.ndarray, strata: Strata, detail: str) -> list[dict[str, Any]
     whole = table.sum(axis=0) / max(there.sum(), 1)
     rows = []
     for name, size, held in zip(names, sizes, table, strict=True):
-        rows.append(figure("size", size / max(there.sum(), 1), scope="split", key=name, detail=detail or many(int(size), "sample")))
+        rows.append(
+            figure(
+                "size",
+                size / max(there.sum(), 1),
+                scope="split",
+                key=name,
+                detail=detail or many(int(size), "sample"),
+            )
+        )
         if len(whole) and size:
             away = np.abs(held / size - whole)
-            rows.append(figure("imbalance", float(away.max()), scope="split", key=name, detail=f"most of all {strata.names[int(away.argmax())]}"))
+            rows.append(
+                figure(
+                    "imbalance",
+                    float(away.max()),
+                    scope="split",
+                    key=name,
+                    detail=f"most of all {strata.names[int(away.argmax())]}",
+                )
+            )
     return rows
 
 
 def _table(of: np.ndarray, strata: Strata) -> tuple[np.ndarray, list[str]]:
-    """How many samples of each stratum are in each part [parts, strata], and the parts' names in order."""
-    names, code = np.unique(np.array(["" if one is None else one for one in of], dtype=object).astype(str), return_inverse=True)
+    """How many samples of each stratum are in each part [parts, strata], and the parts' names in
+    order.
+    """
+    names, code = np.unique(
+        np.array(["" if one is None else one for one in of], dtype=object).astype(str),
+        return_inverse=True,
+    )
     flat = code[strata.rows] * len(strata.names) + strata.codes
     table = np.bincount(flat, minlength=len(names) * len(strata.names)).reshape(len(names), -1)
     keep = names != ""

@@ -32,7 +32,10 @@ NONE = Strata(np.zeros(0, np.int64), np.zeros(0, np.int64), ())
 
 
 def of_label(samples: Samples, bins: int) -> Strata:
-    """Classes and tags as they are, of objects the classes that a sample has, numbers by quantile; what has no label together."""
+    """Classes and tags as they are, of objects the classes that a sample has, numbers by quantile.
+
+    What has no label together.
+    """
     kind = labels.kind_in(samples)
     if kind in ("class", "tags"):
         found = labels.members(samples)
@@ -44,17 +47,35 @@ def of_label(samples: Samples, bins: int) -> Strata:
 
 def _of_objects(column: pa.ChunkedArray) -> Strata:
     """The classes of the objects in each sample, however many it has of each."""
-    every = [sorted({one["class"] for one in row or () if isinstance(one, dict) and one.get("class") is not None}) for row in column.to_pylist()]
+    every = [
+        sorted(
+            {
+                one["class"]
+                for one in row or ()
+                if isinstance(one, dict) and one.get("class") is not None
+            }
+        )
+        for row in column.to_pylist()
+    ]
     rows = [row for row, classes in enumerate(every) for _ in classes or (None,)]
-    names = [str(name) if name is not None else None for classes in every for name in classes or (None,)]
+    names = [
+        str(name) if name is not None else None for classes in every for name in classes or (None,)
+    ]
     return _coded(np.array(rows, dtype=np.int64), pa.array(names, pa.string()))
 
 
 def of_column(name: str, column: pa.ChunkedArray, bins: int) -> Strata:
-    """The values of a column: numbers and times by quantile where there are more than `bins`, others each; empty ones together."""
+    """The values of a column: numbers and times by quantile where there are more than `bins`,
+    others each; empty ones together.
+    """
     column = filled(column)
     kind = column.type
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or _is_time(kind)
+    number = (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or _is_time(kind)
+    )
     if number and pc.count_distinct(column).as_py() > bins:
         return _quantiles(name, column, bins)
     found = classes_of(column)
@@ -72,9 +93,16 @@ def _quantiles(name: str, column: pa.ChunkedArray, bins: int) -> Strata:
     plain = column.cast(pa.timestamp("us")).cast(pa.int64()) if _is_time(column.type) else column
     values = plain.cast(pa.float64(), safe=False).to_numpy()
     there = ~np.isnan(values)
-    edges = np.unique(np.quantile(values[there], np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
-    code = np.where(there, np.searchsorted(edges, values, side="left"), len(edges) + 1).astype(np.int64)
-    names = [f"{name} up to {edge:g}" for edge in edges] + [f"{name} above {edges[-1]:g}", f"no {name}"]
+    edges = np.unique(
+        np.quantile(values[there], np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf")
+    )
+    code = np.where(there, np.searchsorted(edges, values, side="left"), len(edges) + 1).astype(
+        np.int64
+    )
+    names = [f"{name} up to {edge:g}" for edge in edges] + [
+        f"{name} above {edges[-1]:g}",
+        f"no {name}",
+    ]
     return Strata(np.arange(len(values)), code, tuple(names))
 
 

@@ -1,9 +1,12 @@
-"""Expectations as they are asked for, in a suite's JSON or in the config, before Great Expectations sees them.
+"""Expectations as they are asked for, in a suite's JSON or in the config, before Great Expectations
+sees them.
 
-{type: expect_column_values_to_be_between, kwargs: {column: fare, min_value: 0}, severity: warning, meta: {…}}   its own form
-{expectation: column_values_to_be_between, column: fare, min_value: 0, severity: warning, name: fare_sane}         the short one
+{type: expect_column_values_to_be_between, kwargs: {column: fare, min_value: 0}, severity: warning,
+meta: {…}}   its own form {expectation: column_values_to_be_between, column: fare, min_value: 0,
+severity: warning, name: fare_sane}         the short one
 
-A suite is data: its row condition is parsed (see `conditions`), {"$PARAMETER": name} is bound or refused.
+A suite is data: its row condition is parsed (see `conditions`), {"$PARAMETER": name} is bound or
+refused.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ _APART = (
     "success_on_last_run",
 )
 _WHOLE = ("column_", "compound_", "multicolumn_", "select_", "table_", "query_", "unexpected_")
-_NOT_HERE = re.compile(r"expect_table_columns?_|expect_table_.*other_table|expect_query_|unexpected_rows")
+_NOT_HERE = re.compile(
+    r"expect_table_columns?_|expect_table_.*other_table|expect_query_|unexpected_rows"
+)
 _COLUMNS = ("column", "column_A", "column_B")
 _CONDITION = ("row_condition", "condition_parser")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -52,7 +57,9 @@ OUR_CODES = ("unmet", "skipped", "failed")
 
 @dataclass(frozen=True)
 class Asked:
-    """One expectation: its type by its full name, its arguments, our severity, and the code that its failure is claimed by."""
+    """One expectation: its type by its full name, its arguments, our severity, and the code that
+    its failure is claimed by.
+    """
 
     type: str
     kwargs: Mapping[str, Any]
@@ -66,64 +73,107 @@ class Asked:
     def columns(self) -> list[str]:
         """The columns that it judges."""
         several = self.kwargs.get("column_list") or ()
-        return list(dict.fromkeys([*(self.kwargs[name] for name in _COLUMNS if name in self.kwargs), *several]))
+        return list(
+            dict.fromkeys(
+                [*(self.kwargs[name] for name in _COLUMNS if name in self.kwargs), *several]
+            )
+        )
 
     @property
     def needs(self) -> list[str]:
         """The columns that it reads, those of its row condition among them."""
-        return list(dict.fromkeys([*self.columns, *(self.condition.columns if self.condition else ())]))
+        return list(
+            dict.fromkeys([*self.columns, *(self.condition.columns if self.condition else ())])
+        )
 
     @property
     def words(self) -> str:
         """What is expected, in words."""
         text = self.type.removeprefix("expect_").removeprefix("column_").replace("_", " ")
-        given = [f"{name} {short(value)}" for name, value in self.kwargs.items() if name not in (*_COLUMNS, "column_list")]
+        given = [
+            f"{name} {short(value)}"
+            for name, value in self.kwargs.items()
+            if name not in (*_COLUMNS, "column_list")
+        ]
         text = f"{text} ({', '.join(given)})" if given else text
         return f"{text}, where {short(self.condition.words)}" if self.condition else text
 
 
 def known_types() -> frozenset[str]:
-    """The types of expectations that Great Expectations has, without loading it; with those that this process registered."""
+    """The types of expectations that Great Expectations has, without loading it.
+
+    With those that this process registered.
+    """
     registry = sys.modules.get("great_expectations.expectations.registry")
-    return _shipped_types() | set(registry.list_registered_expectation_implementations() if registry else ())
+    return _shipped_types() | set(
+        registry.list_registered_expectation_implementations() if registry else ()
+    )
 
 
 @cache
 def _shipped_types() -> frozenset[str]:
     """Great Expectations keeps each type in a file of its name."""
     spec = importlib.util.find_spec("great_expectations")
-    folders = [Path(place) / "expectations" / "core" for place in (spec.submodule_search_locations or ())] if spec else []
+    folders = (
+        [Path(place) / "expectations" / "core" for place in (spec.submodule_search_locations or ())]
+        if spec
+        else []
+    )
     return frozenset(path.stem for folder in folders for path in folder.glob("expect_*.py"))
 
 
 def unknown(item: object) -> str | None:
-    """Why an item cannot be expected here, or None: its type is not known, or it is about what is not here."""
+    """Why an item cannot be expected here, or None.
+
+    Its type is not known, or it is about what is not here.
+    """
     kinds = [name for name in _TYPE if name in item] if isinstance(item, Mapping) else []
     if not isinstance(item, Mapping) or len(kinds) != 1 or not isinstance(item[kinds[0]], str):
         return None
     kind = _full(item[kinds[0]])
     if _NOT_HERE.match(kind):
-        return f"{kind} is about columns or tables that are not here: an expectation sees the columns that it names"
+        return (
+            f"{kind} is about columns or tables that are not here: an expectation sees the columns "
+            f"that it names"
+        )
     known = known_types()
-    return None if kind in known or not known else f"Great Expectations knows no {kind!r}: {nearest(kind, known)}"
+    return (
+        None
+        if kind in known or not known
+        else f"Great Expectations knows no {kind!r}: {nearest(kind, known)}"
+    )
 
 
-def split_unknown(suite: str | None, items: Iterable[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
-    """The items of a suite's file and of the config that can be expected, and why each other one cannot. Raises ConfigError."""
+def split_unknown(
+    suite: str | None, items: Iterable[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """The items of a suite's file and of the config that can be expected, and why each other one
+    cannot. Raises ConfigError.
+    """
     every = [*_suite(suite), *items]
     reasons = [unknown(item) for item in every]
-    return [item for item, why in zip(every, reasons, strict=True) if why is None], [why for why in reasons if why is not None]
+    return [item for item, why in zip(every, reasons, strict=True) if why is None], [
+        why for why in reasons if why is not None
+    ]
 
 
 def read(
-    suite: str | None, items: Iterable[Mapping[str, Any]], *, parameters: Mapping[str, Any] | None = None, skip_unknown: bool = False
+    suite: str | None,
+    items: Iterable[Mapping[str, Any]],
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    skip_unknown: bool = False,
 ) -> list[Asked]:
-    """The expectations of a suite's file and those of the config, with a code each that no other has. Raises ConfigError."""
+    """The expectations of a suite's file and those of the config, with a code each that no other
+    has. Raises ConfigError.
+    """
     found: list[Asked] = []
     taken: set[str] = set(OUR_CODES)
     possible, reasons = split_unknown(suite, items)
     if reasons and not skip_unknown:
-        raise ConfigError(f"{listed(reasons, 5)} (skip_unknown: true leaves out what is not known, and says so)")
+        raise ConfigError(
+            f"{listed(reasons, 5)} (skip_unknown: true leaves out what is not known, and says so)"
+        )
     for item in possible:
         try:
             asked = _one(_bound(item, parameters or {}))
@@ -140,15 +190,23 @@ def read(
 
 
 def _bound(value: Any, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401 (JSON values)
-    """The same with {"$PARAMETER": name} replaced by what the option `parameters` says. Raises ConfigError."""
+    """The same with {"$PARAMETER": name} replaced by what the option `parameters` says.
+
+    Raises ConfigError.
+    """
     if isinstance(value, Mapping):
         if "$PARAMETER" not in value:
             return {name: _bound(item, parameters) for name, item in value.items()}
         name = value["$PARAMETER"]
         if not isinstance(name, str) or name not in parameters:
-            raise ConfigError(f"the suite's parameter {name!r} has no value: give it one under `parameters`; {nearest(str(name), parameters)}")
+            raise ConfigError(
+                f"the suite's parameter {name!r} has no value: give it one under `parameters`; "
+                f"{nearest(str(name), parameters)}"
+            )
         return parameters[name]
-    return [_bound(item, parameters) for item in value] if isinstance(value, (list, tuple)) else value
+    return (
+        [_bound(item, parameters) for item in value] if isinstance(value, (list, tuple)) else value
+    )
 
 
 def _suite(path: str | None) -> list[Mapping[str, Any]]:
@@ -172,8 +230,13 @@ def _one(item: object) -> Asked:
     """An expectation from either form. Raises ConfigError."""
     kinds = [name for name in _TYPE if name in item] if isinstance(item, Mapping) else []
     if not isinstance(item, Mapping) or len(kinds) != 1 or not isinstance(item[kinds[0]], str):
-        raise ConfigError(f"an expectation is a mapping with `expectation` (its type) and its arguments, not {item!r}")
-    kwargs = dict(item.get("kwargs") or {}) | {name: value for name, value in item.items() if name not in (*_APART, *_TYPE)}
+        raise ConfigError(
+            f"an expectation is a mapping with `expectation` (its type) and its arguments, not "
+            f"{item!r}"
+        )
+    kwargs = dict(item.get("kwargs") or {}) | {
+        name: value for name, value in item.items() if name not in (*_APART, *_TYPE)
+    }
     severity = item.get("severity") or "error"
     if severity not in SEVERITIES:
         raise ConfigError(f"severity {severity!r} is unknown: {nearest(str(severity), SEVERITIES)}")
@@ -185,13 +248,19 @@ def _one(item: object) -> Asked:
     except ConfigError as error:
         raise ConfigError(f"{name or kind}: {error}") from None
     kwargs = {key: value for key, value in kwargs.items() if key not in _CONDITION}
-    asked = Asked(kind, kwargs, SEVERITIES[severity], str(name), dict(item.get("meta") or {}), parsed)
+    asked = Asked(
+        kind, kwargs, SEVERITIES[severity], str(name), dict(item.get("meta") or {}), parsed
+    )
     if not all(isinstance(column, str) for column in asked.columns):
-        raise ConfigError(f"{name or kind}: a column is named by a text, not {short(asked.columns)}")
+        raise ConfigError(
+            f"{name or kind}: a column is named by a text, not {short(asked.columns)}"
+        )
     if name is None:
         return replace(asked, code=_code(kind, asked.columns))
     if not re.fullmatch(r"[^\W\d]\w*", str(name)):
-        raise ConfigError(f"the name of an expectation is made of letters, digits and _, not {name!r}")
+        raise ConfigError(
+            f"the name of an expectation is made of letters, digits and _, not {name!r}"
+        )
     return asked
 
 
@@ -211,13 +280,23 @@ def _code(kind: str, columns: Iterable[str]) -> str:
 
 
 def _safe(value: object) -> None:
-    """Refuse what would be loaded from elsewhere, and a regular expression that is none. Raises ConfigError."""
+    """Refuse what would be loaded from elsewhere, and a regular expression that is none.
+
+    Raises ConfigError.
+    """
     if isinstance(value, Mapping):
         for name, item in value.items():
             if name in _REFERENCES and not str(item).startswith("#"):
-                raise ConfigError(f"a JSON schema may not load {short(item)}: only references within it (#/…) are followed")
+                raise ConfigError(
+                    f"a JSON schema may not load {short(item)}: only references within it (#/…) "
+                    f"are followed"
+                )
             if name in ("regex", "regex_list", "pattern", "patternProperties"):
-                for pattern in (item,) if isinstance(item, str) or not isinstance(item, (list, tuple, Mapping)) else item:
+                for pattern in (
+                    (item,)
+                    if isinstance(item, str) or not isinstance(item, (list, tuple, Mapping))
+                    else item
+                ):
                     _check_regex(pattern, backtracks=name.startswith("pattern"))
             _safe(item)
     elif isinstance(value, (list, tuple)):
@@ -227,14 +306,17 @@ def _safe(value: object) -> None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ConfigError(f"{short(value)!r} holds half of a character, which no text does") from None
+            raise ConfigError(
+                f"{short(value)!r} holds half of a character, which no text does"
+            ) from None
 
 
 def _check_regex(pattern: object, *, backtracks: bool) -> None:
     """Refuse what is no regular expression, and one that may take for ever. Raises ConfigError.
 
-    Text is matched by RE2, in time that grows with the text alone. Python's own `re` serves JSON schemas (`backtracks`) and
-    patterns that RE2 has not (look-around, references back); there (a+)+ takes twice as long for each character.
+    Text is matched by RE2, in time that grows with the text alone. Python's own `re` serves JSON
+    schemas (`backtracks`) and patterns that RE2 has not (look-around, references back); there (a+)+
+    takes twice as long for each character.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -255,13 +337,17 @@ def _check_regex(pattern: object, *, backtracks: bool) -> None:
         backtracks = True
     if backtracks:
         raise ConfigError(
-            f"the regular expression {short(pattern)!r} repeats what repeats, which can take for ever: write it without, "
+            f"the regular expression {short(pattern)!r} repeats what repeats, which can take for "
+            f"ever: write it without, "
             "as a+ and not (a+)+, or without look-around and references back"
         )
 
 
 def _nested(parsed: Any) -> bool:  # noqa: ANN401 (what Python's parser of expressions gives)
-    """Whether an endless repetition holds only what repeats or may be left out: (a+)+, (a*b?)*; in (,[a-z]+)+ each turn has a comma."""
+    """Whether an endless repetition holds only what repeats or may be left out: (a+)+, (a*b?)*.
+
+    In (,[a-z]+)+ each turn has a comma.
+    """
     if not isinstance(parsed, (list, tuple, re_parser.SubPattern)):
         return False
     items = list(parsed)
@@ -276,12 +362,22 @@ def _varies(body: Any) -> bool:  # noqa: ANN401
     """Whether a sequence repeats something and has nothing that every turn takes once."""
     flat: list[Any] = []
     for op, value in body:
-        flat += [item for item in (value[-1] if op is re_parser.SUBPATTERN else [(op, value)]) if item[0] is not re_parser.AT]
+        flat += [
+            item
+            for item in (value[-1] if op is re_parser.SUBPATTERN else [(op, value)])
+            if item[0] is not re_parser.AT
+        ]
     if len(flat) == 1 and flat[0][0] in (re_parser.SUBPATTERN, re_parser.BRANCH):
         inner = flat[0][1]
-        return _varies(inner[-1]) if flat[0][0] is re_parser.SUBPATTERN else any(_varies(way) for way in inner[1])
+        return (
+            _varies(inner[-1])
+            if flat[0][0] is re_parser.SUBPATTERN
+            else any(_varies(way) for way in inner[1])
+        )
     kinds = [op for op, _ in flat]
-    return any(op in _REPEATS for op in kinds) and all(op in (*_REPEATS, re_parser.BRANCH) for op in kinds)
+    return any(op in _REPEATS for op in kinds) and all(
+        op in (*_REPEATS, re_parser.BRANCH) for op in kinds
+    )
 
 
 def short(value: object) -> str:

@@ -1,11 +1,14 @@
-"""Row conditions of expectations: parsed into comparisons, and evaluated here. A suite is data, and none of it is ever run.
+"""Row conditions of expectations: parsed into comparisons, and evaluated here.
 
-    color == "yellow" and fare > 3        `my column` in ["a", "b"]        not (fare <= 3) | tip.isnull()      as pandas writes it
-    col("color") == "yellow"              col("tip").notNull()                                                 Great Expectations
-    {"type": "comparison", "column": {"name": "color"}, "operator": "==", "parameter": "yellow"}, and, or, nullity     its JSON
+A suite is data, and none of it is ever run.
 
-Anything else (a call, an attribute, arithmetic, a variable) is refused by name. As in pandas, an empty value meets `!=` and
-`not in`, and no other comparison.
+    color == "yellow" and fare > 3        `my column` in ["a", "b"]        not (fare <= 3) |
+    tip.isnull()      as pandas writes it col("color") == "yellow"              col("tip").notNull()
+    Great Expectations {"type": "comparison", "column": {"name": "color"}, "operator": "==",
+    "parameter": "yellow"}, and, or, nullity     its JSON
+
+Anything else (a call, an attribute, arithmetic, a variable) is refused by name. As in pandas, an
+empty value meets `!=` and `not in`, and no other comparison.
 """
 
 from __future__ import annotations
@@ -30,14 +33,39 @@ LONGEST = 10_000
 DEEPEST = 50
 """Levels of conditions within each other."""
 COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_SYMBOLS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in"}
-_EMPTY = {"isnull": True, "isna": True, "is_null": True, "notnull": False, "notna": False, "notNull": False, "is_not_null": False}
+_SYMBOLS = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.In: "in",
+    ast.NotIn: "not in",
+}
+_EMPTY = {
+    "isnull": True,
+    "isna": True,
+    "is_null": True,
+    "notnull": False,
+    "notna": False,
+    "notNull": False,
+    "is_not_null": False,
+}
 _SETS = {"isin": "in", "is_in": "in", "is_not_in": "not in"}
 _PIECES = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|`([^`]*)`|([&|])""")
-_FORMS = 'comparisons of columns with values, isnull(), notnull(), in, and, or, not: fare > 3 and `drop off` in ["a", "b"]'
+_FORMS = (
+    "comparisons of columns with values, isnull(), notnull(), in, and, or, not: fare > 3 and `drop "
+    'off` in ["a", "b"]'
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +86,11 @@ class Comparison:
     @property
     def words(self) -> str:
         """The same as a text."""
-        return f"{self.column} {self.symbol} {self.value!r}" if self.other is None else f"{self.column} {self.symbol} {self.other}"
+        return (
+            f"{self.column} {self.symbol} {self.value!r}"
+            if self.other is None
+            else f"{self.column} {self.symbol} {self.other}"
+        )
 
     def holds(self, frame: pd.DataFrame) -> np.ndarray:
         """Which rows meet it. Raises TypeError where a column cannot be compared with the value."""
@@ -70,8 +102,12 @@ class Comparison:
         value = self.value
         if self.other is not None:
             value = frame[self.other]
-            empty = empty | value.isna().to_numpy(dtype=bool)  # a new array: pandas lends its own to be read only
-        met = COMPARISONS[self.symbol](column[~empty], value[~empty] if self.other is not None else value)
+            empty = empty | value.isna().to_numpy(
+                dtype=bool
+            )  # a new array: pandas lends its own to be read only
+        met = COMPARISONS[self.symbol](
+            column[~empty], value[~empty] if self.other is not None else value
+        )
         whole = empty & (self.symbol == "!=")
         whole[~empty] = met.to_numpy(dtype=bool)
         return cast("np.ndarray", whole)
@@ -114,7 +150,9 @@ class Combined:
     @property
     def words(self) -> str:
         """The same as a text."""
-        parts = [f"({part.words})" if isinstance(part, Combined) else part.words for part in self.parts]
+        parts = [
+            f"({part.words})" if isinstance(part, Combined) else part.words for part in self.parts
+        ]
         return f"not ({parts[0]})" if self.word == "not" else f" {self.word} ".join(parts)
 
     def holds(self, frame: pd.DataFrame) -> np.ndarray:
@@ -122,7 +160,11 @@ class Combined:
         import numpy as np
 
         masks = [part.holds(frame) for part in self.parts]
-        return ~masks[0] if self.word == "not" else (np.logical_and if self.word == "and" else np.logical_or).reduce(masks)
+        return (
+            ~masks[0]
+            if self.word == "not"
+            else (np.logical_and if self.word == "and" else np.logical_or).reduce(masks)
+        )
 
 
 Condition = Comparison | Empty | Combined
@@ -136,7 +178,10 @@ def comparisons(condition: Condition) -> list[Comparison]:
 
 
 def parse(given: object) -> Condition | None:
-    """A row condition in any of its forms, or None for none. Raises ConfigError, with what is refused."""
+    """A row condition in any of its forms, or None for none.
+
+    Raises ConfigError, with what is refused.
+    """
     if given is None or given == "":
         return None
     if isinstance(given, Mapping):
@@ -144,13 +189,24 @@ def parse(given: object) -> Condition | None:
     if not isinstance(given, str):
         raise ConfigError(f"a row condition is a text or a mapping, not {type(given).__name__}")
     if len(given) > LONGEST:
-        raise ConfigError(f"the row condition has {len(given):,} characters; the most is {LONGEST:,}")
-    text = _PIECES.sub(lambda m: m[1] or (f"col({m[2]!r})" if m[2] is not None else {"&": " and ", "|": " or "}[m[3]]), given.strip())
+        raise ConfigError(
+            f"the row condition has {len(given):,} characters; the most is {LONGEST:,}"
+        )
+    text = _PIECES.sub(
+        lambda m: (
+            m[1] or (f"col({m[2]!r})" if m[2] is not None else {"&": " and ", "|": " or "}[m[3]])
+        ),
+        given.strip(),
+    )
     try:
-        with warnings.catch_warnings(action="ignore"):  # of escapes and comparisons that Python thinks odd
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # of escapes and comparisons that Python thinks odd
             tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ConfigError(f"the row condition {_short(given)} cannot be read: write {_FORMS}") from None
+        raise ConfigError(
+            f"the row condition {_short(given)} cannot be read: write {_FORMS}"
+        ) from None
     return _from_tree(tree.body, 0)
 
 
@@ -162,20 +218,40 @@ def _from_record(record: Mapping[str, Any], level: int) -> Condition:
         found = parse(record["pass_through_filter"])
         if found is not None:
             return found
-    if kind in ("and", "or") and isinstance(record.get("conditions"), Sequence) and record["conditions"]:
-        parts = [_from_record(part if isinstance(part, Mapping) else {}, level + 1) for part in record["conditions"]]
+    if (
+        kind in ("and", "or")
+        and isinstance(record.get("conditions"), Sequence)
+        and record["conditions"]
+    ):
+        parts = [
+            _from_record(part if isinstance(part, Mapping) else {}, level + 1)
+            for part in record["conditions"]
+        ]
         return Combined(kind, tuple(parts))
     column = record.get("column")
     name = column.get("name") if isinstance(column, Mapping) else None
     if kind == "nullity" and isinstance(name, str) and isinstance(record.get("is_null"), bool):
         return Empty(name, record["is_null"])
-    symbol = {"IN": "in", "NOT_IN": "not in"}.get(str(record.get("operator")), str(record.get("operator")))
+    symbol = {"IN": "in", "NOT_IN": "not in"}.get(
+        str(record.get("operator")), str(record.get("operator"))
+    )
     value = record.get("parameter")
-    if kind == "comparison" and isinstance(name, str) and (
-        (symbol in COMPARISONS and _plain(value)) or (symbol in ("in", "not in") and isinstance(value, (list, tuple)) and all(map(_plain, value)))
-    ):  # fmt: skip
+    if (
+        kind == "comparison"
+        and isinstance(name, str)
+        and (
+            (symbol in COMPARISONS and _plain(value))
+            or (
+                symbol in ("in", "not in")
+                and isinstance(value, (list, tuple))
+                and all(map(_plain, value))
+            )
+        )
+    ):
         return Comparison(name, symbol, list(value) if isinstance(value, (list, tuple)) else value)
-    raise ConfigError(f"the row condition {_short(record)} is none that is known: comparison, nullity, and, or")
+    raise ConfigError(
+        f"the row condition {_short(record)} is none that is known: comparison, nullity, and, or"
+    )
 
 
 def _from_tree(node: ast.expr, level: int) -> Condition:
@@ -188,7 +264,10 @@ def _from_tree(node: ast.expr, level: int) -> Condition:
         return Combined("not", (_from_tree(node.operand, level + 1),))
     if isinstance(node, ast.Compare):
         ends = [node.left, *node.comparators]
-        parts = [_compared(left, type(op), right) for left, op, right in zip(ends, node.ops, ends[1:], strict=False)]
+        parts = [
+            _compared(left, type(op), right)
+            for left, op, right in zip(ends, node.ops, ends[1:], strict=False)
+        ]
         return parts[0] if len(parts) == 1 else Combined("and", tuple(parts))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.keywords:
         column, method = _column(node.func.value), node.func.attr
@@ -211,7 +290,11 @@ def _compared(left: ast.expr, kind: type[ast.cmpop], right: ast.expr) -> Compari
             raise _refused(left)
         return Comparison(first, symbol, _values(right))
     if first is not None:
-        return Comparison(first, symbol, None, second) if second is not None else Comparison(first, symbol, _value(right))
+        return (
+            Comparison(first, symbol, None, second)
+            if second is not None
+            else Comparison(first, symbol, _value(right))
+        )
     if second is not None:
         return Comparison(second, MIRRORED.get(symbol, symbol), _value(left))
     raise _refused(left)
@@ -224,9 +307,17 @@ def _column(node: ast.expr) -> str | None:
     if isinstance(node, ast.Attribute):  # image_quality.width, as facts are named
         inner = _column(node.value) if isinstance(node.value, (ast.Name, ast.Attribute)) else None
         return f"{inner}.{node.attr}" if inner is not None and "__" not in node.attr else None
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "col" and len(node.args) == 1 and not node.keywords:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "col"
+        and len(node.args) == 1
+        and not node.keywords
+    ):
         name = node.args[0]
-        return name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
+        return (
+            name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
+        )
     return None
 
 
@@ -236,7 +327,13 @@ def _value(node: ast.expr) -> Any:  # noqa: ANN401
         inner = _value(node.operand)
         if isinstance(inner, (int, float)) and not isinstance(inner, bool):
             return -inner if isinstance(node.op, ast.USub) else inner
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "date" and len(node.args) == 1 and not node.keywords:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "date"
+        and len(node.args) == 1
+        and not node.keywords
+    ):
         return _value(node.args[0])
     if isinstance(node, ast.Constant) and _plain(node.value):
         return node.value
@@ -250,10 +347,15 @@ def _values(node: ast.expr) -> list[Any]:
 
 
 def _plain(value: object) -> bool:
-    """Whether a value is one that a column can hold: a whole number of at most 64 bits, and a text that can be written."""
+    """Whether a value is one that a column can hold.
+
+    A whole number of at most 64 bits, and a text that can be written.
+    """
     if isinstance(value, str):
         return value.isascii() or not re.search("[\ud800-\udfff]", value)
-    return -(2**63) <= value < 2**64 if isinstance(value, int) else isinstance(value, (float, dt.date))
+    return (
+        -(2**63) <= value < 2**64 if isinstance(value, int) else isinstance(value, (float, dt.date))
+    )
 
 
 def _deep(level: int) -> None:

@@ -1,12 +1,13 @@
-"""Proposed expectations from the kind of each column: nearly all rows meet them, and rows that do not are suspicious.
+"""Proposed expectations from the kind of each column.
 
-    nearly always there     not null, where at least 99 % of the values are there
-    a key                   unique, where all but a few whole numbers or texts differ
-    a category              one of its values, where few values stand for many rows
-    a time written as text  its format
-    a share                 between 0 and 1
-    a count, an amount      not below 0; above 0, where zeros are few and stand apart from the other values
-    any number              within limits that are far beyond nearly all values, but not beyond single impossible ones
+Nearly all rows meet them, and rows that do not are suspicious.
+
+    nearly always there     not null, where at least 99 % of the values are there a key
+    unique, where all but a few whole numbers or texts differ a category              one of its
+    values, where few values stand for many rows a time written as text  its format a share
+    between 0 and 1 a count, an amount      not below 0; above 0, where zeros are few and stand
+    apart from the other values any number              within limits that are far beyond nearly all
+    values, but not beyond single impossible ones
 
 A limit is never the data's own extreme with slack, which could not fail.
 """
@@ -35,8 +36,16 @@ ENOUGH_FOR_LIMITS = 1000
 DECADES = 6
 """How much rarer than one in a thousand a value beyond a limit would be, in powers of ten."""
 FORMATS = (
-    "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%H:%M:%S",
-)  # fmt: skip
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%Y/%m/%d",
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%H:%M:%S",
+)
 _ROLES = ("id", "content", "media", "label", "split", "group")
 
 
@@ -48,22 +57,38 @@ def propose(samples: Samples) -> list[dict[str, Any]]:
     for role in ("label", "split"):
         if role in samples:
             found += _of_role(role, samples.table.column(role))
-    own = [name for name in samples.names if name.strip() and name not in _ROLES and "." not in name][:MOST_COLUMNS]
+    own = [
+        name for name in samples.names if name.strip() and name not in _ROLES and "." not in name
+    ][:MOST_COLUMNS]
     for name in own:
-        found += [{**expected, "column": name, "severity": "warning"} for expected in _of_column(samples.table.column(name))]
-    return [{"expectation": one.pop("expectation"), "column": one.pop("column"), **one} for one in found]
+        found += [
+            {**expected, "column": name, "severity": "warning"}
+            for expected in _of_column(samples.table.column(name))
+        ]
+    return [
+        {"expectation": one.pop("expectation"), "column": one.pop("column"), **one} for one in found
+    ]
 
 
 def _of_role(name: str, column: pa.ChunkedArray) -> list[dict[str, Any]]:
     if column.null_count == len(column):
         return []
     found: list[dict[str, Any]] = (
-        [{"expectation": "values_to_not_be_null", "column": name, "severity": "error"}] if not column.null_count else []
+        [{"expectation": "values_to_not_be_null", "column": name, "severity": "error"}]
+        if not column.null_count
+        else []
     )
     if pa.types.is_string(column.type):
         values = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
         if len(values) <= MOST_CLASSES:
-            found.append({"expectation": "values_to_be_in_set", "column": name, "value_set": values, "severity": "error"})
+            found.append(
+                {
+                    "expectation": "values_to_be_in_set",
+                    "column": name,
+                    "value_set": values,
+                    "severity": "error",
+                }
+            )
     return found
 
 
@@ -96,7 +121,14 @@ def _format(column: pa.ChunkedArray) -> str | None:
     values = column.drop_null()
     step = max(1, len(values) // 1000)
     some = values.take(pa.array(range(0, len(values), step))).to_pylist()
-    return next((form for form in FORMATS if sum(_written(text, form) for text in some) >= NEARLY_ALL * len(some)), None)
+    return next(
+        (
+            form
+            for form in FORMATS
+            if sum(_written(text, form) for text in some) >= NEARLY_ALL * len(some)
+        ),
+        None,
+    )
 
 
 def _written(text: str, form: str) -> bool:
@@ -128,7 +160,8 @@ def _of_numbers(column: pa.ChunkedArray) -> list[dict[str, Any]]:
 def zeros_stand_apart(values: np.ndarray) -> bool:
     """Whether the zeros among values that are not below 0 are few, and no end of the others.
 
-    Counts: far fewer zeros than the ones and twos would have. Amounts: nothing near zero, or many more zeros than values in equal steps next to it.
+    Counts: far fewer zeros than the ones and twos would have. Amounts: nothing near zero, or many
+    more zeros than values in equal steps next to it.
     """
     positive = np.sort(values[values > 0])
     zeros = len(values) - len(positive)
@@ -138,8 +171,14 @@ def zeros_stand_apart(values: np.ndarray) -> bool:
         return False
     if np.all(positive == np.floor(positive)):
         ones, twos = int((positive == 1).sum()), int((positive == 2).sum())  # noqa: PLR2004
-        falling = ones / max(twos, 1)  # of binomial and Poisson counts zeros are about half of ones · ones / twos
-        return zeros < min(0.1, 0.05 * falling) * ones if ones else positive[0] > 0.2 * np.median(positive)
+        falling = ones / max(
+            twos, 1
+        )  # of binomial and Poisson counts zeros are about half of ones · ones / twos
+        return (
+            zeros < min(0.1, 0.05 * falling) * ones
+            if ones
+            else positive[0] > 0.2 * np.median(positive)
+        )
     low = np.quantile(positive, 0.01)
     steps = max(1.0, low / np.diff(np.unique(positive)).min())
     return positive[0] > 0.2 * np.median(positive) or zeros > 3 * (positive <= low).sum() / steps
@@ -158,8 +197,9 @@ def _far_limits(values: np.ndarray) -> dict[str, Any]:
 def _beyond(values: np.ndarray) -> float | None:
     """A limit far above the 99.9th percentile; None where that is the median.
 
-    From the 99th to the 99.9th percentile values grow by some step, which is r times the step before. Each further power of ten
-    adds a step, r times the one before: equal steps for an exponential tail, ten times the last for Pareto's with exponent 1.
+    From the 99th to the 99.9th percentile values grow by some step, which is r times the step
+    before. Each further power of ten adds a step, r times the one before: equal steps for an
+    exponential tail, ten times the last for Pareto's with exponent 1.
     """
     middle, low, high, end = np.quantile(values, [0.5, 0.9, 0.99, 0.999])
     if not end > middle:

@@ -1,8 +1,10 @@
-"""Orders in which to take samples, so that every beginning of the order is a good subset of that size.
+"""Orders in which to take samples, so that every beginning of the order is a good subset of that
+size.
 
-Each function takes unit rows float32 [n, d], at least one, and a seed, and returns an Order of all n rows: whoever keeps the first k of them has the
-method's subset of k. All of them cost less than n² beyond small sets; where the published algorithm does not, the text says what
-stands in its place.
+Each function takes unit rows float32 [n, d], at least one, and a seed, and returns an Order of all
+n rows: whoever keeps the first k of them has the method's subset of k. All of them cost less than
+n² beyond small sets; where the published algorithm does not, the text says what stands in its
+place.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ from dqpipe_vectors.regions import nearest_centre, regions
 CANDIDATES = 512
 """Rows that herding chooses the next one among."""
 CENTRES, EXACT = 512, 2048
-"""k-centre: up to EXACT rows are ordered exactly; of more, so many centres are, and then the rows around each."""
+"""k-centre: up to EXACT rows are ordered exactly.
+
+Of more, so many centres are, and then the rows around each.
+"""
 NEAREST = 32
 """Rows that one row can stand for (facility location), or makes redundant (density)."""
 SUBSPACES, DRAWS = 64, 8
@@ -28,7 +33,10 @@ SUBSPACES, DRAWS = 64, 8
 
 @dataclass(frozen=True)
 class Order:
-    """Rows in the order of their choice, int64 [n]; what each added when it was chosen, in the method's own terms; its twin, -1 for none."""
+    """Rows in the order of their choice, int64 [n].
+
+    What each added when it was chosen, in the method's own terms; its twin, -1 for none.
+    """
 
     rows: np.ndarray
     gain: np.ndarray
@@ -38,15 +46,21 @@ class Order:
     def of(cls, rows: np.ndarray, gain: np.ndarray, twin: np.ndarray | None = None) -> Order:
         """An order; `gain` and `twin` are in that order too."""
         rows = np.asarray(rows, dtype=np.int64)
-        return cls(rows, np.asarray(gain, dtype=np.float64), np.full(len(rows), -1) if twin is None else twin)
+        return cls(
+            rows,
+            np.asarray(gain, dtype=np.float64),
+            np.full(len(rows), -1) if twin is None else twin,
+        )
 
 
 def herding(units: np.ndarray, seed: int) -> Order:
-    """The mean of the chosen rows stays as near as can be to the mean of all (herding, Welling 2009; Chen, Welling & Smola 2010).
+    """The mean of the chosen rows stays as near as can be to the mean of all (herding, Welling
+    2009; Chen, Welling & Smola 2010).
 
-    A row far from everything is chosen late, a row that repeats what is chosen as well. Sums are kept of all that is chosen; the
-    next row is the best of CANDIDATES, another part of the rows each time, as stochastic greedy does (Mirzasoleiman et al. 2015):
-    n · CANDIDATES products in place of n². The gain is the product with the mean that is still missing.
+    A row far from everything is chosen late, a row that repeats what is chosen as well. Sums are
+    kept of all that is chosen; the next row is the best of CANDIDATES, another part of the rows
+    each time, as stochastic greedy does (Mirzasoleiman et al. 2015): n · CANDIDATES products in
+    place of n². The gain is the product with the mean that is still missing.
     """
     count = len(units)
     parts = max(1, -(-count // CANDIDATES))
@@ -68,10 +82,13 @@ def herding(units: np.ndarray, seed: int) -> Order:
 
 
 def k_centre(units: np.ndarray, seed: int) -> Order:  # noqa: ARG001 (nothing is random in it)
-    """Always the row furthest from the chosen ones: the greedy 2-approximation of k-centre (Gonzalez 1985; Sener & Savarese 2018).
+    """Always the row furthest from the chosen ones.
 
-    Exact up to EXACT rows. Of more the first CENTRES are exact; the others are then ordered among the rows that share their nearest
-    centre, and all by their distance from what is chosen before. The gain is that distance; the first row is the most typical one.
+    The greedy 2-approximation of k-centre (Gonzalez 1985; Sener & Savarese 2018).
+
+    Exact up to EXACT rows. Of more the first CENTRES are exact; the others are then ordered among
+    the rows that share their nearest centre, and all by their distance from what is chosen before.
+    The gain is that distance; the first row is the most typical one.
     """
     first = int(np.argmax(units @ units.mean(axis=0)))
     rows, gain = _furthest(units, np.arange(len(units)), first)
@@ -96,27 +113,42 @@ def _furthest(units: np.ndarray, members: np.ndarray, first: int) -> tuple[np.nd
         left[at] = -1.0
     rest = members[left >= 0]
     if exact or len(rows) < CENTRES:
-        return np.concatenate([np.array(rows), rest]), np.concatenate([np.array(gain), np.zeros(len(rest))])
+        return np.concatenate([np.array(rows), rest]), np.concatenate(
+            [np.array(gain), np.zeros(len(rest))]
+        )
     cell = nearest_centre(units[rest], units[rows])
     parts = [(np.array(rows), np.array(gain))]
     for number in np.unique(cell):
-        inner, inner_gain = _furthest(units, np.append(rest[cell == number], rows[number]), rows[number])
+        inner, inner_gain = _furthest(
+            units, np.append(rest[cell == number], rows[number]), rows[number]
+        )
         parts.append((inner[1:], np.minimum(inner_gain[1:], gain[-1])))
     return np.concatenate([rows for rows, _ in parts]), np.concatenate([gain for _, gain in parts])
 
 
 def facility_location(units: np.ndarray, seed: int) -> Order:
-    """Every row has a chosen one that is like it: greedy facility location (Nemhauser et al. 1978), lazily (Minoux 1978).
+    """Every row has a chosen one that is like it.
 
-    A row is served by its NEAREST neighbours only, which keeps it sparse (Wei, Iyer & Bilmes 2015). The gain is the similarity
-    gained, summed over the rows.
+    Greedy facility location (Nemhauser et al. 1978), lazily (Minoux 1978).
+
+    A row is served by its NEAREST neighbours only, which keeps it sparse (Wei, Iyer & Bilmes 2015).
+    The gain is the similarity gained, summed over the rows.
     """
     count = len(units)
-    found = Index(units, np.arange(count), seed).nearest(units, min(NEAREST, max(count - 1, 1)), np.arange(count))
+    found = Index(units, np.arange(count), seed).nearest(
+        units, min(NEAREST, max(count - 1, 1)), np.arange(count)
+    )
     served, by = np.nonzero(found.positions >= 0)
-    server, alike = found.positions[served, by], np.maximum(1.0 - found.distances[served, by].astype(np.float64), 0.0)
+    server, alike = (
+        found.positions[served, by],
+        np.maximum(1.0 - found.distances[served, by].astype(np.float64), 0.0),
+    )
     order = np.argsort(server, kind="stable")
-    served, alike, ends = served[order], alike[order], np.searchsorted(server[order], np.arange(count + 1))
+    served, alike, ends = (
+        served[order],
+        alike[order],
+        np.searchsorted(server[order], np.arange(count + 1)),
+    )
     best = np.zeros(count)
 
     def gain_of(row: int) -> float:
@@ -141,10 +173,12 @@ def facility_location(units: np.ndarray, seed: int) -> Order:
 
 
 def density(units: np.ndarray, seed: int) -> Order:
-    """Rows that cover a space and are not redundant there, scored in random planes (ZCore, Griffin et al. 2024).
+    """Rows that cover a space and are not redundant there, scored in random planes (ZCore, Griffin
+    et al. 2024).
 
-    In each of SUBSPACES pairs of coordinates, points are drawn from triangular distributions over the data's range; the row nearest
-    to a point gains one, and its NEAREST neighbours in that plane lose one together, the nearer the more. The gain is the score.
+    In each of SUBSPACES pairs of coordinates, points are drawn from triangular distributions over
+    the data's range; the row nearest to a point gains one, and its NEAREST neighbours in that plane
+    lose one together, the nearer the more. The gain is the score.
     """
     from scipy.spatial import cKDTree
 
@@ -155,28 +189,40 @@ def density(units: np.ndarray, seed: int) -> Order:
     draws = -(-DRAWS * count // SUBSPACES)
     for _ in range(SUBSPACES if count > 1 else 0):
         plane = rng.choice(width, size=min(2, width), replace=False)
-        points = np.stack([_triangular(rng, low[at], middle[at], high[at], draws) for at in plane], axis=1)
+        points = np.stack(
+            [_triangular(rng, low[at], middle[at], high[at], draws) for at in plane], axis=1
+        )
         here = units[:, plane].astype(np.float64)
         tree = cKDTree(here)
         hits = np.bincount(np.asarray(tree.query(points, p=1)[1]), minlength=count)
         covering = np.flatnonzero(hits)
-        distances, positions = (np.asarray(found) for found in tree.query(here[covering], k=np.arange(2, 2 + min(NEAREST, count - 1)), p=1))
+        distances, positions = (
+            np.asarray(found)
+            for found in tree.query(
+                here[covering], k=np.arange(2, 2 + min(NEAREST, count - 1)), p=1
+            )
+        )
         nearness = 1.0 / np.maximum(distances, 1e-9) ** 4
         score += hits
-        np.subtract.at(score, positions, hits[covering, None] * nearness / nearness.sum(axis=1, keepdims=True))
+        np.subtract.at(
+            score, positions, hits[covering, None] * nearness / nearness.sum(axis=1, keepdims=True)
+        )
     order = np.argsort(-score, kind="stable")
     return Order.of(order, score[order])
 
 
-def _triangular(rng: np.random.Generator, low: float, middle: float, high: float, number: int) -> np.ndarray:
+def _triangular(
+    rng: np.random.Generator, low: float, middle: float, high: float, number: int
+) -> np.ndarray:
     return rng.triangular(low, middle, high, number) if high > low else np.full(number, low)
 
 
 def semantic(units: np.ndarray, seed: int) -> Order:
     """What repeats a row of its own cluster goes last (SemDeDup, Abbas et al. 2023).
 
-    √n clusters by k-means; in each the rows stand from the one least like the centre to the most, and each is compared with those
-    before it. The gain is the cosine distance to the nearest of these, its `twin`: infinite for the first.
+    √n clusters by k-means; in each the rows stand from the one least like the centre to the most,
+    and each is compared with those before it. The gain is the cosine distance to the nearest of
+    these, its `twin`: infinite for the first.
     """
     count = len(units)
     cell = regions(units, min(count, max(1, round(count**0.5))), seed)
@@ -192,7 +238,10 @@ def semantic(units: np.ndarray, seed: int) -> Order:
 
 
 def _before(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine distance of each row to the nearest row before it, and which it is; infinite and -1 for the first."""
+    """Cosine distance of each row to the nearest row before it, and which it is.
+
+    Infinite and -1 for the first.
+    """
     count = len(units)
     near, at = np.full(count, np.inf), np.full(count, -1)
     step = max(1, (1 << 22) // max(count, 1))
@@ -201,7 +250,9 @@ def _before(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         alike = units[start:stop] @ units[:stop].T
         alike[np.arange(start, stop)[:, None] <= np.arange(stop)[None, :]] = -np.inf
         at[start:stop] = np.argmax(alike, axis=1)
-        near[start:stop] = np.maximum(1.0 - np.take_along_axis(alike, at[start:stop, None], axis=1)[:, 0], 0.0)
+        near[start:stop] = np.maximum(
+            1.0 - np.take_along_axis(alike, at[start:stop, None], axis=1)[:, 0], 0.0
+        )
     at[:1] = -1
     return near, at
 

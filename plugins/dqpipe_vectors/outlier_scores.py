@@ -1,13 +1,18 @@
-"""How strange each vector is among its class: distances to references, Mahalanobis distances, and how rare they are.
+"""How strange each vector is among its class.
+
+Distances to references, Mahalanobis distances, and how rare they are.
 
     vectors ──▶ own class: distance to a neighbour `share` of it away ─────────────┐ robust z-scores
-            ├─▶ whitened by how the less strange ones vary: length ────────────────┤
-            └─▶ the same of vectors of length 1 ───────────────────────────────────┴──▶ the largest ──▶ share of the tail that is as far
+            ├─▶ whitened by how the less strange ones vary: length ────────────────┤ └─▶ the same of
+            vectors of length 1 ───────────────────────────────────┴──▶ the largest ──▶ share of the
+            tail that is as far
 
-The first sees what lies outside a class of any shape (k-NN outlier score, Ramaswamy, Rastogi & Shim 2000), the others what varies
-in directions in which classes do not (Mahalanobis distance to the own class with one covariance for all, Lee et al. 2018, from
-the inner nine tenths, so that strangers do not widen it): faint pictures are told by their vector's length, bold ones by its
-direction. Neighbours are sought among references, a seeded part of each class: n samples cost n · `REFERENCES` products of rows.
+The first sees what lies outside a class of any shape (k-NN outlier score, Ramaswamy, Rastogi & Shim
+2000), the others what varies in directions in which classes do not (Mahalanobis distance to the own
+class with one covariance for all, Lee et al. 2018, from the inner nine tenths, so that strangers do
+not widen it): faint pictures are told by their vector's length, bold ones by its direction.
+Neighbours are sought among references, a seeded part of each class: n samples cost n · `REFERENCES`
+products of rows.
 """
 
 from __future__ import annotations
@@ -20,11 +25,17 @@ import numpy as np
 from dqpipe import unit
 
 REFERENCES = 2048
-"""Rows that samples are compared with, over all classes; more where there are so many classes that each would have a few only."""
+"""Rows that samples are compared with, over all classes.
+
+More where there are so many classes that each would have a few only.
+"""
 OF_CLASS = (32, 1024)
 """References of a class, at least (if it has as many), and for its own members."""
 SPREAD = 0.05
-"""The least MAD (of log distances) that counts: classes of near-equal pictures are not infinitely strict."""
+"""The least MAD (of log distances) that counts.
+
+Classes of near-equal pictures are not infinitely strict.
+"""
 WIDTH = 0.02
 """The same for the log of Mahalanobis distances, which sum many directions and spread less."""
 INNER = 0.9
@@ -32,7 +43,10 @@ INNER = 0.9
 SHRINK = 0.3
 """What is added to each direction's variance, in mean variances."""
 SCREEN, TAIL = (0.5, 0.8), (0.8, 0.95)
-"""Quantiles of the scores between which the tail's slope is taken: to leave out the clearly rare, then among the rest."""
+"""Quantiles of the scores between which the tail's slope is taken.
+
+To leave out the clearly rare, then among the rest.
+"""
 CLEAR = 1e-3
 """Share of sound samples below which a score is left out when the tail is taken."""
 LEAST_SLOPE = 0.1
@@ -45,11 +59,14 @@ BLOCK_VALUES = 1 << 22
 
 @dataclass(frozen=True)
 class Distances:
-    """Cosine distances of n samples, float64 [n], NaN where there is nobody; copies of one picture never count for each other.
+    """Cosine distances of n samples, float64 [n], NaN where there is nobody.
 
-    `all` and `own`: to a neighbour that `share` of the set, or of the own class, is nearer than (the k-th at least): strangers that
-    look alike do not vouch for each other. `near`, `other`: mean of the k nearest references of the own and of the other
-    classes; `nearest_other` the position of the nearest of the latter, -1 where there is none.
+    Copies of one picture never count for each other.
+
+    `all` and `own`: to a neighbour that `share` of the set, or of the own class, is nearer than
+    (the k-th at least): strangers that look alike do not vouch for each other. `near`, `other`:
+    mean of the k nearest references of the own and of the other classes; `nearest_other` the
+    position of the nearest of the latter, -1 where there is none.
     """
 
     all: np.ndarray
@@ -59,15 +76,23 @@ class Distances:
     nearest_other: np.ndarray
 
 
-def distances(vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, k: int, share: float) -> Distances:
-    """`vectors` [n, d]; `classes` int [n], -1 for none; `groups` int [n], equal for copies of one picture."""
+def distances(
+    vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, k: int, share: float
+) -> Distances:
+    """`vectors` [n, d]; `classes` int [n], -1 for none.
+
+    `groups` int [n], equal for copies of one picture.
+    """
     units, count, rng = unit(vectors), len(vectors), np.random.default_rng(0)
     found = {name: np.full(count, np.nan) for name in ("all", "own", "near", "other")}
     nearest = np.full(count, -1, dtype=np.int64)
     members = [np.flatnonzero(classes == number) for number in np.unique(classes)]
     least, most = OF_CLASS
     parts = [_part(own, max(least, round(REFERENCES * len(own) / count)), rng) for own in members]
-    some, ends = np.concatenate([*parts, np.empty(0, dtype=np.int64)]), np.cumsum([len(part) for part in parts])
+    some, ends = (
+        np.concatenate([*parts, np.empty(0, dtype=np.int64)]),
+        np.cumsum([len(part) for part in parts]),
+    )
     for own, part, end in zip(members, parts, ends, strict=True):
         columns = slice(end - len(part), end)
         for rows, between in _between(units, groups, own, some):
@@ -92,8 +117,13 @@ def _part(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     return rows if len(rows) <= count else np.sort(rng.choice(rows, count, replace=False))
 
 
-def _between(units: np.ndarray, groups: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some of the rows, and their distances to all columns; infinite between copies of one picture, and to itself."""
+def _between(
+    units: np.ndarray, groups: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some of the rows, and their distances to all columns.
+
+    Infinite between copies of one picture, and to itself.
+    """
     step = max(1, BLOCK_VALUES // max(len(columns), 1))
     references = units[columns]
     for start in range(0, len(rows), step):
@@ -105,7 +135,9 @@ def _between(units: np.ndarray, groups: np.ndarray, rows: np.ndarray, columns: n
 
 
 def mean_of_smallest(values: np.ndarray, k: int) -> np.ndarray:
-    """[n] mean of the k smallest finite values of each row (of fewer where there are fewer), NaN where there are none."""
+    """[n] mean of the k smallest finite values of each row (of fewer where there are fewer), NaN
+    where there are none.
+    """
     smallest = np.partition(values, k - 1, axis=1)[:, :k] if k < values.shape[1] else values
     finite = np.isfinite(smallest)
     counts = finite.sum(axis=1)
@@ -114,7 +146,9 @@ def mean_of_smallest(values: np.ndarray, k: int) -> np.ndarray:
 
 
 def nth_smallest(values: np.ndarray, n: int) -> np.ndarray:
-    """[rows] the n-th smallest finite value of each row (the largest where there are fewer), NaN where there are none."""
+    """[rows] the n-th smallest finite value of each row (the largest where there are fewer), NaN
+    where there are none.
+    """
     if not values.shape[1]:
         return np.full(len(values), np.nan)
     smallest = np.partition(values, n - 1, axis=1)[:, :n] if n < values.shape[1] else values
@@ -130,14 +164,21 @@ def _first(values: np.ndarray, names: np.ndarray) -> np.ndarray:
 
 
 def lengths(vectors: np.ndarray, classes: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """[n] Mahalanobis distance of vectors [n, d] to the median of their class (-1 is one as well), one covariance for all.
+    """[n] Mahalanobis distance of vectors [n, d] to the median of their class (-1 is one as well),
+    one covariance for all.
 
-    `inner` bool [n] are those that say what is usual: of one half for the other, since a sample is never far from what was
-    fitted to it. A direction's variance is raised by `SHRINK` mean variances: there may be fewer samples than directions.
+    `inner` bool [n] are those that say what is usual: of one half for the other, since a sample is
+    never far from what was fitted to it. A direction's variance is raised by `SHRINK` mean
+    variances: there may be fewer samples than directions.
     """
     middles, which = np.unique(classes, return_inverse=True)
     usual = [np.flatnonzero((classes == number) & inner) for number in middles]
-    centres = np.stack([np.median(vectors[rows], axis=0) if len(rows) else np.zeros(vectors.shape[1]) for rows in usual])
+    centres = np.stack(
+        [
+            np.median(vectors[rows], axis=0) if len(rows) else np.zeros(vectors.shape[1])
+            for rows in usual
+        ]
+    )
     rest = vectors - centres[which].astype(vectors.dtype)
     half = np.random.default_rng(0).permutation(len(vectors)) % 2 == 0
     found = np.empty(len(vectors))
@@ -155,7 +196,9 @@ def _whitened(rows: np.ndarray, usual: np.ndarray) -> np.ndarray:
 
 
 def robust_scores(values: np.ndarray, classes: np.ndarray, least: float) -> np.ndarray:
-    """[n] how many spreads (1.4826 MAD, at least `least`) the log of a value lies above its class's median; NaN for class -1."""
+    """[n] how many spreads (1.4826 MAD, at least `least`) the log of a value lies above its class's
+    median; NaN for class -1.
+    """
     score = np.full(len(values), np.nan)
     for number in np.unique(classes[classes >= 0]):
         rows = np.flatnonzero(classes == number)
@@ -168,9 +211,10 @@ def robust_scores(values: np.ndarray, classes: np.ndarray, least: float) -> np.n
 def rare(scores: np.ndarray) -> np.ndarray:
     """[n] share of sound samples that are expected to have such a score or a higher one; NaN stays.
 
-    Beyond the second of two quantiles the tail is taken to fall off exponentially, with the slope that it has between them
-    (after Pickands 1975): some sets have long tails, and one threshold would not do for all. What is clearly rare by inner
-    quantiles is left out before the outer ones are taken, so that strangers do not lengthen the tail.
+    Beyond the second of two quantiles the tail is taken to fall off exponentially, with the slope
+    that it has between them (after Pickands 1975): some sets have long tails, and one threshold
+    would not do for all. What is clearly rare by inner quantiles is left out before the outer ones
+    are taken, so that strangers do not lengthen the tail.
     """
     known = scores[np.isfinite(scores)]
     if not len(known):
@@ -182,7 +226,10 @@ def rare(scores: np.ndarray) -> np.ndarray:
 
 
 def _tail(scores: np.ndarray, sound: np.ndarray, lower: float, upper: float) -> np.ndarray:
-    """[n] share of the tail beyond each score, by two quantiles of sound scores; those of a normal tail count as `WEIGHT` samples."""
+    """[n] share of the tail beyond each score, by two quantiles of sound scores.
+
+    Those of a normal tail count as `WEIGHT` samples.
+    """
     from scipy.special import ndtri
 
     normal = ndtri([lower, upper])
@@ -193,10 +240,12 @@ def _tail(scores: np.ndarray, sound: np.ndarray, lower: float, upper: float) -> 
 
 
 def sure(scores: np.ndarray) -> np.ndarray:
-    """[n] probability that a sample of such a score is a stranger: how many more there are of them than `rare` expects.
+    """[n] probability that a sample of such a score is a stranger.
 
-    `scores` are normal deviates of `rare`. The local false discovery rate (Efron et al. 2001), its densities by isotonic
-    regression (Strimmer 2008): it never falls as the score rises.
+    How many more there are of them than `rare` expects.
+
+    `scores` are normal deviates of `rare`. The local false discovery rate (Efron et al. 2001), its
+    densities by isotonic regression (Strimmer 2008): it never falls as the score rises.
     """
     from scipy.optimize import isotonic_regression
     from scipy.special import ndtr

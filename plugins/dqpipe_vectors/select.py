@@ -1,13 +1,17 @@
 """A budget: which samples to keep when there are more than can be used.
 
-    vectors ──centred, unit──▶ within each class an order (see coresets) ──merged──▶ select.rank ──budget──▶ select.surplus
+    vectors ──centred, unit──▶ within each class an order (see coresets) ──merged──▶ select.rank
+    ──budget──▶ select.surplus
 
-Every beginning of the order is a subset of its own, so that another budget needs no other order. Samples for evaluation take no
-part. Copies of other samples come last, after everything that is there once.
+Every beginning of the order is a subset of its own, so that another budget needs no other order.
+Samples for evaluation take no part. Copies of other samples come last, after everything that is
+there once.
 
-The default order is herding within each class: on all data tried it helps a trained probe most or as much as any, at 10 and at 30 %,
-and more so where labels are wrong (tests/benchmarks/selection.py). For a classifier by nearest neighbours facility_location is the
-better one. Orders that look for extremes (k_centre, semantic at a small budget) choose what is odd or broken first.
+The default order is herding within each class: on all data tried it helps a trained probe most or
+as much as any, at 10 and at 30 %, and more so where labels are wrong
+(tests/benchmarks/selection.py). For a classifier by nearest neighbours facility_location is the
+better one. Orders that look for extremes (k_centre, semantic at a small budget) choose what is odd
+or broken first.
 """
 
 from __future__ import annotations
@@ -17,7 +21,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from dqpipe import Claim, ConfigError, Fact, Facts, Figure, Index, Pixels, Samples, Stage, claim, extension, figure, labels, option, unit
+from dqpipe import (
+    Claim,
+    ConfigError,
+    Fact,
+    Facts,
+    Figure,
+    Index,
+    Pixels,
+    Samples,
+    Stage,
+    claim,
+    extension,
+    figure,
+    labels,
+    option,
+    unit,
+)
 from dqpipe_vectors.coresets import METHODS, Order
 from dqpipe_vectors.outliers import no_fact
 from dqpipe_vectors.regions import regions
@@ -29,20 +49,47 @@ if TYPE_CHECKING:
 REGIONS = 64
 """Regions of the embedding that stand for classes where there are none."""
 LEAST = 8
-"""Smallest class with an order of its own, where classes are taken in proportion: with smaller budgets it would come too late or never."""
+"""Smallest class with an order of its own, where classes are taken in proportion.
+
+With smaller budgets it would come too late or never.
+"""
 
 
 @extension
 class Select(Stage):
-    """The samples to keep within a budget: an order of choice in which every beginning is a good subset of that size."""
+    """The samples to keep within a budget.
+
+    An order of choice in which every beginning is a good subset of that size.
+    """
 
     name = "select"
     version = 3
     summarise_curated: ClassVar[bool] = False
     gives = (
-        Fact("rank", "int64", "place in the order of choice, 0 for the first; null for samples that are not for training", at="relate", nullable=True),
-        Fact("gain", "float64", "what it added when it was chosen, in the terms of the method", at="relate", nullable=True),
-        Fact("twin", "string", "the sample that it repeats, by the method `semantic`", at="relate", nullable=True),
+        Fact(
+            "rank",
+            "int64",
+            (
+                "place in the order of choice, 0 for the first; null for samples that are not for "
+                "training"
+            ),
+            at="relate",
+            nullable=True,
+        ),
+        Fact(
+            "gain",
+            "float64",
+            "what it added when it was chosen, in the terms of the method",
+            at="relate",
+            nullable=True,
+        ),
+        Fact(
+            "twin",
+            "string",
+            "the sample that it repeats, by the method `semantic`",
+            at="relate",
+            nullable=True,
+        ),
         Claim("surplus", "info", "Beyond the budget: other samples are chosen before it."),
         Claim("redundant", "info", "Means the same as another sample, by the method `semantic`."),
         Figure("chosen", "samples within the budget"),
@@ -52,27 +99,52 @@ class Select(Stage):
         Figure("radius", "largest such distance: no sample is further from a chosen one"),
     )
 
-    keep: float = option(0.3, "the budget: a share of the training samples up to 1, or a whole number of them", gt=0)
+    keep: float = option(
+        0.3, "the budget: a share of the training samples up to 1, or a whole number of them", gt=0
+    )
     within: float | None = option(
-        None, "for `semantic`, in place of the budget: claim as redundant what is within this cosine distance of a sample that stays", ge=0, le=2
+        None,
+        (
+            "for `semantic`, in place of the budget: claim as redundant what is within this "
+            "cosine distance of a sample that stays"
+        ),
+        ge=0,
+        le=2,
     )
     method: Literal["herding", "k_centre", "facility_location", "density", "semantic"] = option(
-        "herding", "herding keeps the means, k_centre and facility_location cover, density covers random planes (ZCore), semantic drops repetitions (SemDeDup)",
+        "herding",
+        (
+            "herding keeps the means, k_centre and facility_location cover, density covers random "
+            "planes (ZCore), semantic drops repetitions (SemDeDup)"
+        ),
         at="relate",
-    )  # fmt: skip
+    )
     classes: Literal["proportional", "balanced", "ignored"] = option(
-        "proportional", "every class in proportion, or as many of each as there are; or one order of all, without a look at labels", at="relate"
+        "proportional",
+        (
+            "every class in proportion, or as many of each as there are; or one order of all, "
+            "without a look at labels"
+        ),
+        at="relate",
     )
     vectors: str = option("embeddings.vector", "the vectors that tell what is alike", at="relate")
-    copies: str | None = option("duplicates.match", "a fact that is null for all but copies of another sample: they come last; null for none", at="relate")
+    copies: str | None = option(
+        "duplicates.match",
+        "a fact that is null for all but copies of another sample: they come last; null for none",
+        at="relate",
+    )
     seed: int = option(0, "of the random parts of the methods", at="relate", ge=0)
 
     def check(self) -> None:
         """Raise ConfigError for a budget that cannot be meant."""
         if self.keep > 1 and self.keep != int(self.keep):
-            raise ConfigError(f"select.keep is a share up to 1 or a whole number of samples, not {self.keep}")
+            raise ConfigError(
+                f"select.keep is a share up to 1 or a whole number of samples, not {self.keep}"
+            )
         if self.within is not None and self.method != "semantic":
-            raise ConfigError(f"select.within goes with the method semantic, not with {self.method}")
+            raise ConfigError(
+                f"select.within goes with the method semantic, not with {self.method}"
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -85,8 +157,16 @@ class Select(Stage):
 
     def relate(self, samples: Samples, facts: Facts, pixels: Pixels) -> Mapping[str, Any]:
         """The order: first of what is there once, then of the copies."""
-        copy = np.array([value is not None for value in facts[self.copies]], dtype=bool) if self.copies else np.zeros(len(samples), dtype=bool)
-        vectors, classes, training = facts[self.vectors], labels.classes(samples).codes, samples.training()
+        copy = (
+            np.array([value is not None for value in facts[self.copies]], dtype=bool)
+            if self.copies
+            else np.zeros(len(samples), dtype=bool)
+        )
+        vectors, classes, training = (
+            facts[self.vectors],
+            labels.classes(samples).codes,
+            samples.training(),
+        )
         rank, gain = np.full(len(samples), None, dtype=object), np.full(len(samples), np.nan)
         twin = np.full(len(samples), None, dtype=object)
         ranked = 0
@@ -106,14 +186,20 @@ class Select(Stage):
         units = unit(vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
         if self.classes == "ignored" or not (classes >= 0).any():
             by_region = self.method == "herding"
-            classes = regions(units, min(REGIONS, int(np.sqrt(len(units) / 2))), self.seed) if by_region else np.zeros(len(units), dtype=np.int64)
+            classes = (
+                regions(units, min(REGIONS, int(np.sqrt(len(units) / 2))), self.seed)
+                if by_region
+                else np.zeros(len(units), dtype=np.int64)
+            )
         elif self.classes == "proportional":
             classes = np.where(np.bincount(classes + 1)[classes + 1] < LEAST, -1, classes)
         orders = []
         for number in np.unique(classes):
             members = np.flatnonzero(classes == number)
             of = METHODS[self.method](units[members], self.seed)
-            orders.append(Order(members[of.rows], of.gain, np.where(of.twin >= 0, members[of.twin], -1)))
+            orders.append(
+                Order(members[of.rows], of.gain, np.where(of.twin >= 0, members[of.twin], -1))
+            )
         return merged(orders, even=self.classes == "balanced")
 
     def budget(self, count: int) -> int:
@@ -121,7 +207,10 @@ class Select(Stage):
         return min(count, int(self.keep) if self.keep > 1 else max(1, round(self.keep * count)))
 
     def _chosen(self, facts: Facts) -> tuple[np.ndarray, np.ndarray]:
-        """[n] float ranks, NaN for samples without one; [n] bool: those within the budget, or those that repeat nothing."""
+        """[n] float ranks, NaN for samples without one.
+
+        [n] bool: those within the budget, or those that repeat nothing.
+        """
         rank = np.array(facts["rank"], dtype=np.float64)
         with np.errstate(invalid="ignore"):
             if self.within is not None:
@@ -134,7 +223,15 @@ class Select(Stage):
         out = np.flatnonzero(np.isfinite(rank) & ~chosen)
         ids = samples.ids[out]
         if self.within is not None:
-            return [claim("redundant", ids, value=facts["gain"][out], threshold=self.within, match=facts["twin"][out])]
+            return [
+                claim(
+                    "redundant",
+                    ids,
+                    value=facts["gain"][out],
+                    threshold=self.within,
+                    match=facts["twin"][out],
+                )
+            ]
         return [claim("surplus", ids, value=rank[out], threshold=float(chosen.sum()))]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[Any]:
@@ -155,8 +252,15 @@ class Select(Stage):
 
 
 def merged(orders: list[Order], *, even: bool) -> Order:
-    """One order of several: each is taken in proportion to its length, or (`even`) one of each in turn, until it ends."""
-    places = [np.arange(len(o.rows)) if even else (np.arange(len(o.rows)) + 0.5) / len(o.rows) for o in orders]
-    rows, gain, twin = (np.concatenate([getattr(o, name) for o in orders]) for name in ("rows", "gain", "twin"))
+    """One order of several: each is taken in proportion to its length, or (`even`) one of each in
+    turn, until it ends.
+    """
+    places = [
+        np.arange(len(o.rows)) if even else (np.arange(len(o.rows)) + 0.5) / len(o.rows)
+        for o in orders
+    ]
+    rows, gain, twin = (
+        np.concatenate([getattr(o, name) for o in orders]) for name in ("rows", "gain", "twin")
+    )
     order = np.argsort(np.concatenate(places), kind="stable")
     return Order(rows[order], gain[order], twin[order])

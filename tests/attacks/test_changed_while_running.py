@@ -1,4 +1,7 @@
-"""Data that change between measuring and publishing: what was judged is published, or nothing is."""
+"""Data that change between measuring and publishing.
+
+What was judged is published, or nothing is.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,13 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def going(source: Any, out: Path, files: str = "copy", stages: str = "[files]", **options: Any) -> Run:
-    text = f"dataset: {{path: '{source}'}}\nstages: {stages}\ngates: []\noutputs: {{path: '{out}', files: {files}, reports: []}}\n"
+def going(
+    source: Any, out: Path, files: str = "copy", stages: str = "[files]", **options: Any
+) -> Run:
+    text = (
+        f"dataset: {{path: '{source}'}}\nstages: {stages}\ngates: []\noutputs: {{path: '{out}', "
+        f"files: {files}, reports: []}}\n"
+    )
     made = Pipeline.from_text(text)
     return Run(made.config, made.registry, Serial(), **options)
 
@@ -80,11 +88,16 @@ CHANGES = [other_bytes, other_bytes_by_rename, other_bytes_of_the_same_size, a_l
 
 @pytest.mark.parametrize("files", ["copy", "hardlink", "manifest"])
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_other_bytes_are_not_published_under_a_hash_that_was_judged(images: Path, tmp_path: Path, files: str, change: Callable[[Path], None]) -> None:
+def test_other_bytes_are_not_published_under_a_hash_that_was_judged(
+    images: Path, tmp_path: Path, files: str, change: Callable[[Path], None]
+) -> None:
     out = tmp_path / "out"
     until(going(images, out, files), "publish", lambda: None)
     first = (out / "version").read_text()
-    with pytest.raises(ChangedError, match=r"a file of the dataset changed while .* nothing was published: a/2\.png; run again"):
+    with pytest.raises(
+        ChangedError,
+        match=r"a file of the dataset changed while .* nothing was published: a/2\.png; run again",
+    ):
         until(going(images, out, files, force=True), "publish", lambda: change(images / "a/2.png"))
     assert (out / "version").read_text() == first
     assert len(list((out / "versions").iterdir())) == 1
@@ -94,23 +107,42 @@ def test_other_bytes_are_not_published_under_a_hash_that_was_judged(images: Path
         assert (out / "version").read_text() != first
 
 
-def test_whatever_is_published_has_the_hash_that_the_manifest_says(images: Path, tmp_path: Path) -> None:
-    until(going(images, tmp_path / "out"), "publish", (images / "a/2.png").touch)  # touched, and the same
+def test_whatever_is_published_has_the_hash_that_the_manifest_says(
+    images: Path, tmp_path: Path
+) -> None:
+    until(
+        going(images, tmp_path / "out"), "publish", (images / "a/2.png").touch
+    )  # touched, and the same
     rows = pd.read_parquet(tmp_path / "out/curated/manifest.parquet")
     assert len(rows) == 6
     folder = tmp_path / "out/curated"
     for row in rows.itertuples():
-            assert hashlib.blake2b((folder / row.media).read_bytes(), digest_size=16).hexdigest() == row.content
+        assert (
+            hashlib.blake2b((folder / row.media).read_bytes(), digest_size=16).hexdigest()
+            == row.content
+        )
 
 
 def test_the_error_names_five_files_and_counts_the_others(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(ChangedError, match=r"^6 files of the dataset changed .*a/0\.png, a/2\.png, a/4\.png, b/1\.png, b/3\.png and 1 more; run again"):
-        until(going(images, tmp_path / "out"), "publish", lambda: [other_bytes(path) for path in images.rglob("*.png")])
+    with pytest.raises(
+        ChangedError,
+        match=(
+            r"^6 files of the dataset changed .*a/0\.png, a/2\.png, a/4\.png, b/1\.png, b/3\.png "
+            r"and 1 more; run again"
+        ),
+    ):
+        until(
+            going(images, tmp_path / "out"),
+            "publish",
+            lambda: [other_bytes(path) for path in images.rglob("*.png")],
+        )
     assert not list(curated(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("files", ["copy", "manifest"])
-def test_what_changes_while_others_are_measured_is_left_out_and_said_and_the_rest_is_published(images: Path, tmp_path: Path, files: str) -> None:
+def test_what_changes_while_others_are_measured_is_left_out_and_said_and_the_rest_is_published(
+    images: Path, tmp_path: Path, files: str
+) -> None:
     class Meddling(Serial):
         def map(self, function: Any, items: Any, names: Any) -> Iterator[Any]:
             yield from Serial.map(self, function, items, names)
@@ -123,7 +155,11 @@ def test_what_changes_while_others_are_measured_is_left_out_and_said_and_the_res
     driver.executor = Meddling()
     run = driver.run()
     lost = {"a/2.png", "b/1.png"}
-    told = {row["id"]: row["detail"] for row in run.findings.table.to_pylist() if row["code"] == "files.unreadable"}
+    told = {
+        row["id"]: row["detail"]
+        for row in run.findings.table.to_pylist()
+        if row["code"] == "files.unreadable"
+    }
     assert set(told) == lost
     assert "while the run measured others" in told["a/2.png"]
     assert set(run.curated.samples.ids) == {f"{'ab'[n % 2]}/{n}.png" for n in range(6)} - lost
@@ -133,7 +169,9 @@ def test_what_changes_while_others_are_measured_is_left_out_and_said_and_the_res
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.jsonl", "t.parquet"])
-def test_a_table_that_changed_is_not_published_with_rows_that_nobody_judged(tmp_path: Path, name: str) -> None:
+def test_a_table_that_changed_is_not_published_with_rows_that_nobody_judged(
+    tmp_path: Path, name: str
+) -> None:
     def write(values: list[int]) -> None:
         frame = pd.DataFrame({"x": values, "label": ["a", "b"] * (len(values) // 2)})
         if name.endswith("parquet"):
@@ -145,7 +183,11 @@ def test_a_table_that_changed_is_not_published_with_rows_that_nobody_judged(tmp_
 
     write([1, 2, 3, 4])
     with pytest.raises(ChangedError, match=name):
-        until(going(tmp_path / name, tmp_path / "out", stages="[duplicate_rows]"), "publish", lambda: write([1, 2, 9, 4]))  # an id is a row: none is missing
+        until(
+            going(tmp_path / name, tmp_path / "out", stages="[duplicate_rows]"),
+            "publish",
+            lambda: write([1, 2, 9, 4]),
+        )  # an id is a row: none is missing
     assert not (tmp_path / "out/version").exists()
 
 
@@ -153,24 +195,44 @@ def test_media_of_a_manifest_are_held_against_their_hashes(images: Path, tmp_pat
     rows = sorted(str(path.relative_to(images)) for path in images.rglob("*.png"))
     pd.DataFrame({"image": rows, "label": "x"}).to_csv(images / "m.csv", index=False)
     with pytest.raises(ChangedError, match=r"a/2\.png"):
-        until(going(images / "m.csv", tmp_path / "out"), "publish", lambda: other_bytes(images / "a/2.png"))
+        until(
+            going(images / "m.csv", tmp_path / "out"),
+            "publish",
+            lambda: other_bytes(images / "a/2.png"),
+        )
 
 
-def test_files_at_a_url_are_held_against_their_hashes(images: Path, tmp_path: Path, bucket: str) -> None:
+def test_files_at_a_url_are_held_against_their_hashes(
+    images: Path, tmp_path: Path, bucket: str
+) -> None:
     at = place(f"{bucket}/set")
     at.put({str(path.relative_to(images)): path for path in images.rglob("*.png")})
     for files in ("copy", "manifest"):
         with pytest.raises(ChangedError, match=r"a/2\.png"):
-            until(going(at.url, tmp_path / files, files), "publish", lambda: at.write("a/2.png", at.read("a/2.png") + b"more"))
+            until(
+                going(at.url, tmp_path / files, files),
+                "publish",
+                lambda: at.write("a/2.png", at.read("a/2.png") + b"more"),
+            )
 
 
-def test_a_copy_has_the_mode_of_its_source_without_the_bits_that_lend_rights(images: Path, tmp_path: Path) -> None:
-    wanted = {"a/0.png": (0o600, 0o600), "a/2.png": (0o4755, 0o755), "a/4.png": (0o2640, 0o640), "b/1.png": (0o444, 0o444), "b/3.png": (0o1666, 0o666)}
+def test_a_copy_has_the_mode_of_its_source_without_the_bits_that_lend_rights(
+    images: Path, tmp_path: Path
+) -> None:
+    wanted = {
+        "a/0.png": (0o600, 0o600),
+        "a/2.png": (0o4755, 0o755),
+        "a/4.png": (0o2640, 0o640),
+        "b/1.png": (0o444, 0o444),
+        "b/3.png": (0o1666, 0o666),
+    }
     for name, (mode, _) in wanted.items():
         (images / name).chmod(mode)
     for files in ("copy", "hardlink"):
         going(images, tmp_path / files, files).run()
-        found = {name: (tmp_path / files / "curated" / name).stat().st_mode & 0o7777 for name in wanted}
+        found = {
+            name: (tmp_path / files / "curated" / name).stat().st_mode & 0o7777 for name in wanted
+        }
         assert found == {name: mode for name, (_, mode) in wanted.items()}
 
 
@@ -178,7 +240,9 @@ def test_a_private_table_stays_private(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x,label\n1,a\n2,b\n")
     (tmp_path / "t.csv").chmod(0o600)
     going(tmp_path / "t.csv", tmp_path / "out", stages="[duplicate_rows]").run()
-    assert {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out/curated").iterdir()} == {"t.csv": 0o600, "manifest.parquet": 0o600}
+    assert {
+        path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out/curated").iterdir()
+    } == {"t.csv": 0o600, "manifest.parquet": 0o600}
 
 
 def test_a_hash_is_that_of_the_facts(images: Path, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""A key that stands twice in one object is never the last one in silence, whatever file it stands in."""
+"""A key that stands twice in one object is never the last one in silence, whatever file it stands
+in.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,18 @@ def table(folder: Path) -> None:
 
 
 def nested(folder: Path) -> None:
-    (folder / "t.jsonl").write_text('{"a": 1, "b": 2}\n{"a": 3, "b": {"a": 4, "c": [{"a": 5, "\\u0061": 6}]}}\n')
+    (folder / "t.jsonl").write_text(
+        '{"a": 1, "b": 2}\n{"a": 3, "b": {"a": 4, "c": [{"a": 5, "\\u0061": 6}]}}\n'
+    )
     Table().read(folder / "t.jsonl", {})
 
 
 def manifest(folder: Path) -> None:
     Image.new("RGB", (8, 8)).save(folder / "x.png")
-    (folder / "m.jsonl").write_text('{"file_name": "x.png", "label": "b"}\n{"label": "cat", "file_name": "x.png", "label": "a"}\n')
+    (folder / "m.jsonl").write_text(
+        '{"file_name": "x.png", "label": "b"}\n{"label": "cat", "file_name": "x.png", "label": '
+        '"a"}\n'
+    )
     Manifest().read(folder / "m.jsonl", {})
 
 
@@ -70,12 +77,16 @@ def pipeline(folder: Path) -> None:
         (pipeline, ConfigError, "'path' stands twice"),
     ],
 )
-def test_it_is_refused_with_its_name_and_its_place(tmp_path: Path, read: Callable[[Path], None], error: type[Exception], name: str) -> None:
+def test_it_is_refused_with_its_name_and_its_place(
+    tmp_path: Path, read: Callable[[Path], None], error: type[Exception], name: str
+) -> None:
     with pytest.raises(error, match=name):
         read(tmp_path)
 
 
-def test_a_verdict_that_says_two_things_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_verdict_that_says_two_things_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     verdicts.add(tmp_path, Verdict("c", "a.png", None, "keep", reviewer="ann"))
     line = json.loads((tmp_path / "verdicts.jsonl").read_text())
     torn = json.dumps(line | {"id": "b.png"})[:-1] + ', "verdict": "drop"}\n'

@@ -1,4 +1,7 @@
-"""The servers that a run starts on this machine answer to nobody but the run: another user of it could run code as this one."""
+"""The servers that a run starts on this machine answer to nobody but the run.
+
+Another user of it could run code as this one.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +30,36 @@ PATIENCE = 60
 def test_the_embedded_server_answers_to_nobody_without_its_secret(prefect_server: str) -> None:
     secret = PREFECT_API_AUTH_STRING.value()
     user, _, word = secret.partition(":")
-    asked = [("flow_runs/filter", {}), ("deployments/filter", {}), ("flows/", {"name": "theirs"}), ("variables/", {"name": "a", "value": 1})]
+    asked = [
+        ("flow_runs/filter", {}),
+        ("deployments/filter", {}),
+        ("flows/", {"name": "theirs"}),
+        ("variables/", {"name": "a", "value": 1}),
+    ]
     for what, body in asked:
         for auth in (None, ("dqpipe", ""), (user, word[:-1])):
-            assert httpx.post(f"{prefect_server}/{what}", json=body, auth=auth).status_code == httpx.codes.UNAUTHORIZED, what
+            assert (
+                httpx.post(f"{prefect_server}/{what}", json=body, auth=auth).status_code
+                == httpx.codes.UNAUTHORIZED
+            ), what
     assert httpx.get(f"{prefect_server}/admin/settings").status_code == httpx.codes.UNAUTHORIZED
-    assert httpx.post(f"{prefect_server}/flow_runs/filter", json={}, auth=(user, word)).status_code == httpx.codes.OK
+    assert (
+        httpx.post(f"{prefect_server}/flow_runs/filter", json={}, auth=(user, word)).status_code
+        == httpx.codes.OK
+    )
     assert word not in repr(Embedded(prefect_server, secret, Path()))
 
 
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out"])
-def test_the_embedded_server_closes_a_socket_without_its_secret(prefect_server: str, path: str) -> None:
+def test_the_embedded_server_closes_a_socket_without_its_secret(
+    prefect_server: str, path: str
+) -> None:
     async def told() -> None:
-        async with websockets.connect(f"{prefect_server.replace('http', 'ws', 1)}/{path}", subprotocols=["prefect"], open_timeout=PATIENCE) as socket:
+        async with websockets.connect(
+            f"{prefect_server.replace('http', 'ws', 1)}/{path}",
+            subprotocols=["prefect"],
+            open_timeout=PATIENCE,
+        ) as socket:
             await socket.send('{"type": "auth", "token": "guessed"}')
             async with asyncio.timeout(PATIENCE):
                 while '"auth_success"' not in str(await socket.recv()):
@@ -61,19 +81,32 @@ def scheduler(prefect_server: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("how", ["no certificate", "another one", "in the clear"])
-def test_a_scheduler_of_dask_answers_to_nobody_without_its_certificate(scheduler: str, how: str) -> None:
-    gc.collect()  # a client that failed waits, when it is collected while another one starts, for a lock that this one holds
+def test_a_scheduler_of_dask_answers_to_nobody_without_its_certificate(
+    scheduler: str, how: str
+) -> None:
+    # a client that failed waits, when it is collected while another one starts, for a lock that
+    # this one holds
+    gc.collect()
     security = Security.temporary() if how == "another one" else None
     address = scheduler.replace("tls://", "tcp://") if how == "in the clear" else scheduler
-    with pytest.raises((OSError, TypeError, ValueError)), Client(address, security=security, timeout=SECONDS, set_as_default=False) as client:
+    with (
+        pytest.raises((OSError, TypeError, ValueError)),
+        Client(address, security=security, timeout=SECONDS, set_as_default=False) as client,
+    ):
         client.submit(str, 1).result(SECONDS)
 
 
-def test_nothing_of_a_dask_cluster_listens_in_the_clear_or_to_other_machines(scheduler: str) -> None:
+def test_nothing_of_a_dask_cluster_listens_in_the_clear_or_to_other_machines(
+    scheduler: str,
+) -> None:
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     ports: dict[int, str] = {}
     for process in processes:
         with suppress(psutil.Error):
-            ports |= {one.laddr.port: one.laddr.ip for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+            ports |= {
+                one.laddr.port: one.laddr.ip
+                for one in process.net_connections("tcp")
+                if one.status == psutil.CONN_LISTEN
+            }
     assert int(scheduler.rpartition(":")[2]) in ports
     assert set(ports.values()) == {"127.0.0.1"}

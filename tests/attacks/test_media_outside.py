@@ -1,4 +1,7 @@
-"""Links and paths that lead out of a dataset's folder: nothing there is read, shown or copied, unless somebody allows it."""
+"""Links and paths that lead out of a dataset's folder.
+
+Nothing there is read, shown or copied, unless somebody allows it.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +55,23 @@ def dataset(tmp_path: Path, secret: Path) -> Path:
     return root
 
 
-OUT = ["cat/absolute.png", "cat/first.png", "cat/nowhere.png", "cat/relative.png", "cat/second.png", "folder"]
+OUT = [
+    "cat/absolute.png",
+    "cat/first.png",
+    "cat/nowhere.png",
+    "cat/relative.png",
+    "cat/second.png",
+    "folder",
+]
 
 
-def run(source: Path, out: Path, more: str = "", files: str = "copy", section: str = "", **options: Any) -> dqpipe.Result:
-    text = f"dataset: {{path: '{source}'{section}}}\nstages: [files]\n{more}gates: []\noutputs: {{path: '{out}', files: {files}}}\n"
+def run(
+    source: Path, out: Path, more: str = "", files: str = "copy", section: str = "", **options: Any
+) -> dqpipe.Result:
+    text = (
+        f"dataset: {{path: '{source}'{section}}}\nstages: [files]\n{more}gates: []\noutputs: "
+        f"{{path: '{out}', files: {files}}}\n"
+    )
     return Pipeline.from_text(text).run("serial", **options)
 
 
@@ -66,22 +81,36 @@ def written(out: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("files", ["copy", "hardlink", "manifest"])
 @pytest.mark.parametrize("more", ["", RULES], ids=["dropped", "kept"])
-def test_what_links_lead_to_is_a_finding_and_copied_nowhere(dataset: Path, secret: Path, tmp_path: Path, files: str, more: str) -> None:
+def test_what_links_lead_to_is_a_finding_and_copied_nowhere(
+    dataset: Path, secret: Path, tmp_path: Path, files: str, more: str
+) -> None:
     result = run(dataset, tmp_path / "out", more, files)
     found = result.findings[result.findings["code"] == "files.outside"]
     assert sorted(found["id"]) == OUT
     assert found["detail"].str.startswith("outside the dataset's folder: it leads to /").all()
     assert result.samples.set_index("id")["content"][OUT].isna().all()
-    assert sorted(result.facts.loc[result.facts["media.ok"], "id"]) == ["cat/0.png", "cat/1.png", "cat/2.png", "cat/inside.png"]
+    assert sorted(result.facts.loc[result.facts["media.ok"], "id"]) == [
+        "cat/0.png",
+        "cat/1.png",
+        "cat/2.png",
+        "cat/inside.png",
+    ]
     data = secret.read_bytes()
-    assert not [path for path in written(tmp_path / "out") if path.read_bytes() == data or path.stat().st_ino == secret.stat().st_ino]
+    assert not [
+        path
+        for path in written(tmp_path / "out")
+        if path.read_bytes() == data or path.stat().st_ino == secret.stat().st_ino
+    ]
     assert not [path for path in (tmp_path / "out" / "versions").rglob("*") if path.is_symlink()]
     assert data[50:90].hex() not in (tmp_path / "out" / "report.html").read_bytes().hex()
     assert result.pixels is not None
     with pytest.raises(OutsideError):
         result.pixels(["cat/absolute.png"])
     assert result.record["account"]["alerts"] == [
-        "6 files lie outside the dataset's folder and were left alone, neither read nor copied: `dataset: {outside: allow}` takes them."
+        (
+            "6 files lie outside the dataset's folder and were left alone, neither read nor "
+            "copied: `dataset: {outside: allow}` takes them."
+        )
     ]
 
 
@@ -89,41 +118,79 @@ def test_whoever_allows_it_gets_them_with_their_modes(dataset: Path, tmp_path: P
     result = run(dataset, tmp_path / "out", section=", outside: allow")
     assert "files.outside" not in set(result.findings["code"])
     curated = tmp_path / "out" / "curated"
-    modes = {name: (curated / name).stat().st_mode & 0o7777 for name in ("cat/absolute.png", "cat/0.png", "folder/id.png")}
+    modes = {
+        name: (curated / name).stat().st_mode & 0o7777
+        for name in ("cat/absolute.png", "cat/0.png", "folder/id.png")
+    }
     assert modes == {"cat/absolute.png": 0o600, "cat/0.png": 0o644, "folder/id.png": 0o600}
 
 
-def test_what_was_allowed_once_is_refused_again_though_its_facts_are_known(dataset: Path, tmp_path: Path) -> None:
+def test_what_was_allowed_once_is_refused_again_though_its_facts_are_known(
+    dataset: Path, tmp_path: Path
+) -> None:
     run(dataset, tmp_path / "out", section=", outside: allow")
     result = run(dataset, tmp_path / "out", force=True)
     assert sorted(result.findings.loc[result.findings["code"] == "files.outside", "id"]) == OUT
 
 
-def test_the_root_itself_may_be_a_link_and_links_inside_are_followed(dataset: Path, tmp_path: Path) -> None:
+def test_the_root_itself_may_be_a_link_and_links_inside_are_followed(
+    dataset: Path, tmp_path: Path
+) -> None:
     (tmp_path / "alias").symlink_to(dataset)
     result = run(tmp_path / "alias", tmp_path / "out")
-    assert sorted(result.facts.loc[result.facts["media.ok"], "id"]) == ["cat/0.png", "cat/1.png", "cat/2.png", "cat/inside.png"]
-    assert (tmp_path / "out/curated/cat/inside.png").read_bytes() == (dataset / "cat/0.png").read_bytes()
+    assert sorted(result.facts.loc[result.facts["media.ok"], "id"]) == [
+        "cat/0.png",
+        "cat/1.png",
+        "cat/2.png",
+        "cat/inside.png",
+    ]
+    assert (tmp_path / "out/curated/cat/inside.png").read_bytes() == (
+        dataset / "cat/0.png"
+    ).read_bytes()
 
 
-def test_paths_of_a_manifest_stay_below_its_folder(dataset: Path, secret: Path, tmp_path: Path) -> None:
-    cells = ["cat/0.png", "../private/id.png", str(secret), "cat/../cat/1.png", "cat/../../private/id.png", "/proc/self/environ", "/etc/passwd"]
+def test_paths_of_a_manifest_stay_below_its_folder(
+    dataset: Path, secret: Path, tmp_path: Path
+) -> None:
+    cells = [
+        "cat/0.png",
+        "../private/id.png",
+        str(secret),
+        "cat/../cat/1.png",
+        "cat/../../private/id.png",
+        "/proc/self/environ",
+        "/etc/passwd",
+    ]
     pd.DataFrame({"image": cells, "label": "a"}).to_csv(dataset / "m.csv", index=False)
-    result = run(dataset / "m.csv", tmp_path / "out", section=", reader: manifest, roles: {media: image}")
+    result = run(
+        dataset / "m.csv", tmp_path / "out", section=", reader: manifest, roles: {media: image}"
+    )
     outside = result.findings.loc[result.findings["code"] == "files.outside", "id"]
     assert sorted(outside) == sorted([*cells[1:3], *cells[4:]])
-    assert not [path for path in written(tmp_path / "out") if b"HOME=" in (data := path.read_bytes()) or data == secret.read_bytes()]
-    allowed = run(dataset / "m.csv", tmp_path / "allowed", section=", reader: manifest, roles: {media: image}, outside: allow")
+    assert not [
+        path
+        for path in written(tmp_path / "out")
+        if b"HOME=" in (data := path.read_bytes()) or data == secret.read_bytes()
+    ]
+    allowed = run(
+        dataset / "m.csv",
+        tmp_path / "allowed",
+        section=", reader: manifest, roles: {media: image}, outside: allow",
+    )
     reasons = allowed.findings.set_index("id")["detail"]
     assert "one of the system's" in reasons["/proc/self/environ"]
     assert not [path for path in written(tmp_path / "allowed") if b"HOME=" in path.read_bytes()]
 
 
-def test_media_in_a_folder_beside_the_manifest_are_refused_with_what_to_do(dataset: Path, tmp_path: Path) -> None:
+def test_media_in_a_folder_beside_the_manifest_are_refused_with_what_to_do(
+    dataset: Path, tmp_path: Path
+) -> None:
     (tmp_path / "tables").mkdir()
     rows = [f"../data/cat/{n}.png" for n in range(3)]
     pd.DataFrame({"image": rows, "label": "a"}).to_csv(tmp_path / "tables/m.csv", index=False)
-    with pytest.raises(DatasetError, match=r"all 3 media lie outside .*tables .*`dataset: \{outside: allow\}`"):
+    with pytest.raises(
+        DatasetError, match=r"all 3 media lie outside .*tables .*`dataset: \{outside: allow\}`"
+    ):
         Pipeline.proposed(tmp_path / "tables/m.csv")
     config = Pipeline.proposed(tmp_path / "tables/m.csv", outside=True).config
     assert config.outside
@@ -132,10 +199,15 @@ def test_media_in_a_folder_beside_the_manifest_are_refused_with_what_to_do(datas
     assert result.record["run"]["config"]["dataset"]["outside"] == "allow"
 
 
-def test_whoever_names_paths_in_a_dataframe_means_them_unless_there_is_a_root(dataset: Path, secret: Path, tmp_path: Path) -> None:
+def test_whoever_names_paths_in_a_dataframe_means_them_unless_there_is_a_root(
+    dataset: Path, secret: Path, tmp_path: Path
+) -> None:
     frame = pd.DataFrame({"image": [str(secret), str(dataset / "cat/0.png")], "label": "a"})
     assert dqpipe.check(frame, executor="serial").facts["media.ok"].tolist() == [True, True]
-    text = f"dataset: {{reader: {{dataframe: {{root: '{dataset}'}}}}}}\nstages: [files]\noutputs: {{path: '{tmp_path}/out'}}\n"
+    text = (
+        f"dataset: {{reader: {{dataframe: {{root: '{dataset}'}}}}}}\nstages: [files]\noutputs: "
+        f"{{path: '{tmp_path}/out'}}\n"
+    )
     result = Pipeline.from_text(text).check("serial", source=frame)
     assert result.findings[["id", "code"]].to_numpy().tolist() == [[str(secret), "files.outside"]]
 
@@ -157,12 +229,20 @@ def special(folder: Path) -> dict[str, Path]:
     os.mkfifo(folder / "pipe.png")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(os.path.relpath(folder / "socket.png"))
-    return {"pipe": folder / "pipe.png", "socket": folder / "socket.png", "device": Path("/dev/zero"), "folder": folder,
-            "proc": Path("/proc/self/environ"), "sys": Path("/sys/kernel/notes")}  # fmt: skip
+    return {
+        "pipe": folder / "pipe.png",
+        "socket": folder / "socket.png",
+        "device": Path("/dev/zero"),
+        "folder": folder,
+        "proc": Path("/proc/self/environ"),
+        "sys": Path("/sys/kernel/notes"),
+    }
 
 
 @pytest.mark.parametrize("within", [None, ("/",)], ids=["anywhere", "below the root of all"])
-def test_special_files_are_never_opened(tmp_path: Path, within: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_special_files_are_never_opened(
+    tmp_path: Path, within: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)  # the whole path may be too long for a socket
     for path in special(tmp_path).values():
         if path.exists():
@@ -170,14 +250,18 @@ def test_special_files_are_never_opened(tmp_path: Path, within: tuple[str, ...] 
                 read_bytes(str(path), within)
 
 
-def swapping(path: Path, one: Callable[[], None], other: Callable[[], None], stop: threading.Event) -> None:
+def swapping(
+    path: Path, one: Callable[[], None], other: Callable[[], None], stop: threading.Event
+) -> None:
     while not stop.is_set():
         one()
         other()
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_a_link_that_is_put_in_place_between_check_and_opening_leads_nowhere(tmp_path: Path, secret: Path, what: str) -> None:
+def test_a_link_that_is_put_in_place_between_check_and_opening_leads_nowhere(
+    tmp_path: Path, secret: Path, what: str
+) -> None:
     root = tmp_path / "data"
     (root / "cat").mkdir(parents=True)
     (root / "cat" / "id.png").write_bytes(b"harmless")
@@ -191,7 +275,9 @@ def test_a_link_that_is_put_in_place_between_check_and_opening_leads_nowhere(tmp
         os.rename(name, at)  # noqa: PTH104
         os.rename(at, name)  # noqa: PTH104
 
-    attacker = threading.Thread(target=swapping, args=(at, lambda: swap(harmless), lambda: swap(link), stop))
+    attacker = threading.Thread(
+        target=swapping, args=(at, lambda: swap(harmless), lambda: swap(link), stop)
+    )
     attacker.start()
     seen = set()
     try:
@@ -212,7 +298,13 @@ def test_a_link_that_is_put_in_place_between_check_and_opening_leads_nowhere(tmp
 
 @pytest.mark.parametrize(
     ("url", "holds"),
-    [("s3://b/set/a.png", True), ("s3://b/set/../x.png", False), ("s3://b/settle/a.png", False), ("s3://c/set/a.png", False), ("s3://b/set", False)],
+    [
+        ("s3://b/set/a.png", True),
+        ("s3://b/set/../x.png", False),
+        ("s3://b/settle/a.png", False),
+        ("s3://c/set/a.png", False),
+        ("s3://b/set", False),
+    ],
 )
 def test_urls_stay_below_their_root(url: str, holds: bool) -> None:
     assert Inside(("s3://b/set",)).holds(url) is holds

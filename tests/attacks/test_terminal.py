@@ -1,4 +1,7 @@
-"""Nothing that a name holds commands a terminal: every command, with hostile names in every place."""
+"""Nothing that a name holds commands a terminal.
+
+Every command, with hostile names in every place.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,17 @@ def within(folder: Path) -> Iterator[None]:
 
 def told(folder: Path, *words: str) -> tuple[int, str, str]:
     """A command in this process: its exit code, and what it prints."""
-    out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    out, err = (
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8"),
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8"),
+    )
     code = 0
-    with within(folder), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patched:
+    with (
+        within(folder),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.MonkeyPatch.context() as patched,
+    ):
         patched.setattr(sys, "argv", ["dqpipe", *words])
         patched.setattr("warnings.showwarning", terminal._warned)
         try:
@@ -74,19 +85,35 @@ def harmless(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run over rows whose every name is hostile, and another one, with verdicts by a hostile reviewer."""
+    """A run over rows whose every name is hostile, and another one, with verdicts by a hostile
+    reviewer.
+    """
     place = tmp_path_factory.mktemp("hostile")
     safe = EVIL.replace("\udce9", "")
-    rows = pd.DataFrame({"name": [f"{n}{safe}" for n in range(30)], "label": [safe, "other"] * 15, "split": [safe, "train", "train"] * 10,
-                         "group": [f"g{safe}"] * 30, safe: [n // 2 for n in range(30)]})  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "name": [f"{n}{safe}" for n in range(30)],
+            "label": [safe, "other"] * 15,
+            "split": [safe, "train", "train"] * 10,
+            "group": [f"g{safe}"] * 30,
+            safe: [n // 2 for n in range(30)],
+        }
+    )
     rows.to_parquet(place / "rows.parquet")
     (place / "pipeline.yaml").write_text(PIPELINE)
     gates = "gates: ['duplicate_rows.exact in class nobody > 1%', 'samples < 100']\n"
     (place / "gated.yaml").write_text(PIPELINE.replace("path: out", "path: gated") + gates)
-    (place / "class.yaml").write_text(PIPELINE + f"gates: [{json.dumps('samples in class ' + json.dumps(safe + 'x') + ' > 1')}]\n")
-    (place / "unknown.yaml").write_text(f"dataset: {{path: rows.parquet, {json.dumps(safe)}: 1}}\nstages: [{json.dumps(safe)}]\n")
+    (place / "class.yaml").write_text(
+        PIPELINE + f"gates: [{json.dumps('samples in class ' + json.dumps(safe + 'x') + ' > 1')}]\n"
+    )
+    (place / "unknown.yaml").write_text(
+        f"dataset: {{path: rows.parquet, {json.dumps(safe)}: 1}}\nstages: [{json.dumps(safe)}]\n"
+    )
     role = f"{{label: {json.dumps(safe + 'x')}}}"
-    (place / "role.yaml").write_text(f"dataset: {{path: rows.parquet, roles: {role}}}\nstages: [duplicate_rows]\noutputs: {{path: out}}\n")
+    (place / "role.yaml").write_text(
+        f"dataset: {{path: rows.parquet, roles: {role}}}\nstages: [duplicate_rows]\noutputs: "
+        f"{{path: out}}\n"
+    )
     assert told(place, "run")[0] == 0
     assert told(place, "run", "--force", "-o", "policy.rules.duplicate_rows.*=keep")[0] == 0
     return place
@@ -94,33 +121,107 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SAFE = EVIL.replace("\udce9", "")
 WALK = [
-    ("run", "--dry-run"), ("run", "--summary", "--dry-run"), ("run", "--json", "--dry-run"), ("run", "--from-facts"), ("run", EVIL), ("run", "-o", SAFE),
-    ("run", "-o", f"policy.rules.{SAFE}=drop"), ("run", "--out", f"s{SAFE}:/x", "--dry-run"), ("run", "gated.yaml"),
-    ("run", "class.yaml"), ("run", "unknown.yaml"),
-    ("run", "role.yaml"), ("run", "--executor", SAFE), ("run", "--limit", SAFE), ("run", SAFE, SAFE), ("run", f"--{SAFE}"), ("run", "--badge", f"{SAFE}/x"),
-    ("check",), ("check", "--json"), ("check", "gated.yaml", "--junit", "junit.xml", "--badge", "badge.json"), ("check", "class.yaml", "--junit", "class.xml"),
-    ("check", "--no-plugin", SAFE), ("--verbose", "check"), ("--log-json", "check"),
-    ("init", EVIL), ("init", "rows.parquet", "-o", f"{SAFE}/x"), ("init", "rows.parquet", "-o", "new.yaml", "--out", SAFE),
-    ("why", f"1{SAFE}"), ("why", f"1{SAFE}", "--json"), ("why", EVIL), ("why", "x", "--out", EVIL),
-    ("doctor",), ("doctor", "--json"), ("open", "out", "--print"), ("open", EVIL), ("open", "out", "--version", SAFE),
-    ("plugins",), ("plugins", SAFE), ("plugins", "duplicate_rows"), ("plugins", "--json"), ("schema", SAFE), ("schema", "--no-plugin", SAFE), ("schema",),
-    ("ledger",), ("ledger", "--json"), ("ledger", "--count", "--json"), ("ledger", "--csv", f"{SAFE}/x"), ("ledger", "--class", SAFE),
-    *(("ledger", f"--{name}", f"{SAFE}x") for name in ("class", "code", "split", "group", "decision", "severity")), ("ledger", EVIL),
-    ("versions",), ("versions", EVIL), ("versions", "--json"), ("diff",), ("diff", "--json"), ("diff", SAFE), ("diff", "--out", EVIL),
-    ("rollback", "out", SAFE), ("rollback", EVIL), ("rollback", "out", "--json"),
-    ("approve", "out", SAFE), ("approve", "out", SAFE, "--reject", "--by", SAFE), ("approve", EVIL, SAFE, "--json"),
-    ("handover", SAFE, "folder"), ("handover", "csv", "handed"), ("handover", "csv", "all", "--all"), ("handover", "csv", "x", "--code", SAFE),
-    ("handover", "csv", "x", "--version", SAFE), ("takeover", SAFE), ("takeover", f"{SAFE}.csv"), ("takeover", "all/samples.csv", "--from", SAFE),
-    ("takeover", "said.csv"), ("takeover", "said.csv", "--json", "--partly"), ("takeover", "wrong.csv"),
-    ("review", EVIL), ("review", "out", "--audit", SAFE), ("review", "out", "--fit", SAFE), ("review", "out", "--code", SAFE), ("review", "--host", SAFE),
-    ("store", "show", "out"), ("store", "show", "out", "--json"), ("store", "prune", "out", "--dry-run"), ("store", "verify", "out"),
-    ("store", "show", EVIL), ("store", "prune", EVIL), ("store", "verify", EVIL), (SAFE,), ("store", SAFE),
-]  # fmt: skip
+    ("run", "--dry-run"),
+    ("run", "--summary", "--dry-run"),
+    ("run", "--json", "--dry-run"),
+    ("run", "--from-facts"),
+    ("run", EVIL),
+    ("run", "-o", SAFE),
+    ("run", "-o", f"policy.rules.{SAFE}=drop"),
+    ("run", "--out", f"s{SAFE}:/x", "--dry-run"),
+    ("run", "gated.yaml"),
+    ("run", "class.yaml"),
+    ("run", "unknown.yaml"),
+    ("run", "role.yaml"),
+    ("run", "--executor", SAFE),
+    ("run", "--limit", SAFE),
+    ("run", SAFE, SAFE),
+    ("run", f"--{SAFE}"),
+    ("run", "--badge", f"{SAFE}/x"),
+    ("check",),
+    ("check", "--json"),
+    ("check", "gated.yaml", "--junit", "junit.xml", "--badge", "badge.json"),
+    ("check", "class.yaml", "--junit", "class.xml"),
+    ("check", "--no-plugin", SAFE),
+    ("--verbose", "check"),
+    ("--log-json", "check"),
+    ("init", EVIL),
+    ("init", "rows.parquet", "-o", f"{SAFE}/x"),
+    ("init", "rows.parquet", "-o", "new.yaml", "--out", SAFE),
+    ("why", f"1{SAFE}"),
+    ("why", f"1{SAFE}", "--json"),
+    ("why", EVIL),
+    ("why", "x", "--out", EVIL),
+    ("doctor",),
+    ("doctor", "--json"),
+    ("open", "out", "--print"),
+    ("open", EVIL),
+    ("open", "out", "--version", SAFE),
+    ("plugins",),
+    ("plugins", SAFE),
+    ("plugins", "duplicate_rows"),
+    ("plugins", "--json"),
+    ("schema", SAFE),
+    ("schema", "--no-plugin", SAFE),
+    ("schema",),
+    ("ledger",),
+    ("ledger", "--json"),
+    ("ledger", "--count", "--json"),
+    ("ledger", "--csv", f"{SAFE}/x"),
+    ("ledger", "--class", SAFE),
+    *(
+        ("ledger", f"--{name}", f"{SAFE}x")
+        for name in ("class", "code", "split", "group", "decision", "severity")
+    ),
+    ("ledger", EVIL),
+    ("versions",),
+    ("versions", EVIL),
+    ("versions", "--json"),
+    ("diff",),
+    ("diff", "--json"),
+    ("diff", SAFE),
+    ("diff", "--out", EVIL),
+    ("rollback", "out", SAFE),
+    ("rollback", EVIL),
+    ("rollback", "out", "--json"),
+    ("approve", "out", SAFE),
+    ("approve", "out", SAFE, "--reject", "--by", SAFE),
+    ("approve", EVIL, SAFE, "--json"),
+    ("handover", SAFE, "folder"),
+    ("handover", "csv", "handed"),
+    ("handover", "csv", "all", "--all"),
+    ("handover", "csv", "x", "--code", SAFE),
+    ("handover", "csv", "x", "--version", SAFE),
+    ("takeover", SAFE),
+    ("takeover", f"{SAFE}.csv"),
+    ("takeover", "all/samples.csv", "--from", SAFE),
+    ("takeover", "said.csv"),
+    ("takeover", "said.csv", "--json", "--partly"),
+    ("takeover", "wrong.csv"),
+    ("review", EVIL),
+    ("review", "out", "--audit", SAFE),
+    ("review", "out", "--fit", SAFE),
+    ("review", "out", "--code", SAFE),
+    ("review", "--host", SAFE),
+    ("store", "show", "out"),
+    ("store", "show", "out", "--json"),
+    ("store", "prune", "out", "--dry-run"),
+    ("store", "verify", "out"),
+    ("store", "show", EVIL),
+    ("store", "prune", EVIL),
+    ("store", "verify", EVIL),
+    (SAFE,),
+    ("store", SAFE),
+]
 
 
 def test_no_command_prints_what_a_terminal_obeys(folder: Path) -> None:
-    (folder / "said.csv").write_text(f'id,label,verdict,reviewer\n"1{SAFE}",other,keep,"{SAFE}"\n"2{SAFE}","{SAFE}",drop,"{SAFE}"\n')
-    (folder / "wrong.csv").write_text(f'id,label,verdict,new_label,reviewer\n"1{SAFE}",other,relabel,"{SAFE}x",ann\n"{SAFE}",,"{SAFE}",,ann\n')
+    (folder / "said.csv").write_text(
+        f'id,label,verdict,reviewer\n"1{SAFE}",other,keep,"{SAFE}"\n"2{SAFE}","{SAFE}",drop,"{SAFE}"\n'
+    )
+    (folder / "wrong.csv").write_text(
+        f'id,label,verdict,new_label,reviewer\n"1{SAFE}",other,relabel,"{SAFE}x",ann\n"{SAFE}",,"{SAFE}",,ann\n'
+    )
     wrong = []
     for words in WALK:
         code, out, err = told(folder, *words)
@@ -136,14 +237,25 @@ def test_no_command_prints_what_a_terminal_obeys(folder: Path) -> None:
 
 def test_the_walk_leaves_no_command_out() -> None:
     app = typer.main.get_command(main.app)
-    names = {(name, *([] if not hasattr(command, "commands") else [""])) for name, command in app.commands.items()}  # type: ignore[attr-defined]
+    names = {
+        (name, *([] if not hasattr(command, "commands") else [""]))
+        for name, command in app.commands.items()
+    }  # type: ignore[attr-defined]
     assert {name[0] for name in names} <= {words[0] for words in WALK}
-    assert set(app.commands["store"].commands) <= {words[1] for words in WALK if words[0] == "store"}  # type: ignore[attr-defined]
+    assert set(app.commands["store"].commands) <= {
+        words[1] for words in WALK if words[0] == "store"
+    }  # type: ignore[attr-defined]
 
 
 def test_what_a_ci_system_is_told_commands_no_terminal(folder: Path) -> None:
-    assert told(folder, "check", "class.yaml", "--junit", "class.xml", "--badge", "class.json")[0] in (1, 2)
-    said = "".join(text for case in ET.fromstring((folder / "class.xml").read_bytes()).iter() for text in (case.text or "", *case.attrib.values()))
+    assert told(folder, "check", "class.yaml", "--junit", "class.xml", "--badge", "class.json")[
+        0
+    ] in (1, 2)
+    said = "".join(
+        text
+        for case in ET.fromstring((folder / "class.xml").read_bytes()).iter()
+        for text in (case.text or "", *case.attrib.values())
+    )
     harmless(said)
     harmless(ci_files.junit_of_error(ConfigError(SAFE, SAFE)).decode())
     harmless(json.loads((folder / "class.json").read_text())["message"])
@@ -161,7 +273,9 @@ def test_whatever_is_said_is_printable(text: str) -> None:
         terminal.complain(text)
         terminal.say_table([text], [[text]], title=text)
         terminal.say_styled([("bold", text)])
-    assert not {char for char in out.getvalue() + err.getvalue() if not char.isprintable() and char != "\n"}
+    assert not {
+        char for char in out.getvalue() + err.getvalue() if not char.isprintable() and char != "\n"
+    }
     for error in (ConfigError(text, text), DatasetError(text), StageError(text, text, text, text)):
         assert not {char for char in str(error) if not char.isprintable() and char != "\n"}
         assert str(pickle.loads(pickle.dumps(error))) == str(error)
@@ -182,10 +296,22 @@ def test_json_is_printable_and_the_same(value: dict[str, str]) -> None:
 
 def test_nothing_prints_beside_the_one_way() -> None:
     found = []
-    for path in [*(ROOT / "dqpipe").rglob("*.py"), *(ROOT / "plugins").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]:
+    for path in [
+        *(ROOT / "dqpipe").rglob("*.py"),
+        *(ROOT / "plugins").rglob("*.py"),
+        *(ROOT / "flows").rglob("*.py"),
+    ]:
         if path.name != "terminal.py":
-            called = (node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
-            found += [f"{path.name}: {ast.unparse(one)}" for one in called if re.search(r"(^|\.)(print|echo|secho|Console)$", ast.unparse(one))]
+            called = (
+                node.func
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.Call)
+            )
+            found += [
+                f"{path.name}: {ast.unparse(one)}"
+                for one in called
+                if re.search(r"(^|\.)(print|echo|secho|Console)$", ast.unparse(one))
+            ]
     assert found == []
 
 

@@ -1,4 +1,7 @@
-"""Files of a user's that lie around and inside every path that dqpipe is told: none of them is ever changed."""
+"""Files of a user's that lie around and inside every path that dqpipe is told.
+
+None of them is ever changed.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +38,61 @@ from tests import faulty
 
 HEX = "0123456789abcdef" * 2
 NAMES = (
-    ".git/config", ".git/objects/ab/cdef", ".venv/bin/python", ".env", ".gitattributes", "README.md", "src/a.py", "data/a.png", "notes.txt",
-    "runs/exp1/run.json", "runs/exp1/model.pt", "runs/20260101-000000-000000abcd/model.pt", "runs/.hidden/x", "facts/notes.txt",
-    f"facts/{HEX}/mine.arrow", f"facts/{HEX}/.mine.arrow.0123abcd", "relations/x.arrow", "artifacts/model.npz", "used/a.json",
-    "versions/1.0/run.json", "versions/2020/run.json", "versions/2020/a.bin", "versions/.hidden/a", "versions/.git/HEAD",
+    ".git/config",
+    ".git/objects/ab/cdef",
+    ".venv/bin/python",
+    ".env",
+    ".gitattributes",
+    "README.md",
+    "src/a.py",
+    "data/a.png",
+    "notes.txt",
+    "runs/exp1/run.json",
+    "runs/exp1/model.pt",
+    "runs/20260101-000000-000000abcd/model.pt",
+    "runs/.hidden/x",
+    "facts/notes.txt",
+    f"facts/{HEX}/mine.arrow",
+    f"facts/{HEX}/.mine.arrow.0123abcd",
+    "relations/x.arrow",
+    "artifacts/model.npz",
+    "used/a.json",
+    "versions/1.0/run.json",
+    "versions/2020/run.json",
+    "versions/2020/a.bin",
+    "versions/.hidden/a",
+    "versions/.git/HEAD",
     "versions/20260101-000000-000000-0123abcd/x",
-    "versions/.20260101-000000-000000abcd/x", f"versions/.20260101-000000-000000abcd.{HEX}/x", "store/runs/x/y", "store/readme.md", "store/.git/HEAD",
-    "store/facts/readme.md", "store/src/a.py", "store/.tmp/x", "store/relations/.cache", ".version.0123abcd", ".curated.0123abcd/x", ".probe-1/x",
-    "dqpipe/x", "dqpipe/mirrors/x", "handover/a", "tasks.json", "curated/x.png", "report.html", "ledger.parquet", "verdicts.jsonl.bak",
-)  # fmt: skip
+    "versions/.20260101-000000-000000abcd/x",
+    f"versions/.20260101-000000-000000abcd.{HEX}/x",
+    "store/runs/x/y",
+    "store/readme.md",
+    "store/.git/HEAD",
+    "store/facts/readme.md",
+    "store/src/a.py",
+    "store/.tmp/x",
+    "store/relations/.cache",
+    ".version.0123abcd",
+    ".curated.0123abcd/x",
+    ".probe-1/x",
+    "dqpipe/x",
+    "dqpipe/mirrors/x",
+    "handover/a",
+    "tasks.json",
+    "curated/x.png",
+    "report.html",
+    "ledger.parquet",
+    "verdicts.jsonl.bak",
+)
 """What people, and other programs, may have in a folder."""
-IN_A_VERSION = ("notes.txt", "curated/labels.cache", "curated/.cache/x", ".DS_Store.mine", "tables/mine.arrow", "more/deep/er")
+IN_A_VERSION = (
+    "notes.txt",
+    "curated/labels.cache",
+    "curated/.cache/x",
+    ".DS_Store.mine",
+    "tables/mine.arrow",
+    "more/deep/er",
+)
 LONG_AGO = time.time() - 30 * 86_400
 
 
@@ -63,7 +110,13 @@ def state(root: Path) -> dict[str, tuple[int, str]]:
     found = {}
     for path in sorted(root.rglob("*")):
         status = path.lstat()
-        held = str(path.readlink()) if path.is_symlink() else path.read_bytes().hex() if path.is_file() else ""
+        held = (
+            str(path.readlink())
+            if path.is_symlink()
+            else path.read_bytes().hex()
+            if path.is_file()
+            else ""
+        )
         found[path.relative_to(root).as_posix()] = (status.st_mode, held)
     return found
 
@@ -80,7 +133,11 @@ def plant(root: Path, names: list[str], seed: int, outside: Path) -> None:
     (outside / "precious.txt").write_text("mine\n" * 100)
     for name in names:
         path = root / name
-        if os.path.lexists(path) or any(parent.is_symlink() or parent.is_file() for parent in path.parents if parent != root and root in parent.parents):
+        if os.path.lexists(path) or any(
+            parent.is_symlink() or parent.is_file()
+            for parent in path.parents
+            if parent != root and root in parent.parents
+        ):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = draw.randrange(6)
@@ -92,7 +149,9 @@ def plant(root: Path, names: list[str], seed: int, outside: Path) -> None:
             path.mkdir()
             (path / "inner").write_bytes(draw.randbytes(20))
         else:
-            path.write_bytes(draw.choice([b"", b"{}", b'{"run": 1, "host": "x", "pid": 1}', draw.randbytes(50)]))
+            path.write_bytes(
+                draw.choice([b"", b"{}", b'{"run": 1, "host": "x", "pid": 1}', draw.randbytes(50)])
+            )
             path.chmod(draw.choice([0o600, 0o644, 0o755]))
         if not path.is_symlink():
             os.utime(path, (LONG_AGO, LONG_AGO))
@@ -108,16 +167,31 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def yaml(folder: Path, pictures: Path, out: object, store: object = None, keep: int = 1, stages: str = "[files, duplicates]") -> Path:
+def yaml(
+    folder: Path,
+    pictures: Path,
+    out: object,
+    store: object = None,
+    keep: int = 1,
+    stages: str = "[files, duplicates]",
+) -> Path:
     path = folder / f"{uuid.uuid4().hex[:6]}.yaml"
     kept = "" if store is None else f", store: '{store}'"
-    path.write_text(f"dataset: {{path: {pictures}}}\nstages: {stages}\noutputs: {{path: '{out}', reports: [], keep_versions: {keep}{kept}}}\n")
+    path.write_text(
+        f"dataset: {{path: {pictures}}}\nstages: {stages}\noutputs: {{path: '{out}', reports: [], "
+        f"keep_versions: {keep}{kept}}}\n"
+    )
     return path
 
 
-def run(registry: Registry, pictures: Path, out: object, *, keep: int = 5, **outputs: object) -> Outcome:
+def run(
+    registry: Registry, pictures: Path, out: object, *, keep: int = 5, **outputs: object
+) -> Outcome:
     more = "".join(f", {name}: '{value}'" for name, value in outputs.items())
-    text = f"dataset: {{path: {pictures}}}\nstages: [files, duplicates]\noutputs: {{path: '{out}', reports: [], keep_versions: {keep}{more}}}\n"
+    text = (
+        f"dataset: {{path: {pictures}}}\nstages: [files, duplicates]\noutputs: {{path: '{out}', "
+        f"reports: [], keep_versions: {keep}{more}}}\n"
+    )
     made = Pipeline.from_text(text, registry=registry)
     return Run(made.config, registry, Serial(), force=True).run()
 
@@ -131,8 +205,16 @@ def output(registry: Registry, pictures: Path, tmp_path_factory: pytest.TempPath
     return folder
 
 
-@settings(max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=12, unique=True), seed=st.integers(0, 2**32))
+@settings(
+    max_examples=8,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=12, unique=True),
+    seed=st.integers(0, 2**32),
+)
 def test_a_folder_that_dqpipe_did_not_make_is_taken_under_no_flag(
     pictures: Path, tmp_path_factory: pytest.TempPathFactory, names: list[str], seed: int
 ) -> None:
@@ -148,27 +230,55 @@ def test_a_folder_that_dqpipe_did_not_make_is_taken_under_no_flag(
     told += [dqpipe("rollback", mine), dqpipe("versions", mine)]
     assert state(mine) == before
     assert state(outside) == around
-    assert [code(one) for one in told[:-1]] == [2] * 7, [(one.exception, one.output) for one in told]
+    assert [code(one) for one in told[:-1]] == [2] * 7, [
+        (one.exception, one.output) for one in told
+    ]
 
 
-@settings(max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
-    names=st.lists(st.sampled_from(NAMES), max_size=12, unique=True), seed=st.integers(0, 2**32),
-    inside=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(IN_A_VERSION)), max_size=4, unique=True),
-)  # fmt: skip
+    names=st.lists(st.sampled_from(NAMES), max_size=12, unique=True),
+    seed=st.integers(0, 2**32),
+    inside=st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from(IN_A_VERSION)), max_size=4, unique=True
+    ),
+)
 def test_nothing_of_a_users_in_an_output_of_dqpipes_changes(
-    pictures: Path, output: Path, tmp_path_factory: pytest.TempPathFactory, names: list[str], seed: int, inside: list[tuple[int, str]]
+    pictures: Path,
+    output: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    names: list[str],
+    seed: int,
+    inside: list[tuple[int, str]],
 ) -> None:
     top = tmp_path_factory.mktemp("own")
     out, outside = top / "out", top / "outside"
     shutil.copytree(output, out, symlinks=True)
     made = state(out)
     stand = versions.versions(out)
-    plant(out, [*names, *(f"versions/{stand[number]}/{name}" for number, name in inside)], seed, outside)
-    before, around = {name: told for name, told in state(out).items() if name not in made}, state(outside)
+    plant(
+        out,
+        [*names, *(f"versions/{stand[number]}/{name}" for number, name in inside)],
+        seed,
+        outside,
+    )
+    before, around = (
+        {name: told for name, told in state(out).items() if name not in made},
+        state(outside),
+    )
     path = yaml(top, pictures, out)
-    for words in (("run", path, "--force", "--executor", "serial"), ("store", "prune", out, "--older-than", 0), ("store", "verify", out, "--repair"),
-                  ("rollback", out), ("run", path, "--force", "--executor", "serial")):  # fmt: skip
+    for words in (
+        ("run", path, "--force", "--executor", "serial"),
+        ("store", "prune", out, "--older-than", 0),
+        ("store", "verify", out, "--repair"),
+        ("rollback", out),
+        ("run", path, "--force", "--executor", "serial"),
+    ):
         told = dqpipe(*words)
         assert code(told) in {0, 1, 2}, told.exception
     kept(before, out)
@@ -177,19 +287,56 @@ def test_nothing_of_a_users_in_an_output_of_dqpipes_changes(
 
 
 CACHED = (
-    "dqpipe", "dqpipe/x", "dqpipe/mirrors", "dqpipe/mirrors/x", f"dqpipe/mirrors/{HEX}/index.arrow", f"dqpipe/mirrors/{HEX}/facts/{HEX}/{HEX}.arrow",
-    f"dqpipe/mirrors/{HEX}/copies/x", "dqpipe/.git/HEAD", "pip/http/a", "mesa", ".probe-0123abcd",
-)  # fmt: skip
+    "dqpipe",
+    "dqpipe/x",
+    "dqpipe/mirrors",
+    "dqpipe/mirrors/x",
+    f"dqpipe/mirrors/{HEX}/index.arrow",
+    f"dqpipe/mirrors/{HEX}/facts/{HEX}/{HEX}.arrow",
+    f"dqpipe/mirrors/{HEX}/copies/x",
+    "dqpipe/.git/HEAD",
+    "pip/http/a",
+    "mesa",
+    ".probe-0123abcd",
+)
 """What may lie in a cache of a user's."""
 SPARE = (
-    f"dqpipe-{os.getuid()}", f"dqpipe-{os.getuid()}/mirrors/x", "dqpipe-20260101-000000-000000abcd-x/curated/a.png", "dqpipe-verify-x/0/a.arrow",
-    "dqpipe-prefect-x/mine.db", ".handover-x/a", "pytest/a", "a.tmp", "tmpabcd/x",
-)  # fmt: skip
+    f"dqpipe-{os.getuid()}",
+    f"dqpipe-{os.getuid()}/mirrors/x",
+    "dqpipe-20260101-000000-000000abcd-x/curated/a.png",
+    "dqpipe-verify-x/0/a.arrow",
+    "dqpipe-prefect-x/mine.db",
+    ".handover-x/a",
+    "pytest/a",
+    "a.tmp",
+    "tmpabcd/x",
+)
 HANDED = (
-    "README.md", ".dqpipe.json", "samples.csv", "tasks.json", "config.xml", "labels.json", "annotations.xml", "manifest.jsonl", "tag.py", "samples.json",
-    ".handover-x/a", ".git/HEAD", "versions/1/run.json",
-)  # fmt: skip
-BESIDE = ("verdicts.jsonl", "audits.jsonl", "notes.txt", "verdicts.jsonl.bak", "review/x", "curated.zip", "audits/x", ".git/config", "versions/.hidden/a")
+    "README.md",
+    ".dqpipe.json",
+    "samples.csv",
+    "tasks.json",
+    "config.xml",
+    "labels.json",
+    "annotations.xml",
+    "manifest.jsonl",
+    "tag.py",
+    "samples.json",
+    ".handover-x/a",
+    ".git/HEAD",
+    "versions/1/run.json",
+)
+BESIDE = (
+    "verdicts.jsonl",
+    "audits.jsonl",
+    "notes.txt",
+    "verdicts.jsonl.bak",
+    "review/x",
+    "curated.zip",
+    "audits/x",
+    ".git/config",
+    "versions/.hidden/a",
+)
 
 
 @pytest.fixture(scope="module")
@@ -213,24 +360,49 @@ def reviewed(desk: Any, *_: object, **__: object) -> None:
     desk.undo("ann")
 
 
-@settings(max_examples=6, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=6,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
-    beside=st.lists(st.sampled_from(BESIDE), max_size=5, unique=True), handed=st.lists(st.sampled_from(HANDED), min_size=1, max_size=6, unique=True),
-    cached=st.lists(st.sampled_from(CACHED), max_size=6, unique=True), spare=st.lists(st.sampled_from(SPARE), max_size=6, unique=True),
+    beside=st.lists(st.sampled_from(BESIDE), max_size=5, unique=True),
+    handed=st.lists(st.sampled_from(HANDED), min_size=1, max_size=6, unique=True),
+    cached=st.lists(st.sampled_from(CACHED), max_size=6, unique=True),
+    spare=st.lists(st.sampled_from(SPARE), max_size=6, unique=True),
     seed=st.integers(0, 2**32),
-)  # fmt: skip
+)
 def test_what_people_say_and_hand_over_and_every_cache_leave_a_users_files_alone(
-    judged: Path, tmp_path_factory: pytest.TempPathFactory, beside: list[str], handed: list[str], cached: list[str], spare: list[str], seed: int
+    judged: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    beside: list[str],
+    handed: list[str],
+    cached: list[str],
+    spare: list[str],
+    seed: int,
 ) -> None:
     top = tmp_path_factory.mktemp("said")
     shutil.copytree(judged / "out", top / "out", symlinks=True)
     made, outside = set(state(top / "out")), top / "outside"
-    for number, (folder, names) in enumerate({"out": beside, "handed": handed, "cache": cached, "tmp": spare}.items()):
+    for number, (folder, names) in enumerate(
+        {"out": beside, "handed": handed, "cache": cached, "tmp": spare}.items()
+    ):
         (top / folder).mkdir(exist_ok=True)
         plant(top / folder, names, seed + number, outside)
-    before = {folder: {name: told for name, told in state(top / folder).items() if folder != "out" or name not in made}
-              for folder in ("out", "handed", "cache", "tmp", "outside")}  # fmt: skip
-    before["out"] = {name: told for name, told in before["out"].items() if told[1] or name not in {"verdicts.jsonl", "audits.jsonl"}}  # an empty one is taken
+    before = {
+        folder: {
+            name: told
+            for name, told in state(top / folder).items()
+            if folder != "out" or name not in made
+        }
+        for folder in ("out", "handed", "cache", "tmp", "outside")
+    }
+    before["out"] = {
+        name: told
+        for name, told in before["out"].items()
+        if told[1] or name not in {"verdicts.jsonl", "audits.jsonl"}
+    }  # an empty one is taken
     out, url = top / "out", f"memory://{uuid.uuid4().hex}"
     elsewhere = yaml(top, judged / "images", f"{url}/out", f"{url}/store")
     with pytest.MonkeyPatch.context() as patch:
@@ -240,30 +412,59 @@ def test_what_people_say_and_hand_over_and_every_cache_leave_a_users_files_alone
         patch.setattr("dqpipe.cli.review.serve", reviewed)
         answers = top / "fresh" / "samples.csv"
         for words in (
-            ("review", out), ("review", out, "--audit", "files.unreadable", "--n", 2), ("review", out, "--fit", "files.unreadable"),
-            ("handover", "csv", top / "fresh", "--out", out, "--all"), ("takeover", answers, "--out", out, "--reviewer", "bob"),
-            *(("handover", kind, top / "handed", "--out", out, "--all", *force) for kind in ("csv", "label-studio", "cvat") for force in ((), ("--force",))),
-            ("run", elsewhere, "--force", "--executor", "serial"), ("store", "prune", f"{url}/store", "--older-than", 0),
-            ("store", "verify", f"{url}/store", "--repair"), ("versions", f"{url}/out"),
-        ):  # fmt: skip
+            ("review", out),
+            ("review", out, "--audit", "files.unreadable", "--n", 2),
+            ("review", out, "--fit", "files.unreadable"),
+            ("handover", "csv", top / "fresh", "--out", out, "--all"),
+            ("takeover", answers, "--out", out, "--reviewer", "bob"),
+            *(
+                ("handover", kind, top / "handed", "--out", out, "--all", *force)
+                for kind in ("csv", "label-studio", "cvat")
+                for force in ((), ("--force",))
+            ),
+            ("run", elsewhere, "--force", "--executor", "serial"),
+            ("store", "prune", f"{url}/store", "--older-than", 0),
+            ("store", "verify", f"{url}/store", "--repair"),
+            ("versions", f"{url}/out"),
+        ):
             told = dqpipe(*words)
-            assert isinstance(told.exception, (DqpipeError, SystemExit, type(None))), (words, told.exception)
+            assert isinstance(told.exception, (DqpipeError, SystemExit, type(None))), (
+                words,
+                told.exception,
+            )
             assert code(told) in {0, 1, 2}, (words, told.output)
     assert answers.exists()
     for folder, then in before.items():
         kept(then, top / folder)
 
 
-def test_files_for_another_tool_do_not_take_the_marker_of_an_output(judged: Path, tmp_path: Path) -> None:
+def test_files_for_another_tool_do_not_take_the_marker_of_an_output(
+    judged: Path, tmp_path: Path
+) -> None:
     shutil.copytree(judged / "out", tmp_path / "out", symlinks=True)
     marker = (tmp_path / "out" / ".dqpipe.json").read_bytes()
-    assert code(dqpipe("handover", "csv", tmp_path / "out", "--out", tmp_path / "out", "--all", "--force")) == 2
+    assert (
+        code(
+            dqpipe(
+                "handover", "csv", tmp_path / "out", "--out", tmp_path / "out", "--all", "--force"
+            )
+        )
+        == 2
+    )
     assert (tmp_path / "out" / ".dqpipe.json").read_bytes() == marker
 
 
 @pytest.mark.parametrize("name", ["verdicts.jsonl", "audits.jsonl", "history.jsonl"])
 def test_nothing_is_added_to_a_file_that_somebody_else_wrote(tmp_path: Path, name: str) -> None:
-    for held in (b"mine\n", b"\x89PNG", b"- a: 1\n", b"[]", b"{}\n", b'{"host": "x"}\n', b"[" * 10_000):
+    for held in (
+        b"mine\n",
+        b"\x89PNG",
+        b"- a: 1\n",
+        b"[]",
+        b"{}\n",
+        b'{"host": "x"}\n',
+        b"[" * 10_000,
+    ):
         (tmp_path / name).write_bytes(held)
         refused(tmp_path, name)
         assert (tmp_path / name).read_bytes() == held
@@ -278,8 +479,22 @@ def refused(out: Path, name: str) -> None:
         jsonl.append(out, name, {"a": 1})
 
 
-@pytest.mark.parametrize("name", [".lock", "history.jsonl", "verdicts.jsonl", "audits.jsonl", "version", "versions", ".dqpipe.json", ".publishing"])
-def test_what_is_written_is_never_written_through_a_link(registry: Registry, pictures: Path, output: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".lock",
+        "history.jsonl",
+        "verdicts.jsonl",
+        "audits.jsonl",
+        "version",
+        "versions",
+        ".dqpipe.json",
+        ".publishing",
+    ],
+)
+def test_what_is_written_is_never_written_through_a_link(
+    registry: Registry, pictures: Path, output: Path, tmp_path: Path, name: str
+) -> None:
     out, target = tmp_path / "out", tmp_path / "target"
     shutil.copytree(output, out, symlinks=True)
     if name == "versions":
@@ -298,7 +513,9 @@ def test_what_is_written_is_never_written_through_a_link(registry: Registry, pic
         assert target.read_bytes() == before
 
 
-def test_a_lock_file_that_is_somebody_elses_is_not_emptied(registry: Registry, pictures: Path, tmp_path: Path) -> None:
+def test_a_lock_file_that_is_somebody_elses_is_not_emptied(
+    registry: Registry, pictures: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine").write_text("precious\n")
     (tmp_path / "out").mkdir()
     os.link(tmp_path / "mine", tmp_path / "out" / ".lock")
@@ -307,14 +524,18 @@ def test_a_lock_file_that_is_somebody_elses_is_not_emptied(registry: Registry, p
     assert (tmp_path / "mine").read_text() == "precious\n"
 
 
-def test_links_of_a_user_beside_the_versions_stay(registry: Registry, pictures: Path, output: Path, tmp_path: Path) -> None:
+def test_links_of_a_user_beside_the_versions_stay(
+    registry: Registry, pictures: Path, output: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(output, out, symlinks=True)
     for name in ("curated", "ledger.parquet"):
         (out / name).unlink()
         (out / name).symlink_to(tmp_path / "elsewhere")
     run(registry, pictures, out)
-    assert [str((out / name).readlink()) for name in ("curated", "ledger.parquet")] == [str(tmp_path / "elsewhere")] * 2
+    assert [str((out / name).readlink()) for name in ("curated", "ledger.parquet")] == [
+        str(tmp_path / "elsewhere")
+    ] * 2
 
 
 def test_versions_of_this_and_of_the_last_format_are_removed_and_a_users_files_in_them_stay(
@@ -327,14 +548,21 @@ def test_versions_of_this_and_of_the_last_format_are_removed_and_a_users_files_i
     for version in (first, second, third):
         (out / "versions" / version / "tables" / "files.arrow").unlink()
         record = json.loads((out / "versions" / version / "run.json").read_text())
-        files = [path for path in (out / "versions" / version).rglob("*") if path.is_file() and path.name != "run.json"]
+        files = [
+            path
+            for path in (out / "versions" / version).rglob("*")
+            if path.is_file() and path.name != "run.json"
+        ]
         record["holds"] = {"count": len(files), "bytes": sum(path.stat().st_size for path in files)}
         (out / "versions" / version / "run.json").write_text(json.dumps(record))
     mine = out / "versions" / second / "curated" / "mine.cache"
     mine.write_text("mine")
     fourth = run(registry, pictures, out, keep=3).version
     fifth = run(registry, pictures, out, keep=1).version
-    assert set(versions.versions(out)) == {second, fifth}  # what was added to it is not known to be dqpipe's
+    assert set(versions.versions(out)) == {
+        second,
+        fifth,
+    }  # what was added to it is not known to be dqpipe's
     assert mine.read_text() == "mine"
     yours = out / "versions" / fifth / "curated" / "yours.cache"
     yours.write_text("yours")
@@ -344,7 +572,9 @@ def test_versions_of_this_and_of_the_last_format_are_removed_and_a_users_files_i
     assert set(versions.versions(out)) == {second, sixth}
 
 
-def test_a_version_of_another_output_is_not_removed(registry: Registry, pictures: Path, output: Path, tmp_path: Path) -> None:
+def test_a_version_of_another_output_is_not_removed(
+    registry: Registry, pictures: Path, output: Path, tmp_path: Path
+) -> None:
     run(registry, pictures, tmp_path / "out")
     first = versions.versions(output)[0]
     shutil.copytree(output / "versions" / first, tmp_path / "out" / "versions" / first)
@@ -356,7 +586,9 @@ def test_a_version_of_another_output_is_not_removed(registry: Registry, pictures
     assert state(tmp_path / "out" / "versions" / first) == before
 
 
-def killed_before_the_switch(registry: Registry, pictures: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def killed_before_the_switch(
+    registry: Registry, pictures: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Like a kill: nothing after it is done."""
 
     class Killed(BaseException):
@@ -386,7 +618,9 @@ def test_a_version_of_a_run_that_was_killed_counts_for_nothing(
     assert not (out / ".publishing").exists()
 
 
-def test_versions_stay_though_their_history_is_lost(registry: Registry, pictures: Path, tmp_path: Path) -> None:
+def test_versions_stay_though_their_history_is_lost(
+    registry: Registry, pictures: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     made = [run(registry, pictures, out).version for _ in range(3)]
     (out / "history.jsonl").unlink()
@@ -396,7 +630,9 @@ def test_versions_stay_though_their_history_is_lost(registry: Registry, pictures
     assert roll_back(out) == (last, made[2])
 
 
-def test_spare_files_of_killed_runs_go(registry: Registry, pictures: Path, output: Path, tmp_path: Path) -> None:
+def test_spare_files_of_killed_runs_go(
+    registry: Registry, pictures: Path, output: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(output, out, symlinks=True)
     version = versions.published(out)
@@ -406,10 +642,17 @@ def test_spare_files_of_killed_runs_go(registry: Registry, pictures: Path, outpu
     (out / ".curated.0123abce").symlink_to("elsewhere")
     (out / "..lock.0123abcd").write_text("")
     run(registry, pictures, out)
-    assert {path.name for path in out.iterdir() if path.name.startswith(".")} == {".dqpipe.json", ".lock", ".version.0123abce", ".curated.0123abce"}
+    assert {path.name for path in out.iterdir() if path.name.startswith(".")} == {
+        ".dqpipe.json",
+        ".lock",
+        ".version.0123abce",
+        ".curated.0123abce",
+    }
 
 
-def test_runs_that_start_at_once_on_a_fresh_output_do_not_sweep_each_others_probes(tmp_path: Path) -> None:
+def test_runs_that_start_at_once_on_a_fresh_output_do_not_sweep_each_others_probes(
+    tmp_path: Path,
+) -> None:
     from dqpipe.results import publish
 
     failed: list[BaseException] = []
@@ -443,17 +686,26 @@ NIGHT = "20260101-000000-000000abcd"
 
 
 @pytest.mark.parametrize("around", [[], ["unshare", "-rpf", "--mount-proc"]])
-def test_a_store_that_a_run_uses_is_not_cleaned_up_from_another_container(pictures: Path, output: Path, tmp_path: Path, around: list[str]) -> None:
+def test_a_store_that_a_run_uses_is_not_cleaned_up_from_another_container(
+    pictures: Path, output: Path, tmp_path: Path, around: list[str]
+) -> None:
     if around and subprocess.run([*around, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no namespaces can be made here")
     store = tmp_path / "store"
     shutil.copytree(output / "store", store)
-    process = subprocess.Popen([*around, sys.executable, "-c", USING, str(store), NIGHT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*around, sys.executable, "-c", USING, str(store), NIGHT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "using\n"
         note = store / "runs" / NIGHT / "run.json"
-        note.write_text(json.dumps({**json.loads(note.read_text()), "pid": 2**22 + 1}))  # a number of another namespace says nothing here
+        note.write_text(
+            json.dumps({**json.loads(note.read_text()), "pid": 2**22 + 1})
+        )  # a number of another namespace says nothing here
         (store / ".lock").touch()  # whoever asks for the store leaves it
         before = state(store)
         for words in (("prune", store, "--older-than", 0), ("verify", store, "--repair")):
@@ -476,13 +728,19 @@ def test_a_lock_of_another_machine_on_a_shared_disk_is_seen(tmp_path: Path) -> N
     from dqpipe.storage.lock import Lock
 
     lock = Lock(place(tmp_path), "run 1", stale=60)
-    (tmp_path / ".lock").write_text(json.dumps({**lock.me, "boot": "another", "host": "far", "beat": time.time()}))
+    (tmp_path / ".lock").write_text(
+        json.dumps({**lock.me, "boot": "another", "host": "far", "beat": time.time()})
+    )
     assert (lock.holder() or {})["host"] == "far"
-    (tmp_path / ".lock").write_text(json.dumps({**lock.me, "beat": time.time()}))  # of this machine: its kernel would know
+    (tmp_path / ".lock").write_text(
+        json.dumps({**lock.me, "beat": time.time()})
+    )  # of this machine: its kernel would know
     assert lock.holder() is None
 
 
-def test_relations_of_earlier_nights_go_when_a_version_is_published(registry: Registry, pictures: Path, tmp_path: Path) -> None:
+def test_relations_of_earlier_nights_go_when_a_version_is_published(
+    registry: Registry, pictures: Path, tmp_path: Path
+) -> None:
     images = tmp_path / "images"
     shutil.copytree(pictures, images)
     counts = []
@@ -493,22 +751,41 @@ def test_relations_of_earlier_nights_go_when_a_version_is_published(registry: Re
     assert len(set(counts)) == 1
 
 
-def test_an_object_store_that_holds_something_else_is_not_taken(registry: Registry, pictures: Path, tmp_path: Path) -> None:
+def test_an_object_store_that_holds_something_else_is_not_taken(
+    registry: Registry, pictures: Path, tmp_path: Path
+) -> None:
     where = place(f"memory://{uuid.uuid4().hex}/mine")
     for name in ("README.md", "runs/exp/a.bin", ".env"):
         where.write(name, b"mine")
     for outputs in ({"out": where.url}, {"out": tmp_path / "out", "store": where.url}):
         with pytest.raises(OutputError, match="dqpipe did not make it"):
             run(registry, pictures, outputs.pop("out"), **outputs)
-    assert {name: where.read(name) for name in where.names()} == dict.fromkeys(("README.md", "runs/exp/a.bin", ".env"), b"mine")
+    assert {name: where.read(name) for name in where.names()} == dict.fromkeys(
+        ("README.md", "runs/exp/a.bin", ".env"), b"mine"
+    )
 
 
-@pytest.mark.parametrize("line", [
-    b'{"reviewer": "\\ud800"}', b'{"a": "\xed\xa0\x80"}', b"\xff\xfe{}", b"[" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
-    b'{"a": ' + b"9" * 5000 + b"}", b'{"a": ' + b"9" * 400 + b"}", b'{"a": 1e999}', b'{"a": NaN}', b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", b"17",
-    b'{"a": 1', b"\0\0",
-])  # fmt: skip
-def test_a_line_that_cannot_be_read_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"reviewer": "\\ud800"}',
+        b'{"a": "\xed\xa0\x80"}',
+        b"\xff\xfe{}",
+        b"[" * 10_000,
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": ' + b"9" * 400 + b"}",
+        b'{"a": 1e999}',
+        b'{"a": NaN}',
+        b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}",
+        b"17",
+        b'{"a": 1',
+        b"\0\0",
+    ],
+)
+def test_a_line_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
     said: list[str] = []
     monkeypatch.setattr(jsonl.log, "warning", lambda text, *told: said.append(text % told))
     jsonl.append(tmp_path, "history.jsonl", {"run": "1"})
@@ -541,11 +818,18 @@ def test_the_folder_that_the_environment_names_is_no_servers_to_remove(tmp_path:
     assert not (tmp_path / "prefect").exists()
 
 
-def test_files_that_are_named_to_be_written_replace_nobody_elses(pictures: Path, output: Path, tmp_path: Path) -> None:
+def test_files_that_are_named_to_be_written_replace_nobody_elses(
+    pictures: Path, output: Path, tmp_path: Path
+) -> None:
     mine = tmp_path / "README.md"
     mine.write_text("mine\n")
     path = yaml(tmp_path, pictures, tmp_path / "out")
-    for words in (("run", path, "--badge", mine), ("run", path, "--junit", mine), ("ledger", output, "--csv", mine), ("ledger", output, "--csv", "/dev/null")):
+    for words in (
+        ("run", path, "--badge", mine),
+        ("run", path, "--junit", mine),
+        ("ledger", output, "--csv", mine),
+        ("ledger", output, "--csv", "/dev/null"),
+    ):
         assert code(dqpipe(*words)) == 2, words
     assert mine.read_text() == "mine\n"
     assert not (tmp_path / "out").exists()
@@ -562,21 +846,30 @@ def test_files_that_are_named_to_be_written_replace_nobody_elses(pictures: Path,
     assert state(target) == before
 
 
-def test_a_store_whose_files_vanish_under_a_run_is_said(registry: Registry, images: Path, tmp_path: Path) -> None:
+def test_a_store_whose_files_vanish_under_a_run_is_said(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
     pictures = images
 
     class Meddling(Serial):
         def map(self, function: Any, items: Any, names: Any) -> Any:
             yield from Serial.map(self, function, items, names)
-            for file in (tmp_path / "out" / "store" / "facts").rglob("*.arrow" if self.scalars else "*.vectors"):
+            for file in (tmp_path / "out" / "store" / "facts").rglob(
+                "*.arrow" if self.scalars else "*.vectors"
+            ):
                 file.unlink()
 
     run(registry, pictures, tmp_path / "out")
     for scalars in (True, False):
-        faulty.picture(pictures / "china" / "new.png", seed=500 + scalars)  # something is left to measure
+        faulty.picture(
+            pictures / "china" / "new.png", seed=500 + scalars
+        )  # something is left to measure
         executor = Meddling()
         executor.scalars = scalars
-        text = f"dataset: {{path: {pictures}}}\nstages: [files, duplicates]\noutputs: {{path: '{tmp_path / 'out'}', reports: []}}\n"
+        text = (
+            f"dataset: {{path: {pictures}}}\nstages: [files, duplicates]\noutputs: {{path: "
+            f"'{tmp_path / 'out'}', reports: []}}\n"
+        )
         made = Pipeline.from_text(text, registry=registry)
         with pytest.raises(OutputError, match="vanished while a run used them"):
             Run(made.config, registry, executor, force=True).run()

@@ -1,4 +1,6 @@
-"""Whether filling rare classes with new pictures teaches a small network more than leaving them as they are, or than copying them."""
+"""Whether filling rare classes with new pictures teaches a small network more than leaving them as
+they are, or than copying them.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +29,30 @@ T_VALUE = {1: 12.71, 4: 2.776}
 
 def report(bench: Bench) -> Section:
     """A row for each set."""
-    there = [name for name in SETS if name not in ARCHIVES or (SHARED / f"{ARCHIVES[name]}.zip").exists()]
+    there = [
+        name for name in SETS if name not in ARCHIVES or (SHARED / f"{ARCHIVES[name]}.zip").exists()
+    ]
     seeds, steps = (2, 60) if bench.quick else (SEEDS, STEPS)
     rows = []
     for name in there:
-        said = [bench.ours("augmentation", "learn", name, seed, steps).said for seed in range(seeds)]
+        said = [
+            bench.ours("augmentation", "learn", name, seed, steps).said for seed in range(seeds)
+        ]
         rows.append(row(name, said))
     missing = sorted({*SETS} - {*there})
-    return Section(rows, TEXT + (f" Left out, as their data are not here: {', '.join(missing)}." if missing else ""))
+    return Section(
+        rows,
+        TEXT + (f" Left out, as their data are not here: {', '.join(missing)}." if missing else ""),
+    )
 
 
 TEXT = (
-    "Every second class is thinned to a tenth; `augment` with its default options fills it to the median. Accuracy is the mean over classes on held-out "
-    f"pictures that are as they were: of a network of three convolutions, trained on each of the three sets with equally many steps ({STEPS} of {BATCH} "
-    "pictures), the mean of five choices of pictures. The interval is that of the difference between the same choices (95 %, Student's t). Copies are of "
+    "Every second class is thinned to a tenth; `augment` with its default options fills it to the "
+    "median. Accuracy is the mean over classes on held-out "
+    f"pictures that are as they were: of a network of three convolutions, trained on each of the "
+    f"three sets with equally many steps ({STEPS} of {BATCH} "
+    "pictures), the mean of five choices of pictures. The interval is that of the difference "
+    "between the same choices (95 %, Student's t). Copies are of "
     "the same parents, as many."
 )
 
@@ -50,10 +62,14 @@ def row(name: str, said: Sequence[Mapping[str, Any]]) -> Row:
     found = {way: np.array([one[way] for one in said]) for way in WAYS}
     _, common, rare, _ = SETS[name]
     return Row(
-        f"{name}: {common} pictures of a common class, {rare} of a rare one, filled to {said[0]['filled']}",
+        f"{name}: {common} pictures of a common class, {rare} of a rare one, filled to "
+        f"{said[0]['filled']}",
         f"balanced accuracy {found['augmented'].mean():.3f}",
         f"without {found['without'].mean():.3f}; plain copies {found['copies'].mean():.3f}",
-        f"{difference(found['augmented'] - found['without'])} on without; {difference(found['augmented'] - found['copies'])} on copies",
+        (
+            f"{difference(found['augmented'] - found['without'])} on without; "
+            f"{difference(found['augmented'] - found['copies'])} on copies"
+        ),
     )
 
 
@@ -67,7 +83,9 @@ def difference(values: np.ndarray) -> str:
 
 
 def learn(name: str, seed: int, steps: int) -> dict[str, Any]:
-    """Balanced accuracy by what is trained on, and how many a rare class has after it was filled."""
+    """Balanced accuracy by what is trained on, and how many a rare class has after it
+    was filled.
+    """
     pictures, labels = read(name)
     _, common, rare, held = SETS[name]
     rng, train, test = np.random.default_rng(seed), list[int](), list[int]()
@@ -79,7 +97,10 @@ def learn(name: str, seed: int, steps: int) -> dict[str, Any]:
     parents, made = filled(own, of)
     found: dict[str, Any] = {"filled": int(np.bincount([*of, *of[parents]])[1])}
     for way, extra in zip(WAYS, (own[:0], own[parents], made), strict=True):
-        values, classes = np.concatenate([own, extra]), np.concatenate([of, of[parents][: len(extra)]])
+        values, classes = (
+            np.concatenate([own, extra]),
+            np.concatenate([of, of[parents][: len(extra)]]),
+        )
         found[way] = accuracy(values, classes, pictures[test], labels[test], seed, steps)
     return found
 
@@ -92,7 +113,12 @@ def read(name: str) -> tuple[np.ndarray, np.ndarray]:
 
     pictures, names = digits() if name == "digits" else archived(ARCHIVES[name])
     side = SETS[name][0]
-    small = [one if one.shape[0] == one.shape[1] == side else cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in pictures]
+    small = [
+        one
+        if one.shape[0] == one.shape[1] == side
+        else cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA)
+        for one in pictures
+    ]
     return np.stack(small), np.unique(names, return_inverse=True)[1]
 
 
@@ -106,14 +132,37 @@ def filled(pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
     from dqpipe.storage.fact_store import digest_json
 
     stage, side = Augmentation(), pictures.shape[1]
-    samples = Samples(pa.table({"id": [f"{row:06d}" for row in range(len(pictures))], "label": [f"{label:02d}" for label in labels]}))
-    recipes = stage.plan(samples, np.ones(len(samples), dtype=bool), lambda parent, copy: int(digest_json([parent, copy])[:8], 16))
+    samples = Samples(
+        pa.table(
+            {
+                "id": [f"{row:06d}" for row in range(len(pictures))],
+                "label": [f"{label:02d}" for label in labels],
+            }
+        )
+    )
+    recipes = stage.plan(
+        samples,
+        np.ones(len(samples), dtype=bool),
+        lambda parent, copy: int(digest_json([parent, copy])[:8], 16),
+    )
     parents = np.array([int(recipe.parent) for recipe in recipes], dtype=int)
-    made = [stage.make(Picture(Header("PNG", side, side, "RGB"), pictures[int(recipe.parent)]), recipe.seed) for recipe in recipes]
+    made = [
+        stage.make(
+            Picture(Header("PNG", side, side, "RGB"), pictures[int(recipe.parent)]), recipe.seed
+        )
+        for recipe in recipes
+    ]
     return parents, np.stack(made)
 
 
-def accuracy(pictures: np.ndarray, labels: np.ndarray, held: np.ndarray, truth: np.ndarray, seed: int, steps: int) -> float:
+def accuracy(
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    held: np.ndarray,
+    truth: np.ndarray,
+    seed: int,
+    steps: int,
+) -> float:
     """Balanced accuracy on held-out pictures of a small network trained on some."""
     import torch
     from torch import nn
@@ -121,8 +170,18 @@ def accuracy(pictures: np.ndarray, labels: np.ndarray, held: np.ndarray, truth: 
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
     for before, after in ((3, 24), (24, 48), (48, 64)):
-        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(256, int(labels.max()) + 1))
+        layers += [
+            nn.Conv2d(before, after, 3, stride=2, padding=1),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        ]
+    network = nn.Sequential(
+        *layers,
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(256, int(labels.max()) + 1),
+    )
     optimiser = torch.optim.Adam(network.parameters(), 2e-3, weight_decay=1e-4)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     rng, classes = np.random.default_rng(seed), torch.from_numpy(labels)
@@ -135,7 +194,12 @@ def accuracy(pictures: np.ndarray, labels: np.ndarray, held: np.ndarray, truth: 
         rate.step()
     network.eval()
     with torch.no_grad():
-        told = np.concatenate([network(tensor(held[start : start + 500])).argmax(1).numpy() for start in range(0, len(held), 500)])
+        told = np.concatenate(
+            [
+                network(tensor(held[start : start + 500])).argmax(1).numpy()
+                for start in range(0, len(held), 500)
+            ]
+        )
     return float(np.mean([np.mean(told[truth == number] == number) for number in np.unique(truth)]))
 
 

@@ -1,4 +1,6 @@
-"""What every topic uses: jobs in processes of their own, alternating runs, rows of the table, and the data."""
+"""What every topic uses: jobs in processes of their own, alternating runs, rows of the table, and
+the data.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Ran:
-    """One run of a job: what it printed as JSON in its last line, seconds of the whole process, MiB of its largest process."""
+    """One run of a job: what it printed as JSON in its last line, seconds of the whole process, MiB
+    of its largest process.
+    """
 
     said: Mapping[str, Any]
     wall: float
@@ -61,7 +65,10 @@ class Ran:
 
 @dataclass(frozen=True)
 class Bench:
-    """How to run: `quick` for small inputs; `peers` is the Python of the peers' environment, None where there is none."""
+    """How to run: `quick` for small inputs.
+
+    `peers` is the Python of the peers' environment, None where there is none.
+    """
 
     quick: bool = False
     peers: Path | None = None
@@ -76,9 +83,13 @@ class Bench:
         return job(Path(sys.executable), module, arguments, threads)
 
     def theirs(self, module: str, *arguments: object, threads: int = 1) -> Ran:
-        """The same in the peers' environment, which holds CleanVision and ImageHash besides all that dqpipe's holds."""
+        """The same in the peers' environment, which holds CleanVision and ImageHash besides all
+        that dqpipe's holds.
+        """
         if self.peers is None:
-            raise SystemExit("the peers' environment is missing: `make bench` builds it (.venv-peers)")
+            raise SystemExit(
+                "the peers' environment is missing: `make bench` builds it (.venv-peers)"
+            )
         return job(self.peers, module, arguments, threads)
 
     def alternate(self, *ways: Callable[[], Ran], runs: int) -> list[list[Ran]]:
@@ -91,11 +102,22 @@ class Bench:
 
 
 def job(python: Path, module: str, arguments: Sequence[object], threads: int) -> Ran:
-    """One process; its standard error passes through, its last line of output is JSON. Raises SystemExit if it fails."""
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    """One process; its standard error passes through, its last line of output is JSON.
+
+    Raises SystemExit if it fails.
+    """
+    limits = dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
+    )
     command = [str(python), "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
     began = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | limits | {"NO_ALBUMENTATIONS_UPDATE": "1"}, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | limits | {"NO_ALBUMENTATIONS_UPDATE": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None
         printed = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -126,6 +148,17 @@ def peak(ran: Sequence[Ran]) -> str:
 def machine() -> str:
     """The processor, as the system names it, and how many of its cores this process may use."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if info.exists()
+        else []
+    )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    return (
+        f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores, "
+        f"Python {platform.python_version()}"
+    )

@@ -1,10 +1,13 @@
-"""What a practised person writes with CleanVision, cleanlab and albumentations to curate a folder of labelled images.
+"""What a practised person writes with CleanVision, cleanlab and albumentations to curate a folder
+of labelled images.
 
     folder/<class>/*.jpg ──▶ CleanVision's issues ─┐
-                        └──▶ vectors ──▶ cleanlab's label issues and outliers ─┴▶ issues.csv ──▶ curated/ + new images of rare classes
+                        └──▶ vectors ──▶ cleanlab's label issues and outliers ─┴▶ issues.csv ──▶
+                        curated/ + new images of rare classes
 
-It claims what dqpipe's proposed pipeline claims, as far as these tools can, with dqpipe's embedder, two processes where a tool
-can use them, and copies what it keeps. `python -m tests.benchmarks.by_hand FOLDER OUT`.
+It claims what dqpipe's proposed pipeline claims, as far as these tools can, with dqpipe's embedder,
+two processes where a tool can use them, and copies what it keeps. `python -m
+tests.benchmarks.by_hand FOLDER OUT`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,14 @@ import warnings
 from pathlib import Path
 
 PROCESSES = 2
-DROPPED = ("is_exact_duplicates_issue", "is_near_duplicates_issue", "is_low_information_issue", "is_blurry_issue", "is_dark_issue", "is_light_issue")
+DROPPED = (
+    "is_exact_duplicates_issue",
+    "is_near_duplicates_issue",
+    "is_low_information_issue",
+    "is_blurry_issue",
+    "is_dark_issue",
+    "is_light_issue",
+)
 
 
 def vectors_of(paths):
@@ -28,7 +38,9 @@ def vectors_of(paths):
 
     cv2.setNumThreads(1)
     pixels = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
-    return PatchBank().embed([Picture(Header("JPEG", p.shape[1], p.shape[0], "RGB"), p) for p in pixels], None)
+    return PatchBank().embed(
+        [Picture(Header("JPEG", p.shape[1], p.shape[0], "RGB"), p) for p in pixels], None
+    )
 
 
 def embedded(paths):
@@ -50,7 +62,11 @@ def quality_of(folder, paths):
     for kind in ("exact_duplicates", "near_duplicates"):
         for group in lab.info.get(kind, {}).get("sets", []):
             first.add(min(group))
-    table = pd.DataFrame(flags.loc[[str(path) for path in paths]].to_numpy(), columns=flags.columns, index=[str(path) for path in paths])
+    table = pd.DataFrame(
+        flags.loc[[str(path) for path in paths]].to_numpy(),
+        columns=flags.columns,
+        index=[str(path) for path in paths],
+    )
     for kind in ("is_exact_duplicates_issue", "is_near_duplicates_issue"):
         table.loc[table.index.isin(first), kind] = False
     return table
@@ -79,7 +95,13 @@ def augmented(kept, counts, out):
     import albumentations as A  # noqa: N812
     import cv2
 
-    flips = A.Compose([A.HorizontalFlip(p=0.5), A.RandomBrightnessContrast(p=0.5), A.Affine(rotate=(-10, 10), scale=(0.9, 1.1), p=0.7)])
+    flips = A.Compose(
+        [
+            A.HorizontalFlip(p=0.5),
+            A.RandomBrightnessContrast(p=0.5),
+            A.Affine(rotate=(-10, 10), scale=(0.9, 1.1), p=0.7),
+        ]
+    )
     wanted = sorted(counts.values())[len(counts) // 2]
     for name, count in counts.items():
         members = [path for path in kept if path.parent.name == name]
@@ -104,13 +126,23 @@ def curate(folder, out):
     out.mkdir(parents=True)
     table.to_csv(out / "issues.csv")
     kept = []
-    for path, dropped, is_wrong, new in zip(paths, table["dropped"], wrong, table["suggested"], strict=True):
+    for path, dropped, is_wrong, new in zip(
+        paths, table["dropped"], wrong, table["suggested"], strict=True
+    ):
         if not dropped:
             target = out / "curated" / (new if is_wrong else path.parent.name) / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
             kept.append(target)
-    augmented(kept, {name: sum(path.parent.name == name for path in kept) for name in names if (out / "curated" / name).exists()}, out / "curated")
+    augmented(
+        kept,
+        {
+            name: sum(path.parent.name == name for path in kept)
+            for name in names
+            if (out / "curated" / name).exists()
+        },
+        out / "curated",
+    )
     return len(kept)
 
 

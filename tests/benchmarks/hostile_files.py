@@ -1,4 +1,7 @@
-"""A folder of broken, hostile and unusual files (tests/hostile_files.py): who gets through it, and what is said of each file."""
+"""A folder of broken, hostile and unusual files (tests/hostile_files.py).
+
+Who gets through it, and what is said of each file.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from tests.benchmarks.bench import Bench, Row, Section
 
 TITLE = "Hostile files"
 PATIENCE = 30
-"""Seconds that CleanVision is given for a folder, which takes it a few where it gets through; a pipe makes it wait for ever."""
+"""Seconds that CleanVision is given for a folder, which takes it a few where it gets through.
+
+A pipe makes it wait for ever.
+"""
 ALONE = 5
 """Seconds for one file."""
 
@@ -28,28 +34,42 @@ def report(bench: Bench) -> Section:
     ours = bench.ours("hostile_files", "run", folder, out)
     counts = ours.said
     done = (
-        f"{counts['crashes']} crashes; unreadable named with a reason: {counts['named']} of {counts['unreadable']}; readable measured: {counts['measured']} of "
-        f"{counts['readable']}; every one of {counts['files']} in the ledger once: {'yes' if counts['once'] else 'no'}"
+        f"{counts['crashes']} crashes; unreadable named with a reason: {counts['named']} of "
+        f"{counts['unreadable']}; readable measured: {counts['measured']} of "
+        f"{counts['readable']}; every one of {counts['files']} in the ledger once: "
+        f"{'yes' if counts['once'] else 'no'}"
     )
     peer, text = "", "The peers' environment is missing: CleanVision was not asked."
     if bench.peers is not None:
         theirs = bench.theirs("hostile_files", "cleanvision", folder, 8 if bench.quick else 1)
         peer, text = told(theirs.said)
     names = (
-        f"{counts['files']} broken, hostile and unusual files (of {counts['either']} nobody can tell whether they are sound), default pipeline, two processes"
+        f"{counts['files']} broken, hostile and unusual files (of {counts['either']} nobody can "
+        f"tell whether they are sound), default pipeline, two processes"
     )
-    return Section([Row(names, f"{done}; {ours.seconds:.1f} s", peer, "", f"{ours.mib:,.0f} MiB")], text)
+    return Section(
+        [Row(names, f"{done}; {ours.seconds:.1f} s", peer, "", f"{ours.mib:,.0f} MiB")], text
+    )
 
 
 def told(said: dict) -> tuple[str, str]:
     """CleanVision's cell of the table, and the text below it."""
     alone = said["alone"]
-    crashes = ", ".join(f"{kind} {count}" for kind, count in sorted(alone["crashes"].items(), key=lambda item: -item[1]))
-    peer = f"CleanVision: on the folder {said['folder']}; on its plain files with plain names {said['plain']}"
+    crashes = ", ".join(
+        f"{kind} {count}"
+        for kind, count in sorted(alone["crashes"].items(), key=lambda item: -item[1])
+    )
+    peer = (
+        f"CleanVision: on the folder {said['folder']}; on its plain files with plain names "
+        f"{said['plain']}"
+    )
     text = (
-        f"By their extension CleanVision takes {alone['files']:,} of the plain files for images, and leaves out the others without a word. "
-        f"The first that ends it is number {alone['first']}, `{alone['name']}`. Asked for each file by itself (1 in {alone['step']}), "
-        f"it measures {alone['measured']} of {alone['readable']} readable ones, and ends with an exception on {alone['ended']} of {alone['asked']} ({crashes})."
+        f"By their extension CleanVision takes {alone['files']:,} of the plain files for images, "
+        f"and leaves out the others without a word. "
+        f"The first that ends it is number {alone['first']}, `{alone['name']}`. Asked for each "
+        f"file by itself (1 in {alone['step']}), "
+        f"it measures {alone['measured']} of {alone['readable']} readable ones, and ends with an "
+        f"exception on {alone['ended']} of {alone['asked']} ({crashes})."
     )
     return peer, text
 
@@ -74,7 +94,10 @@ def truth_file(folder: Path) -> Path:
 
 def truths_of(folder: Path) -> dict[str, dict]:
     """Name below the folder, as the system gives it → truth."""
-    return {os.fsdecode(bytes.fromhex(name)): truth for name, truth in json.loads(truth_file(folder).read_text()).items()}
+    return {
+        os.fsdecode(bytes.fromhex(name)): truth
+        for name, truth in json.loads(truth_file(folder).read_text()).items()
+    }
 
 
 def run(folder: Path, out: Path) -> dict:
@@ -82,7 +105,11 @@ def run(folder: Path, out: Path) -> dict:
     from dqpipe.api import Pipeline
     from dqpipe.storage.paths import path_text
 
-    truths = {path_text(name): truth for name, truth in truths_of(folder).items() if not truth["left_out"] and not truth["hidden"]}
+    truths = {
+        path_text(name): truth
+        for name, truth in truths_of(folder).items()
+        if not truth["left_out"] and not truth["hidden"]
+    }
     began = time.perf_counter()
     try:
         result = Pipeline.proposed(str(folder), path=str(out)).run("processes:2", shard_size=128)
@@ -92,10 +119,21 @@ def run(folder: Path, out: Path) -> dict:
             ("files", "once", "named", "unreadable", "measured", "readable", "either"), 0
         )
     seconds = time.perf_counter() - began
-    facts, findings, decided = (frame.set_index("id") for frame in (result.facts, result.findings, result.decisions))
-    named = set(findings.index[(findings["code"] == "files.unreadable") & (findings["detail"].str.len() > 10)])
-    measured = set(facts.index[facts["image_quality.width"].notna() & facts["duplicates.exact"].notna()])
-    readable, broken, either = ({name for name, truth in truths.items() if truth["readable"] is state} for state in (True, False, None))
+    facts, findings, decided = (
+        frame.set_index("id") for frame in (result.facts, result.findings, result.decisions)
+    )
+    named = set(
+        findings.index[
+            (findings["code"] == "files.unreadable") & (findings["detail"].str.len() > 10)
+        ]
+    )
+    measured = set(
+        facts.index[facts["image_quality.width"].notna() & facts["duplicates.exact"].notna()]
+    )
+    readable, broken, either = (
+        {name for name, truth in truths.items() if truth["readable"] is state}
+        for state in (True, False, None)
+    )
     return {
         "crashes": 0,
         "seconds": seconds,
@@ -110,10 +148,18 @@ def run(folder: Path, out: Path) -> dict:
 
 
 def cleanvision(folder: Path, step: int) -> dict:
-    """CleanVision on the folder, on its plain files, and on each of these (or every so many) by itself."""
+    """CleanVision on the folder, on its plain files, and on each of these (or every so many) by
+    itself.
+    """
     truths = truths_of(folder)
     endings = (".jpg", ".jpeg", ".gif", ".jp2", ".tif", ".tiff", ".webp", ".png", ".bmp")
-    plain = sorted(name for name in truths if (folder / name).is_file() and (folder / name).stat().st_size < 2**30 and name.lower().endswith(endings))
+    plain = sorted(
+        name
+        for name in truths
+        if (folder / name).is_file()
+        and (folder / name).stat().st_size < 2**30
+        and name.lower().endswith(endings)
+    )
     asked = plain[::step]
     ends = {name: attempt([str(folder / name)]) for name in asked}
     first = next((name for name in asked if ends[name] is not None), "")
@@ -131,14 +177,26 @@ def cleanvision(folder: Path, step: int) -> dict:
         "crashes": dict(crashes),
     }
     tame = [name for name in plain if name.isprintable() and not name.startswith("names/")]
-    return {"folder": outcome(str(folder)), "plain": outcome(*(str(folder / name) for name in tame)), "alone": alone}
+    return {
+        "folder": outcome(str(folder)),
+        "plain": outcome(*(str(folder / name) for name in tame)),
+        "alone": alone,
+    }
 
 
 def outcome(*where: str) -> str:
     """How CleanVision fares with a folder or a list of files, in a process that may be ended."""
     command = [sys.executable, "-m", "tests.benchmarks.hostile_files", "attempt"]
     try:
-        done = subprocess.run(command, input="\0".join(where), capture_output=True, text=True, timeout=PATIENCE, check=False, errors="surrogateescape")
+        done = subprocess.run(
+            command,
+            input="\0".join(where),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            errors="surrogateescape",
+        )
     except subprocess.TimeoutExpired:
         return f"waits for a pipe or a device (ended after {PATIENCE} s)"
     lines = done.stdout.strip().splitlines()
@@ -149,7 +207,10 @@ def outcome(*where: str) -> str:
 
 
 def attempt(where: list[str]) -> str | None:
-    """The exception that ends CleanVision on these files, or on the folder if it is one; None if there is none."""
+    """The exception that ends CleanVision on these files, or on the folder if it is one.
+
+    None if there is none.
+    """
     import contextlib
     import io
     import signal
@@ -163,7 +224,11 @@ def attempt(where: list[str]) -> str | None:
     folder = len(where) == 1 and Path(where[0]).is_dir()
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(0 if folder or len(where) > 1 else ALONE)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         try:
             lab = Imagelab(data_path=where[0]) if folder else Imagelab(filepaths=where)

@@ -1,4 +1,6 @@
-"""Image facts: the speed of decoding and measuring, and how well faults of known amounts are told from sound pictures."""
+"""Image facts: the speed of decoding and measuring, and how well faults of known amounts are told
+from sound pictures.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ SOURCE = 400, 0.2
 """Shorter side in pixels, and sharpness, from which sound pictures are made of a photograph."""
 THREADS = 2
 PASSES = 3
-SCORES = {  # fault → fact of dqpipe (with a minus: less is worse), score of CleanVision (less is worse)
+# fault → fact of dqpipe (with a minus: less is worse), score of CleanVision (less is worse)
+SCORES = {
     **dict.fromkeys(("Gaussian blur", "defocus", "motion blur"), ("-sharpness", "blurry")),
     "underexposed": ("-brightness_p95", "dark"),
     "overexposed": ("brightness_p5", "light"),
@@ -35,9 +38,17 @@ SCORES = {  # fault → fact of dqpipe (with a minus: less is worse), score of C
 
 def report(bench: Bench) -> Section:
     """Rows for one core, for two processes beside CleanVision, and for each fault."""
-    folders = {kind: bench.scratch / f"facts-{kind}" for kind in ("micrographs", "photographs", "32×32")}
+    folders = {
+        kind: bench.scratch / f"facts-{kind}" for kind in ("micrographs", "photographs", "32×32")
+    }
     for kind, folder in folders.items():
-        bench.ours("image_facts", "make", kind, {"32×32": 1500 if bench.quick else 10_000}.get(kind, 100 if bench.quick else 364), folder)
+        bench.ours(
+            "image_facts",
+            "make",
+            kind,
+            {"32×32": 1500 if bench.quick else 10_000}.get(kind, 100 if bench.quick else 364),
+            folder,
+        )
     there = {kind: folder for kind, folder in folders.items() if folder.exists()}
     rows = [row for kind, folder in there.items() for row in one_core(bench, kind, folder)]
     rows += [beside_cleanvision(bench, kind, folder) for kind, folder in there.items()]
@@ -49,10 +60,22 @@ def report(bench: Bench) -> Section:
 
 
 def one_core(bench: Bench, kind: str, folder: Path) -> list[Row]:
-    """Decoding and all facts that image_quality and duplicates measure, beside OpenCV's plain decoding of the same bytes."""
+    """Decoding and all facts that image_quality and duplicates measure, beside OpenCV's plain
+    decoding of the same bytes.
+    """
     ways = ("opencv", "full") if kind == "32×32" else ("opencv", "full", "picture")
     ran = dict(
-        zip(ways, bench.alternate(*[lambda way=way: bench.ours("image_facts", "measure", way, folder) for way in ways], runs=bench.runs(5)), strict=True)
+        zip(
+            ways,
+            bench.alternate(
+                *[
+                    lambda way=way: bench.ours("image_facts", "measure", way, folder)
+                    for way in ways
+                ],
+                runs=bench.runs(5),
+            ),
+            strict=True,
+        )
     )
     plain = ran["opencv"][0].said["pictures"] / median(ran["opencv"])
     rows = []
@@ -62,7 +85,16 @@ def one_core(bench: Bench, kind: str, folder: Path) -> list[Row]:
         work = f"{kind}, one core: decode + image_quality + exact and perceptual hashing, {name}"
         alone = ran[way][0].said["pictures"] / np.median([one.said["decoding"] for one in ran[way]])
         limit = f"our decoding alone {alone:,.0f}/s"
-        rows.append(Row(work, f"{rate:,.0f}/s", f"OpenCV, decoding alone at full size: {plain:,.0f}/s", f"{rate / plain:.2f}×", peak(ran[way]), limit))
+        rows.append(
+            Row(
+                work,
+                f"{rate:,.0f}/s",
+                f"OpenCV, decoding alone at full size: {plain:,.0f}/s",
+                f"{rate / plain:.2f}×",
+                peak(ran[way]),
+                limit,
+            )
+        )
     return rows
 
 
@@ -74,16 +106,24 @@ def beside_cleanvision(bench: Bench, kind: str, folder: Path) -> Row:
         shutil.rmtree(out, ignore_errors=True)
         return bench.ours("image_facts", "check", folder, out)
 
-    mine, theirs = bench.alternate(ours, lambda: bench.theirs("image_facts", "cleanvision", folder), runs=bench.runs(3))
+    mine, theirs = bench.alternate(
+        ours, lambda: bench.theirs("image_facts", "cleanvision", folder), runs=bench.runs(3)
+    )
     plain = bench.ours("image_facts", "measure", "opencv", folder)
     shutil.rmtree(out, ignore_errors=True)
-    count, searching = mine[0].said["pictures"], float(np.median([one.said["searching"] for one in mine]))
+    count, searching = (
+        mine[0].said["pictures"],
+        float(np.median([one.said["searching"] for one in mine])),
+    )
     ahead = median(mine) - searching
     decoding = THREADS * plain.said["pictures"] / plain.seconds
     read = sum(path.stat().st_size for path in folder.glob("*.jpg"))
     return Row(
         f"{kind}, two processes, {count:,} files: read, decode, all facts, claims",
-        f"{count / ahead:,.0f}/s; with near duplicates searched and verified {count / median(mine):,.0f}/s",
+        (
+            f"{count / ahead:,.0f}/s; with near duplicates searched and verified "
+            f"{count / median(mine):,.0f}/s"
+        ),
         f"CleanVision 0.3.7: {count / median(theirs):,.0f}/s",
         f"{median(theirs) / ahead:.1f}×; {median(theirs) / median(mine):.1f}×",
         f"{peak(mine)}; {peak(theirs)}",
@@ -92,35 +132,57 @@ def beside_cleanvision(bench: Bench, kind: str, folder: Path) -> Row:
 
 
 def judged(bench: Bench) -> tuple[list[Row], str]:
-    """ROC AUC of each fault, the mean and the lowest over kinds of pictures, and what is claimed of sound pictures."""
+    """ROC AUC of each fault, the mean and the lowest over kinds of pictures, and what is claimed of
+    sound pictures.
+    """
     folder = bench.scratch / "degraded"
     write(folder, 8 if bench.quick else 32)
     both = bench.theirs("image_facts", "scores", folder).said
     rows = []
     for fault, (fact, score) in SCORES.items():
-        found = [(aucs(both["dqpipe"], fault, level), aucs(both["cleanvision"], fault, level)) for level in range(len(LEVELS[fault]))]
+        found = [
+            (aucs(both["dqpipe"], fault, level), aucs(both["cleanvision"], fault, level))
+            for level in range(len(LEVELS[fault]))
+        ]
         mine, theirs = (" · ".join(summary(one[side]) for one in found) for side in (0, 1))
         against = f"CleanVision's {score}: {theirs}" if score else "CleanVision has no claim"
         rows.append(
-            Row(f"ROC AUC of {fault}, {len(found)} levels ({', '.join(f'{level:.2g}' for level in LEVELS[fault])})", f"{fact.lstrip('-')}: {mine}", against)
+            Row(
+                f"ROC AUC of {fault}, {len(found)} levels "
+                f"({', '.join(f'{level:.2g}' for level in LEVELS[fault])})",
+                f"{fact.lstrip('-')}: {mine}",
+                against,
+            )
         )
     text = (
-        "ROC AUC is that of sound against degraded pictures of one kind (photographs, micrographs, 32×32, drawings and text): the mean "
-        "over the kinds, and the lowest. Blur is in parts of the shorter side, noise in grey levels, exposure and contrast as a share of what they were."
+        "ROC AUC is that of sound against degraded pictures of one kind (photographs, micrographs, "
+        "32×32, drawings and text): the mean "
+        "over the kinds, and the lowest. Blur is in parts of the shorter side, noise in grey "
+        "levels, exposure and contrast as a share of what they were."
     )
     for kind in (*UNDEGRADED, "photographs", "micrographs", "32×32", "drawings"):
         counts = [both["claimed"][tool].get(kind, [0, 0]) for tool in ("dqpipe", "cleanvision")]
         if counts[0][1]:
-            text += f" Of {counts[0][1]} sound pictures of the kind {kind}, dqpipe calls {counts[0][0]} blurry, CleanVision {counts[1][0]}."
+            text += (
+                f" Of {counts[0][1]} sound pictures of the kind {kind}, dqpipe calls "
+                f"{counts[0][0]} blurry, CleanVision {counts[1][0]}."
+            )
     return rows, text
 
 
 def sound_text(said: Mapping[str, Any]) -> str:
     """What is claimed of sound pictures that are unlike a photograph that fills its frame."""
-    of_each = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in said["claimed"].items() if count) or "none"
+    of_each = (
+        ", ".join(
+            f"{kind.replace('_', ' ')} {count}" for kind, count in said["claimed"].items() if count
+        )
+        or "none"
+    )
     return (
-        f" Of {said['pictures']} sound pictures of {len(said['claimed'])} other kinds (`tests/sound_pictures.py`, from {said['source']}), each kind among "
-        f"{said['usual']} photographs, {sum(said['claimed'].values())} are called blurry, dark, light, low in contrast or in information: {of_each}."
+        f" Of {said['pictures']} sound pictures of {len(said['claimed'])} other kinds "
+        f"(`tests/sound_pictures.py`, from {said['source']}), each kind among "
+        f"{said['usual']} photographs, {sum(said['claimed'].values())} are called blurry, dark, "
+        f"light, low in contrast or in information: {of_each}."
     )
 
 
@@ -137,7 +199,9 @@ def aucs(scores: dict, fault: str, level: int) -> list[float]:
     found = []
     for kind in sorted(faulty):
         values = np.array([*clean[kind], *faulty[kind]], dtype=float)
-        values = np.where(np.isnan(values), -np.inf if np.isnan(values).all() else np.nanmin(values) - 1, values)
+        values = np.where(
+            np.isnan(values), -np.inf if np.isnan(values).all() else np.nanmin(values) - 1, values
+        )
         found.append(float(roc_auc_score([0] * len(clean[kind]) + [1] * len(faulty[kind]), values)))
     return found
 
@@ -146,7 +210,10 @@ def aucs(scores: dict, fault: str, level: int) -> list[float]:
 
 
 def make(kind: str, count: int, folder: Path) -> dict:
-    """JPEG files as they are, or parts of scikit-learn's photographs at 640×480; nothing where the data are missing."""
+    """JPEG files as they are, or parts of scikit-learn's photographs at 640×480.
+
+    Nothing where the data are missing.
+    """
     import zipfile
 
     name = {"micrographs": "bccd", "32×32": "cifar10_test"}.get(kind)
@@ -164,12 +231,17 @@ def make(kind: str, count: int, folder: Path) -> dict:
     rng = np.random.default_rng(0)
     for number in range(count):
         part = cv2.resize(photographs(1, rng)[0], (640, 640), interpolation=cv2.INTER_CUBIC)[80:560]
-        cv2.imwrite(str(folder / f"{number:04d}.jpg"), part[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+        cv2.imwrite(
+            str(folder / f"{number:04d}.jpg"), part[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90]
+        )
     return {}
 
 
 def measure(way: str, folder: Path) -> dict:
-    """Seconds of a pass over files in memory: decoded by OpenCV, or decoded and measured as the engine does it, 32 at a time."""
+    """Seconds of a pass over files in memory.
+
+    Decoded by OpenCV, or decoded and measured as the engine does it, 32 at a time.
+    """
     import cv2
     import pyarrow as pa
     from dqpipe_images.decoder import ImageDecoder
@@ -207,7 +279,15 @@ def check(folder: Path, out: Path) -> dict:
     """A run of the engine with image_quality and duplicates, nothing kept from before."""
     from dqpipe import Pipeline
 
-    pipeline = Pipeline.from_text(json.dumps({"dataset": {"path": str(folder)}, "stages": ["image_quality", "duplicates"], "outputs": {"path": str(out)}}))
+    pipeline = Pipeline.from_text(
+        json.dumps(
+            {
+                "dataset": {"path": str(folder)},
+                "stages": ["image_quality", "duplicates"],
+                "outputs": {"path": str(out)},
+            }
+        )
+    )
     began = time.perf_counter()
     result = pipeline.check(f"processes:{THREADS}")
     seconds = time.perf_counter() - began
@@ -227,7 +307,10 @@ def cleanvision(folder: Path) -> dict:
 
 
 def scores(folder: Path) -> dict:
-    """What both tools say of the clean pictures and of each level of each fault, higher for worse: {tool: {set: {fault: {kind: [scores]}}}}."""
+    """What both tools say of the clean pictures and of each level of each fault, higher for worse.
+
+    {tool: {set: {fault: {kind: [scores]}}}}.
+    """
     from cleanvision import Imagelab
 
     from dqpipe import Pipeline
@@ -237,10 +320,17 @@ def scores(folder: Path) -> dict:
         lab = Imagelab(data_path=str(part), verbose=False)
         lab.find_issues(n_jobs=THREADS, verbose=False)
         out = folder.parent / f"scores-{part.name}"
-        config = {"dataset": {"path": str(part)}, "stages": ["image_quality"], "outputs": {"path": str(out)}}
+        config = {
+            "dataset": {"path": str(part)},
+            "stages": ["image_quality"],
+            "outputs": {"path": str(out)},
+        }
         result = Pipeline.from_text(json.dumps(config)).check(f"processes:{THREADS}")
         shutil.rmtree(out, ignore_errors=True)
-        facts, blurry = result.facts.set_index("id"), set(result.findings.loc[result.findings["code"] == "image_quality.blurry", "id"])
+        facts, blurry = (
+            result.facts.set_index("id"),
+            set(result.findings.loc[result.findings["code"] == "image_quality.blurry", "id"]),
+        )
         for path in sorted(part.rglob("*.jpg")):
             own, kind = path.relative_to(part).as_posix(), path.stem.rpartition("-")[0]
             issues = lab.issues.loc[str(path)]
@@ -248,12 +338,20 @@ def scores(folder: Path) -> dict:
                 if part.name != "clean" and path.parent.name != fault:
                     continue
                 value = float(facts.at[own, f"image_quality.{fact.lstrip('-')}"])
-                pairs = {"dqpipe": -value if fact.startswith("-") else value, "cleanvision": -float(issues[f"{score}_score"]) if score else None}
+                pairs = {
+                    "dqpipe": -value if fact.startswith("-") else value,
+                    "cleanvision": -float(issues[f"{score}_score"]) if score else None,
+                }
                 for tool, one in pairs.items():
                     if one is not None:
-                        found[tool].setdefault(part.name, {}).setdefault(fault, {}).setdefault(kind, []).append(one)
+                        found[tool].setdefault(part.name, {}).setdefault(fault, {}).setdefault(
+                            kind, []
+                        ).append(one)
             if part.name == "clean":
-                for tool, claimed in (("dqpipe", own in blurry), ("cleanvision", bool(issues["is_blurry_issue"]))):
+                for tool, claimed in (
+                    ("dqpipe", own in blurry),
+                    ("cleanvision", bool(issues["is_blurry_issue"])),
+                ):
                     counts = found["claimed"][tool].setdefault(kind, [0, 0])
                     counts[0] += claimed
                     counts[1] += 1
@@ -261,7 +359,10 @@ def scores(folder: Path) -> dict:
 
 
 def sound(each: int) -> dict:
-    """How many sound pictures of each kind are claimed, among photographs; made from photographs that are sharp and large enough."""
+    """How many sound pictures of each kind are claimed, among photographs.
+
+    Made from photographs that are sharp and large enough.
+    """
     from PIL import Image
 
     from tests.benchmarks.strangers import archived
@@ -269,9 +370,17 @@ def sound(each: int) -> dict:
 
     usual = [one for one in archived("photos_masks")[0] if min(one.shape[:2]) >= SOURCE[0] / 2]
     for at, one in enumerate(usual):
-        usual[at] = np.asarray(Image.fromarray(one).resize([round(side * min(1, 600 / max(one.shape[:2]))) for side in one.shape[1::-1]]))
+        usual[at] = np.asarray(
+            Image.fromarray(one).resize(
+                [round(side * min(1, 600 / max(one.shape[:2]))) for side in one.shape[1::-1]]
+            )
+        )
     sharp, source = image_quality(usual)[0] if usual else np.zeros(0), "photos_masks"
-    sources = [one for one, value in zip(usual, sharp, strict=True) if min(one.shape[:2]) >= SOURCE[0] and value > SOURCE[1]]
+    sources = [
+        one
+        for one, value in zip(usual, sharp, strict=True)
+        if min(one.shape[:2]) >= SOURCE[0] and value > SOURCE[1]
+    ]
     if not sources:
         usual = sources = photographs(60, np.random.default_rng(2))
         source = "scikit-learn's photographs"
@@ -280,7 +389,12 @@ def sound(each: int) -> dict:
     for kind, images in sound_pictures([Image.fromarray(one) for one in sources], each).items():
         codes = image_quality([*usual, *(np.asarray(image.convert("RGB")) for image in images)])[1]
         claimed[kind] = sum(bool(found & FAULTS) for found in codes[len(usual) :])
-    return {"claimed": claimed, "pictures": each * len(claimed), "usual": len(usual), "source": source}
+    return {
+        "claimed": claimed,
+        "pictures": each * len(claimed),
+        "usual": len(usual),
+        "source": source,
+    }
 
 
 def image_quality(pictures: list[np.ndarray]) -> tuple[np.ndarray, list[set[str]]]:
@@ -292,8 +406,12 @@ def image_quality(pictures: list[np.ndarray]) -> tuple[np.ndarray, list[set[str]
     from dqpipe.data.tables import Facts, Findings, Samples, fact_array, table_of
     from dqpipe.plugin.stage import Shard
 
-    samples = Samples(pa.table({"id": pa.array([f"{row:06d}" for row in range(len(pictures))], pa.string())}))
-    shown = tuple(Picture(Header("PNG", one.shape[1], one.shape[0], "RGB"), one) for one in pictures)
+    samples = Samples(
+        pa.table({"id": pa.array([f"{row:06d}" for row in range(len(pictures))], pa.string())})
+    )
+    shown = tuple(
+        Picture(Header("PNG", one.shape[1], one.shape[0], "RGB"), one) for one in pictures
+    )
     values = ImageQuality().at("measure").measure(Shard(samples, shown))
     facts = Facts(pa.table({fact.name: fact_array(values[fact.name], fact.type) for fact in FACTS}))
     codes: list[set[str]] = [set() for _ in pictures]

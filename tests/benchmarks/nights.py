@@ -1,4 +1,6 @@
-"""Nights: how often the default gates stop an ordinary delivery of CIFAR-10 pictures, and which bad deliveries they stop."""
+"""Nights: how often the default gates stop an ordinary delivery of CIFAR-10 pictures, and which bad
+deliveries they stop.
+"""
 
 from __future__ import annotations
 
@@ -22,36 +24,67 @@ FIRST, LEAST, MOST = 400, 20, 200
 
 
 def report(bench: Bench) -> Section:
-    """Series of ordinary nights from different draws, and after the first series each bad night by itself."""
+    """Series of ordinary nights from different draws, and after the first series each bad night by
+    itself.
+    """
     if not ARCHIVE.exists():
         return Section([], "The shared data are not there.")
     series, nights = (1, 3) if bench.quick else (3, 12)
-    told = [bench.ours("nights", seed, nights, int(seed == 0), threads=2).said for seed in range(series)]
+    told = [
+        bench.ours("nights", seed, nights, int(seed == 0), threads=2).said for seed in range(series)
+    ]
     failed = [gate for one in told for gate in one["failed"]]
-    said = f"{len(failed)} failed" + (f": {', '.join(sorted({text for gates in failed for text in gates}))}" if failed else "")
-    rows = [Row(f"{series * nights} ordinary nights: {LEAST} to {MOST} new pictures beside {FIRST} and those of the nights before", said)]
+    said = f"{len(failed)} failed" + (
+        f": {', '.join(sorted({text for gates in failed for text in gates}))}" if failed else ""
+    )
+    rows = [
+        Row(
+            f"{series * nights} ordinary nights: {LEAST} to {MOST} new pictures beside {FIRST} "
+            f"and those of the nights before",
+            said,
+        )
+    ]
     for name, gates in told[0]["bad"].items():
-        rows.append(Row(f"{told[0]['new']} new pictures, {name}", f"stopped by {', '.join(f'`{text}`' for text in gates)}" if gates else "published"))
+        rows.append(
+            Row(
+                f"{told[0]['new']} new pictures, {name}",
+                f"stopped by {', '.join(f'`{text}`' for text in gates)}" if gates else "published",
+            )
+        )
     first = sum(one["first"] for one in told)
     text = (
-        "What `dqpipe init` writes for a folder of pictures in classes, each night into one output. Pictures are drawn at random without replacement, "
-        f"the number of new ones evenly on a logarithmic scale. The first night (not counted) passed its gates in {first} of {series} series."
+        "What `dqpipe init` writes for a folder of pictures in classes, each night into one "
+        "output. Pictures are drawn at random without replacement, "
+        f"the number of new ones evenly on a logarithmic scale. The first night (not counted) "
+        f"passed its gates in {first} of {series} series."
     )
     return Section(rows, text)
 
 
 def series(seed: int, nights: int, home: Path) -> dict:
-    """One series of ordinary nights: whether the first passed, and the gates that failed in each of the nights that did not."""
+    """One series of ordinary nights.
+
+    Whether the first passed, and the gates that failed in each of the nights that did not.
+    """
     rng = np.random.default_rng(seed)
     with zipfile.ZipFile(ARCHIVE) as file:
-        pictures = rng.permutation(sorted(name for name in file.namelist() if name.endswith(".jpg"))).tolist()
-        sizes = [FIRST, *np.exp(rng.uniform(np.log(LEAST), np.log(MOST), nights)).round().astype(int).tolist()]
+        pictures = rng.permutation(
+            sorted(name for name in file.namelist() if name.endswith(".jpg"))
+        ).tolist()
+        sizes = [
+            FIRST,
+            *np.exp(rng.uniform(np.log(LEAST), np.log(MOST), nights)).round().astype(int).tolist(),
+        ]
         failed, at = [], 0
         for size in sizes:
             put(file, pictures[at : at + size], home / "set")
             at += size
             failed.append(night(home))
-        return {"first": not failed[0], "failed": [gates for gates in failed[1:] if gates], "left": pictures[at:]}
+        return {
+            "first": not failed[0],
+            "failed": [gates for gates in failed[1:] if gates],
+            "left": pictures[at:],
+        }
 
 
 def put(file: zipfile.ZipFile, names: list[str], folder: Path) -> list[Path]:
@@ -73,7 +106,9 @@ def night(home: Path) -> list[str]:
     config = home / "pipeline.yaml"
     if not config.exists():
         config.write_text(pipeline_yaml(registry.load(), home / "set", {}))
-    run = Pipeline.from_yaml(config, changes=[f"dataset.path={home / 'set'}"]).drive(Processes(2), force=True)
+    run = Pipeline.from_yaml(config, changes=[f"dataset.path={home / 'set'}"]).drive(
+        Processes(2), force=True
+    )
     return [gate["gate"] for gate in run.gates if not gate["passed"]]
 
 
@@ -81,7 +116,10 @@ def bad(home: Path, left: list[str], count: int = 60) -> dict[str, list[str]]:
     """The gates that each bad delivery fails, from the state that the ordinary nights left."""
     found = {}
     for name, spoil in BAD.items():
-        with tempfile.TemporaryDirectory(prefix="dqpipe-bad-night-") as folder, zipfile.ZipFile(ARCHIVE) as file:
+        with (
+            tempfile.TemporaryDirectory(prefix="dqpipe-bad-night-") as folder,
+            zipfile.ZipFile(ARCHIVE) as file,
+        ):
             copy = Path(folder) / "home"
             shutil.copytree(home, copy, symlinks=True)
             spoil(put(file, left[:count], copy / "set"), copy / "set")
@@ -153,7 +191,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dqpipe-nights-") as folder:
         told = series(seed, nights, Path(folder))
         left = told.pop("left")
-        said = {**told, "new": min(60, len(left)), "bad": bad(Path(folder), left) if sys.argv[3] == "1" else {}}
+        said = {
+            **told,
+            "new": min(60, len(left)),
+            "bad": bad(Path(folder), left) if sys.argv[3] == "1" else {},
+        }
     print(json.dumps({"seconds": time.perf_counter() - began, **said}))
 
 

@@ -1,4 +1,7 @@
-"""What a run costs beside the work itself: a million rows, the engine over bare loops, Prefect over processes, two cores over one."""
+"""What a run costs beside the work itself.
+
+A million rows, the engine over bare loops, Prefect over processes, two cores over one.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ stages:
   - diversity: {{vectors: null}}
 policy: {{rules: {{sketch.far: relabel}}}}
 gates: ["dropped > 50%"]
-"""
+"""  # noqa: E501
 
 
 PICTURES = """
@@ -52,10 +55,15 @@ MEASURING = ", image_quality, duplicates, embeddings"
 
 
 def report(bench: Bench) -> Section:
-    """Growth from ten thousand rows, what each step does of it, and what engine, Prefect and processes cost."""
+    """Growth from ten thousand rows, what each step does of it, and what engine, Prefect and
+    processes cost.
+    """
     million = () if bench.quick or os.environ.get("DQPIPE_BENCH_MILLION") != "1" else (MILLION,)
     rows, text = growth(bench, (*(QUICK if bench.quick else SIZES), *million))
-    for name, kind, count in (("bccd", "640×480", 300 if bench.quick else 1500), ("cifar10_test", "32×32", 1000 if bench.quick else 6000)):
+    for name, kind, count in (
+        ("bccd", "640×480", 300 if bench.quick else 1500),
+        ("cifar10_test", "32×32", 1000 if bench.quick else 6000),
+    ):
         folder = images(bench.scratch, name, count)
         if folder is not None:
             rows += overheads(bench, folder, f"{count:,} JPEG files of {kind}", count)
@@ -65,7 +73,10 @@ def report(bench: Bench) -> Section:
 
 
 def per_file(bench: Bench, few: int, many: int) -> Row:
-    """What the driver holds of each file, from two sizes: names of one small picture, so that measuring is next to nothing."""
+    """What the driver holds of each file, from two sizes.
+
+    Names of one small picture, so that measuring is next to nothing.
+    """
     ran = []
     for count in (few, many):
         bench.ours("scale", "links", count, bench.scratch / "links")
@@ -83,16 +94,31 @@ def per_file(bench: Bench, few: int, many: int) -> Row:
 
 def overheads(bench: Bench, folder: Path, what: str, count: int) -> Iterator[Row]:
     """The engine over bare loops, two processes over one, Prefect over processes; all in turn."""
-    ways = [partial(bench.ours, "scale", *way, folder, bench.scratch / "out") for way in (["bare"], ["run", 1], ["run", 2], ["flow", 2])]
+    ways = [
+        partial(bench.ours, "scale", *way, folder, bench.scratch / "out")
+        for way in (["bare"], ["run", 1], ["run", 2], ["flow", 2])
+    ]
     bare, one, two, flow = bench.alternate(*ways, runs=bench.runs(3))
-    best = {name: min(ran, key=lambda run: run.seconds).said for name, ran in (("bare", bare), ("one", one), ("two", two), ("flow", flow))}
+    best = {
+        name: min(ran, key=lambda run: run.seconds).said
+        for name, ran in (("bare", bare), ("one", one), ("two", two), ("flow", flow))
+    }
     wrapped = best["bare"]["seconds"] + best["one"]["called"]
     cpu = best["bare"]["cpu"] + best["one"]["called_cpu"]
     yield Row(
         f"{what}, engine, ledger and store over the bare loops, one process",
-        f"{best['one']['seconds']:.2f} s, of the processor {best['one']['cpu']:.2f} s; store {best['one']['store'] / count:,.0f} bytes a picture",
-        f"read, hash, decode, the stages' calls: {wrapped:.2f} s ({best['bare']['seconds']:.2f} s measuring), of the processor {cpu:.2f} s",
-        f"{best['one']['seconds'] / wrapped - 1:+.0%}; processor {best['one']['cpu'] / cpu - 1:+.0%}",
+        (
+            f"{best['one']['seconds']:.2f} s, of the processor {best['one']['cpu']:.2f} s; store "
+            f"{best['one']['store'] / count:,.0f} bytes a picture"
+        ),
+        (
+            f"read, hash, decode, the stages' calls: {wrapped:.2f} s "
+            f"({best['bare']['seconds']:.2f} s measuring), of the processor {cpu:.2f} s"
+        ),
+        (
+            f"{best['one']['seconds'] / wrapped - 1:+.0%}; processor "
+            f"{best['one']['cpu'] / cpu - 1:+.0%}"
+        ),
         peak(one),
         "+10 %",
     )
@@ -106,7 +132,10 @@ def overheads(bench: Bench, folder: Path, what: str, count: int) -> Iterator[Row
     )
     yield Row(
         f"{what}, as a flow on a running server over `Processes`, two processes",
-        f"{best['flow']['seconds']:.2f} s, and {best['flow']['start']:.1f} s to start (import Prefect, reach the server, begin the flow)",
+        (
+            f"{best['flow']['seconds']:.2f} s, and {best['flow']['start']:.1f} s to start (import "
+            f"Prefect, reach the server, begin the flow)"
+        ),
         f"{best['two']['seconds']:.2f} s",
         f"{best['flow']['seconds'] / best['two']['seconds'] - 1:+.0%}",
         peak(flow),
@@ -150,10 +179,14 @@ def sized(count: int, ran: Ran) -> Row:
     said = ran.said
     return Row(
         f"{count:,} rows of a table, the whole run, two processes",
-        f"{ran.seconds:.1f} s ({said['cpu']:.1f} s of the processor), {count / ran.seconds:,.0f} rows/s; "
+        f"{ran.seconds:.1f} s ({said['cpu']:.1f} s of the processor), {count / ran.seconds:,.0f} "
+        f"rows/s; "
         f"{said['found']:,} findings; report.html {said['page'] / 1e3:,.0f} kB",
         memory=f"driver {said['driver']:,.0f} MiB, a worker {said['workers']:,.0f} MiB",
-        limit=f"store {said['store'] / count:,.0f} bytes a row, version {said['version'] / count:,.0f}",
+        limit=(
+            f"store {said['store'] / count:,.0f} bytes a row, version "
+            f"{said['version'] / count:,.0f}"
+        ),
     )
 
 
@@ -166,7 +199,10 @@ def rows(source: Path, out: Path) -> dict:
     from dqpipe.plugin import registry
     from tests.benchmarks import synthetic
 
-    made = Pipeline.from_text(PIPELINE.format(source=source, out=out), registry=registry.load(extra={"synthetic": synthetic}))
+    made = Pipeline.from_text(
+        PIPELINE.format(source=source, out=out),
+        registry=registry.load(extra={"synthetic": synthetic}),
+    )
     ran = Run(made.config, made.registry, Processes(2)).run()
     assert ran.published is not None
     steps = ran.record["run"]["timings"]
@@ -191,7 +227,9 @@ def made(folder: Path, out: Path, more: str = MEASURING) -> Pipeline:
 
 
 def bare(folder: Path, out: Path) -> dict:
-    """What a script would do: read, hash and decode each file, call each stage's measure on 32 at a time."""
+    """What a script would do: read, hash and decode each file, call each stage's measure on 32 at a
+    time.
+    """
     from dqpipe.data.tables import Samples
     from dqpipe.execution.decoding import decode, keep_memory, one_thread, read_bytes
     from dqpipe.plugin.stage import Shard
@@ -205,26 +243,37 @@ def bare(folder: Path, out: Path) -> dict:
     began, cpu = 0.0, 0.0
     with one_thread():
         for start in (0, *range(0, len(paths), 32)):
-            began, cpu = (began, cpu) if start else (time.perf_counter(), time.process_time())  # the first ones twice: libraries are imported
+            began, cpu = (
+                (began, cpu) if start else (time.perf_counter(), time.process_time())
+            )  # the first ones twice: libraries are imported
             data = [read_bytes(path) for path in paths[start : start + 32]]
             contents = [hashlib.blake2b(one, digest_size=16).hexdigest() for one in data]
             assert len(contents) == len(data)
             pictures = [decode(plan.decoders, one, "picture") for one in data]
             samples = Samples(table.slice(start, 32))
             for stage in stages:
-                shown = [picture.header for picture in pictures] if stage.rendition == "header" else pictures
+                shown = (
+                    [picture.header for picture in pictures]
+                    if stage.rendition == "header"
+                    else pictures
+                )
                 stage.measure(Shard(samples, tuple(shown)))
     return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
 
 
 def run(folder: Path, out: Path, processes: int) -> dict:
-    """The engine from reading to publishing; `called` are the seconds of relating, detecting and summarising."""
+    """The engine from reading to publishing.
+
+    `called` are the seconds of relating, detecting and summarising.
+    """
     from dqpipe.engine.run import Run
     from dqpipe.execution.local import Processes, Serial
 
     pipeline = made(folder, out)
     began = time.perf_counter()
-    ran = Run(pipeline.config, pipeline.registry, Processes(processes) if processes > 1 else Serial()).run()
+    ran = Run(
+        pipeline.config, pipeline.registry, Processes(processes) if processes > 1 else Serial()
+    ).run()
     return spent(ran, time.perf_counter() - began)
 
 
@@ -257,14 +306,32 @@ def spent(ran: Outcome, seconds: float) -> dict:
     from dqpipe.storage.fact_store import Store
 
     steps = {row["step"]: row for row in ran.record["run"]["timings"]}
-    called = [row for name, row in steps.items() if name.startswith(("relate", "detect", "summarise"))]
-    cpu = {"cpu": sum(row["cpu_seconds"] for row in steps.values()), "called_cpu": sum(row["cpu_seconds"] for row in called)}
-    told: dict[str, Any] = {"measure": steps["measure"]["seconds"], "driver": steps["measure"]["peak_mib"], "workers": steps["measure"]["workers_peak_mib"]}
-    return {"seconds": seconds, "called": sum(row["seconds"] for row in called), **cpu, "store": size(Store(ran.config.store).root), **told}
+    called = [
+        row for name, row in steps.items() if name.startswith(("relate", "detect", "summarise"))
+    ]
+    cpu = {
+        "cpu": sum(row["cpu_seconds"] for row in steps.values()),
+        "called_cpu": sum(row["cpu_seconds"] for row in called),
+    }
+    told: dict[str, Any] = {
+        "measure": steps["measure"]["seconds"],
+        "driver": steps["measure"]["peak_mib"],
+        "workers": steps["measure"]["workers_peak_mib"],
+    }
+    return {
+        "seconds": seconds,
+        "called": sum(row["seconds"] for row in called),
+        **cpu,
+        "store": size(Store(ran.config.store).root),
+        **told,
+    }
 
 
 def flow(folder: Path, out: Path, processes: int) -> dict:
-    """The same as a flow, on a server that runs already; `start` is what passes before the first step."""
+    """The same as a flow, on a server that runs already.
+
+    `start` is what passes before the first step.
+    """
     from dqpipe.execution.prefect.server import embedded, wait_until_ready
 
     with embedded() as server:

@@ -15,7 +15,10 @@ EMBEDDED = 500  # strangers of each kind
 
 
 def archived(name: str, every: int = 1) -> tuple[list[np.ndarray], list[str]]:
-    """Every so many pictures of an archive of the shared data as RGB, and the folder each lies in; nothing where it is missing."""
+    """Every so many pictures of an archive of the shared data as RGB, and the folder each lies in.
+
+    Nothing where it is missing.
+    """
     from PIL import Image
 
     path = SHARED / f"{name}.zip"
@@ -23,7 +26,9 @@ def archived(name: str, every: int = 1) -> tuple[list[np.ndarray], list[str]]:
         return [], []
     with zipfile.ZipFile(path) as file:
         names = sorted(one for one in file.namelist() if one.endswith(".jpg"))[::every]
-        return [np.asarray(Image.open(io.BytesIO(file.read(one))).convert("RGB")) for one in names], [one.split("/")[-2] for one in names]
+        return [
+            np.asarray(Image.open(io.BytesIO(file.read(one))).convert("RGB")) for one in names
+        ], [one.split("/")[-2] for one in names]
 
 
 def digits() -> tuple[list[np.ndarray], list[str]]:
@@ -32,11 +37,18 @@ def digits() -> tuple[list[np.ndarray], list[str]]:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    grey = [cv2.resize((image * 255 / 16).astype(np.uint8), (32, 32), interpolation=cv2.INTER_CUBIC) for image in data.images]
-    return [np.repeat(image[..., None], 3, axis=2) for image in grey], data.target.astype(str).tolist()
+    grey = [
+        cv2.resize((image * 255 / 16).astype(np.uint8), (32, 32), interpolation=cv2.INTER_CUBIC)
+        for image in data.images
+    ]
+    return [np.repeat(image[..., None], 3, axis=2) for image in grey], data.target.astype(
+        str
+    ).tolist()
 
 
-def crops(pictures: Sequence[np.ndarray], count: int, smallest: int, rng: np.random.Generator) -> list[np.ndarray]:
+def crops(
+    pictures: Sequence[np.ndarray], count: int, smallest: int, rng: np.random.Generator
+) -> list[np.ndarray]:
     """Squares cut from pictures at random, of many sizes."""
     found = []
     for _ in range(count):
@@ -51,7 +63,10 @@ def texture(rng: np.random.Generator) -> np.ndarray:
     """Stripes, checks or waves of two colours."""
     rows, columns = np.mgrid[:SMALL, :SMALL]
     angle, pitch = rng.uniform(0, np.pi), rng.uniform(0.08, 1.2)
-    along, across = columns * np.cos(angle) + rows * np.sin(angle), rows * np.cos(angle) - columns * np.sin(angle)
+    along, across = (
+        columns * np.cos(angle) + rows * np.sin(angle),
+        rows * np.cos(angle) - columns * np.sin(angle),
+    )
     wave = np.sin(along * pitch) * (np.sin(across * pitch) if rng.random() < 1 / 3 else 1)
     share = ((np.sign(wave) if rng.random() < 2 / 3 else wave)[..., None] + 1) / 2
     one, other = rng.integers(0, 256, (2, 3))

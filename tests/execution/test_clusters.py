@@ -1,4 +1,7 @@
-"""Dask and Ray give what no cluster gives, also while their workers are killed; what cannot work is refused before the run."""
+"""Dask and Ray give what no cluster gives, also while their workers are killed.
+
+What cannot work is refused before the run.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,33 @@ from tests.execution import on_a_cluster, trying
 from tests.test_engine import assert_same
 
 ROOT = Path(__file__).parents[2]
-NAMESPACE = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+NAMESPACE = [
+    "unshare",
+    "--map-root-user",
+    "--net",
+    "sh",
+    "-c",
+    'ip link set lo up && exec "$@"',
+    "sh",
+]
 
 
 def surroundings() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")])}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(
+            [str(ROOT), str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")]
+        ),
+    }
 
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a Dask scheduler with two worker processes."""
     command = [sys.executable, str(ROOT / "tests/execution/dask_cluster.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings()) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings()
+    ) as process:
         yield process.stdout.readline().strip()
         process.stdin.close()
         process.wait(20)
@@ -51,12 +69,17 @@ def killed_at_work(trace: Path, killed: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_worker_of_dask_killed_in_mid_shard_changes_nothing(scheduler: str, images: Path, tmp_path: Path) -> None:
+def test_a_worker_of_dask_killed_in_mid_shard_changes_nothing(
+    scheduler: str, images: Path, tmp_path: Path
+) -> None:
     (trace := tmp_path / "trace").mkdir()
     stages = f"files, image_quality, duplicates, {{slow: {{seconds: 0.02, trace: {trace}}}}}"
 
     def pipeline(out: str) -> Pipeline:
-        text = f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / out}, reports: [json]}}\nstages: [{stages}]\n"
+        text = (
+            f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / out}, reports: "
+            f"[json]}}\nstages: [{stages}]\n"
+        )
         return Pipeline.from_text(text, registry=registry.load(extra={"trying": trying}))
 
     killed: list[int] = []
@@ -71,23 +94,43 @@ def test_a_worker_of_dask_killed_in_mid_shard_changes_nothing(scheduler: str, im
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("executor", ["processes:2", "dask:2"])
-def test_a_shard_that_kills_its_workers_is_lost_in_a_flow_as_without(executor: str, tmp_path: Path) -> None:
+def test_a_shard_that_kills_its_workers_is_lost_in_a_flow_as_without(
+    executor: str, tmp_path: Path
+) -> None:
     ran = on_a_cluster.compare(executor, tmp_path)
     assert [failure["stage"] for failure in ran.record["run"]["failures"]] == ["measure"]
 
 
 def test_a_run_on_ray_is_the_same(tmp_path: Path) -> None:
     """Ray listens on every interface: where it is tried there is none but loopback."""
-    if shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no network namespace can be made here, and Ray would listen on every interface")
-    command = [*NAMESPACE, sys.executable, "-m", "tests.execution.on_a_cluster", "ray:2", str(tmp_path)]
-    clean = {name: value for name, value in surroundings().items() if not name.startswith("PREFECT_")}
-    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=500, check=False)
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip(
+            "no network namespace can be made here, and Ray would listen on every interface"
+        )
+    command = [
+        *NAMESPACE,
+        sys.executable,
+        "-m",
+        "tests.execution.on_a_cluster",
+        "ray:2",
+        str(tmp_path),
+    ]
+    clean = {
+        name: value for name, value in surroundings().items() if not name.startswith("PREFECT_")
+    }
+    done = subprocess.run(
+        command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=500, check=False
+    )
     assert done.stdout.strip().endswith("the same"), done.stdout + done.stderr
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_scheduler_that_does_not_answer_is_named(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_does_not_answer_is_named(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tasks, "ANSWERS_WITHIN", 0.5)
     made = Pipeline.proposed(str(images), path=str(tmp_path / "out"))
     with pytest.raises(ConfigError, match=r"no scheduler of dask answers at tcp://127\.0\.0\.1:9"):

@@ -25,8 +25,19 @@ from tests.execution import trying
 from tests.test_engine import assert_same
 
 
-def run(images: Path, out: Path, stages: str, executor: Executor, *, shard_size: int = 16, force: bool = False) -> Outcome:
-    text = f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]}}\nstages: [{stages}]\n"
+def run(
+    images: Path,
+    out: Path,
+    stages: str,
+    executor: Executor,
+    *,
+    shard_size: int = 16,
+    force: bool = False,
+) -> Outcome:
+    text = (
+        f"dataset: {{path: {images}}}\noutputs: {{path: {out}, reports: [json]}}\nstages: "
+        f"[{stages}]\n"
+    )
     made = Pipeline.from_text(text, registry=registry.load(extra={"trying": trying}))
     return Run(made.config, made.registry, executor, shard_size=shard_size, force=force).run()
 
@@ -36,14 +47,21 @@ def reasons(ran: Outcome) -> dict[str, str]:
     return dict(found[found["code"] == "files.unreadable"][["id", "detail"]].to_numpy().tolist())
 
 
-def test_a_file_that_kills_its_reader_costs_no_more_than_itself(images: Path, tmp_path: Path) -> None:
+def test_a_file_that_kills_its_reader_costs_no_more_than_itself(
+    images: Path, tmp_path: Path
+) -> None:
     for name in ("china/02x.jpg", "china/04x.jpg", "flower/99.jpg"):
         (images / name).write_bytes(b"FRAGILE kill " + name.encode())
     (images / "flower/98.jpg").write_bytes(b"FRAGILE")
     ran = run(images, tmp_path / "out", "files, image_quality", Processes(2))
     found = reasons(ran)
-    killing = dict.fromkeys(("china/02x.jpg", "china/04x.jpg", "flower/99.jpg"), "decoding it ends the process that does it (SIGSEGV)")
-    raising = {"flower/98.jpg": "the decoder fragile failed with LookupError: no table of that number"}
+    killing = dict.fromkeys(
+        ("china/02x.jpg", "china/04x.jpg", "flower/99.jpg"),
+        "decoding it ends the process that does it (SIGSEGV)",
+    )
+    raising = {
+        "flower/98.jpg": "the decoder fragile failed with LookupError: no table of that number"
+    }
     assert {name: found[name] for name in killing | raising} == killing | raising
     assert len(found) == 6  # and the two broken ones that are always there
     assert ran.facts.frame()["image_quality.width"].notna().sum() == len(ran.dataset) - 6
@@ -51,17 +69,30 @@ def test_a_file_that_kills_its_reader_costs_no_more_than_itself(images: Path, tm
 
 def test_a_decoder_that_raises_ends_no_run(images: Path, tmp_path: Path) -> None:
     (images / "flower/98.jpg").write_bytes(b"FRAGILE")
-    assert reasons(run(images, tmp_path / "out", "files", Serial()))["flower/98.jpg"].startswith("the decoder fragile failed")
+    assert reasons(run(images, tmp_path / "out", "files", Serial()))["flower/98.jpg"].startswith(
+        "the decoder fragile failed"
+    )
 
 
 def test_a_sample_that_kills_every_worker_costs_itself(images: Path, tmp_path: Path) -> None:
-    ran = run(images, tmp_path / "out", "files, image_quality, {deadly: {samples: [china/05.png]}}", Processes(2))
+    ran = run(
+        images,
+        tmp_path / "out",
+        "files, image_quality, {deadly: {samples: [china/05.png]}}",
+        Processes(2),
+    )
     found = ran.findings.frame()
-    assert found[found["code"].str.endswith(".failed")][["id", "code"]].to_numpy().tolist() == [["china/05.png", "deadly.failed"]]
-    assert ran.facts.frame()["image_quality.width"].isna().sum() == 2  # the two broken ones that are always there
+    assert found[found["code"].str.endswith(".failed")][["id", "code"]].to_numpy().tolist() == [
+        ["china/05.png", "deadly.failed"]
+    ]
+    assert (
+        ran.facts.frame()["image_quality.width"].isna().sum() == 2
+    )  # the two broken ones that are always there
 
 
-def test_a_shard_that_kills_three_workers_is_lost_and_nothing_else_is(images: Path, tmp_path: Path) -> None:
+def test_a_shard_that_kills_three_workers_is_lost_and_nothing_else_is(
+    images: Path, tmp_path: Path
+) -> None:
     stages = "files, image_quality, {deadly: {samples: [china/05.png, china/06.png, china/07.png]}}"
     ran = run(images, tmp_path / "out", stages, Processes(2))
     found, facts = ran.findings.frame(), ran.facts.frame()
@@ -71,9 +102,16 @@ def test_a_shard_that_kills_three_workers_is_lost_and_nothing_else_is(images: Pa
     assert facts["image_quality.width"].isna().sum() == 16 + 2
     assert set(ran.decisions.frame().set_index("id").loc[lost["id"], "decision"]) == {"review"}
     assert [failure["stage"] for failure in ran.record["run"]["failures"]] == ["measure"]
-    assert account(ran.record)[0].startswith("Stage measure failed on 16 samples: measure 1/4 · image_quality, deadly: 3 worker processes died of it (SIGKILL")
+    assert account(ran.record)[0].startswith(
+        "Stage measure failed on 16 samples: measure 1/4 · image_quality, deadly: 3 worker "
+        "processes died of it (SIGKILL"
+    )
     smaller = run(images, tmp_path / "out", stages, Processes(2), shard_size=1, force=True)
-    assert smaller.findings.frame().query("code.str.endswith('.failed')")["id"].tolist() == ["china/05.png", "china/06.png", "china/07.png"]
+    assert smaller.findings.frame().query("code.str.endswith('.failed')")["id"].tolist() == [
+        "china/05.png",
+        "china/06.png",
+        "china/07.png",
+    ]
 
 
 def test_a_worker_that_is_killed_from_outside_costs_nothing(images: Path, tmp_path: Path) -> None:
@@ -84,8 +122,16 @@ def test_a_worker_that_is_killed_from_outside_costs_nothing(images: Path, tmp_pa
     assert_same(run(images, tmp_path / "c", stages, Threads(2)), ran)
 
 
-def test_a_stage_that_kills_every_worker_ends_the_run_and_is_told_of(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"measure \d/4 · deadly: the worker processes die \(SIGKILL.*\): 6\d of 6\d samples are lost"):
+def test_a_stage_that_kills_every_worker_ends_the_run_and_is_told_of(
+    images: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        StageError,
+        match=(
+            r"measure \d/4 · deadly: the worker processes die \(SIGKILL.*\): 6\d of 6\d samples "
+            r"are lost"
+        ),
+    ):
         run(images, tmp_path / "out", "files, deadly", Processes(2))
 
 
@@ -96,7 +142,9 @@ def test_work_that_nobody_waits_for_any_more_ends_in_silence() -> None:
         results.close()
 
 
-def test_workers_that_grow_or_were_idle_or_killed_meanwhile_hang_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_grow_or_were_idle_or_killed_meanwhile_hang_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(worker_pool, "IDLE", 0.0)
     for _ in range(20):  # they are sent away while more work comes
         assert sorted(Processes(2).map(trying.grown, range(4), list("abcd"))) == [0, 1, 2, 3]
@@ -145,13 +193,19 @@ def test_names_of_executors() -> None:
             executor_named(wrong)
 
 
-def test_a_cluster_whose_packages_are_missing_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_whose_packages_are_missing_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", {"distributed": object()}.get)
-    with pytest.raises(ConfigError, match=r"executor 'dask' needs prefect-dask: pip install 'dqpipe\[dask\]'"):
+    with pytest.raises(
+        ConfigError, match=r"executor 'dask' needs prefect-dask: pip install 'dqpipe\[dask\]'"
+    ):
         executor_named("dask:tcp://127.0.0.1:1")
 
 
-def test_workers_know_what_was_set_in_the_environment_since_they_began(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_know_what_was_set_in_the_environment_since_they_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("DQPIPE_TRYING", "before")
     assert set(Processes(2).map(os.getenv, ["DQPIPE_TRYING"] * 4, ["try"] * 4)) == {"before"}
     monkeypatch.setenv("DQPIPE_TRYING", "after")

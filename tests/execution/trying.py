@@ -1,4 +1,7 @@
-"""A plugin for executors: stages that are slow, that fail to read, and that take their worker down; a decoder that does."""
+"""A plugin for executors: stages that are slow, that fail to read, and that take their worker down.
+
+A decoder that does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From nothing to a scheduled run, as the README says it: a real server, a real worker, a schedule; and what Prefect shows and does."""
+"""From nothing to a scheduled run, as the README says it: a real server, a real worker, a schedule.
+
+And what Prefect shows and does.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ WITHIN = 240
 
 
 class Site:
-    """A folder like the repository's, a Prefect server of its own, and the programs that were started there."""
+    """A folder like the repository's, a Prefect server of its own, and the programs that were
+    started there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.started = folder, ExitStack()
@@ -40,30 +45,52 @@ class Site:
             port = free.getsockname()[1]
         self.api = f"http://127.0.0.1:{port}/api"
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-            "PREFECT_HOME": str(folder / "home"), "PREFECT_SERVER_API_PORT": str(port), "PREFECT_API_URL": self.api,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "NO_COLOR": "1", "COLUMNS": "200",
-            "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")
+            },
+            "PREFECT_HOME": str(folder / "home"),
+            "PREFECT_SERVER_API_PORT": str(port),
+            "PREFECT_API_URL": self.api,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_RUNNER_POLL_FREQUENCY": "1",
             "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
             "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-        }  # fmt: skip
+        }
 
     def dataset(self, name: str) -> Path:
         """A folder with a few images and their pipeline.yaml."""
         small_images(self.folder / name / "images")
-        (self.folder / name / "pipeline.yaml").write_text("dataset: {path: images}\nstages: [files, image_quality]\noutputs: {path: ../out-" + name + "}\n")
+        (self.folder / name / "pipeline.yaml").write_text(
+            "dataset: {path: images}\nstages: [files, image_quality]\noutputs: {path: ../out-"
+            + name
+            + "}\n"
+        )
         return self.folder / name / "pipeline.yaml"
 
     def do(self, *command: str) -> str:
         """What a program prints that ends by itself, and well."""
-        done = subprocess.run([sys.executable, *command], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=WITHIN, check=False)
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def start(self, name: str, *command: str) -> Path:
         """Start a program that stays; what it prints goes to the file that is returned."""
         log = self.folder / f"{name}.log"
-        self.started.enter_context(running([sys.executable, *command], self.folder, self.environment, log))
+        self.started.enter_context(
+            running([sys.executable, *command], self.folder, self.environment, log)
+        )
         return log
 
     def ask(self, what: str, method: str = "POST", **body: Any) -> Any:
@@ -77,21 +104,34 @@ class Site:
 
     def states(self, deployment: str) -> list[dict[str, Any]]:
         """The flow runs of a deployment that have ended, the oldest first."""
-        runs = self.ask("flow_runs/filter", deployments={"name": {"any_": [deployment]}}, sort="EXPECTED_START_TIME_ASC")
+        runs = self.ask(
+            "flow_runs/filter",
+            deployments={"name": {"any_": [deployment]}},
+            sort="EXPECTED_START_TIME_ASC",
+        )
         return [run for run in runs if run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED")]
 
     def until(self, deployment: str, tag: str) -> dict[str, Any]:
         """The first run of a deployment that ended with this tag."""
-        return eventually(lambda: next((run for run in self.states(deployment) if tag in run["tags"]), None), self.logs)
+        return eventually(
+            lambda: next((run for run in self.states(deployment) if tag in run["tags"]), None),
+            self.logs,
+        )
 
     def logs(self) -> str:
-        return "\n".join(f"== {log.name}\n{log.read_text()[-3000:]}" for log in self.folder.glob("*.log"))
+        return "\n".join(
+            f"== {log.name}\n{log.read_text()[-3000:]}" for log in self.folder.glob("*.log")
+        )
 
 
 @contextmanager
-def running(command: list[str], folder: Path, environment: dict[str, str], log: Path) -> Iterator[None]:
+def running(
+    command: list[str], folder: Path, environment: dict[str, str], log: Path
+) -> Iterator[None]:
     with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
     try:
         yield
     finally:
@@ -114,7 +154,9 @@ def eventually(ask: Callable[[], Any], otherwise: Callable[[], str]) -> Any:
 
 
 def commands() -> list[list[str]]:
-    """The five commands of the README, without `prefect` and what a shell would take for a comment."""
+    """The five commands of the README, without `prefect` and what a shell would take
+    for a comment.
+    """
     section = (ROOT / "README.md").read_text().partition("## As a flow")[2]
     found = re.findall(r"^prefect (.+)$", section.partition("\n## ")[0], re.MULTILINE)
     return [["-m", "prefect", *shlex.split(line, comments=True)] for line in found]
@@ -164,7 +206,9 @@ def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.shutdown()
 
 
-def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_failed_gate(site: Site, told: tuple[str, list[dict[str, Any]]]) -> None:
+def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_failed_gate(
+    site: Site, told: tuple[str, list[dict[str, Any]]]
+) -> None:
     _, pool, worker, deploy, look = commands()
     site.do(*pool)
     site.ask("work_pools/dqpipe", "PATCH", concurrency_limit=1)  # a small machine
@@ -177,41 +221,86 @@ def test_from_nothing_to_a_scheduled_run_that_publishes_once_and_tells_of_a_fail
     version = versions.published(out)
     assert published["state"]["name"] == "Completed"
     assert re.fullmatch(r"sample_data/images \d{4}-\d\d-\d\d \d\d:\d\d", published["name"])
-    assert published["state"]["message"].startswith(f"published version {version}: 61 of 64 samples kept, 0 relabelled")
-    assert site.until("nightly", "unchanged")["state"]["message"] == f"nothing changed since version {version}, which stays published"
+    assert published["state"]["message"].startswith(
+        f"published version {version}: 61 of 64 samples kept, 0 relabelled"
+    )
+    assert (
+        site.until("nightly", "unchanged")["state"]["message"]
+        == f"nothing changed since version {version}, which stays published"
+    )
     assert versions.versions(out) == [version]
     assert published["name"] in site.do(*look)
 
     url, notes = told
-    block = {"name": "team", "data": {"name": "team", "url": url, "json_data": {"text": "{{body}}"}}}
-    kind = site.ask("block_types/filter", block_types={"name": {"like_": "Custom Webhook"}})[0]["id"]
-    schema = site.ask("block_schemas/filter", block_schemas={"block_type_id": {"any_": [kind]}})[0]["id"]
+    block = {
+        "name": "team",
+        "data": {"name": "team", "url": url, "json_data": {"text": "{{body}}"}},
+    }
+    kind = site.ask("block_types/filter", block_types={"name": {"like_": "Custom Webhook"}})[0][
+        "id"
+    ]
+    schema = site.ask("block_schemas/filter", block_schemas={"block_type_id": {"any_": [kind]}})[0][
+        "id"
+    ]
     site.ask("block_documents/", **block, block_type_id=kind, block_schema_id=schema)
-    assert site.do("flows/automations.py", "--notify", "custom-webhook/team") == "registered: dqpipe: a gate failed\n"
+    assert (
+        site.do("flows/automations.py", "--notify", "custom-webhook/team")
+        == "registered: dqpipe: a gate failed\n"
+    )
     with (site.folder / "sample_data" / "pipeline.yaml").open("a") as file:
         file.write('gates: ["files.unreadable > 0%"]\n')
     failed = site.until("nightly", "gate-failed")
     site.ask(f"deployments/{failed['deployment_id']}/pause_deployment")  # three nights suffice
     assert failed["state"]["name"] == "Failed"
-    assert failed["state"]["message"].startswith(f"files.unreadable is 3.125% (2 of 64); it must not be > 0%. Version {version} stays published. Read {out}/")
-    usual = eventually(lambda: site.ask("events/filter", filter={"event": {"name": ["prefect.flow-run.Failed"]}})["events"], site.logs)
-    assert f"prefect.flow-run.{failed['id']}" in {event["resource"]["prefect.resource.id"] for event in usual}
+    assert failed["state"]["message"].startswith(
+        f"files.unreadable is 3.125% (2 of 64); it must not be > 0%. Version {version} stays "
+        f"published. Read {out}/"
+    )
+    usual = eventually(
+        lambda: site.ask("events/filter", filter={"event": {"name": ["prefect.flow-run.Failed"]}})[
+            "events"
+        ],
+        site.logs,
+    )
+    assert f"prefect.flow-run.{failed['id']}" in {
+        event["resource"]["prefect.resource.id"] for event in usual
+    }
     assert versions.published(out) == version
     note = eventually(lambda: notes, site.logs)[0]["text"]
     assert "files.unreadable is 3.125% (2 of 64); it must not be > 0%" in note
-    emitted = eventually(lambda: site.ask("events/filter", filter={"event": {"name": ["dqpipe.gate.failed"]}})["events"], site.logs)[0]
+    emitted = eventually(
+        lambda: site.ask("events/filter", filter={"event": {"name": ["dqpipe.gate.failed"]}})[
+            "events"
+        ],
+        site.logs,
+    )[0]
     assert emitted["resource"]["prefect.resource.name"] == str(out)
-    assert {"version", "dataset", "flow-run", "flow", "deployment"} <= {one["prefect.resource.role"] for one in emitted["related"]}
-    assert {**emitted["payload"]["counts"], "review": 0} == {"samples": 64, "kept": 61, "dropped": 3, "relabelled": 0, "review": 0, "added": 0}
-    # Prefect's own worker shows one where it meets a run that pausing the deployment has just removed
-    assert not re.search(rf'File "({ROOT}/(dqpipe|plugins)|{site.folder})/', (site.folder / "worker.log").read_text())
+    assert {"version", "dataset", "flow-run", "flow", "deployment"} <= {
+        one["prefect.resource.role"] for one in emitted["related"]
+    }
+    assert {**emitted["payload"]["counts"], "review": 0} == {
+        "samples": 64,
+        "kept": 61,
+        "dropped": 3,
+        "relabelled": 0,
+        "review": 0,
+        "added": 0,
+    }
+    # Prefect's own worker shows one where it meets a run that pausing the deployment has just
+    # removed
+    assert not re.search(
+        rf'File "({ROOT}/(dqpipe|plugins)|{site.folder})/', (site.folder / "worker.log").read_text()
+    )
 
 
 def test_without_a_worker_the_flow_serves_itself_on_a_schedule(site: Site) -> None:
     served = f"nightly-served-{key_of((site.folder / 'served' / 'pipeline.yaml').resolve())}"
     published = site.until(served, "published")
     assert (published["auto_scheduled"], published["work_pool_name"]) == (True, None)
-    assert f"published version {versions.published(site.folder / 'out-served')}: " in published["state"]["message"]
+    assert (
+        f"published version {versions.published(site.folder / 'out-served')}: "
+        in published["state"]["message"]
+    )
 
 
 def test_a_person_is_asked_on_prefects_page_and_the_version_is_published_then(site: Site) -> None:
@@ -221,7 +310,13 @@ def test_a_person_is_asked_on_prefects_page_and_the_version_is_published_then(si
     site.start("asking", "-c", f"from dqpipe.flow import curate; curate({str(asking)!r})")
 
     def asked(*kinds: str) -> dict[str, Any] | None:
-        runs = site.ask("flow_runs/filter", flow_runs={"tags": {"all_": ["asking/images"]}, "state": {"type": {"any_": list(kinds)}}})
+        runs = site.ask(
+            "flow_runs/filter",
+            flow_runs={
+                "tags": {"all_": ["asking/images"]},
+                "state": {"type": {"any_": list(kinds)}},
+            },
+        )
         return runs[0] if runs else None
 
     paused = eventually(lambda: asked("PAUSED"), site.logs)
@@ -230,5 +325,9 @@ def test_a_person_is_asked_on_prefects_page_and_the_version_is_published_then(si
     assert (versions.published(out), "waiting" in paused["tags"]) == (None, True)
     site.ask(f"flow_runs/{paused['id']}/resume", run_input={"publish": True, "by": "ann"})
     ended = eventually(lambda: asked("COMPLETED", "FAILED", "CRASHED"), site.logs)
-    assert (ended["state"]["name"], "published" in ended["tags"], versions.published(out)) == ("Completed", True, version)
+    assert (ended["state"]["name"], "published" in ended["tags"], versions.published(out)) == (
+        "Completed",
+        True,
+        version,
+    )
     assert "approved by ann" in ended["state"]["message"]

@@ -21,16 +21,29 @@ only-include = ["{module}.py"]
 
 
 def install(folder: Path, site: Path, *, name: str, plugin: str, source: str) -> None:
-    """Write a distribution with one module and one plugin entry point, and install it into `site`, offline."""
+    """Write a distribution with one module and one plugin entry point, and install it into `site`,
+    offline.
+    """
     module = name.replace("-", "_")
     folder.mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(PYPROJECT.format(name=name, plugin=plugin, module=module), encoding="utf-8")
+    (folder / "pyproject.toml").write_text(
+        PYPROJECT.format(name=name, plugin=plugin, module=module), encoding="utf-8"
+    )
     (folder / f"{module}.py").write_text(source, encoding="utf-8")
     pip("install", "--no-build-isolation", "--target", str(site), str(folder))
 
 
 def pip(*arguments: str) -> None:
     """Run pip, offline and without dependencies."""
-    command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *arguments, "--no-index", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "-q",
+        "--disable-pip-version-check",
+        *arguments,
+        "--no-index",
+        "--no-deps",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

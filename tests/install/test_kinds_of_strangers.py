@@ -1,4 +1,7 @@
-"""A stranger's package adds what stands around a run: an executor, a format to hand over, commands."""
+"""A stranger's package adds what stands around a run.
+
+An executor, a format to hand over, commands.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ class Zoo(Commands):
 @hookimpl
 def dqpipe_register() -> list[type[Extension]]:
     return [BackwardsWorkers, Lines, Zoo]
-'''
+'''  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +99,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def dqpipe(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
+    }
     command = [sys.executable, "-m", "dqpipe", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_its_commands_are_run_and_listed(site: Path, tmp_path: Path) -> None:
@@ -106,27 +114,47 @@ def test_its_commands_are_run_and_listed(site: Path, tmp_path: Path) -> None:
     assert "Commands about animals." in dqpipe(site, "--help", cwd=tmp_path).stdout
 
 
-def test_its_executor_does_the_work_and_its_format_goes_out_and_comes_back(site: Path, tmp_path: Path, images: Path) -> None:
-    (tmp_path / "p.yaml").write_text(f"dataset: {{path: {images}}}\nstages: [files]\ngates: []\noutputs: {{path: out, reports: []}}\n")
-    done = dqpipe(site, "run", "p.yaml", "--executor", "backwards", "--shard-size", "20", cwd=tmp_path)
+def test_its_executor_does_the_work_and_its_format_goes_out_and_comes_back(
+    site: Path, tmp_path: Path, images: Path
+) -> None:
+    (tmp_path / "p.yaml").write_text(
+        f"dataset: {{path: {images}}}\nstages: [files]\ngates: []\noutputs: {{path: out, reports: "
+        f"[]}}\n"
+    )
+    done = dqpipe(
+        site, "run", "p.yaml", "--executor", "backwards", "--shard-size", "20", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     done = dqpipe(site, "handover", "lines", "there", "--all", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "there/lines.txt").read_text().splitlines()
     assert "china/00.png\tchina" in lines
     (tmp_path / "back.txt").write_text("china/00.png\tflower\n")
-    done = dqpipe(site, "takeover", "back.txt", "--from", "lines", "--reviewer", "ann", "--json", cwd=tmp_path)
+    done = dqpipe(
+        site, "takeover", "back.txt", "--from", "lines", "--reviewer", "ann", "--json", cwd=tmp_path
+    )
     assert json.loads(done.stdout)["added"] == 1, done.stderr
 
 
 def test_what_no_one_brings_is_refused_with_the_nearest_name(site: Path, tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("dataset: {path: x}\nstages: [files]\n")
-    assert "backwards" in dqpipe(site, "run", "p.yaml", "--executor", "backward", cwd=tmp_path).stderr
+    assert (
+        "backwards" in dqpipe(site, "run", "p.yaml", "--executor", "backward", cwd=tmp_path).stderr
+    )
     assert "lines" in dqpipe(site, "handover", "line", "there", cwd=tmp_path).stderr
 
 
 def test_it_passes_a_strict_type_checker(tmp_path: Path) -> None:
     (tmp_path / "zoo.py").write_text(PLUGIN)
-    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(tmp_path / "zoo.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        str(ROOT / "pyproject.toml"),
+        str(tmp_path / "zoo.py"),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), done.stdout + done.stderr
+    assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), (
+        done.stdout + done.stderr
+    )

@@ -71,26 +71,45 @@ def dqpipe_stage_finished(stage):
 @hookimpl
 def dqpipe_run_finished(run):
     raise RuntimeError("an observer that fails")
-'''
+'''  # noqa: E501
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the stranger's plugin and a broken one installed."""
     folder = tmp_path_factory.mktemp("third-party")
-    install(folder / "redness", folder / "site", name="dqpipe-redness", plugin="redness", source=PLUGIN)
-    install(folder / "broken", folder / "site", name="dqpipe-broken", plugin="broken", source="import no_such_module_anywhere\n")
+    install(
+        folder / "redness", folder / "site", name="dqpipe-redness", plugin="redness", source=PLUGIN
+    )
+    install(
+        folder / "broken",
+        folder / "site",
+        name="dqpipe-broken",
+        plugin="broken",
+        source="import no_such_module_anywhere\n",
+    )
     return folder / "site"
 
 
 def dqpipe(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site), "WITNESS": str(cwd / "witness")}
-    return subprocess.run([sys.executable, "-m", "dqpipe", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "dqpipe", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_it_is_listed_with_its_options_and_who_brings_it(site: Path, tmp_path: Path) -> None:
-    listed = json.loads(dqpipe(site, "plugins", "redness", "--json", cwd=tmp_path).stdout)["extensions"]
-    assert [(row["kind"], row["plugin"], list(row["options"])) for row in listed] == [("stage", "redness", ["above"])]
+    listed = json.loads(dqpipe(site, "plugins", "redness", "--json", cwd=tmp_path).stdout)[
+        "extensions"
+    ]
+    assert [(row["kind"], row["plugin"], list(row["options"])) for row in listed] == [
+        ("stage", "redness", ["above"])
+    ]
 
 
 def test_it_runs_like_a_built_in_one(site: Path, tmp_path: Path, images: Path) -> None:
@@ -99,11 +118,15 @@ def test_it_runs_like_a_built_in_one(site: Path, tmp_path: Path, images: Path) -
         "dataset: {path: images/some.listing}\nstages:\n  - files\n  - redness: {above: 0.01}\n"
         "gates: ['redness.red > 2']\noutputs: {path: out, reports: [json]}\n"
     )
-    done = dqpipe(site, "run", "p.yaml", "--executor", "processes:2", "--shard-size", "2", cwd=tmp_path)
+    done = dqpipe(
+        site, "run", "p.yaml", "--executor", "processes:2", "--shard-size", "2", cwd=tmp_path
+    )
     assert done.returncode == 1, done.stderr
     assert "redness.red is 3; it must not be > 2" in done.stderr
     why = json.loads(dqpipe(site, "why", "china/00.png", "--json", cwd=tmp_path).stdout)
-    assert [(row["code"], row["plugin"], row["threshold"]) for row in why["findings"]] == [("redness.red", "redness", 0.01)]
+    assert [(row["code"], row["plugin"], row["threshold"]) for row in why["findings"]] == [
+        ("redness.red", "redness", 0.01)
+    ]
     seen = [json.loads(line)["stage"] for line in (tmp_path / "witness").read_text().splitlines()]
     assert seen[:2] == ["read", "measure"]
     assert seen[-1] == "publish"
@@ -111,28 +134,65 @@ def test_it_runs_like_a_built_in_one(site: Path, tmp_path: Path, images: Path) -
 
 
 def test_it_passes_the_contract(site: Path, tmp_path: Path) -> None:
-    code = "from dqpipe.testing import check_stage; from dqpipe_redness import Redness; check_stage(Redness(above=0.3))"
+    code = (
+        "from dqpipe.testing import check_stage; from dqpipe_redness import Redness; "
+        "check_stage(Redness(above=0.3))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(site), "WITNESS": str(tmp_path / "witness")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
-FIXTURES = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:dqpipe", "-p", "dqpipe.testing.pytest_plugin"]
+FIXTURES = [
+    sys.executable,
+    "-m",
+    "pytest",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:dqpipe",
+    "-p",
+    "dqpipe.testing.pytest_plugin",
+]
 
 
 def test_the_fixtures_for_plugin_authors_run_the_readmes_test(site: Path, tmp_path: Path) -> None:
-    shown = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split("fixtures for tests of your own")[1]
+    shown = (
+        (Path(__file__).parents[2] / "README.md")
+        .read_text(encoding="utf-8")
+        .split("fixtures for tests of your own")[1]
+    )
     (tmp_path / "test_redness.py").write_text(shown.split("```python\n")[1].split("```")[0])
     environment = {**os.environ, "PYTHONPATH": str(site), "WITNESS": str(tmp_path / "witness")}
-    done = subprocess.run([*FIXTURES, "--rootdir", "."], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*FIXTURES, "--rootdir", "."],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_pytest_starts_with_the_fixtures_and_nothing_heavy() -> None:
     from tests.test_architecture import HEAVY
 
-    named = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]["dqpipe"]
-    code = f"import sys, importlib; importlib.import_module({named!r}); print([m for m in {['numpy', 'pandas', 'pyarrow', *HEAVY]} if m in sys.modules])"
+    named = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "entry-points"
+    ]["pytest11"]["dqpipe"]
+    code = (
+        f"import sys, importlib; importlib.import_module({named!r}); print([m for m in "
+        f"{['numpy', 'pandas', 'pyarrow', *HEAVY]} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 

@@ -29,7 +29,9 @@ def samples(**sizes: int) -> Samples:
 
 
 def seeds(parent: str, copy: int) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{parent}:{copy}".encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(f"{parent}:{copy}".encode(), digest_size=8).digest(), "big"
+    )
 
 
 def plan(of: Samples, **options: Any) -> list[Recipe]:
@@ -43,13 +45,19 @@ def picture(mode: str = "RGB", width: int = 20, height: int = 12) -> Picture:
     return Picture(Header("PNG", width, height, mode), pixels)
 
 
-@pytest.mark.parametrize(("target", "expected"), [("largest", {"b": 6, "c": 8}), ("median", {"c": 2}), (11, {"a": 1, "b": 7, "c": 9})])
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("largest", {"b": 6, "c": 8}), ("median", {"c": 2}), (11, {"a": 1, "b": 7, "c": 9})],
+)
 def test_each_class_is_filled_up_to_the_target(target: int | str, expected: dict[str, int]) -> None:
     made = plan(samples(a=10, b=4, c=2), target=target)
     assert Counter(recipe.parent[0] for recipe in made) == expected
 
 
-@pytest.mark.parametrize(("sizes", "expected"), [((100, 95, 91, 110), 0), ((100, 100, 90), 0), ((100, 100, 89), 11), ((30, 30, 30), 0)])
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [((100, 95, 91, 110), 0), ((100, 100, 90), 0), ((100, 100, 89), 11), ((30, 30, 30), 0)],
+)
 @pytest.mark.parametrize("target", ["median", "largest"])
 def test_a_balanced_set_gets_nothing(target: str, sizes: tuple[int, ...], expected: int) -> None:
     of = samples(**dict(zip("abcd", sizes, strict=False)))
@@ -68,12 +76,21 @@ def test_no_parent_has_more_than_one_copy_more_than_another() -> None:
 
 def test_a_class_stays_below_the_target_rather_than_copy_one_parent_for_ever() -> None:
     made = plan(samples(a=100, b=2), target="largest", max_copies=3)
-    assert [(recipe.parent, recipe.copy) for recipe in made] == [("b/0", 1), ("b/0", 2), ("b/0", 3), ("b/1", 1), ("b/1", 2), ("b/1", 3)]
+    assert [(recipe.parent, recipe.copy) for recipe in made] == [
+        ("b/0", 1),
+        ("b/0", 2),
+        ("b/0", 3),
+        ("b/1", 1),
+        ("b/1", 2),
+        ("b/1", 3),
+    ]
 
 
 def test_labels_that_are_no_classes_are_refused_and_missing_ones_left_alone() -> None:
     for label in (pa.array([[1], [2]]), pa.array([0.5, 1.5])):
-        assert "fills classes" in str(Augmentation().objection(Samples(pa.table({"id": ["a", "b"], "label": label}))))
+        assert "fills classes" in str(
+            Augmentation().objection(Samples(pa.table({"id": ["a", "b"], "label": label})))
+        )
     assert "no label column" in str(Augmentation().objection(Samples(pa.table({"id": ["a", "b"]}))))
     some = Samples(pa.table({"id": ["a", "b", "c", "d"], "label": ["x", "x", "y", None]}))
     assert [recipe.parent for recipe in plan(some, target="largest")] == ["c"]
@@ -96,7 +113,10 @@ def test_transforms_draw_independently_of_each_other() -> None:
         (False, True): of.pixels[::-1],
         (True, True): of.pixels[::-1, ::-1],
     }
-    seen = Counter(next(k for k, v in outcomes.items() if np.array_equal(v, augment.make(of, seed))) for seed in range(200))
+    seen = Counter(
+        next(k for k, v in outcomes.items() if np.array_equal(v, augment.make(of, seed)))
+        for seed in range(200)
+    )
     assert len(seen) == 4
     assert min(seen.values()) > 25
 
@@ -112,7 +132,8 @@ def test_both_forms_of_a_pipeline_make_the_same() -> None:
     serialised = Augmentation(transforms=nested).provenance()["pipeline"]["transform"]["transforms"]
     for seed in range(10):
         assert np.array_equal(
-            Augmentation(transforms=nested).make(picture(), seed), Augmentation(transforms=serialised).make(picture(), seed)
+            Augmentation(transforms=nested).make(picture(), seed),
+            Augmentation(transforms=serialised).make(picture(), seed),
         )
 
 
@@ -129,9 +150,15 @@ def test_the_written_pipeline_can_be_used_for_training() -> None:
     ("options", "hint"),
     [
         ({"transforms": [{"HorizontlFlip": {}}]}, "did you mean 'HorizontalFlip'"),
-        ({"transforms": [{"Rotate": {"limits": 5}}]}, "Rotate has no argument 'limits': did you mean 'limit'"),
+        (
+            {"transforms": [{"Rotate": {"limits": 5}}]},
+            "Rotate has no argument 'limits': did you mean 'limit'",
+        ),
         ({"transforms": [{"Rotate": {"limit": "far"}}]}, "Rotate: .*valid number"),
-        ({"transforms": [{"OneOf": {"transforms": [{"Blur": {"blurr": 3}}]}}]}, "Blur has no argument 'blurr'"),
+        (
+            {"transforms": [{"OneOf": {"transforms": [{"Blur": {"blurr": 3}}]}}]},
+            "Blur has no argument 'blurr'",
+        ),
         ({"transforms": [{"Normalize": {}}]}, "Normalize makes float32"),
         ({"transforms": [{"Blur": {}, "Rotate": {}}]}, "a transform is"),
         ({"transforms": []}, "names no transform"),
@@ -139,7 +166,9 @@ def test_the_written_pipeline_can_be_used_for_training() -> None:
         ({"target": 0}, "target is a number"),
     ],
 )
-def test_a_mistake_in_the_pipeline_is_refused_before_anything_runs(options: dict[str, Any], hint: str) -> None:
+def test_a_mistake_in_the_pipeline_is_refused_before_anything_runs(
+    options: dict[str, Any], hint: str
+) -> None:
     with pytest.raises(ConfigError, match=hint):
         Augmentation(**options).check()
 

@@ -1,4 +1,6 @@
-"""Networks of timm, torchvision and open_clip run from local weights and see their pictures as their own libraries show them."""
+"""Networks of timm, torchvision and open_clip run from local weights and see their pictures as
+their own libraries show them.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def library(name: str) -> Any:
 
 @functools.cache
 def declare_operators() -> None:
-    """Let torchvision from PyPI be imported beside a torch that is built otherwise: its own operators do not load there, and none of these tests calls one."""
+    """Let torchvision from PyPI be imported beside a torch that is built otherwise.
+
+    Its own operators do not load there, and none of these tests calls one.
+    """
     if importlib.util.find_spec("torchvision") is None or "torchvision" in sys.modules:
         return
     for name in ("nms", "qnms"):
@@ -47,7 +52,9 @@ def picture(height: int, width: int) -> Picture:
     """Smooth colours with edges and noise."""
     rng = np.random.default_rng(height * width)
     y, x = np.mgrid[:height, :width] / max(height, width)
-    pixels = np.stack([255 * x, 255 * y, 128 + 100 * np.sin(9 * x + 5 * y)], axis=-1) + rng.normal(0, 20, (height, width, 3))
+    pixels = np.stack([255 * x, 255 * y, 128 + 100 * np.sin(9 * x + 5 * y)], axis=-1) + rng.normal(
+        0, 20, (height, width, 3)
+    )
     return Picture(Header("PNG", width, height, "RGB"), np.clip(pixels, 0, 255).astype(np.uint8))
 
 
@@ -80,22 +87,39 @@ def tensor(transform: Any, shown: Picture) -> Any:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_timm_from_a_file_gives_what_timm_gives(suffix: str, registry: Registry, tmp_path: Path) -> None:
+def test_timm_from_a_file_gives_what_timm_gives(
+    suffix: str, registry: Registry, tmp_path: Path
+) -> None:
     timm = library("timm")
     whole = drawn(timm.create_model, "resnet10t", pretrained=False)
-    embedder = registry.get(Embedder, "timm")(model="resnet10t", weights=str(saved(whole, tmp_path / f"net{suffix}")), device="cpu")
+    embedder = registry.get(Embedder, "timm")(
+        model="resnet10t", weights=str(saved(whole, tmp_path / f"net{suffix}")), device="cpu"
+    )
     embedder.check()
-    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(whole), is_training=False)
+    transform = timm.data.create_transform(
+        **timm.data.resolve_model_data_config(whole), is_training=False
+    )
     with torch.inference_mode():
-        expected = [whole.forward_head(whole.forward_features(tensor(transform, one)), pre_logits=True)[0].numpy() for one in PICTURES]
+        expected = [
+            whole.forward_head(whole.forward_features(tensor(transform, one)), pre_logits=True)[
+                0
+            ].numpy()
+            for one in PICTURES
+        ]
     np.testing.assert_allclose(embedder.embed(PICTURES, None), expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(embedder.embed(PICTURES, None)[2:3], embedder.embed(PICTURES[2:3], None))
+    np.testing.assert_array_equal(
+        embedder.embed(PICTURES, None)[2:3], embedder.embed(PICTURES[2:3], None)
+    )
 
 
-def test_torchvision_from_a_file_gives_what_torchvision_gives(registry: Registry, tmp_path: Path) -> None:
+def test_torchvision_from_a_file_gives_what_torchvision_gives(
+    registry: Registry, tmp_path: Path
+) -> None:
     torchvision = library("torchvision")
     whole = drawn(torchvision.models.get_model, "resnet18", weights=None)
-    embedder = registry.get(Embedder, "torchvision")(model="resnet18", weights=str(saved(whole, tmp_path / "net.pt")), device="cpu")
+    embedder = registry.get(Embedder, "torchvision")(
+        model="resnet18", weights=str(saved(whole, tmp_path / "net.pt")), device="cpu"
+    )
     embedder.check()
     transform = torchvision.models.get_model_weights("resnet18").DEFAULT.transforms()
     whole.fc = torch.nn.Identity()
@@ -105,23 +129,44 @@ def test_torchvision_from_a_file_gives_what_torchvision_gives(registry: Registry
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_open_clip_from_a_file_gives_what_open_clip_gives(suffix: str, registry: Registry, tmp_path: Path, monkeypatch) -> None:
+def test_open_clip_from_a_file_gives_what_open_clip_gives(
+    suffix: str, registry: Registry, tmp_path: Path, monkeypatch
+) -> None:
     open_clip = library("open_clip")
-    small = {"embed_dim": 16, "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
-             "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}}  # fmt: skip
+    small = {
+        "embed_dim": 16,
+        "vision_cfg": {
+            "image_size": 64,
+            "layers": 2,
+            "width": 64,
+            "patch_size": 16,
+            "head_width": 32,
+        },
+        "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
+    }
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "small-clip", small)
     whole = drawn(open_clip.create_model, "small-clip")
     weights = str(saved(whole, tmp_path / f"clip{suffix}"))
-    embedder = registry.get(Embedder, "open_clip")(model="small-clip", weights=weights, device="cpu")
+    embedder = registry.get(Embedder, "open_clip")(
+        model="small-clip", weights=weights, device="cpu"
+    )
     embedder.check()
-    transform = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(whole)), is_train=False)
+    transform = open_clip.transform.image_transform_v2(
+        open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(whole)),
+        is_train=False,
+    )
     with torch.inference_mode():
         expected = [whole.encode_image(tensor(transform, one))[0].numpy() for one in PICTURES]
     found = embedder.embed(PICTURES, None)
     assert found.shape == (len(PICTURES), 16)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     tower = saved(whole.visual, tmp_path / f"tower{suffix}")
-    np.testing.assert_array_equal(registry.get(Embedder, "open_clip")(model="small-clip", weights=str(tower), device="cpu").embed(PICTURES, None), found)
+    np.testing.assert_array_equal(
+        registry.get(Embedder, "open_clip")(
+            model="small-clip", weights=str(tower), device="cpu"
+        ).embed(PICTURES, None),
+        found,
+    )
 
 
 def test_open_clip_prepares_pictures_as_the_published_weights_want_them() -> None:
@@ -143,14 +188,32 @@ def test_open_clip_prepares_pictures_as_the_published_weights_want_them() -> Non
         clip_preprocessing("ViT-B-31", "")
 
 
-@pytest.mark.parametrize(("crop_mode", "fit"), [("center", "shortest"), ("squash", "squash"), ("border", "longest")])
+@pytest.mark.parametrize(
+    ("crop_mode", "fit"), [("center", "shortest"), ("squash", "squash"), ("border", "longest")]
+)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("crop", [1.0, 0.875, 0.95])
-def test_a_recipe_shows_what_timm_shows(crop_mode: str, fit: str, interpolation: str, crop: float) -> None:
+def test_a_recipe_shows_what_timm_shows(
+    crop_mode: str, fit: str, interpolation: str, crop: float
+) -> None:
     timm = library("timm")
     mean = (0.5, 0.4, 0.3)
-    shown = timm.data.create_transform((3, 96, 96), is_training=False, crop_pct=crop, crop_mode=crop_mode, interpolation=interpolation, mean=mean)
-    recipe = Recipe(96, crop, mean, interpolation=interpolation, fit=fit, fill=tuple(round(255 * value) for value in mean))
+    shown = timm.data.create_transform(
+        (3, 96, 96),
+        is_training=False,
+        crop_pct=crop,
+        crop_mode=crop_mode,
+        interpolation=interpolation,
+        mean=mean,
+    )
+    recipe = Recipe(
+        96,
+        crop,
+        mean,
+        interpolation=interpolation,
+        fit=fit,
+        fill=tuple(round(255 * value) for value in mean),
+    )
     for one in PICTURES:
         np.testing.assert_allclose(recipe.prepare(one), shown(image(one)).numpy(), atol=1e-5)
 
@@ -159,19 +222,25 @@ def test_a_recipe_shows_what_timm_shows(crop_mode: str, fit: str, interpolation:
 def test_a_recipe_shows_what_open_clip_shows(fit: str) -> None:
     open_clip = library("open_clip")
     shown = open_clip.image_transform(96, is_train=False, resize_mode=fit, interpolation="bicubic")
-    recipe = Recipe(96, 1.0, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD, "bicubic", fit)
+    recipe = Recipe(
+        96, 1.0, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD, "bicubic", fit
+    )
     for one in PICTURES:
         np.testing.assert_allclose(recipe.prepare(one), shown(image(one)).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["timm", "torchvision", "open_clip"])
-def test_weights_of_another_network_are_refused(name: str, registry: Registry, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(
+    name: str, registry: Registry, tmp_path: Path
+) -> None:
     library(name)
     model = {"timm": "resnet10t", "torchvision": "resnet18", "open_clip": "RN50-quickgelu"}[name]
     path = tmp_path / "other.pt"
     torch.save({"some.weight": torch.zeros(2)}, path)
     with pytest.raises(PlanError, match="does not fit the module: missing"):
-        registry.get(Embedder, name)(model=model, weights=str(path), device="cpu").embed(PICTURES[:1], None)
+        registry.get(Embedder, name)(model=model, weights=str(path), device="cpu").embed(
+            PICTURES[:1], None
+        )
 
 
 @pytest.mark.parametrize("fit", ["shortest", "squash", "longest"])
@@ -185,7 +254,9 @@ def test_pictures_of_any_shape_are_prepared(shape: tuple[int, int], fit: str) ->
 def test_of_a_line_the_middle_is_seen() -> None:
     pixels = np.zeros((2, 999, 3), np.uint8)
     pixels[:, 495:504] = 255
-    ready = Recipe(size=16, mean=(0, 0, 0), std=(1, 1, 1)).prepare(Picture(Header("PNG", 999, 2, "RGB"), pixels))
+    ready = Recipe(size=16, mean=(0, 0, 0), std=(1, 1, 1)).prepare(
+        Picture(Header("PNG", 999, 2, "RGB"), pixels)
+    )
     np.testing.assert_array_equal(ready, 1)
 
 
@@ -201,12 +272,20 @@ def test_open_clip_is_given_a_name_and_a_file(registry: Registry, tmp_path: Path
 def test_the_extra_that_installs_a_library_has_the_name_of_its_embedder(name: str) -> None:
     import tomllib
 
-    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     assert extras[name]
 
 
 def small_net() -> Any:
-    return torch.nn.Sequential(torch.nn.Conv2d(3, 16, 5, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(3), torch.nn.Flatten(), torch.nn.Linear(144, 24))
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 5, 2),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(3),
+        torch.nn.Flatten(),
+        torch.nn.Linear(144, 24),
+    )
 
 
 def small(device: str, *, mixed: bool = False) -> TorchModule:
@@ -234,13 +313,20 @@ def test_maps_of_a_network_are_averaged() -> None:
     torch.manual_seed(0)
     net = maps_net().eval()
     with torch.inference_mode():
-        expected = net(torch.from_numpy(Recipe(size=32).prepare(PICTURES[0])[None]))[0].numpy().mean((1, 2))
+        expected = (
+            net(torch.from_numpy(Recipe(size=32).prepare(PICTURES[0])[None]))[0]
+            .numpy()
+            .mean((1, 2))
+        )
     embedder = TorchModule(factory=f"{__name__}:maps_net", size=32, device="cpu")
     np.testing.assert_allclose(embedder.embed(PICTURES[:1], None)[0], expected, atol=1e-5)
 
 
 def test_mixed_precision_gives_vectors_that_are_nearly_equal() -> None:
-    exact, mixed = small("cpu").embed(PICTURES, None), small("cpu", mixed=True).embed(PICTURES, None)
+    exact, mixed = (
+        small("cpu").embed(PICTURES, None),
+        small("cpu", mixed=True).embed(PICTURES, None),
+    )
     assert mixed.dtype == np.float32
     assert not np.array_equal(mixed, exact)
     np.testing.assert_allclose(mixed, exact, atol=0.02 * np.abs(exact).max())
@@ -249,7 +335,9 @@ def test_mixed_precision_gives_vectors_that_are_nearly_equal() -> None:
 def test_auto_takes_a_gpu_where_there_is_one() -> None:
     there = torch.cuda.is_available()
     assert small("auto").artifacts()["device"] == ("cuda" if there else "cpu")
-    np.testing.assert_array_equal(small("auto").embed(PICTURES, None), small("cuda" if there else "cpu").embed(PICTURES, None))
+    np.testing.assert_array_equal(
+        small("auto").embed(PICTURES, None), small("cuda" if there else "cpu").embed(PICTURES, None)
+    )
     if not there:
         with pytest.raises(PlanError, match="torch sees none"):
             small("cuda").embed(PICTURES, None)
@@ -260,4 +348,8 @@ def test_a_gpu_gives_nearly_the_same_vectors(mixed: bool) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     exact = small("cpu").embed(PICTURES, None)
-    np.testing.assert_allclose(small("cuda", mixed=mixed).embed(PICTURES, None), exact, atol=(0.02 if mixed else 0.002) * np.abs(exact).max())
+    np.testing.assert_allclose(
+        small("cuda", mixed=mixed).embed(PICTURES, None),
+        exact,
+        atol=(0.02 if mixed else 0.002) * np.abs(exact).max(),
+    )

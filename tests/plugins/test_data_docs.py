@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXPECTED = [
-    {"expectation": "values_to_be_in_set", "column": "color", "value_set": ["green", "<script>alert(1)</script>"]},
+    {
+        "expectation": "values_to_be_in_set",
+        "column": "color",
+        "value_set": ["green", "<script>alert(1)</script>"],
+    },
     {"expectation": "mean_to_be_between", "column": "fare", "min_value": 5, "max_value": 9},
 ]
 
@@ -24,7 +28,15 @@ EXPECTED = [
 @pytest.fixture(name="record")
 def fixture_record() -> dict[str, Any]:
     stage = Expectations(expectations=EXPECTED)
-    samples = Samples(pa.table({"id": ["a", "b", "c", "d"], "color": ["green", "blue", "green", "green"], "fare": [5.0, 6.0, 7.0, 8.0]}))
+    samples = Samples(
+        pa.table(
+            {
+                "id": ["a", "b", "c", "d"],
+                "color": ["green", "blue", "green", "green"],
+                "fare": [5.0, 6.0, 7.0, 8.0],
+            }
+        )
+    )
     figures = stage.summarise(samples, Facts(pa.table({})))
     return {
         "run": {
@@ -32,14 +44,27 @@ def fixture_record() -> dict[str, Any]:
             "started": "2026-01-02T03:04:05",
             "stages": [{"name": "checks", "stage": "expectations", "options": stage.options()}],
         },
-        "figures": [{"figure": f"checks.{row['figure']}", "scope": "set", "rows": [{"raw": row, "curated": None}]} for row in figures],
+        "figures": [
+            {
+                "figure": f"checks.{row['figure']}",
+                "scope": "set",
+                "rows": [{"raw": row, "curated": None}],
+            }
+            for row in figures
+        ],
     }
 
 
-def test_the_pages_tell_each_expectation_and_its_result(record: dict[str, Any], tmp_path: Path) -> None:
+def test_the_pages_tell_each_expectation_and_its_result(
+    record: dict[str, Any], tmp_path: Path
+) -> None:
     DataDocs().write(record, tmp_path, [], list)
     (page,) = tmp_path.rglob("raw.html")
-    words = " ".join(re.sub(r"<style.*?</style>|<[^>]+>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL).split())
+    words = " ".join(
+        re.sub(
+            r"<style.*?</style>|<[^>]+>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL
+        ).split()
+    )
     assert "1 unexpected values found. 25% of 4 total rows." in words
     assert "mean must be greater than or equal to 5 and less than or equal to 9 . 6.5" in words
     assert "Successful Expectations 1" in words
@@ -53,7 +78,9 @@ def test_the_pages_load_nothing_and_run_nothing(record: dict[str, Any], tmp_path
         assert re.findall(r"<script|<link|src=.?http|url\(", page.read_text(encoding="utf-8")) == []
 
 
-def test_every_link_between_the_pages_leads_somewhere(record: dict[str, Any], tmp_path: Path) -> None:
+def test_every_link_between_the_pages_leads_somewhere(
+    record: dict[str, Any], tmp_path: Path
+) -> None:
     DataDocs().write(record, tmp_path, [], list)
     for page in (tmp_path / "data_docs").rglob("*.html"):
         for link in re.findall(r'href="([^"#:]+\.html)"', page.read_text(encoding="utf-8")):

@@ -1,4 +1,7 @@
-"""Where two pictures of the same differ: nothing for the same picture turned, red where something was painted, none for strangers."""
+"""Where two pictures of the same differ.
+
+Nothing for the same picture turned, red where something was painted, none for strangers.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ def red(drawn: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("turn", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_turned_or_mirrored_copy_differs_nowhere(tile: np.ndarray, turn: int, *, mirrored: bool) -> None:
+def test_a_turned_or_mirrored_copy_differs_nowhere(
+    tile: np.ndarray, turn: int, *, mirrored: bool
+) -> None:
     copy = np.ascontiguousarray(np.rot90(tile[:, ::-1] if mirrored else tile, turn))
     drawn = difference(tile, copy, 144)
     assert drawn.shape == (120, 144, 3)
@@ -36,7 +41,9 @@ def test_what_was_painted_over_is_red_and_nothing_else(tile: np.ndarray) -> None
     assert marked[120:].mean() < 0.03
 
 
-def test_light_and_a_small_crop_are_no_difference_and_what_the_match_lacks_is_blank(tile: np.ndarray) -> None:
+def test_light_and_a_small_crop_are_no_difference_and_what_the_match_lacks_is_blank(
+    tile: np.ndarray,
+) -> None:
     cropped = (0.7 * tile[12:-12, 14:-14]).astype(np.uint8)
     drawn = difference(tile, cropped, 240)
     assert red(drawn).mean() < 0.05
@@ -44,7 +51,10 @@ def test_light_and_a_small_crop_are_no_difference_and_what_the_match_lacks_is_bl
 
 
 def test_strangers_have_no_difference_to_show(tile: np.ndarray) -> None:
-    assert difference(tile, np.ascontiguousarray(load_sample_image("flower.jpg")[:200, :240]), 144) is None
+    assert (
+        difference(tile, np.ascontiguousarray(load_sample_image("flower.jpg")[:200, :240]), 144)
+        is None
+    )
 
 
 def test_flat_pictures_of_one_colour_are_alike() -> None:

@@ -14,7 +14,9 @@ from dqpipe.data.tables import Facts, Samples, fact_array
 
 
 def by_definition(units: np.ndarray) -> float:
-    values = np.linalg.eigvalsh((units.astype(np.float64) @ units.T.astype(np.float64)) / len(units))
+    values = np.linalg.eigvalsh(
+        (units.astype(np.float64) @ units.T.astype(np.float64)) / len(units)
+    )
     values = values[values > 1e-12]
     return float(np.exp(-np.sum(values * np.log(values))))
 
@@ -57,7 +59,9 @@ def test_evenness() -> None:
     assert evenness(np.array([98, 1, 1])) < 0.2
 
 
-def told(labels: list[str | None], vectors: np.ndarray | None) -> tuple[dict[str, float], dict[str, float]]:
+def told(
+    labels: list[str | None], vectors: np.ndarray | None
+) -> tuple[dict[str, float], dict[str, float]]:
     """Claims (part → value) and figures of the set."""
     ids = [f"{row:04d}" for row in range(len(labels))]
     samples = Samples(pa.table({"id": ids, "content": ids, "label": pa.array(labels, pa.string())}))
@@ -66,10 +70,21 @@ def told(labels: list[str | None], vectors: np.ndarray | None) -> tuple[dict[str
     if vectors is not None:
         columns = {"v.v": fact_array(vectors, "vector[float32]")}
         related = stage.at("relate").relate(samples, Facts(pa.table(columns)), None)
-        columns |= {fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}
+        columns |= {
+            fact.name: fact_array(related[fact.name], fact.type)
+            for fact in stage.facts_at("relate")
+        }
     facts = Facts(pa.table(columns))
-    claims = {part: value for frame in stage.detect(samples, facts) for part, value in zip(frame["part"], frame["value"], strict=True)}
-    return claims, {row["figure"]: row["value"] for row in stage.summarise(samples, facts) if row["scope"] == "set"}
+    claims = {
+        part: value
+        for frame in stage.detect(samples, facts)
+        for part, value in zip(frame["part"], frame["value"], strict=True)
+    }
+    return claims, {
+        row["figure"]: row["value"]
+        for row in stage.summarise(samples, facts)
+        if row["scope"] == "set"
+    }
 
 
 def test_a_rare_class_is_claimed_with_its_count_also_without_vectors() -> None:
@@ -79,7 +94,9 @@ def test_a_rare_class_is_claimed_with_its_count_also_without_vectors() -> None:
 
 
 def test_a_thin_region_is_claimed() -> None:
-    vectors = np.repeat(np.eye(8), [40, 40, 40, 1, 1, 40, 40, 40], axis=0) + 0.01 * np.random.default_rng(0).normal(size=(242, 8))
+    vectors = np.repeat(
+        np.eye(8), [40, 40, 40, 1, 1, 40, 40, 40], axis=0
+    ) + 0.01 * np.random.default_rng(0).normal(size=(242, 8))
     claims, figures = told(["a"] * 242, vectors)
     assert sorted(claims.values())[:2] == [1.0, 1.0]
     assert figures["redundancy"] > 0.9

@@ -22,13 +22,20 @@ DIGITS = load_digits()
 
 def numbers(count: int, seed: int, **columns) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    rows = {"key": [f"{seed}-{n:04}" for n in range(count)], "size": rng.normal(size=count), "colour": rng.choice(["red", "green"], count)}
+    rows = {
+        "key": [f"{seed}-{n:04}" for n in range(count)],
+        "size": rng.normal(size=count),
+        "colour": rng.choice(["red", "green"], count),
+    }
     return pd.DataFrame({**rows, "label": rng.choice(["cat", "dog"], count), **columns})
 
 
 def run(out: Path, source: object, *stages: str) -> Result:
     roles = "" if isinstance(source, str) else "dataset: {roles: {id: key}}\n"
-    text = f"{roles}stages: [{', '.join(stages)}]\ngates: []\noutputs: {{path: {out}, files: manifest}}"
+    text = (
+        f"{roles}stages: [{', '.join(stages)}]\ngates: []\noutputs: {{path: {out}, files: "
+        f"manifest}}"
+    )
     return Pipeline.from_text(text).run("serial", source=source, force=True)
 
 
@@ -37,7 +44,9 @@ def table(out: Path, frame: pd.DataFrame, *options: str) -> Result:
 
 
 def drifted(result: Result, name: str = "effect") -> pd.Series:
-    rows = result.figures[(result.figures["figure"] == f"drift.{name}") & (result.figures["scope"] == "fact")]
+    rows = result.figures[
+        (result.figures["figure"] == f"drift.{name}") & (result.figures["scope"] == "fact")
+    ]
     return rows.set_index("key")["value"]
 
 
@@ -54,7 +63,10 @@ def test_without_a_last_version_nothing_is_compared(tmp_path: Path) -> None:
 def test_new_rows_that_differ_are_told_in_plain_words(tmp_path: Path) -> None:
     first, more = numbers(300, 0), numbers(60, 1)
     table(tmp_path / "out", first)
-    result = table(tmp_path / "out", pd.concat([first, more.assign(size=more["size"] - 2, colour="blue")], ignore_index=True))
+    result = table(
+        tmp_path / "out",
+        pd.concat([first, more.assign(size=more["size"] - 2, colour="blue")], ignore_index=True),
+    )
     effect, p = drifted(result), drifted(result, "p_adjusted")
     assert effect["size"] > 0.5
     assert effect["colour"] > 0.9
@@ -63,14 +75,21 @@ def test_new_rows_that_differ_are_told_in_plain_words(tmp_path: Path) -> None:
     assert p["label"] > 0.01
     assert set(claims(result, "shifted")["part"]) == {"size", "colour"}
     said = next(text for text in result.account if "size is lower than before" in text)
-    assert said.startswith("In the 60 new samples size is lower than before (median -1.98 instead of -0.0765")
+    assert said.startswith(
+        "In the 60 new samples size is lower than before (median -1.98 instead of -0.0765"
+    )
     assert "p < 0.001" in said
-    assert "60 new samples" in next(text for text in result.account if text.startswith("Since version"))
+    assert "60 new samples" in next(
+        text for text in result.account if text.startswith("Since version")
+    )
 
 
 def test_gates_speak_of_columns_and_a_quiet_night_passes_them(tmp_path: Path) -> None:
     first = numbers(300, 0)
-    text = f"dataset: {{roles: {{id: key}}}}\nstages: [drift: {{copies: null}}]\ngates: ['size drift effect > 0.2']\noutputs: {{path: {tmp_path / 'out'}}}"
+    text = (
+        f"dataset: {{roles: {{id: key}}}}\nstages: [drift: {{copies: null}}]\ngates: ['size drift "
+        f"effect > 0.2']\noutputs: {{path: {tmp_path / 'out'}}}"
+    )
     pipeline = Pipeline.from_text(text)
     assert pipeline.run("serial", source=first, force=True).passed
     assert pipeline.run("serial", source=first, force=True).passed
@@ -114,8 +133,14 @@ def test_a_new_row_equal_to_an_old_one_is_told_which_is_which(tmp_path: Path) ->
     first = numbers(100, 0)
     table(tmp_path / "out", first)
     copies = first.iloc[:3].assign(key=["0-0000b", "copy", "z"])
-    found = claims(table(tmp_path / "out", pd.concat([first, copies], ignore_index=True)), "duplicate_of_old")
-    assert dict(zip(found["id"], found["match"], strict=True)) == {"0-0000b": "0-0000", "copy": "0-0001", "z": "0-0002"}
+    found = claims(
+        table(tmp_path / "out", pd.concat([first, copies], ignore_index=True)), "duplicate_of_old"
+    )
+    assert dict(zip(found["id"], found["match"], strict=True)) == {
+        "0-0000b": "0-0000",
+        "copy": "0-0001",
+        "z": "0-0002",
+    }
 
 
 def test_a_version_of_an_earlier_dqpipe_is_no_reason_to_fail(tmp_path: Path) -> None:
@@ -136,7 +161,9 @@ def digits(tmp_path: Path) -> Path:
 def put(folder: Path, rows, change=lambda picture: picture) -> None:
     for row in rows:
         (folder / str(DIGITS.target[row])).mkdir(parents=True, exist_ok=True)
-        picture = cv2.resize((DIGITS.images[row] * 15).astype(np.uint8), (24, 24), interpolation=cv2.INTER_CUBIC)
+        picture = cv2.resize(
+            (DIGITS.images[row] * 15).astype(np.uint8), (24, 24), interpolation=cv2.INTER_CUBIC
+        )
         cv2.imwrite(str(folder / str(DIGITS.target[row]) / f"{row:04}.png"), change(picture))
 
 
@@ -172,14 +199,20 @@ def test_the_same_whatever_the_store_holds_and_a_changed_embedder_is_not_compare
     pd.testing.assert_frame_equal(cached.findings, fresh.findings, check_exact=True)
     monkeypatch.setattr(PatchBank, "version", 1 + PatchBank.version)
     other = run(tmp_path / "other", str(digits), *STAGES)
-    assert "embeddings.vector cannot be compared" in claims(other, "not_comparable")["detail"].item()
-    assert pd.isna(drifted(other)["embeddings.vector"])  # stated without a value: a gate on any drift is unjudged, not passed
+    assert (
+        "embeddings.vector cannot be compared" in claims(other, "not_comparable")["detail"].item()
+    )
+    assert pd.isna(
+        drifted(other)["embeddings.vector"]
+    )  # stated without a value: a gate on any drift is unjudged, not passed
     assert "image_quality.brightness" in drifted(other)
 
 
 @pytest.mark.parametrize("test", ["numbers", "categories", "vectors"])
 def test_chance_is_not_called_drift(test: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """p values of random halves of real data are below 0.1 in about a tenth of the draws, and effects are near 0."""
+    """p values of random halves of real data are below 0.1 in about a tenth of the draws, and
+    effects are near 0.
+    """
     monkeypatch.setattr(two_samples, "PERMUTATIONS", 199)
     monkeypatch.setattr(two_samples, "VECTORS", 150)
     found = []
@@ -191,7 +224,11 @@ def test_chance_is_not_called_drift(test: str, monkeypatch: pytest.MonkeyPatch) 
             mean = DIGITS.data.mean(axis=1)
             found.append(two_samples.numbers(mean[old], mean[new]))
         elif test == "categories":
-            found.append(two_samples.categories(*(np.bincount(DIGITS.target[rows], minlength=10) for rows in (old, new)), rng))
+            found.append(
+                two_samples.categories(
+                    *(np.bincount(DIGITS.target[rows], minlength=10) for rows in (old, new)), rng
+                )
+            )
         else:
             found.append(two_samples.vectors(DIGITS.data[old], DIGITS.data[new], rng))
     assert np.mean([one.p < 0.1 for one in found]) < 0.2
@@ -209,7 +246,14 @@ def test_adjusted_p_values_are_those_of_benjamini_and_hochberg() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ([1.0, 2.0, 3.0, 4.0], [2.0, 3.0, np.inf, np.inf], "(half of them lie between 2.25 and 2.75 instead of 1.75 and 3.25; infinite in 50% instead of 0%"),
+        (
+            [1.0, 2.0, 3.0, 4.0],
+            [2.0, 3.0, np.inf, np.inf],
+            (
+                "(half of them lie between 2.25 and 2.75 instead of 1.75 and 3.25; infinite in "
+                "50% instead of 0%"
+            ),
+        ),
         ([1.0, 2.0], [np.inf, -np.inf], "x is infinite more often than before (100% instead of 0%"),
         ([1500.0] * 4, [3026.0] * 4, "is higher than before (median 3,026 instead of 1,500"),
         ([1.0] * 4, [np.nan] * 4, "x is missing more often than before (100% instead of 0%"),

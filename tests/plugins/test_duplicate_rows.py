@@ -15,12 +15,32 @@ from dqpipe.data.tables import Facts, Samples
 def found(rows: str, **columns: Any) -> tuple[dict[tuple[str, str], str | None], dict[str, float]]:
     """Claims as {(code, id): match} and figures; equal letters are rows of equal content."""
     ids = [f"r{n}" for n in range(len(rows))]
-    samples = Samples(pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(list(rows), pa.string()), **columns}))
+    samples = Samples(
+        pa.table(
+            {
+                "id": pa.array(ids, pa.string()),
+                "content": pa.array(list(rows), pa.string()),
+                **columns,
+            }
+        )
+    )
     stage = DuplicateRows()
-    facts = Facts(pa.table({name: pa.array(values) for name, values in stage.relate(samples, Facts(pa.table({})), list).items()}))
+    facts = Facts(
+        pa.table(
+            {
+                name: pa.array(values)
+                for name, values in stage.relate(samples, Facts(pa.table({})), list).items()
+            }
+        )
+    )
     claims = pd.concat(stage.detect(samples, facts))
-    figures = {str(row["figure"]): float(str(row["value"])) for row in stage.summarise(samples, facts)}
-    return {(code, i): match for code, i, match in zip(claims["code"], claims["id"], claims["match"], strict=True)}, figures
+    figures = {
+        str(row["figure"]): float(str(row["value"])) for row in stage.summarise(samples, facts)
+    }
+    return {
+        (code, i): match
+        for code, i, match in zip(claims["code"], claims["id"], claims["match"], strict=True)
+    }, figures
 
 
 def test_the_first_of_equal_rows_is_kept() -> None:
@@ -74,6 +94,8 @@ def test_copies_within_the_test_split_are_told_but_not_called_a_leak() -> None:
 
 
 def test_a_leak_into_training_is_an_error_and_one_into_validation_a_warning() -> None:
-    samples = Samples(pa.table({"id": ["a", "b", "c"], "content": ["x"] * 3, "split": ["train", "val", "test"]}))
+    samples = Samples(
+        pa.table({"id": ["a", "b", "c"], "content": ["x"] * 3, "split": ["train", "val", "test"]})
+    )
     leaks = DuplicateRows().detect(samples, Facts(pa.table({"group": ["a"] * 3})))[0]
     assert leaks[["id", "severity"]].to_numpy().tolist() == [["b", "warning"], ["a", "error"]]

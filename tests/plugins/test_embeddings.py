@@ -1,4 +1,7 @@
-"""Alike pictures get alike vectors, the same bits whatever the shard; networks run from local weights and nothing else."""
+"""Alike pictures get alike vectors, the same bits whatever the shard.
+
+Networks run from local weights and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ torch = pytest.importorskip("torch")
 
 
 def picture(pixels: np.ndarray) -> Picture:
-    return Picture(Header("PNG", pixels.shape[1], pixels.shape[0], "RGB"), np.ascontiguousarray(pixels, dtype=np.uint8))
+    return Picture(
+        Header("PNG", pixels.shape[1], pixels.shape[0], "RGB"),
+        np.ascontiguousarray(pixels, dtype=np.uint8),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +43,13 @@ def digits() -> tuple[list[Picture], np.ndarray]:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    enlarged = [cv2.resize((image * 255 / 16).astype(np.uint8), (48, 48), interpolation=cv2.INTER_CUBIC) for image in data.images[:600]]
-    return [picture(np.repeat(image[..., None], 3, axis=2)) for image in enlarged], data.target[:600]
+    enlarged = [
+        cv2.resize((image * 255 / 16).astype(np.uint8), (48, 48), interpolation=cv2.INTER_CUBIC)
+        for image in data.images[:600]
+    ]
+    return [picture(np.repeat(image[..., None], 3, axis=2)) for image in enlarged], data.target[
+        :600
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +57,19 @@ def tiles() -> list[Picture]:
     from sklearn.datasets import load_sample_images
 
     photo = load_sample_images().images[0]
-    return [picture(photo[y : y + 40, x : x + 56]) for y in range(0, 160, 40) for x in range(0, 560, 56)]
+    return [
+        picture(photo[y : y + 40, x : x + 56]) for y in range(0, 160, 40) for x in range(0, 560, 56)
+    ]
 
 
 def small_net(width: int = 8, bins: int = 4) -> torch.nn.Module:
     """What a user's own factory might return."""
-    return torch.nn.Sequential(torch.nn.Conv2d(3, width, 3, 2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(bins), torch.nn.Flatten())
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, width, 3, 2),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(bins),
+        torch.nn.Flatten(),
+    )
 
 
 def slow_net() -> torch.nn.Module:
@@ -83,17 +101,23 @@ def test_the_bits_depend_on_the_picture_alone(tiles) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        apart = np.concatenate([PatchBank().embed(part, None) for part in (tiles[:1], tiles[1:8], tiles[8:])])
+        apart = np.concatenate(
+            [PatchBank().embed(part, None) for part in (tiles[:1], tiles[1:8], tiles[8:])]
+        )
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(together, apart)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (31, 33), (640, 480), (1, 10_000), (10_000, 1)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (3, 200), (31, 33), (640, 480), (1, 10_000), (10_000, 1)]
+)
 def test_pictures_of_any_size_have_a_vector(shape) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3))
-    assert np.isfinite(PatchBank().embed([picture(pixels), picture(np.full((*shape, 3), 127))], None)).all()
+    assert np.isfinite(
+        PatchBank().embed([picture(pixels), picture(np.full((*shape, 3), 127))], None)
+    ).all()
 
 
 def test_no_pictures_no_vectors() -> None:
@@ -111,8 +135,13 @@ def test_threads_at_the_same_time_give_the_same_bits(tiles) -> None:
 def test_a_copy_is_nearer_than_anything_else(tiles) -> None:
     import cv2
 
-    smaller = [picture(cv2.resize(tile.pixels, (28, 20), interpolation=cv2.INTER_AREA)) for tile in tiles]
-    one, other = (patch / np.linalg.norm(patch, axis=1, keepdims=True) for patch in (PatchBank().embed(tiles, None), PatchBank().embed(smaller, None)))
+    smaller = [
+        picture(cv2.resize(tile.pixels, (28, 20), interpolation=cv2.INTER_AREA)) for tile in tiles
+    ]
+    one, other = (
+        patch / np.linalg.norm(patch, axis=1, keepdims=True)
+        for patch in (PatchBank().embed(tiles, None), PatchBank().embed(smaller, None))
+    )
     assert (np.argmax(other @ one.T, axis=1) == np.arange(len(tiles))).mean() >= 0.95
 
 
@@ -130,7 +159,9 @@ def test_a_bank_can_be_learned_from_the_dataset_itself(tiles, monkeypatch) -> No
     assert stage.learns
     learned = stage.fit(samples, lambda ids, rendition: tiles)
     again = stage.fit(samples, lambda ids, rendition: tiles)
-    assert {name: array.tobytes() for name, array in learned.items()} == {name: array.tobytes() for name, array in again.items()}
+    assert {name: array.tobytes() for name, array in learned.items()} == {
+        name: array.tobytes() for name, array in again.items()
+    }
     vectors = stage.measure(Shard(samples, tiles, learned))["vector"]
     assert vectors.shape == (len(tiles), 512)
     assert np.isfinite(vectors).all()
@@ -151,7 +182,10 @@ def test_a_set_of_equal_pictures_can_be_learned_from(monkeypatch) -> None:
 def test_a_module_of_the_users_own_with_its_weights(tiles, tmp_path: Path) -> None:
     module = small_net()
     weights = tmp_path / "net.pt"
-    torch.save({"state_dict": {f"module.{name}": value for name, value in module.state_dict().items()}}, weights)
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in module.state_dict().items()}},
+        weights,
+    )
     embedder = TorchModule(factory=HERE, weights=str(weights), size=32, device="cpu")
     embedder.check()
     found = embedder.embed(tiles, None)
@@ -195,7 +229,9 @@ def test_what_cannot_work_is_refused(registry: Registry, tmp_path: Path) -> None
     wrong = tmp_path / "wrong.pt"
     torch.save(small_net(width=8).state_dict() | {"more": torch.zeros(1)}, wrong)
     with pytest.raises(PlanError, match="not known more"):
-        TorchModule(factory=HERE, weights=str(wrong), size=16).embed([picture(np.zeros((16, 16, 3)))], None)
+        TorchModule(factory=HERE, weights=str(wrong), size=16).embed(
+            [picture(np.zeros((16, 16, 3)))], None
+        )
     for name in ("timm", "torchvision", "open_clip"):
         cls = registry.get(Embedder, name)
         with pytest.raises(PlanError, match="weights"):
@@ -206,11 +242,18 @@ def test_weights_that_run_code_are_not_loaded(tmp_path: Path) -> None:
     evil = tmp_path / "evil.pt"
     torch.save({"a": Path}, evil)
     with pytest.raises(pickle.UnpicklingError):
-        TorchModule(factory=HERE, weights=str(evil), size=16).embed([picture(np.zeros((16, 16, 3)))], None)
+        TorchModule(factory=HERE, weights=str(evil), size=16).embed(
+            [picture(np.zeros((16, 16, 3)))], None
+        )
 
 
-@pytest.mark.parametrize(("name", "package"), [("timm", "timm"), ("torchvision", "torchvision"), ("open_clip", "open_clip_torch")])
-def test_a_missing_package_is_named_with_the_pip_line(name: str, package: str, registry: Registry, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("timm", "timm"), ("torchvision", "torchvision"), ("open_clip", "open_clip_torch")],
+)
+def test_a_missing_package_is_named_with_the_pip_line(
+    name: str, package: str, registry: Registry, monkeypatch
+) -> None:
     import importlib.metadata
     import importlib.util
 
@@ -220,4 +263,6 @@ def test_a_missing_package_is_named_with_the_pip_line(name: str, package: str, r
     monkeypatch.setattr(importlib.metadata, "version", absent)
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     embedder = registry.get(Embedder, name)(model="resnet18", weights="w.pt")
-    assert plan.missing_packages(Embeddings(embedder=embedder)) == [f"please install {package} to use {name} (pip install {package})"]
+    assert plan.missing_packages(Embeddings(embedder=embedder)) == [
+        f"please install {package} to use {name} (pip install {package})"
+    ]

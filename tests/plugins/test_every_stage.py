@@ -32,7 +32,15 @@ STAGES = [
 ]
 OPTIONS = {
     "annotators": {"columns": ("ann", "ben")},
-    "expectations": {"expectations": [{"expectation": "expect_column_values_to_not_be_null", "column": "label", "severity": "error"}]},
+    "expectations": {
+        "expectations": [
+            {
+                "expectation": "expect_column_values_to_not_be_null",
+                "column": "label",
+                "severity": "error",
+            }
+        ]
+    },
 }
 
 
@@ -44,34 +52,65 @@ def test_these_are_all(registry: Registry) -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) -> None:
     if name in {"annotators", "duplicate_rows"}:
-        rows = {"x": [1, 2, 1, 3] * 5, "label": ["a", "b"] * 10, "ann": ["a", "b"] * 10, "ben": ["a", "b", "b", "b"] * 5}
+        rows = {
+            "x": [1, 2, 1, 3] * 5,
+            "label": ["a", "b"] * 10,
+            "ann": ["a", "b"] * 10,
+            "ben": ["a", "b", "b", "b"] * 5,
+        }
         pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
         source = str(tmp_path / "rows.csv")
     else:
         small_images(tmp_path / "images")
         source = str(tmp_path / "images")
-    dataset = read(Config((), Entry("policy", registry.get(Decide, "policy")()), source=source), registry, source)
-    chosen = {cls.name: options for cls, options in plan.proposal(registry, dataset)} | {name: OPTIONS.get(name, {})}
+    dataset = read(
+        Config((), Entry("policy", registry.get(Decide, "policy")()), source=source),
+        registry,
+        source,
+    )
+    chosen = {cls.name: options for cls, options in plan.proposal(registry, dataset)} | {
+        name: OPTIONS.get(name, {})
+    }
     stages = {other: registry.get(Stage, other)(**options) for other, options in chosen.items()}
     needed = {need.split(".")[0] for need in stages[name].needs if "." in need}
     while True:
-        more = {need.split(".")[0] for other in needed - {"media", "last", "made"} for need in stages[other].needs if "." in need} - needed
+        more = {
+            need.split(".")[0]
+            for other in needed - {"media", "last", "made"}
+            for need in stages[other].needs
+            if "." in need
+        } - needed
         if not more:
             break
         needed |= more
-    check_stage(stages[name], after=[stages[other] for other in chosen if other in needed], source=source, registry=registry)
+    check_stage(
+        stages[name],
+        after=[stages[other] for other in chosen if other in needed],
+        source=source,
+        registry=registry,
+    )
 
 
 def test_the_readme_lists_every_stage(registry: Registry) -> None:
-    found = {(cls, name): origin for (cls, name), origin in registry.origin.items() if cls in (Stage, Augment)}
-    rows = [f"| `{name}` | {registry.get(kind, name).summary()} | {origin} |" for (kind, name), origin in sorted(found.items(), key=lambda i: i[0][1])]
+    found = {
+        (cls, name): origin
+        for (cls, name), origin in registry.origin.items()
+        if cls in (Stage, Augment)
+    }
+    rows = [
+        f"| `{name}` | {registry.get(kind, name).summary()} | {origin} |"
+        for (kind, name), origin in sorted(found.items(), key=lambda i: i[0][1])
+    ]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text.split("<!-- stages -->")[1].split("<!-- /stages -->")[0].strip().split("\n")
     assert table[2:] == rows
 
 
 def test_the_readme_lists_every_format(registry: Registry) -> None:
-    rows = [f"| `{cls.name}` | {cls.knows} |" for cls in sorted(registry.all(Reader), key=lambda cls: cls.name)]
+    rows = [
+        f"| `{cls.name}` | {cls.knows} |"
+        for cls in sorted(registry.all(Reader), key=lambda cls: cls.name)
+    ]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text.split("<!-- formats -->")[1].split("<!-- /formats -->")[0].strip().split("\n")
     assert table[2:] == rows

@@ -1,4 +1,6 @@
-"""Exact copies stay exact: equal digests mean equal pixels, and what is equal at a reduced size only is looked at in full."""
+"""Exact copies stay exact: equal digests mean equal pixels, and what is equal at a reduced size
+only is looked at in full.
+"""
 
 from __future__ import annotations
 
@@ -25,30 +27,51 @@ def saved(pixels: np.ndarray, comment: bytes = b"") -> bytes:
 def test_files_that_are_equal_at_the_reduced_size_only_are_no_exact_copies(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(20, 236, (30, 40, 3), dtype=np.uint8)
     plain = colours.repeat(16, axis=0).repeat(16, axis=1)
-    wave = np.cos((2 * np.arange(8) + 1) * 4 * np.pi / 16)  # the one of the DCT's waves that reading at half scale leaves out
-    finer = (plain + 30 * np.tile(np.outer(wave, wave), (60, 80))[..., None]).round().astype(np.uint8)
+    wave = np.cos(
+        (2 * np.arange(8) + 1) * 4 * np.pi / 16
+    )  # the one of the DCT's waves that reading at half scale leaves out
+    finer = (
+        (plain + 30 * np.tile(np.outer(wave, wave), (60, 80))[..., None]).round().astype(np.uint8)
+    )
     files = {"a.jpg": saved(plain), "b.jpg": saved(plain, b"saved again"), "c.jpg": saved(finer)}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     reduced = {name: ImageDecoder().decode(data, "picture") for name, data in files.items()}
-    assert [picture_digest(reduced["a.jpg"]) == picture_digest(reduced[name]) for name in ("b.jpg", "c.jpg")] == [True, True]
-    text = f"dataset: {{path: {tmp_path}}}\nstages: [duplicates]\noutputs: {{path: {tmp_path / 'out'}}}\n"
+    assert [
+        picture_digest(reduced["a.jpg"]) == picture_digest(reduced[name])
+        for name in ("b.jpg", "c.jpg")
+    ] == [True, True]
+    text = (
+        f"dataset: {{path: {tmp_path}}}\nstages: [duplicates]\noutputs: {{path: "
+        f"{tmp_path / 'out'}}}\n"
+    )
     found = Pipeline.from_text(text).check("serial").findings
-    assert found.loc[found["code"] == "duplicates.exact", ["id", "match"]].to_numpy().tolist() == [["a.jpg", "b.jpg"]]
+    assert found.loc[found["code"] == "duplicates.exact", ["id", "match"]].to_numpy().tolist() == [
+        ["a.jpg", "b.jpg"]
+    ]
 
 
 def test_a_picture_is_decoded_in_full_once_and_not_again_for_every_new_copy(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    plain = [rng.integers(0, 255, (15, 20, 3), dtype=np.uint8).repeat(32, axis=0).repeat(32, axis=1) for _ in range(3)]
+    plain = [
+        rng.integers(0, 255, (15, 20, 3), dtype=np.uint8).repeat(32, axis=0).repeat(32, axis=1)
+        for _ in range(3)
+    ]
     folder, first = tmp_path / "data", tmp_path / "out"
     folder.mkdir()
     for number, pixels in enumerate(plain):
         for name in "ab":
             (folder / f"{number}{name}.jpg").write_bytes(saved(pixels, name.encode()))
-    text = f"dataset: {{path: {folder}}}\nstages: [duplicates]\noutputs: {{path: {first}, store: %s}}\n"
+    text = (
+        f"dataset: {{path: {folder}}}\nstages: [duplicates]\noutputs: {{path: {first}, store: "
+        f"%s}}\n"
+    )
     runs = [Pipeline.from_text(text % (tmp_path / "store")).check("serial")]
     (folder / "0c.jpg").write_bytes(saved(plain[0], b"one more"))
-    runs += [Pipeline.from_text(text % (tmp_path / store)).check("serial") for store in ("store", "another")]
+    runs += [
+        Pipeline.from_text(text % (tmp_path / store)).check("serial")
+        for store in ("store", "another")
+    ]
     assert [run.record["run"]["rereads"].get("duplicates") for run in runs] == [6, 1, 7]
     pd.testing.assert_frame_equal(runs[1].facts, runs[2].facts, check_exact=True)
     pd.testing.assert_frame_equal(runs[1].findings, runs[2].findings, check_exact=True)
@@ -59,8 +82,13 @@ def test_of_equal_files_the_one_that_was_published_stays(tmp_path: Path) -> None
     folder = tmp_path / "data"
     folder.mkdir()
     for name in ("b", "c", "d"):
-        (folder / f"{name}.jpg").write_bytes(saved(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)))
-    text = f"dataset: {{path: {folder}}}\nstages: [duplicates]\ngates: []\noutputs: {{path: {tmp_path / 'out'}}}\n"
+        (folder / f"{name}.jpg").write_bytes(
+            saved(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))
+        )
+    text = (
+        f"dataset: {{path: {folder}}}\nstages: [duplicates]\ngates: []\noutputs: {{path: "
+        f"{tmp_path / 'out'}}}\n"
+    )
     Pipeline.from_text(text).run("serial")
     for name in ("a", "z"):
         (folder / f"{name}.jpg").write_bytes((folder / "b.jpg").read_bytes())

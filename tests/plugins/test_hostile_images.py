@@ -29,7 +29,11 @@ MODES = {
     "PPM": ("1", "L", "RGB", "I;16"),
     "JPEG2000": ("L", "LA", "RGB", "RGBA", "I;16"),
 }
-SUPPORTED = {"WEBP": features.check("webp"), "AVIF": features.check("avif"), "JPEG2000": features.check("jpg_2000")}
+SUPPORTED = {
+    "WEBP": features.check("webp"),
+    "AVIF": features.check("avif"),
+    "JPEG2000": features.check("jpg_2000"),
+}
 FORMATS = [name for name in MODES if SUPPORTED.get(name, True)]
 
 
@@ -79,7 +83,9 @@ def silence(capfd: pytest.CaptureFixture[str]):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("name", "mode"), [(name, mode) for name in FORMATS for mode in MODES[name]])
+@pytest.mark.parametrize(
+    ("name", "mode"), [(name, mode) for name in FORMATS for mode in MODES[name]]
+)
 def test_every_format_and_mode_gives_a_picture(name: str, mode: str) -> None:
     picture = outcome(encoded(drawn(mode), name))
     assert isinstance(picture, Picture), picture
@@ -145,12 +151,21 @@ def chunk(name: bytes, body: bytes) -> bytes:
 def png_claiming(width: int, height: int, *extra: bytes) -> bytes:
     """A small PNG file that claims a size."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(extra)
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_a_pixel_bomb_is_refused_before_it_is_decoded() -> None:
     reason = "claims 50,000 × 50,000 pixels, above the limit of 178 million (option max_pixels)"  # noqa: RUF001
-    assert [outcome(png_claiming(50_000, 50_000), rendition) for rendition in ("header", "picture", "full")] == [reason] * 3
+    assert [
+        outcome(png_claiming(50_000, 50_000), rendition)
+        for rendition in ("header", "picture", "full")
+    ] == [reason] * 3
 
 
 def test_bombs_of_other_formats_are_refused() -> None:
@@ -159,20 +174,32 @@ def test_bombs_of_other_formats_are_refused() -> None:
     small["GIF"][6:10] = struct.pack("<HH", 60_000, 60_000)
     place = small["JPEG"].index(b"\xff\xc0") + 5
     small["JPEG"][place : place + 4] = struct.pack(">HH", 60_000, 60_000)
-    webp = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + b"\x7f\x3e\x00" * 2
+    webp = (
+        b"RIFF"
+        + struct.pack("<I", 22)
+        + b"WEBPVP8X"
+        + struct.pack("<I", 10)
+        + bytes(4)
+        + b"\x7f\x3e\x00" * 2
+    )
     for data in (*map(bytes, small.values()), webp):
         assert "above the limit of 178 million" in str(outcome(data))
 
 
 def test_the_limit_is_an_option() -> None:
-    with pytest.raises(MediaError, match=r"claims 23 × 17 pixels, above the limit of 0\.0001 million"):  # noqa: RUF001
+    with pytest.raises(
+        MediaError,
+        match=r"claims 23 × 17 pixels, above the limit of 0\.0001 million",  # noqa: RUF001
+    ):
         ImageDecoder(max_pixels=100).decode(encoded(drawn("RGB"), "PNG"), "header")
 
 
 def test_a_text_chunk_that_unpacks_to_a_bomb_is_not_unpacked() -> None:
     import tracemalloc
 
-    data = png_claiming(4, 4, chunk(b"zTXt", b"Comment\x00\x00" + zlib.compress(bytes(300_000_000), 9)))
+    data = png_claiming(
+        4, 4, chunk(b"zTXt", b"Comment\x00\x00" + zlib.compress(bytes(300_000_000), 9))
+    )
     tracemalloc.start()
     picture = outcome(data)
     assert (picture.pixels.shape, picture.header.size) == ((4, 4, 3), len(data))
@@ -189,19 +216,31 @@ def test_a_png_with_a_wrong_checksum_is_refused() -> None:
 def test_a_jpeg_with_a_hole_or_a_tail_of_zeros_is_refused() -> None:
     data = encoded(drawn("RGB", (200, 150)), "JPEG")
     middle = len(data) // 2
-    assert outcome(data[:middle] + data[middle + 2000 :]) == "damaged JPEG: a part of its pixels is missing"
-    assert outcome(data[:middle] + bytes(len(data))) == f"the file ends early: incomplete JPEG of {middle + len(data):,} bytes"
+    assert (
+        outcome(data[:middle] + data[middle + 2000 :])
+        == "damaged JPEG: a part of its pixels is missing"
+    )
+    assert (
+        outcome(data[:middle] + bytes(len(data)))
+        == f"the file ends early: incomplete JPEG of {middle + len(data):,} bytes"
+    )
     assert outcome(data[:middle]) == f"the file ends early: incomplete JPEG of {middle:,} bytes"
 
 
 def test_threads_may_decode_at_once() -> None:
-    files = [encoded(drawn(mode), name) for name in ("JPEG", "PNG", "TIFF") for mode in ("L", "RGB")]
+    files = [
+        encoded(drawn(mode), name) for name in ("JPEG", "PNG", "TIFF") for mode in ("L", "RGB")
+    ]
     alone = [outcome(data).pixels for data in files]
     wrong: list[int] = []
 
     def work() -> None:
         for _ in range(5):
-            wrong.extend(i for i, data in enumerate(files) if not np.array_equal(outcome(data).pixels, alone[i]))
+            wrong.extend(
+                i
+                for i, data in enumerate(files)
+                if not np.array_equal(outcome(data).pixels, alone[i])
+            )
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -236,12 +275,17 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
     from tests.hostile_files import many_scans
 
     for rendition in ("header", "picture", "full"):
-        assert outcome(many_scans(1000), rendition) == "has 1,009 scans of 4.0 million pixels: decoding it would take minutes"
+        assert (
+            outcome(many_scans(1000), rendition)
+            == "has 1,009 scans of 4.0 million pixels: decoding it would take minutes"
+        )
     assert isinstance(outcome(many_scans(20)), Picture)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "CMYK", "I;16"])
-def test_large_pictures_are_converted_in_bands_to_the_same_pixels(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_pictures_are_converted_in_bands_to_the_same_pixels(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = encoded(drawn(mode, (61, 47)), "TIFF")
     at_once = outcome(data)
     monkeypatch.setattr("dqpipe_images.decoder.BAND", 200)
@@ -253,6 +297,28 @@ def test_large_pictures_are_converted_in_bands_to_the_same_pixels(mode: str, mon
 def test_reasons_are_for_people() -> None:
     from tests.hostile_files import files
 
-    told = {reason for _, data, truth in files() if truth.readable is False and data for reason in [outcome(data)]}
-    wordy = {reason for reason in told if any(word in reason for word in ("Error", "driver", "buffer", "NoneType", "b'", "errno", "unpack", "int()", "code "))}
+    told = {
+        reason
+        for _, data, truth in files()
+        if truth.readable is False and data
+        for reason in [outcome(data)]
+    }
+    wordy = {
+        reason
+        for reason in told
+        if any(
+            word in reason
+            for word in (
+                "Error",
+                "driver",
+                "buffer",
+                "NoneType",
+                "b'",
+                "errno",
+                "unpack",
+                "int()",
+                "code ",
+            )
+        )
+    }
     assert wordy <= {"damaged TIFF: its pixels cannot be unpacked"}

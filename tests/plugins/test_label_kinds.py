@@ -1,4 +1,7 @@
-"""Labels that are sets of tags or numbers: planted errors are found and put right, in the type that the labels have."""
+"""Labels that are sets of tags or numbers.
+
+Planted errors are found and put right, in the type that the labels have.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,13 @@ TAGS = ("even", "large", "prime", "round")
 class Judged:
     """The facts, claims and figures of a run over some samples; ids are the row numbers."""
 
-    def __init__(self, labels: Any, pictures: np.ndarray | None = None, columns: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        labels: Any,
+        pictures: np.ndarray | None = None,
+        columns: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         self.ids = [f"{row:04d}" for row in range(len(labels))]
         self.samples = Samples(pa.table({"id": self.ids, "label": labels, **(columns or {})}))
         stage = LabelNoise(**options)
@@ -35,7 +44,15 @@ class Judged:
         if pictures is not None:
             given["embeddings.vector"] = fact_array(pictures, "vector[float32]")
         related = stage.at("relate").relate(self.samples, Facts(pa.table(given)), None)  # type: ignore[arg-type]
-        self.facts = Facts(pa.table(given | {fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}))
+        self.facts = Facts(
+            pa.table(
+                given
+                | {
+                    fact.name: fact_array(related[fact.name], fact.type)
+                    for fact in stage.facts_at("relate")
+                }
+            )
+        )
         self.claims, *self.more = stage.detect(self.samples, self.facts)
         self.figures = stage.summarise(self.samples, self.facts)
         self.claimed = {int(name) for name in self.claims["id"]}
@@ -50,8 +67,15 @@ def digits() -> tuple[np.ndarray, list[list[str]]]:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    said = {"even": (0, 2, 4, 6, 8), "large": (6, 7, 8, 9), "prime": (2, 3, 5, 7), "round": (0, 6, 8, 9)}
-    return data.data[:700].astype(np.float32), [[tag for tag in TAGS if digit in said[tag]] for digit in data.target[:700]]
+    said = {
+        "even": (0, 2, 4, 6, 8),
+        "large": (6, 7, 8, 9),
+        "prime": (2, 3, 5, 7),
+        "round": (0, 6, 8, 9),
+    }
+    return data.data[:700].astype(np.float32), [
+        [tag for tag in TAGS if digit in said[tag]] for digit in data.target[:700]
+    ]
 
 
 @functools.cache
@@ -84,7 +108,10 @@ def test_forgotten_and_added_tags_are_found() -> None:
 def test_the_suggestion_is_the_right_set_as_the_column_writes_it() -> None:
     labels, forgotten, added = planted()
     wrong = {*forgotten, *added}
-    suggested = {int(name): json.loads(text) for name, text in zip(found().claims["id"], found().claims["suggestion"], strict=True)}
+    suggested = {
+        int(name): json.loads(text)
+        for name, text in zip(found().claims["id"], found().claims["suggestion"], strict=True)
+    }
     right = [set(suggested[row]) == set(digits()[1][row]) for row in suggested if row in wrong]
     assert np.mean(right) >= 0.85
     claim = next(row for row in found().claims.to_dict("records") if int(row["id"]) in forgotten)
@@ -95,7 +122,11 @@ def test_the_suggestion_is_the_right_set_as_the_column_writes_it() -> None:
 def test_the_share_of_wrong_tags_is_near_the_truth() -> None:
     share = found().figure("wrong")
     assert share["low"] <= 50 / 700 <= share["high"]
-    assert sum(row["value"] for row in found().figures if row["figure"] == "confusion" and row["key"].startswith("→")) == pytest.approx(30, rel=0.4)
+    assert sum(
+        row["value"]
+        for row in found().figures
+        if row["figure"] == "confusion" and row["key"].startswith("→")
+    ) == pytest.approx(30, rel=0.4)
 
 
 def test_ours_ranks_wrong_sets_of_tags_above_what_cleanlab_does_with_its_usual_model() -> None:
@@ -108,8 +139,16 @@ def test_ours_ranks_wrong_sets_of_tags_above_what_cleanlab_does_with_its_usual_m
     wrong = np.isin(np.arange(len(labels)), [*forgotten, *added])
     hot = np.array([[tag in label for tag in TAGS] for label in labels])
     model = LogisticRegression(max_iter=1000)
-    chances = np.stack([cross_val_predict(model, digits()[0] / 16, hot[:, k], method="predict_proba")[:, 1] for k in range(len(TAGS))], axis=1)
-    theirs = average_precision_score(wrong, -get_label_quality_scores([np.flatnonzero(row).tolist() for row in hot], chances))
+    chances = np.stack(
+        [
+            cross_val_predict(model, digits()[0] / 16, hot[:, k], method="predict_proba")[:, 1]
+            for k in range(len(TAGS))
+        ],
+        axis=1,
+    )
+    theirs = average_precision_score(
+        wrong, -get_label_quality_scores([np.flatnonzero(row).tolist() for row in hot], chances)
+    )
     assert average_precision_score(wrong, found().facts["confidence"]) > theirs
 
 
@@ -118,13 +157,20 @@ def test_tags_in_a_text_are_tags_where_a_separator_says_so() -> None:
     judged = Judged(labels, digits()[0], separator="; ")
     assert judged.claimed == found().claimed
     claim = judged.claims.iloc[0]
-    assert set(claim["suggestion"].split("; ")) == set(json.loads(found().claims.iloc[0]["suggestion"]))
+    assert set(claim["suggestion"].split("; ")) == set(
+        json.loads(found().claims.iloc[0]["suggestion"])
+    )
 
 
 def test_own_probabilities_of_tags_are_judged_by() -> None:
     labels = planted()[0]
     rng = np.random.default_rng(1)
-    chances = np.clip(np.array([[tag in label for tag in TAGS] for label in digits()[1]]) * 0.99 + rng.uniform(0, 0.01, (700, 4)), 0, 1)
+    chances = np.clip(
+        np.array([[tag in label for tag in TAGS] for label in digits()[1]]) * 0.99
+        + rng.uniform(0, 0.01, (700, 4)),
+        0,
+        1,
+    )
     columns = {f"p_{tag}": chances[:, k].copy() for k, tag in enumerate(TAGS)}
     claimed = Judged(labels, columns=columns, probabilities=tuple(columns)).claimed
     assert claimed <= {*planted()[1], *planted()[2]}
@@ -135,10 +181,24 @@ def test_own_probabilities_of_tags_are_judged_by() -> None:
 
 
 def homes(count: int = 500) -> tuple[pd.DataFrame, np.ndarray]:
-    """A table of homes, prices that follow from it up to some 10 %, and which prices have a digit too many or are another home's."""
+    """A table of homes, prices that follow from it up to some 10 %, and which prices have a digit
+    too many or are another home's.
+    """
     rng = np.random.default_rng(5)
-    table = pd.DataFrame({"rooms": rng.integers(1, 8, count), "area": rng.uniform(20, 200, count), "town": rng.choice(["A", "B", "C"], count)})
-    price = 900 * table["area"] * table["town"].map({"A": 1.0, "B": 2.5, "C": 5.0}) * (1 + 0.05 * table["rooms"]) * np.exp(rng.normal(0, 0.1, count))
+    table = pd.DataFrame(
+        {
+            "rooms": rng.integers(1, 8, count),
+            "area": rng.uniform(20, 200, count),
+            "town": rng.choice(["A", "B", "C"], count),
+        }
+    )
+    price = (
+        900
+        * table["area"]
+        * table["town"].map({"A": 1.0, "B": 2.5, "C": 5.0})
+        * (1 + 0.05 * table["rooms"])
+        * np.exp(rng.normal(0, 0.1, count))
+    )
     price = price.round().astype(np.int64)
     wrong = rng.choice(count, 20, replace=False)
     price[wrong[:10]] *= 10
@@ -194,7 +254,9 @@ def test_own_predictions_are_judged_by() -> None:
     truth = rng.uniform(1, 2, 200)
     given = truth + rng.normal(0, 0.01, 200)
     given[7] += 1
-    assert Judged(given, columns={"predicted": truth}, probabilities=("predicted",), deviates=20.0).claimed == {7}
+    assert Judged(
+        given, columns={"predicted": truth}, probabilities=("predicted",), deviates=20.0
+    ).claimed == {7}
 
 
 @pytest.mark.parametrize(
@@ -234,16 +296,33 @@ def test_the_kind_of_a_label_shows(labels: list[Any], kind: str) -> None:
 
 def test_a_separator_makes_tags_of_texts() -> None:
     samples = Samples(pa.table({"id": ["a", "b"], "label": ["a;b", "c"]}))
-    assert (LabelNoise(separator=";").kind(samples), LabelNoise().kind(samples)) == ("tags", "class")
+    assert (LabelNoise(separator=";").kind(samples), LabelNoise().kind(samples)) == (
+        "tags",
+        "class",
+    )
 
 
 def test_columns_are_vectors_with_what_is_empty_said() -> None:
-    table = {"n": [1.0, None, 3.0], "t": ["x", "y", None], "b": [True, False, True], "w": pa.array([1, 2, 3], pa.timestamp("s"))}
-    vectors = vectors_of("label_noise", tuple(table), Samples(pa.table({"id": ["a", "b", "c"], **table})), Facts(pa.table({})))
+    table = {
+        "n": [1.0, None, 3.0],
+        "t": ["x", "y", None],
+        "b": [True, False, True],
+        "w": pa.array([1, 2, 3], pa.timestamp("s")),
+    }
+    vectors = vectors_of(
+        "label_noise",
+        tuple(table),
+        Samples(pa.table({"id": ["a", "b", "c"], **table})),
+        Facts(pa.table({})),
+    )
     assert vectors.shape == (3, 7)
     assert np.isfinite(vectors).all()
-    assert equal_rows(np.array([[0.0], [1.0], [-0.0]], dtype=np.float32), np.array(["a", "b", "c"])).tolist() == ["a", "b", "a"]
-    texts = Samples(pa.table({"id": [f"{i:03d}" for i in range(200)], "t": [str(i) for i in range(200)]}))
+    assert equal_rows(
+        np.array([[0.0], [1.0], [-0.0]], dtype=np.float32), np.array(["a", "b", "c"])
+    ).tolist() == ["a", "b", "a"]
+    texts = Samples(
+        pa.table({"id": [f"{i:03d}" for i in range(200)], "t": [str(i) for i in range(200)]})
+    )
     with pytest.raises(StageError, match="200 different texts"):
         vectors_of("label_noise", ("t",), texts, Facts(pa.table({})))
 
@@ -251,7 +330,10 @@ def test_columns_are_vectors_with_what_is_empty_said() -> None:
 def test_classes_of_a_table_are_judged_by_its_columns() -> None:
     rng = np.random.default_rng(0)
     true = rng.integers(0, 3, 400)
-    columns = {"x": true + rng.normal(0, 0.15, 400), "y": 100.0 * (true == 1) + rng.normal(0, 5, 400)}
+    columns = {
+        "x": true + rng.normal(0, 0.15, 400),
+        "y": 100.0 * (true == 1) + rng.normal(0, 5, 400),
+    }
     labels = np.array(["a", "b", "c"])[true].tolist()
     labels[:12] = ["b" if label != "b" else "c" for label in labels[:12]]
     judged = Judged(labels, columns=columns, vectors=("x", "y"))
@@ -267,7 +349,11 @@ def test_a_run_over_a_table_puts_numbers_right_in_its_own_type(tmp_path: Path) -
     table, wrong = homes()
     table.to_csv(tmp_path / "homes.csv", index=False)
     stages = [{"label_noise": {"vectors": list(COLUMNS)}}]
-    config = {"dataset": {"path": str(tmp_path / "homes.csv"), "roles": {"label": "price"}}, "stages": stages, "outputs": {"path": str(tmp_path / "out")}}
+    config = {
+        "dataset": {"path": str(tmp_path / "homes.csv"), "roles": {"label": "price"}},
+        "stages": stages,
+        "outputs": {"path": str(tmp_path / "out")},
+    }
     reviewed = piped(config).run()
     assert (reviewed.decisions.set_index("id")["decision"] == "review").sum() >= len(wrong)
     config["policy"] = {"rules": {"label_noise.likely_wrong": "relabel"}}
@@ -283,7 +369,11 @@ def test_a_run_over_lists_puts_sets_right_as_lists(tmp_path: Path) -> None:
     pixels = {f"p{k}": digits()[0][:, k] for k in range(64)}
     pq.write_table(pa.table({**pixels, "label": labels}), tmp_path / "tags.parquet")
     stages = [{"label_noise": {"vectors": list(pixels)}}]
-    config = {"dataset": {"path": str(tmp_path / "tags.parquet")}, "stages": stages, "outputs": {"path": str(tmp_path / "out")}}
+    config = {
+        "dataset": {"path": str(tmp_path / "tags.parquet")},
+        "stages": stages,
+        "outputs": {"path": str(tmp_path / "out")},
+    }
     config["policy"] = {"relabel": {"at_least": 0.8, "max_share": 1.0}}
     result = piped(config).run()
     changed = result.decisions[result.decisions["decision"] == "relabel"]
@@ -294,21 +384,34 @@ def test_a_run_over_lists_puts_sets_right_as_lists(tmp_path: Path) -> None:
     right = [set(curated.column("label")[row].as_py()) == set(digits()[1][row]) for row in rows]
     assert np.mean(right) >= 0.8
     assert "looks missing" in (tmp_path / "out" / "report.html").read_text()
-    queue = pd.read_csv(next((tmp_path / "out" / "versions").glob("*/relabel.csv")), keep_default_na=False)
+    queue = pd.read_csv(
+        next((tmp_path / "out" / "versions").glob("*/relabel.csv")), keep_default_na=False
+    )
     assert set(json.loads(queue["suggestion"][0])) <= set(TAGS)
 
 
 def test_the_label_is_not_judged_by_itself(tmp_path: Path) -> None:
     homes()[0].rename(columns={"price": "label"}).to_csv(tmp_path / "homes.csv", index=False)
-    config = {"dataset": {"path": str(tmp_path / "homes.csv")}, "stages": [{"label_noise": {"vectors": ["rooms", "label"]}}]}
+    config = {
+        "dataset": {"path": str(tmp_path / "homes.csv")},
+        "stages": [{"label_noise": {"vectors": ["rooms", "label"]}}],
+    }
     with pytest.raises(PlanError, match="leave it out of `vectors`"):
         piped(config | {"outputs": {"path": str(tmp_path / "out")}}).run()
 
 
 def test_a_tag_that_is_not_judged_is_named() -> None:
-    labels = [[*tags, *(["rare"] if row < 2 else []), *(["usual"] if row else [])] for row, tags in enumerate(digits()[1])]
+    labels = [
+        [*tags, *(["rare"] if row < 2 else []), *(["usual"] if row else [])]
+        for row, tags in enumerate(digits()[1])
+    ]
     judged = Judged(labels, digits()[0])
-    claims = {row["part"]: row["detail"] for frame in judged.more for row in frame.to_dict("records")}
-    assert claims == {"rare": "fewer than 3 different samples have it", "usual": "fewer than 3 different samples lack it"}
+    claims = {
+        row["part"]: row["detail"] for frame in judged.more for row in frame.to_dict("records")
+    }
+    assert claims == {
+        "rare": "fewer than 3 different samples have it",
+        "usual": "fewer than 3 different samples lack it",
+    }
     assert judged.figure("not_judged", "rare")["value"] == 2
     assert judged.figure("not_judged")["value"] == 0

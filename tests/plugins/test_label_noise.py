@@ -1,4 +1,6 @@
-"""Planted wrong labels are found and put right, sound ones are left alone, and what cannot be judged is not."""
+"""Planted wrong labels are found and put right, sound ones are left alone, and what cannot be
+judged is not.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +27,47 @@ from tests.benchmarks import plant_noise
 class Judged:
     """The facts, claims and figures of a run over some samples; ids are the row numbers."""
 
-    def __init__(self, labels: list[Any], vectors: np.ndarray | None, groups: list[str] | None = None, columns: Any = None, **options: Any) -> None:
+    def __init__(
+        self,
+        labels: list[Any],
+        vectors: np.ndarray | None,
+        groups: list[str] | None = None,
+        columns: Any = None,
+        **options: Any,
+    ) -> None:
         self.ids = [f"{row:04d}" for row in range(len(labels))]
-        samples = Samples(pa.table({"id": pa.array(self.ids, pa.string()), "label": pa.array(labels), **(columns or {})}))
+        samples = Samples(
+            pa.table(
+                {
+                    "id": pa.array(self.ids, pa.string()),
+                    "label": pa.array(labels),
+                    **(columns or {}),
+                }
+            )
+        )
         stage = LabelNoise(**options)
         given = {"duplicates.group": pa.array(groups or self.ids, pa.string())}
         if vectors is not None:
             given["embeddings.vector"] = fact_array(vectors, "vector[float32]")
         related = stage.at("relate").relate(samples, Facts(pa.table(given)), None)  # type: ignore[arg-type]
-        self.facts = Facts(pa.table(given | {fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}))
+        self.facts = Facts(
+            pa.table(
+                given
+                | {
+                    fact.name: fact_array(related[fact.name], fact.type)
+                    for fact in stage.facts_at("relate")
+                }
+            )
+        )
         self.found = stage.detect(samples, self.facts)
         self.claims = self.found[0]
         self.figures = stage.summarise(samples, self.facts)
         self.claimed = {int(name) for name in self.claims["id"]}
 
     def claims_of(self, code: str) -> pd.DataFrame:
-        return next((frame for frame in self.found if (frame["code"] == code).any()), self.claims[:0])
+        return next(
+            (frame for frame in self.found if (frame["code"] == code).any()), self.claims[:0]
+        )
 
     def figure(self, name: str, key: str | None = None) -> dict[str, Any]:
         return next(row for row in self.figures if row["figure"] == name and row["key"] == key)
@@ -78,10 +105,17 @@ def test_wrong_labels_are_found_and_sound_ones_left_alone(seed: int) -> None:
 
 def test_the_suggestion_is_the_true_label() -> None:
     wrong, claims = planted(0)[1], found(0).claims
-    right = [f"digit_{digits()[1][int(name)]}" == new for name, new in zip(claims["id"], claims["suggestion"], strict=True) if wrong[int(name)]]
+    right = [
+        f"digit_{digits()[1][int(name)]}" == new
+        for name, new in zip(claims["id"], claims["suggestion"], strict=True)
+        if wrong[int(name)]
+    ]
     assert np.mean(right) >= 0.9
     first = claims.iloc[0]
-    assert first["detail"] == f"given {planted(0)[0][int(first['id'])]}, looks like {first['suggestion']}"
+    assert (
+        first["detail"]
+        == f"given {planted(0)[0][int(first['id'])]}, looks like {first['suggestion']}"
+    )
 
 
 def test_the_estimated_number_of_wrong_labels_is_near_the_truth() -> None:
@@ -143,7 +177,12 @@ def test_own_probabilities_are_judged_by(source: str, tmp_path: Path) -> None:
         judged = Judged(labels, None, columns=named, probabilities=tuple(named))
     elif source == "parquet":
         order = rng.permutation(300)
-        pq.write_table(pa.table({"id": [f"{row:04d}" for row in order], **{n: v[order] for n, v in named.items()}}), tmp_path / "own.parquet")
+        pq.write_table(
+            pa.table(
+                {"id": [f"{row:04d}" for row in order], **{n: v[order] for n, v in named.items()}}
+            ),
+            tmp_path / "own.parquet",
+        )
         judged = Judged(labels, None, probabilities=str(tmp_path / "own.parquet"))
     else:
         np.save(tmp_path / "own.npy", chances)
@@ -159,7 +198,12 @@ def test_probabilities_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="cannot be read"):
         Judged(["a", "b"] * 20, None, probabilities=str(tmp_path / "pickled.npy"))
     with pytest.raises(StageError, match="empty or negative"):
-        Judged(["a", "b"] * 20, None, columns={"a": [np.nan] * 40, "b": [0.5] * 40}, probabilities=("a", "b"))
+        Judged(
+            ["a", "b"] * 20,
+            None,
+            columns={"a": [np.nan] * 40, "b": [0.5] * 40},
+            probabilities=("a", "b"),
+        )
 
 
 NOISE = np.random.default_rng(9).normal(size=(60, 4))
@@ -188,28 +232,57 @@ def test_what_cannot_be_judged_is_not_claimed(labels: list[Any], vectors: np.nda
 
 @pytest.mark.parametrize(
     ("classes", "things", "copies", "features"),
-    [(10, 600, 1, 16), (2, 300, 1, 4), (3, 60, 1, 8), (10, 200, 3, 64), (30, 150, 1, 64), (60, 240, 1, 16)],
+    [
+        (10, 600, 1, 16),
+        (2, 300, 1, 4),
+        (3, 60, 1, 8),
+        (10, 200, 3, 64),
+        (30, 150, 1, 64),
+        (60, 240, 1, 16),
+    ],
 )
-def test_labels_of_pure_noise_are_foretold_as_often_as_by_chance_and_none_is_claimed(classes: int, things: int, copies: int, features: int) -> None:
+def test_labels_of_pure_noise_are_foretold_as_often_as_by_chance_and_none_is_claimed(
+    classes: int, things: int, copies: int, features: int
+) -> None:
     hits, expected, spread = 0.0, 0.0, 0.0
     for seed in range(2):
         rng = np.random.default_rng([seed, classes, things])
         given = rng.permutation(np.arange(things) % classes)
         of = np.repeat(np.arange(things), copies)
-        vectors = rng.normal(size=(things, features))[of] + 0.01 * rng.normal(size=(things * copies, features))
-        judged = Judged([f"c{label}" for label in given[of]], vectors.astype(np.float32), groups=[f"g{thing:04d}" for thing in of])
+        vectors = rng.normal(size=(things, features))[of] + 0.01 * rng.normal(
+            size=(things * copies, features)
+        )
+        judged = Judged(
+            [f"c{label}" for label in given[of]],
+            vectors.astype(np.float32),
+            groups=[f"g{thing:04d}" for thing in of],
+        )
         assert judged.claimed == set()
         told = judged.figure("told_apart")
         chance = judged.claims_of("unjudged")["threshold"].iloc[0]
-        hits, expected, spread = hits + told["value"] * things, expected + chance * things, spread + things * chance * (1 - chance)
+        hits, expected, spread = (
+            hits + told["value"] * things,
+            expected + chance * things,
+            spread + things * chance * (1 - chance),
+        )
     assert abs(hits - expected) <= 3 * spread**0.5
 
 
 def test_what_cannot_be_told_apart_is_said_of_the_whole_set() -> None:
     rng = np.random.default_rng(2)
-    said = Judged([f"c{label}" for label in rng.integers(0, 10, 200)], rng.normal(size=(200, 16)).astype(np.float32)).claims_of("unjudged").iloc[0]
+    said = (
+        Judged(
+            [f"c{label}" for label in rng.integers(0, 10, 200)],
+            rng.normal(size=(200, 16)).astype(np.float32),
+        )
+        .claims_of("unjudged")
+        .iloc[0]
+    )
     assert said["id"] is None
-    assert "the vectors do not tell these classes apart well enough to judge labels: " in said["detail"]
+    assert (
+        "the vectors do not tell these classes apart well enough to judge labels: "
+        in said["detail"]
+    )
     assert "of 200 labels are foretold by models that did not see them" in said["detail"]
     assert not len(found(0).claims_of("unjudged"))
     assert found(0).figure("told_apart")["value"] > 0.85
@@ -217,7 +290,9 @@ def test_what_cannot_be_told_apart_is_said_of_the_whole_set() -> None:
 
 def test_random_classes_that_share_a_copy_are_not_claimed() -> None:
     rng = np.random.default_rng(0)
-    vectors = np.vstack([rng.normal(size=(180, 32)), np.repeat(rng.normal(size=(1, 32)), 60, axis=0)]).astype(np.float32)
+    vectors = np.vstack(
+        [rng.normal(size=(180, 32)), np.repeat(rng.normal(size=(1, 32)), 60, axis=0)]
+    ).astype(np.float32)
     labels = [f"c{row % 60:02d}" for row in range(180)] + [f"c{row:02d}" for row in range(60)]
     groups = [f"{row:04d}" for row in range(180)] + ["the copy"] * 60
     assert Judged(labels, vectors, groups).claimed == set()
@@ -230,15 +305,29 @@ def test_one_class_is_not_judged() -> None:
 
 
 def left(judged: Judged) -> dict[str, tuple[int, str]]:
-    """The classes that are claimed to be unjudged, with how many samples and why; the figures say the same."""
-    said = {row["key"]: (row["value"], row["detail"]) for row in judged.figures if row["figure"] == "not_judged" and row["key"] is not None}
+    """The classes that are claimed to be unjudged, with how many samples and why.
+
+    The figures say the same.
+    """
+    said = {
+        row["key"]: (row["value"], row["detail"])
+        for row in judged.figures
+        if row["figure"] == "not_judged" and row["key"] is not None
+    }
     claims = judged.claims_of("unjudged")
-    assert {row["part"]: (row["value"], row["detail"]) for row in claims.to_dict("records") if row.get("part") is not None} == said
+    assert {
+        row["part"]: (row["value"], row["detail"])
+        for row in claims.to_dict("records")
+        if row.get("part") is not None
+    } == said
     return said
 
 
 def test_classes_of_too_few_different_samples_are_named_and_the_others_judged() -> None:
-    labels, groups = [*planted(0)[0], "rare", "rare", *["copied"] * 9], [*(f"{row:04d}" for row in range(1002)), *["one", "other", "one"] * 3]
+    labels, groups = (
+        [*planted(0)[0], "rare", "rare", *["copied"] * 9],
+        [*(f"{row:04d}" for row in range(1002)), *["one", "other", "one"] * 3],
+    )
     vectors = np.vstack([digits()[0], digits()[0][:11]])
     why = "fewer than 3 different samples have it"
     assert left(Judged(labels, vectors, groups)) == {"copied": (9, why), "rare": (2, why)}
@@ -247,7 +336,10 @@ def test_classes_of_too_few_different_samples_are_named_and_the_others_judged() 
 
 def test_a_class_beside_which_no_other_can_be_judged_is_named() -> None:
     told = left(Judged(["a"] * 20 + ["b"], NOISE[:21]))
-    assert told == {"a": (20, "no other class has 3 different samples to tell it from"), "b": (1, "fewer than 3 different samples have it")}
+    assert told == {
+        "a": (20, "no other class has 3 different samples to tell it from"),
+        "b": (1, "fewer than 3 different samples have it"),
+    }
 
 
 def test_a_sample_without_a_label_is_left_out_and_the_others_are_judged() -> None:
@@ -272,9 +364,17 @@ def test_a_higher_threshold_claims_less_of_the_same_facts() -> None:
 
 
 def looking_alike(rate: float) -> tuple[list[str], np.ndarray]:
-    """Labels of the digits, wrong where another model on half of the pixels took them for others, and which."""
+    """Labels of the digits, wrong where another model on half of the pixels took them for others,
+    and which.
+    """
     true = digits()[1]
-    noisy = plant_noise.plant(true, "look_alike", rate, 0, chances=plant_noise.outsider(digits()[0][:, ::2], true, "forest"))
+    noisy = plant_noise.plant(
+        true,
+        "look_alike",
+        rate,
+        0,
+        chances=plant_noise.outsider(digits()[0][:, ::2], true, "forest"),
+    )
     return [f"digit_{label}" for label in noisy], noisy != true
 
 
@@ -291,22 +391,32 @@ def test_wrong_labels_that_follow_what_digits_look_like_are_found(rate: float) -
 @pytest.mark.parametrize("kind", ["look_alike", "class"])
 def test_where_classes_are_clearly_apart_two_wrong_labels_in_five_are_found(kind: str) -> None:
     true = digits()[1]
-    given = plant_noise.plant(true, kind, 0.4, 0, chances=plant_noise.outsider(digits()[0][:, ::2], true, "forest"))
+    given = plant_noise.plant(
+        true, kind, 0.4, 0, chances=plant_noise.outsider(digits()[0][:, ::2], true, "forest")
+    )
     judged, wrong = Judged([f"digit_{label}" for label in given], digits()[0]), given != true
     hits = sum(wrong[row] for row in judged.claimed)
     assert 2 * hits >= 0.8 * (len(judged.claimed) + wrong.sum())
     assert judged.figure("wrong")["value"] == pytest.approx(wrong.mean(), abs=0.1)
 
 
-def places(count: int = 600, apart: float = 1.0, classes: int = 4, width: int = 12) -> tuple[np.ndarray, np.ndarray]:
+def places(
+    count: int = 600, apart: float = 1.0, classes: int = 4, width: int = 12
+) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of classes that overlap the more the less they are apart, and these."""
     rng = np.random.default_rng(0)
     true = rng.integers(0, classes, count)
-    return (apart * np.eye(classes, width)[true] + rng.normal(size=(count, width))).astype(np.float32), true
+    return (apart * np.eye(classes, width)[true] + rng.normal(size=(count, width))).astype(
+        np.float32
+    ), true
 
 
-@pytest.mark.parametrize(("apart", "classes", "width"), [(1.0, 4, 12), (0.6, 4, 12), (2.0, 10, 32), (1.0, 2, 2)])
-def test_labels_of_classes_that_overlap_differ_no_oftener_than_where_classes_meet_explains(apart: float, classes: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("apart", "classes", "width"), [(1.0, 4, 12), (0.6, 4, 12), (2.0, 10, 32), (1.0, 2, 2)]
+)
+def test_labels_of_classes_that_overlap_differ_no_oftener_than_where_classes_meet_explains(
+    apart: float, classes: int, width: int
+) -> None:
     vectors, true = places(apart=apart, classes=classes, width=width)
     best = (vectors @ np.eye(classes, width).T).argmax(axis=1)
     assert Seams.of(vectors, np.arange(600).astype(str), classes, 0).excess(best, true).errors < 1
@@ -325,7 +435,9 @@ def test_copies_are_no_neighbours_where_classes_meet() -> None:
     alone, groups = Seams.of(vectors, np.arange(600).astype(str), 4, 0), np.arange(600).astype(str)
     copied = Seams.of(np.repeat(vectors, 2, axis=0), np.repeat(groups, 2), 4, 0)
     assert copied.usual == pytest.approx(alone.usual, abs=0.05)
-    assert copied.excess(np.repeat(true, 2), np.repeat(true, 2)).meets == pytest.approx(alone.excess(true, true).meets, abs=0.05)
+    assert copied.excess(np.repeat(true, 2), np.repeat(true, 2)).meets == pytest.approx(
+        alone.excess(true, true).meets, abs=0.05
+    )
 
 
 def test_samples_that_are_hard_but_right_are_mostly_left_alone() -> None:
@@ -340,7 +452,9 @@ def test_samples_that_are_hard_but_right_are_mostly_left_alone() -> None:
 
 def test_confidence_lies_between_the_least_and_the_most_that_the_labels_allow() -> None:
     facts = Judged(looking_alike(0.2)[0], digits()[0]).facts
-    assert (facts["confidence_low"].mean() < facts["confidence"].mean()) & (facts["confidence"].mean() < facts["confidence_high"].mean())
+    assert (facts["confidence_low"].mean() < facts["confidence"].mean()) & (
+        facts["confidence"].mean() < facts["confidence_high"].mean()
+    )
     assert (facts["confidence"] <= facts["confidence_high"]).all()
 
 
@@ -354,22 +468,40 @@ def test_what_is_likelier_wrong_than_right_is_claimed_unless_another_limit_is_gi
 def test_a_claim_carries_the_chance_that_its_suggestion_is_right() -> None:
     claims = found(0).claims
     assert (claims["suggestion_confidence"] <= claims["confidence"]).all()
-    right = np.array([f"digit_{digits()[1][int(name)]}" == new for name, new in zip(claims["id"], claims["suggestion"], strict=True)])
+    right = np.array(
+        [
+            f"digit_{digits()[1][int(name)]}" == new
+            for name, new in zip(claims["id"], claims["suggestion"], strict=True)
+        ]
+    )
     assert right[claims["suggestion_confidence"] >= 0.9].mean() >= 0.9
 
 
-def overlapping(seed: int, apart: float, classes: int = 4, count: int = 600) -> tuple[list[str], np.ndarray]:
+def overlapping(
+    seed: int, apart: float, classes: int = 4, count: int = 600
+) -> tuple[list[str], np.ndarray]:
     """Labels that are right, of classes that overlap."""
     rng = np.random.default_rng(seed)
     true = rng.integers(0, classes, count)
-    return [f"kind_{label}" for label in true], (apart * np.eye(classes, 12)[true] + rng.normal(size=(count, 12))).astype(np.float32)
+    return [f"kind_{label}" for label in true], (
+        apart * np.eye(classes, 12)[true] + rng.normal(size=(count, 12))
+    ).astype(np.float32)
 
 
-@pytest.mark.parametrize(("apart", "classes", "count"), [(0.7, 4, 400), (1.2, 4, 600), (2.0, 10, 500), (3.0, 2, 100)])
-def test_of_right_labels_one_in_a_hundred_is_claimed_at_most_however_much_classes_overlap(apart: float, classes: int, count: int) -> None:
+@pytest.mark.parametrize(
+    ("apart", "classes", "count"), [(0.7, 4, 400), (1.2, 4, 600), (2.0, 10, 500), (3.0, 2, 100)]
+)
+def test_of_right_labels_one_in_a_hundred_is_claimed_at_most_however_much_classes_overlap(
+    apart: float, classes: int, count: int
+) -> None:
     judged = [Judged(*overlapping(seed, apart, classes, count)) for seed in range(2)]
     assert sum(len(one.claimed) for one in judged) <= 0.01 * 2 * count
-    assert all(row["low"] == 0 for one in judged for row in one.figures if row["figure"] == "wrong" and row["key"] is None)
+    assert all(
+        row["low"] == 0
+        for one in judged
+        for row in one.figures
+        if row["figure"] == "wrong" and row["key"] is None
+    )
 
 
 def test_confidence_is_about_the_share_of_claims_that_are_real() -> None:

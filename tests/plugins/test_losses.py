@@ -10,7 +10,10 @@ from dqpipe.data.intervals import more_than_others
 
 
 def rows(dropped: list[int], before: list[int]) -> list[dict[str, object]]:
-    told = [{"name": f"c{at}", "dropped": hit, "before": count} for at, (hit, count) in enumerate(zip(dropped, before, strict=True))]
+    told = [
+        {"name": f"c{at}", "dropped": hit, "before": count}
+        for at, (hit, count) in enumerate(zip(dropped, before, strict=True))
+    ]
     return lost({"rows": told, "others": None})
 
 
@@ -19,9 +22,13 @@ def test_one_drop_is_chance() -> None:
     assert "Cleaning took more from c0 " in said("class", rows([6, 1, 1], [8, 60, 60]))
 
 
-@pytest.mark.parametrize("sizes", [[500, 500], [20] * 10, [3] * 60, [5, 40, 400, 1000], [1] * 30 + [200]])
+@pytest.mark.parametrize(
+    "sizes", [[500, 500], [20] * 10, [3] * 60, [5, 40, 400, 1000], [1] * 30 + [200]]
+)
 @pytest.mark.parametrize("share", [0.005, 0.05, 0.3])
-def test_of_random_drops_at_most_one_in_twenty_is_called_more_than_chance(sizes: list[int], share: float) -> None:
+def test_of_random_drops_at_most_one_in_twenty_is_called_more_than_chance(
+    sizes: list[int], share: float
+) -> None:
     rng, of = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
     false = 0
     for _ in range(100):

@@ -1,4 +1,6 @@
-"""A file's memory is bounded before it is decoded, a file that lacks little of its end is read, and no global setting changes a result."""
+"""A file's memory is bounded before it is decoded, a file that lacks little of its end is read, and
+no global setting changes a result.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,17 @@ def strip(width: int, height: int, kind: int = GREY) -> bytes:
     row = bytes(1 + width * (3 if kind == COLOUR else 1))
     block = row * max(1, 1_000_000 // len(row))
     packer, left = zlib.compressobj(1), len(row) * height
-    packed = [packer.compress(block[: min(len(block), left - done)]) for done in range(0, left, len(block))]
+    packed = [
+        packer.compress(block[: min(len(block), left - done)])
+        for done in range(0, left, len(block))
+    ]
     header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    return PNG_MAGIC + chunk(b"IHDR", header) + chunk(b"IDAT", b"".join((*packed, packer.flush()))) + chunk(b"IEND")
+    return (
+        PNG_MAGIC
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", b"".join((*packed, packer.flush())))
+        + chunk(b"IEND")
+    )
 
 
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────
@@ -68,31 +78,54 @@ def test_a_picture_of_one_column_is_refused_for_what_its_rows_need() -> None:
 
 
 def test_what_is_held_besides_the_pixels_counts() -> None:
-    baseline, progressive = (encoded(Image.new("RGB", (4000, 4000)), "JPEG", progressive=one) for one in (False, True))
-    assert [refused(data, 40) for data in (baseline, progressive)] == [False, True]  # reduced, but all coefficients at full size
-    tags = [*hand.tiff_tags(9, 9, compression=8), (322, hand.LONG, [30_000]), (323, hand.LONG, [30_000])]
+    baseline, progressive = (
+        encoded(Image.new("RGB", (4000, 4000)), "JPEG", progressive=one) for one in (False, True)
+    )
+    assert [refused(data, 40) for data in (baseline, progressive)] == [
+        False,
+        True,
+    ]  # reduced, but all coefficients at full size
+    tags = [
+        *hand.tiff_tags(9, 9, compression=8),
+        (322, hand.LONG, [30_000]),
+        (323, hand.LONG, [30_000]),
+    ]
     assert refused(hand.tiff(tags, [zlib.compress(bytes(100))], tiled=True), 100)
 
 
 def test_memory_is_an_option_of_the_pipeline(registry: Registry, tmp_path: Path) -> None:
     scenery().save(tmp_path / "a.png")
-    text = f"dataset: {{path: {tmp_path}, decoders: {{image: {{memory: 1}}}}}}\noutputs: {{path: {tmp_path}/.out}}\nstages: [files]\n"
+    text = (
+        f"dataset: {{path: {tmp_path}, decoders: {{image: {{memory: 1}}}}}}\noutputs: {{path: "
+        f"{tmp_path}/.out}}\nstages: [files]\n"
+    )
     result = Pipeline.from_text(text, registry=registry).check("serial")
     assert "above the limit of 1 MiB" in result.facts["media.error"][0]
 
 
 def test_the_longest_strips_take_no_more_than_was_estimated(tmp_path: Path) -> None:
-    """1 by 12 million pixels were made a plane of 8 by 12 million, and summed in 32 bits: 600 MiB."""
+    """1 by 12 million pixels were made a plane of 8 by 12 million, and summed in 32 bits.
+
+    600 MiB.
+    """
     (tmp_path / "a.png").write_bytes(strip(1, 12_000_000))
     code = (
         "import sys; from pathlib import Path; import pyarrow as pa\n"
-        "from dqpipe.data.tables import Samples; from dqpipe.plugin.stage import Shard; from dqpipe.execution.usage import peak_mib\n"
-        "from dqpipe_images.decoder import ImageDecoder; from dqpipe_images.image_quality import ImageQuality\n"
+        "from dqpipe.data.tables import Samples; from dqpipe.plugin.stage import Shard; from "
+        "dqpipe.execution.usage import peak_mib\n"
+        "from dqpipe_images.decoder import ImageDecoder; from dqpipe_images.image_quality import "
+        "ImageQuality\n"
         "picture = ImageDecoder().decode(Path(sys.argv[1]).read_bytes(), 'picture')\n"
-        "ImageQuality().at('measure').measure(Shard(Samples(pa.table({'id': pa.array([], pa.string())})), (picture,)))\n"
+        "ImageQuality().at('measure').measure(Shard(Samples(pa.table({'id': pa.array([], "
+        "pa.string())})), (picture,)))\n"
         "print(peak_mib())"
     )
-    said = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, check=True, text=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.png")],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
     assert float(said) < 480
 
 
@@ -108,7 +141,9 @@ def test_a_comment_of_a_pnm_costs_nothing() -> None:
 # ── nobody's settings ────────────────────────────────────────────────────────────────────────────
 
 
-def test_settings_of_pillow_change_nothing_and_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_pillow_change_nothing_and_are_put_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     whole = encoded(scenery(), "PNG")
     cut = {kind: encoded(scenery(), kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF")}
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
@@ -123,20 +158,31 @@ def test_settings_of_pillow_change_nothing_and_are_put_back(monkeypatch: pytest.
     assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, 100)
 
 
-def test_settings_of_numpy_torch_and_warnings_change_no_fact(images: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_numpy_torch_and_warnings_change_no_fact(
+    images: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import cv2
     import torch
 
     monkeypatch.setattr(library_state, "WARNINGS_END_IT", False)
-    text = f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path}/NAME}}\nstages: [files, image_quality, duplicates, embeddings]\n"
-    usual = Pipeline.from_text(text.replace("NAME", "usual"), registry=registry).check("serial").facts
+    text = (
+        f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path}/NAME}}\nstages: [files, "
+        f"image_quality, duplicates, embeddings]\n"
+    )
+    usual = (
+        Pipeline.from_text(text.replace("NAME", "usual"), registry=registry).check("serial").facts
+    )
     before, threads = torch.get_default_dtype(), cv2.getNumThreads()
     try:
         torch.set_default_dtype(torch.float64)
         cv2.setNumThreads(3)
         with np.errstate(all="raise"), warnings.catch_warnings():
             warnings.simplefilter("error")
-            found = Pipeline.from_text(text.replace("NAME", "odd"), registry=registry).check("serial").facts
+            found = (
+                Pipeline.from_text(text.replace("NAME", "odd"), registry=registry)
+                .check("serial")
+                .facts
+            )
         assert (torch.get_default_dtype(), cv2.getNumThreads()) == (torch.float64, 3)
     finally:
         torch.set_default_dtype(before)
@@ -189,7 +235,9 @@ def test_a_hot_pixel_and_a_dead_one_change_no_other() -> None:
     hot = values.copy()
     hot[5, 5], hot[6, 6] = 65535, 0
     usual, found = eight_bits(values), eight_bits(hot)
-    assert (np.delete(found, [5 * 80 + 5, 6 * 80 + 6]) == np.delete(usual, [5 * 80 + 5, 6 * 80 + 6])).all()
+    assert (
+        np.delete(found, [5 * 80 + 5, 6 * 80 + 6]) == np.delete(usual, [5 * 80 + 5, 6 * 80 + 6])
+    ).all()
     assert found[5, 5] == 255
 
 
@@ -223,7 +271,13 @@ def test_no_data_as_gdal_marks_it_is_read() -> None:
 
 
 def test_a_file_that_lacks_little_is_read_and_its_share_is_told() -> None:
-    for kind, options in (("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("BMP", {}), ("PPM", {})):
+    for kind, options in (
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("BMP", {}),
+        ("PPM", {}),
+    ):
         data = encoded(scenery(), kind, **options)
         lost = 20 if kind != "PNG" else 60
         whole, found = (DECODER.decode(some, "full") for some in (data, data[:-lost]))
@@ -236,7 +290,10 @@ def test_a_file_that_lacks_little_is_read_and_its_share_is_told() -> None:
 
 def test_the_share_is_an_option_and_grows_with_what_is_missing() -> None:
     data = encoded(scenery(), "JPEG")
-    shares = [ImageDecoder(missing=1).decode(data[: len(data) * kept // 10], "picture").header.missing for kept in (9, 7, 5, 3)]
+    shares = [
+        ImageDecoder(missing=1).decode(data[: len(data) * kept // 10], "picture").header.missing
+        for kept in (9, 7, 5, 3)
+    ]
     assert shares == sorted(shares)
     assert np.abs(np.array(shares) - (0.1, 0.3, 0.5, 0.7)).max() < 0.12
 
@@ -254,15 +311,28 @@ def test_a_progressive_jpeg_cut_between_its_scans_is_no_picture_whatever_follows
     assert DECODER.decode(cmyk, "picture").header.mode == "CMYK"
 
 
-def test_a_truncated_file_is_claimed_and_reviewed_not_dropped(registry: Registry, tmp_path: Path) -> None:
+def test_a_truncated_file_is_claimed_and_reviewed_not_dropped(
+    registry: Registry, tmp_path: Path
+) -> None:
     data = encoded(scenery(), "JPEG")
     (tmp_path / "data").mkdir()
-    for name, some in (("whole.jpg", data), ("cut.jpg", data[:-20]), ("half.jpg", data[: len(data) // 2])):
+    for name, some in (
+        ("whole.jpg", data),
+        ("cut.jpg", data[:-20]),
+        ("half.jpg", data[: len(data) // 2]),
+    ):
         (tmp_path / "data" / name).write_bytes(some)
-    text = f"dataset: {{path: {tmp_path}/data}}\noutputs: {{path: {tmp_path}/out}}\nstages: [files]\n"
+    text = (
+        f"dataset: {{path: {tmp_path}/data}}\noutputs: {{path: {tmp_path}/out}}\nstages: [files]\n"
+    )
     result = Pipeline.from_text(text, registry=registry).run("serial")
-    claims = result.findings[result.findings["id"].notna() & result.findings["code"].str.startswith("files.")].set_index("id")
-    assert claims["code"].to_dict() == {"cut.jpg": "files.truncated", "half.jpg": "files.unreadable"}
+    claims = result.findings[
+        result.findings["id"].notna() & result.findings["code"].str.startswith("files.")
+    ].set_index("id")
+    assert claims["code"].to_dict() == {
+        "cut.jpg": "files.truncated",
+        "half.jpg": "files.unreadable",
+    }
     assert 0 < claims["value"]["cut.jpg"] < 0.01
     decided = result.decisions.set_index("id")["decision"].to_dict()
     assert decided == {"whole.jpg": "keep", "cut.jpg": "review", "half.jpg": "drop"}

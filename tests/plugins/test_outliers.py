@@ -1,4 +1,7 @@
-"""Strangers are far from their class; members of a wide class are not, and degenerate sets claim nothing."""
+"""Strangers are far from their class.
+
+Members of a wide class are not, and degenerate sets claim nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,36 @@ from dqpipe_vectors.outliers import Outliers
 from dqpipe.data.tables import Facts, Samples, fact_array
 
 
-def judged(vectors: np.ndarray, labels: list[str | None] | None, groups: list[str] | None = None) -> dict[str, str]:
+def judged(
+    vectors: np.ndarray, labels: list[str | None] | None, groups: list[str] | None = None
+) -> dict[str, str]:
     """id → match of everything claimed; ids are the row numbers."""
     found = claims(vectors, labels, groups)
     return dict(zip(found["id"], found["match"], strict=True))
 
 
-def claims(vectors: np.ndarray, labels: list[str | None] | None, groups: list[str] | None = None) -> pd.DataFrame:
+def claims(
+    vectors: np.ndarray, labels: list[str | None] | None, groups: list[str] | None = None
+) -> pd.DataFrame:
     ids = [f"{row:04d}" for row in range(len(vectors))]
-    samples = Samples(pa.table({"id": ids, "content": ids, **({} if labels is None else {"label": pa.array(labels, pa.string())})}))
+    samples = Samples(
+        pa.table(
+            {
+                "id": ids,
+                "content": ids,
+                **({} if labels is None else {"label": pa.array(labels, pa.string())}),
+            }
+        )
+    )
     stage = Outliers()
-    needed = {"embeddings.vector": fact_array(vectors.astype(np.float32), "vector[float32]"), "duplicates.group": pa.array(groups or ids)}
+    needed = {
+        "embeddings.vector": fact_array(vectors.astype(np.float32), "vector[float32]"),
+        "duplicates.group": pa.array(groups or ids),
+    }
     related = stage.at("relate").relate(samples, Facts(pa.table(needed)), None)
-    own = {fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")}
+    own = {
+        fact.name: fact_array(related[fact.name], fact.type) for fact in stage.facts_at("relate")
+    }
     return stage.detect(samples, Facts(pa.table({**needed, **own})))[0]
 
 
@@ -72,7 +92,9 @@ def test_degenerate_sets_claim_nothing(vectors: np.ndarray, labels: list[str | N
 def test_scores_are_in_spreads_of_the_class() -> None:
     distances = np.exp(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 9.0]))
     expected = (np.array([0.0, 1.0, 2.0, 3.0, 4.0]) - 2) / 1.4826
-    np.testing.assert_allclose(robust_scores(distances, np.array([0, 0, 0, 0, 0, -1]), 0.05)[:5], expected)
+    np.testing.assert_allclose(
+        robust_scores(distances, np.array([0, 0, 0, 0, 0, -1]), 0.05)[:5], expected
+    )
     assert np.isnan(robust_scores(distances, np.array([0, 0, 0, 0, 0, -1]), 0.05)[5])
 
 
@@ -103,7 +125,9 @@ def test_a_sound_set_has_few_claims_whatever_its_tails(tails: float) -> None:
 def test_strangers_are_found_in_a_set_of_which_only_a_part_is_compared() -> None:
     rng = np.random.default_rng(6)
     count = REFERENCES + 2000
-    vectors = rng.normal(size=(count, 16)) * np.arange(1, 17) ** -0.5 + np.repeat(3 * np.eye(16)[:2], count // 2, axis=0)
+    vectors = rng.normal(size=(count, 16)) * np.arange(1, 17) ** -0.5 + np.repeat(
+        3 * np.eye(16)[:2], count // 2, axis=0
+    )
     strange = np.arange(0, count, 500)
     vectors[strange] = 3 * np.eye(16)[8] + 0.1 * rng.normal(size=(len(strange), 16))
     found = claims(vectors, ["one"] * (count // 2) + ["two"] * (count // 2))
@@ -117,7 +141,11 @@ def test_strangers_are_found_in_a_set_of_which_only_a_part_is_compared() -> None
 @pytest.mark.parametrize("labelled", [True, False])
 def test_nothing_is_claimed_of_sets_without_strangers(seed: int, labelled: bool) -> None:
     rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(2000, 48)) * np.arange(1, 49) ** -0.5 * np.sqrt(12 / rng.chisquare(12, size=(2000, 1)))
+    vectors = (
+        rng.normal(size=(2000, 48))
+        * np.arange(1, 49) ** -0.5
+        * np.sqrt(12 / rng.chisquare(12, size=(2000, 1)))
+    )
     vectors += np.repeat(2 * np.eye(48)[:4], 500, axis=0)
     found = claims(vectors, [str(row // 500) for row in range(2000)] if labelled else None)
     assert len(found) <= 0.002 * 2000
@@ -160,9 +188,15 @@ def test_crops_of_photographs_are_strange_to_digits() -> None:
     from dqpipe.data.media import Header, Picture
 
     data, photo = load_digits(), load_sample_images().images[0]
-    grey = [cv2.resize((image * 255 / 16).astype(np.uint8), (32, 32)) for image in data.images[:300]]
-    shown = [np.repeat(image[..., None], 3, axis=2) for image in grey] + [photo[at : at + 90, 2 * at : 2 * at + 90] for at in range(0, 240, 40)]
-    vectors = PatchBank().embed([Picture(Header("PNG", one.shape[1], one.shape[0], "RGB"), one) for one in shown], None)
+    grey = [
+        cv2.resize((image * 255 / 16).astype(np.uint8), (32, 32)) for image in data.images[:300]
+    ]
+    shown = [np.repeat(image[..., None], 3, axis=2) for image in grey] + [
+        photo[at : at + 90, 2 * at : 2 * at + 90] for at in range(0, 240, 40)
+    ]
+    vectors = PatchBank().embed(
+        [Picture(Header("PNG", one.shape[1], one.shape[0], "RGB"), one) for one in shown], None
+    )
     found = judged(vectors, [*data.target[:300].astype(str), *"012345"])
     assert set(found) >= {f"{row:04d}" for row in range(300, 306)}
     assert len(found) <= 6 + 0.01 * 300

@@ -59,10 +59,33 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
 
 
 def test_every_file_is_a_sample_but_papers_beside_the_classes_and_litter(tmp_path: Path) -> None:
-    small_files(tmp_path, "README", "LICENSE", "labels.csv", "stray.bin", "cat/1.png", "cat/notes.txt", "cat/text.png", "cat/README")
-    small_files(tmp_path, ".git/config", "cat/.hidden.png", "cat/Thumbs.db", "__MACOSX/cat/1.png", ".DS_Store")
+    small_files(
+        tmp_path,
+        "README",
+        "LICENSE",
+        "labels.csv",
+        "stray.bin",
+        "cat/1.png",
+        "cat/notes.txt",
+        "cat/text.png",
+        "cat/README",
+    )
+    small_files(
+        tmp_path,
+        ".git/config",
+        "cat/.hidden.png",
+        "cat/Thumbs.db",
+        "__MACOSX/cat/1.png",
+        ".DS_Store",
+    )
     data = folder(tmp_path)
-    assert column(data, "id") == ["cat/1.png", "cat/README", "cat/notes.txt", "cat/text.png", "stray.bin"]
+    assert column(data, "id") == [
+        "cat/1.png",
+        "cat/README",
+        "cat/notes.txt",
+        "cat/text.png",
+        "stray.bin",
+    ]
     assert column(data, "label") == ["cat", "cat", "cat", "cat", None]
     assert list(data.layout["skipped"]) == ["LICENSE", "README", "labels.csv"]
 
@@ -72,8 +95,17 @@ def test_layout_is_plain_json(tmp_path: Path) -> None:
     assert json.loads(json.dumps(layout)) == layout
 
 
-HOSTILE = ["a b.png", "it's \"q\".png"]
-HOSTILE += ["new\nline.png", "<script>.png", "日本 é.png", "%2e%2e.png", "back\\x41\\xe9.png", "-rf.png", "c\udce9.png", "\\\udce9"]
+HOSTILE = ["a b.png", 'it\'s "q".png']
+HOSTILE += [
+    "new\nline.png",
+    "<script>.png",
+    "日本 é.png",
+    "%2e%2e.png",
+    "back\\x41\\xe9.png",
+    "-rf.png",
+    "c\udce9.png",
+    "\\\udce9",
+]
 
 
 def test_hostile_names_are_valid_text_and_still_open(tmp_path: Path) -> None:
@@ -105,7 +137,11 @@ def test_links_that_loop_end(tmp_path: Path) -> None:
     (root / "dog" / "self").symlink_to("self")
     (root / "alias").symlink_to("cat", target_is_directory=True)
     data = folder(root)
-    assert column(data, "id") == ["cat/1.png", "dog/2.png", "dog/self"]  # the last one cannot be read, and is claimed
+    assert column(data, "id") == [
+        "cat/1.png",
+        "dog/2.png",
+        "dog/self",
+    ]  # the last one cannot be read, and is claimed
     assert list(data.layout["skipped"]) == ["alias", "cat/again", "cat/up"]
 
 
@@ -117,9 +153,21 @@ def test_links_to_files_and_folders_elsewhere_are_followed_once(tmp_path: Path) 
     (root / "dog" / "link.png").symlink_to(pool / "1.png")
     (root / "dog" / "gone.png").symlink_to(pool / "nothing.png")
     data = ImageFolder().read_outside(root, {})
-    assert column(data, "id") == ["cat/1.png", "cat/deep/2.png", "dog/3.png", "dog/gone.png", "dog/link.png"]
+    assert column(data, "id") == [
+        "cat/1.png",
+        "cat/deep/2.png",
+        "dog/3.png",
+        "dog/gone.png",
+        "dog/link.png",
+    ]
     assert list(data.layout["skipped"]) == ["kitten"]
-    assert column(folder(root), "id") == ["cat", "dog/3.png", "dog/gone.png", "dog/link.png", "kitten"]  # and claimed
+    assert column(folder(root), "id") == [
+        "cat",
+        "dog/3.png",
+        "dog/gone.png",
+        "dog/link.png",
+        "kitten",
+    ]  # and claimed
 
 
 def test_what_is_no_file_is_listed(tmp_path: Path) -> None:
@@ -147,7 +195,9 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
-def test_a_folder_that_may_not_be_read_is_refused_or_stands_among_what_cannot_be_read(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_read_is_refused_or_stands_among_what_cannot_be_read(
+    tmp_path: Path,
+) -> None:
     small_files(tmp_path, "cat/1.png", "dog/2.png")
     (tmp_path / "dog").chmod(0)
     try:
@@ -167,7 +217,9 @@ def csv(path: Path, text: str) -> Path:
 
 
 def test_rows_are_samples_and_names_give_roles(tmp_path: Path) -> None:
-    data = Table().read(csv(tmp_path / "t.csv", "text,category,split,n\nhi,a,train,1\nho,b,test,2\n"), {})
+    data = Table().read(
+        csv(tmp_path / "t.csv", "text,category,split,n\nhi,a,train,1\nho,b,test,2\n"), {}
+    )
     assert column(data, "id") == ["row-0000000", "row-0000001"]
     assert data.samples.names == ["id", "split", "label", "text", "n"]
     assert column(data, "label") == ["a", "b"]
@@ -197,10 +249,15 @@ def test_roles_that_do_not_exist_name_the_nearest(tmp_path: Path) -> None:
 
 
 def test_reserved_names_of_the_users_columns_get_an_underscore(tmp_path: Path) -> None:
-    path = csv(tmp_path / "t.csv", "id,content,label,species,label_\n1,x,old,cat,z\n1,y,old,dog,z\n")
+    path = csv(
+        tmp_path / "t.csv", "id,content,label,species,label_\n1,x,old,cat,z\n1,y,old,dog,z\n"
+    )
     data = Table().read(path, {"label": "species"})
     assert data.samples.names == ["id", "label", "id_", "content_", "label__", "label_"]
-    assert column(data, "id") == ["row-0000000", "row-0000001"]  # column id is no key: it is not unique
+    assert column(data, "id") == [
+        "row-0000000",
+        "row-0000001",
+    ]  # column id is no key: it is not unique
     assert column(data, "label") == ["cat", "dog"]
 
 
@@ -231,7 +288,9 @@ def test_csv_of_other_lands(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes('\ufeffname;label\r\n"M;ü\nller";a\r\n'.encode())
     data = Table().read(path, {})
-    assert data.samples.table.to_pylist() == [{"id": "row-0000000", "label": "a", "name": "M;ü\nller"}]
+    assert data.samples.table.to_pylist() == [
+        {"id": "row-0000000", "label": "a", "name": "M;ü\nller"}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +304,11 @@ def test_csv_of_other_lands(tmp_path: Path) -> None:
         ("t.csv", b"a,b\n\xe9,2\n", "is not utf-8"),
         ("t.csv.gz", b"not packed", "cannot be read"),
         ("t.jsonl", b'{"a": 1}\n{', "line 2: not JSON"),
-        ("t.jsonl", b'{"a": ' + b"[" * 100_000 + b"\n", "line 1: cannot be read: maximum recursion depth"),
+        (
+            "t.jsonl",
+            b'{"a": ' + b"[" * 100_000 + b"\n",
+            "line 1: cannot be read: maximum recursion depth",
+        ),
         ("t.jsonl", b'{"a": ' + b"1" * 9000 + b"}\n", "line 1: cannot be read: Exceeds the limit"),
         ("t.jsonl", b"[1]\n", "a JSON object is wanted, not list"),
         ("t.jsonl", b'{"a": "\\ud800"}\n', "no valid text"),
@@ -253,7 +316,9 @@ def test_csv_of_other_lands(tmp_path: Path) -> None:
         ("t.xlsx", b"", "is no table that can be read"),
     ],
 )
-def test_broken_tables_are_refused_with_the_reason(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+def test_broken_tables_are_refused_with_the_reason(
+    tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match=reason):
         Table().read(tmp_path / name, {})
@@ -268,7 +333,9 @@ def test_an_encoding_is_an_option(tmp_path: Path) -> None:
 
 def test_manifest_paths_are_ids_and_rows_tell_repeated_ones_apart(tmp_path: Path) -> None:
     small_files(tmp_path, "img/a.png")
-    data = Manifest().read(csv(tmp_path / "m.csv", "image,label\nimg/b.png,x\nimg/a.png,y\nimg/a.png,z\n,q\n"), {})
+    data = Manifest().read(
+        csv(tmp_path / "m.csv", "image,label\nimg/b.png,x\nimg/a.png,y\nimg/a.png,z\n,q\n"), {}
+    )
     assert column(data, "id") == ["img/a.png#1", "img/a.png#2", "img/b.png", "row-0000003"]
     assert column(data, "media") == ["img/a.png", "img/a.png", "img/b.png", None]
     assert (data.root, data.format) == (str(tmp_path), "manifest")
@@ -276,7 +343,9 @@ def test_manifest_paths_are_ids_and_rows_tell_repeated_ones_apart(tmp_path: Path
 
 def test_manifest_ids_are_unique_whatever_files_are_called(tmp_path: Path) -> None:
     small_files(tmp_path, "a.png")
-    data = Manifest().read(csv(tmp_path / "m.csv", "image\na.png\na.png\na.png#1\n"), {"media": "image"})
+    data = Manifest().read(
+        csv(tmp_path / "m.csv", "image\na.png\na.png\na.png#1\n"), {"media": "image"}
+    )
     assert column(data, "id") == ["a.png#0", "a.png#1", "a.png#1#2"]
 
 
@@ -291,11 +360,19 @@ def test_manifest_of_another_folder(tmp_path: Path) -> None:
 
 
 def test_typed_labels_stay_as_they_are(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"label": pa.array([[1, 2], [3], None]), "x": [1, 2, 3]}), tmp_path / "t.parquet")
+    pq.write_table(
+        pa.table({"label": pa.array([[1, 2], [3], None]), "x": [1, 2, 3]}), tmp_path / "t.parquet"
+    )
     assert column(Table().read(tmp_path / "t.parquet", {}), "label") == [[1, 2], [3], None]
-    (tmp_path / "t.jsonl").write_text('{"label": {"box": 1}, "id": 9}\n{"label": {"box": 2}, "id": 10, "more": "x"}\n')
+    (tmp_path / "t.jsonl").write_text(
+        '{"label": {"box": 1}, "id": 9}\n{"label": {"box": 2}, "id": 10, "more": "x"}\n'
+    )
     data = Table().read(tmp_path / "t.jsonl", {})
-    assert (column(data, "id"), column(data, "label"), column(data, "more")) == (["10", "9"], [{"box": 2}, {"box": 1}], ["x", None])
+    assert (column(data, "id"), column(data, "label"), column(data, "more")) == (
+        ["10", "9"],
+        [{"box": 2}, {"box": 1}],
+        ["x", None],
+    )
 
 
 # DataFrames, and which reader suits
@@ -306,8 +383,14 @@ def test_dataframe_ids_follow_the_index() -> None:
     data = DataFrame().read(frame[frame[7] > 1], {})
     assert column(data, "id") == ["row-0000001", "row-0000002"]
     assert (column(data, "label"), column(data, "7")) == (["b", "a"], [2, 3])
-    assert column(DataFrame().read(frame.set_index(pd.Index(["z", "y", "x"])), {}), "id") == ["x", "y", "z"]
-    assert column(DataFrame().read(frame.set_index(pd.Index([5, 5, 5])), {}), "id")[2] == "row-0000002"
+    assert column(DataFrame().read(frame.set_index(pd.Index(["z", "y", "x"])), {}), "id") == [
+        "x",
+        "y",
+        "z",
+    ]
+    assert (
+        column(DataFrame().read(frame.set_index(pd.Index([5, 5, 5])), {}), "id")[2] == "row-0000002"
+    )
 
 
 def test_dataframe_with_images(tmp_path: Path) -> None:
@@ -338,7 +421,9 @@ def test_the_reader_that_suits(tmp_path: Path) -> None:
         "dataframe": pd.DataFrame({"a": [1]}),
     }
     readers = [ImageFolder(), Manifest(), Table(), DataFrame()]
-    assert {name: max(readers, key=lambda r: r.suits(source)).name for name, source in sources.items()} == {n: n for n in sources}
+    assert {
+        name: max(readers, key=lambda r: r.suits(source)).name for name, source in sources.items()
+    } == {n: n for n in sources}
     assert [reader.suits(tmp_path / "nothing.csv") for reader in readers] == [0, 0, 0, 0]
     assert [reader.suits(csv(tmp_path / "broken.csv", "")) for reader in readers] == [0, 0, 40, 0]
 

@@ -1,4 +1,6 @@
-"""A format is recognised from what is there, said with why, and where it is in doubt a person is asked; nothing is guessed in silence."""
+"""A format is recognised from what is there, said with why, and where it is in doubt a person is
+asked; nothing is guessed in silence.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from tests.faulty import small_files
         (["cat/1.png", "cat/1.json", "cat/2.png", "cat/2.json"], ".json files of the same name"),
     ],
 )
-def test_folders_that_are_no_classes_are_refused_with_what_they_look_like(registry: Registry, tmp_path: Path, names: list[str], likeness: str) -> None:
+def test_folders_that_are_no_classes_are_refused_with_what_they_look_like(
+    registry: Registry, tmp_path: Path, names: list[str], likeness: str
+) -> None:
     small_files(tmp_path, *names)
     with pytest.raises(DatasetError) as refused:
         recognise(registry, str(tmp_path))
@@ -37,8 +41,21 @@ def test_folders_that_are_no_classes_are_refused_with_what_they_look_like(regist
 @pytest.mark.parametrize(
     ("names", "file", "text", "likeness"),
     [
-        (["images/a.png"], "annotations.xml", "<?xml version='1.0'?><annotations><version>1.1</version><image id='0' name='a.png'/></annotations>", "CVAT XML"),
-        (["shots/a.png", "shots/b.png"], "shots/a.json", '{"shapes": [], "imagePath": "a.png"}', "LabelMe"),
+        (
+            ["images/a.png"],
+            "annotations.xml",
+            (
+                "<?xml version='1.0'?><annotations><version>1.1</version><image id='0' "
+                "name='a.png'/></annotations>"
+            ),
+            "CVAT XML",
+        ),
+        (
+            ["shots/a.png", "shots/b.png"],
+            "shots/a.json",
+            '{"shapes": [], "imagePath": "a.png"}',
+            "LabelMe",
+        ),
     ],
 )
 def test_formats_that_are_not_read_are_refused_by_their_name(
@@ -51,9 +68,18 @@ def test_formats_that_are_not_read_are_refused_by_their_name(
 
 
 @pytest.mark.parametrize(
-    "names", [["cat/1.png", "dog/2.png"], ["train/cat/1.png", "val/cat/2.png"], ["1.png"], ["masks/1.png", "hats/1.png"], ["a/1.png", "README.md"]]
+    "names",
+    [
+        ["cat/1.png", "dog/2.png"],
+        ["train/cat/1.png", "val/cat/2.png"],
+        ["1.png"],
+        ["masks/1.png", "hats/1.png"],
+        ["a/1.png", "README.md"],
+    ],
 )
-def test_folders_of_classes_are_image_folders(registry: Registry, tmp_path: Path, names: list[str]) -> None:
+def test_folders_of_classes_are_image_folders(
+    registry: Registry, tmp_path: Path, names: list[str]
+) -> None:
     reading = recognise(registry, str(small_files(tmp_path, *names)))
     assert (reading.reader.name, bool(reading.seen.why)) == ("image_folder", True)
 
@@ -98,8 +124,15 @@ def test_two_readings_are_a_question_with_the_line_for_each(tmp_path: Path) -> N
     small_files(tmp_path, "cat/1.png")
     with pytest.raises(DatasetError) as asked:
         recognise(load(extra={"twins": Twins()}), str(tmp_path))
-    lines = [yaml.safe_load(line)["dataset"] for line in str(asked.value).splitlines() if line.startswith("  dataset:")]
-    assert lines == [{"path": str(tmp_path), "reader": "image_folder"}, {"path": str(tmp_path), "reader": "twin"}]
+    lines = [
+        yaml.safe_load(line)["dataset"]
+        for line in str(asked.value).splitlines()
+        if line.startswith("  dataset:")
+    ]
+    assert lines == [
+        {"path": str(tmp_path), "reader": "image_folder"},
+        {"path": str(tmp_path), "reader": "twin"},
+    ]
     assert "it looks like a twin" in str(asked.value)
 
 
@@ -108,9 +141,27 @@ def test_init_says_what_it_recognised_and_takes_a_format_and_roles(tmp_path: Pat
 
     small_files(tmp_path / "set", "cat/1.png", "dog/2.png")
     told = CliRunner().invoke(app, ["init", str(tmp_path / "set"), "-o", str(tmp_path / "a.yaml")])
-    assert "Recognised as image_folder: folders of pictures as classes ('cat', 'dog')" in told.stdout
+    assert (
+        "Recognised as image_folder: folders of pictures as classes ('cat', 'dog')" in told.stdout
+    )
     table = tmp_path / "t.csv"
     table.write_text("a,diagnosis\n1,x\n2,y\n")
-    done = CliRunner().invoke(app, ["init", str(table), "-o", str(tmp_path / "b.yaml"), "--format", "table", "--role", "diagnosis=label"])
+    done = CliRunner().invoke(
+        app,
+        [
+            "init",
+            str(table),
+            "-o",
+            str(tmp_path / "b.yaml"),
+            "--format",
+            "table",
+            "--role",
+            "diagnosis=label",
+        ],
+    )
     assert done.exit_code == 0, done.output
-    assert yaml.safe_load((tmp_path / "b.yaml").read_text())["dataset"] == {"path": str(table), "reader": "table", "roles": {"label": "diagnosis"}}
+    assert yaml.safe_load((tmp_path / "b.yaml").read_text())["dataset"] == {
+        "path": str(table),
+        "reader": "table",
+        "roles": {"label": "diagnosis"},
+    }

@@ -1,4 +1,6 @@
-"""The page: it stands alone, shows what was found, runs nothing that comes from the data, and survives a broken section."""
+"""The page: it stands alone, shows what was found, runs nothing that comes from the data, and
+survives a broken section.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,18 @@ SCRIPT = "<script>window.planted=1;document.title='planted'</script>"
 BREAK = "\"'><img src=x onerror=\"document.title='planted'\">"
 PLANTED = f"{SCRIPT}{BREAK}{{{{7*7}}}}]]></style></script>"
 BROKEN = "cat/broken.png"
-IDS = sorted([*(f"cat/{n}.png" for n in range(8)), *(f"dog/{n}.png" for n in range(8)), BROKEN, PLANTED])
+IDS = sorted(
+    [*(f"cat/{n}.png" for n in range(8)), *(f"dog/{n}.png" for n in range(8)), BROKEN, PLANTED]
+)
 FILES = {"ledger.parquet", "report.json", "relabel.csv", "run.json"}
 VOID = {"meta", "link", "img", "input", "br", "path"}
 
 
 class Page(HTMLParser):
-    """What a browser would see of a page: elements with their attributes, and the text outside of scripts and styles."""
+    """What a browser would see of a page.
+
+    Elements with their attributes, and the text outside of scripts and styles.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -72,37 +79,113 @@ def told(*, media: bool = True, planted: str = PLANTED, **run: Any) -> dict[str,
     """The record of a result of each kind, with something planted wherever data can stand."""
     ids = pa.array(IDS)
     labels = [planted if i == PLANTED else i.split("/")[0] for i in IDS]
-    samples = {"id": ids, "label": labels, "split": ["train"] * len(IDS), "group": labels, "note": [planted if n % 2 else None for n in range(len(IDS))]}
+    samples = {
+        "id": ids,
+        "label": labels,
+        "split": ["train"] * len(IDS),
+        "group": labels,
+        "note": [planted if n % 2 else None for n in range(len(IDS))],
+    }
     found = [
-        claim("duplicates.near", ["cat/1.png", "cat/2.png"], severity="warning", match="cat/0.png", confidence=[0.99, 0.95], detail="Nearly the same."),
-        claim("duplicates.near", [PLANTED], severity="warning", match=PLANTED, detail=planted, part=planted),
-        claim("label_noise.likely_wrong", ["cat/3.png", "dog/3.png"], severity="warning", suggestion=["dog", planted], confidence=[0.9, 0.8], detail=planted),
+        claim(
+            "duplicates.near",
+            ["cat/1.png", "cat/2.png"],
+            severity="warning",
+            match="cat/0.png",
+            confidence=[0.99, 0.95],
+            detail="Nearly the same.",
+        ),
+        claim(
+            "duplicates.near",
+            [PLANTED],
+            severity="warning",
+            match=PLANTED,
+            detail=planted,
+            part=planted,
+        ),
+        claim(
+            "label_noise.likely_wrong",
+            ["cat/3.png", "dog/3.png"],
+            severity="warning",
+            suggestion=["dog", planted],
+            confidence=[0.9, 0.8],
+            detail=planted,
+        ),
         claim("files.unreadable", [BROKEN], severity="error", detail="The file ends too early."),
-        claim("diversity.rare_class", [None], severity="warning", value=3.0, threshold=10.0, detail=planted),
+        claim(
+            "diversity.rare_class",
+            [None],
+            severity="warning",
+            value=3.0,
+            threshold=10.0,
+            detail=planted,
+        ),
     ]
     decided = {"cat/1.png": ("drop", None, ["duplicates.near"])}
-    decided |= {"cat/3.png": ("relabel", "dog", ["label_noise.likely_wrong"]), BROKEN: ("review", None, [planted])}
-    rows = [dict(zip(("id", "decision", "new_label", "because"), (i, *decided.get(i, ("keep", None, []))), strict=True)) for i in IDS]
-    figures = [{**figure("diversity.score", 3.5, low=3, high=4, detail=planted), "of": of} for of in ("raw", "curated")]
+    decided |= {
+        "cat/3.png": ("relabel", "dog", ["label_noise.likely_wrong"]),
+        BROKEN: ("review", None, [planted]),
+    }
+    rows = [
+        dict(
+            zip(
+                ("id", "decision", "new_label", "because"),
+                (i, *decided.get(i, ("keep", None, []))),
+                strict=True,
+            )
+        )
+        for i in IDS
+    ]
+    figures = [
+        {**figure("diversity.score", 3.5, low=3, high=4, detail=planted), "of": of}
+        for of in ("raw", "curated")
+    ]
     figures += [{**figure("diversity.size", 3.5, scope="class", key=planted), "of": "raw"}]
     kept = [i for i in IDS if i != "cat/1.png"]
-    curated = {"id": [*kept, "dog/new.png"], "label": [*(i.split("/")[0] for i in kept), "dog"], "parent": pa.array([None] * len(kept) + ["dog/0.png"])}
-    error = pa.array(["The file ends too early." if i == BROKEN else None for i in IDS], pa.string())
+    curated = {
+        "id": [*kept, "dog/new.png"],
+        "label": [*(i.split("/")[0] for i in kept), "dog"],
+        "parent": pa.array([None] * len(kept) + ["dog/0.png"]),
+    }
+    error = pa.array(
+        ["The file ends too early." if i == BROKEN else None for i in IDS], pa.string()
+    )
     return record(
         samples=Samples(pa.table(samples | ({"media": ids} if media else {}))),
-        facts=Facts(pa.table({"q.sharpness": np.arange(len(IDS), dtype=float), "media.error": error})),
+        facts=Facts(
+            pa.table({"q.sharpness": np.arange(len(IDS), dtype=float), "media.error": error})
+        ),
         findings=Findings(table_of(Findings.columns, found)),
         figures=Figures(table_of(Figures.columns, figures)),
         decisions=Decisions(pa.Table.from_pylist(rows, pa.schema(list(Decisions.columns.items())))),
         curated=Samples(pa.table(curated)),
-        embedding=Embedding(planted, np.ones(len(IDS), bool), lambda rows: np.random.default_rng(1).normal(size=(len(IDS), 8))[rows]),
+        embedding=Embedding(
+            planted,
+            np.ones(len(IDS), bool),
+            lambda rows: np.random.default_rng(1).normal(size=(len(IDS), 8))[rows],
+        ),
         gates=[{"gate": planted, "passed": True, "value": 1.0, "said": planted}],
-        run={"id": planted, "seed": 3, "started": planted, "config": {"dataset": {"path": planted}}, "versions": {planted: planted},
-             "stages": [{"name": planted, "stage": "x", "version": 1, "options": {planted: planted}, "summary": planted,
-                         "claims": {"nothing": {"severity": "info", "help": planted}}}],
-             "timings": [{"step": planted, "seconds": 1.5, "samples": 3, "measured": 3}],
-             "failures": [{"stage": planted, "samples": [planted], "reason": planted}], **run},
-    )  # fmt: skip
+        run={
+            "id": planted,
+            "seed": 3,
+            "started": planted,
+            "config": {"dataset": {"path": planted}},
+            "versions": {planted: planted},
+            "stages": [
+                {
+                    "name": planted,
+                    "stage": "x",
+                    "version": 1,
+                    "options": {planted: planted},
+                    "summary": planted,
+                    "claims": {"nothing": {"severity": "info", "help": planted}},
+                }
+            ],
+            "timings": [{"step": planted, "seconds": 1.5, "samples": 3, "measured": 3}],
+            "failures": [{"stage": planted, "samples": [planted], "reason": planted}],
+            **run,
+        },
+    )
 
 
 @cache
@@ -144,7 +227,12 @@ def sections() -> list[Section]:
     return [cls() for cls in discover("dqpipe_reports") if issubclass(cls, Section)]
 
 
-def written(folder: Path, content: dict[str, Any] | None = None, parts: list[Section] | None = None, **options: Any) -> Page:
+def written(
+    folder: Path,
+    content: dict[str, Any] | None = None,
+    parts: list[Section] | None = None,
+    **options: Any,
+) -> Page:
     """The page of a record."""
     Html(**options).write(content or told(), folder, parts or sections(), pixels)
     return Page((folder / "report.html").read_text(encoding="utf-8"))
@@ -171,15 +259,28 @@ def test_the_page_forbids_itself_every_request_and_every_other_script(page: Page
     policy = page.all("meta")[1]["content"]
     script = page.source.rpartition("<script>")[2].partition("</script>")[0]
     assert policy.startswith("default-src 'none'; img-src data:;")
-    assert f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
-    assert [a for name, a in page.elements if name in {"iframe", "object", "embed", "base"} or (name == "link" and a["href"] != "data:,")] == []
+    assert (
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
+    )
+    assert [
+        a
+        for name, a in page.elements
+        if name in {"iframe", "object", "embed", "base"}
+        or (name == "link" and a["href"] != "data:,")
+    ] == []
 
 
 def test_the_account_stands_on_top_and_failures_above_it(page: Page) -> None:
-    assert page.text.index("failed on 1 sample") < page.text.index("18 samples in 3 classes were read") < page.text.index("What was found", 1500)
+    assert (
+        page.text.index("failed on 1 sample")
+        < page.text.index("18 samples in 3 classes were read")
+        < page.text.index("What was found", 1500)
+    )
 
 
-def test_a_duplicate_stands_beside_its_match_and_a_wrong_label_beside_both_classes(page: Page) -> None:
+def test_a_duplicate_stands_beside_its_match_and_a_wrong_label_beside_both_classes(
+    page: Page,
+) -> None:
     alts = [image["alt"] for image in page.all("img")]
     at = alts.index("Sample cat/1.png, labelled cat")
     assert alts[at + 1] == "Compared with cat/0.png, labelled cat"
@@ -216,24 +317,43 @@ def test_the_same_record_gives_the_same_page(page: Page, tmp_path: Path) -> None
     assert written(tmp_path, parts=sections()[::-1]).source == page.source
 
 
-def test_thumbnails_stay_within_their_budget_and_the_page_says_what_it_left_out(tmp_path: Path) -> None:
+def test_thumbnails_stay_within_their_budget_and_the_page_says_what_it_left_out(
+    tmp_path: Path,
+) -> None:
     small = written(tmp_path, budget=0.005)
     assert sum(len(url) for url in set(re.findall(r"data:image/webp[^\")]+", small.source))) <= 5000
     assert re.search(r"\d+ pictures were left out to keep this page small", small.text)
 
 
-def test_a_section_that_raises_is_named_in_its_place_and_the_rest_stands(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_section_that_raises_is_named_in_its_place_and_the_rest_stands(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.ERROR):
         text = written(tmp_path, parts=[*sections(), Fragile()]).text
     assert f"The section fragile could not be made: ValueError: no {SCRIPT}." in text
     assert "18 samples in 3 classes were read" in text
-    assert [entry.message for entry in caplog.records] == ["section fragile of the report failed; the others stand"]
+    assert [entry.message for entry in caplog.records] == [
+        "section fragile of the report failed; the others stand"
+    ]
 
 
 def test_a_third_party_adds_a_section_where_its_order_says(tmp_path: Path) -> None:
     page = written(tmp_path, parts=[Greeting(), *sections()])
     ids = [attributes["id"] for attributes in page.all("section")]
-    assert ids == ["account", "findings", "greeting", "classes", "losses", "examples", "labels", "map", "figures", "limits", "made", "plan"]
+    assert ids == [
+        "account",
+        "findings",
+        "greeting",
+        "classes",
+        "losses",
+        "examples",
+        "labels",
+        "map",
+        "figures",
+        "limits",
+        "made",
+        "plan",
+    ]
     assert 'src="data:image/webp' in page.source[page.source.index("Hello") :][:200]
 
 
@@ -268,9 +388,17 @@ def test_the_json_report_is_the_record(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [((1000, 500), (144, 72)), ((32, 32), (128, 128)), ((100, 80), (100, 80)), ((5000, 1), (144, 1)), ((1, 1), (144, 144))],
+    [
+        ((1000, 500), (144, 72)),
+        ((32, 32), (128, 128)),
+        ((100, 80), (100, 80)),
+        ((5000, 1), (144, 1)),
+        ((1, 1), (144, 144)),
+    ],
 )
-def test_thumbnails_shrink_and_tiny_pictures_grow_by_whole_pixels(shape: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_thumbnails_shrink_and_tiny_pictures_grow_by_whole_pixels(
+    shape: tuple[int, int], expected: tuple[int, int]
+) -> None:
     assert shrunk(np.zeros((*shape, 3), np.uint8), 144).shape == (*expected, 3)
 
 
@@ -298,21 +426,33 @@ def test_numbers_are_written_for_people(actual: str, expected: str) -> None:
 
 def test_codes_in_a_sentence_lead_to_their_examples() -> None:
     said = linked("1 for a.b, 2 for a.bc and <b>", {"a.b": True, "a.bc": False})
-    assert said == f'1 for <a href="#code-{anchor("a.b")}"><code>a.b</code></a>, 2 for <code>a.bc</code> and &lt;b&gt;'
+    assert said == (
+        f'1 for <a href="#code-{anchor("a.b")}"><code>a.b</code></a>, 2 for <code>a.bc</code> '
+        f"and &lt;b&gt;"
+    )
 
 
 @pytest.mark.parametrize("codes", [{}, {"a.b": True}])
 def test_what_stands_in_backticks_is_code(codes: dict[str, bool]) -> None:
-    assert linked("by `imagenet` & `<b>x`, one ` alone", codes) == "by <code>imagenet</code> &amp; <code>&lt;b&gt;x</code>, one ` alone"
+    assert (
+        linked("by `imagenet` & `<b>x`, one ` alone", codes)
+        == "by <code>imagenet</code> &amp; <code>&lt;b&gt;x</code>, one ` alone"
+    )
     assert linked("`a.b c`", codes) == "<code>a.b c</code>"
     assert linked("`a.b`", {"a.b": True}) == '<a href="#code-a-b"><code>a.b</code></a>'
 
 
-def test_no_backtick_of_an_account_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_backtick_of_an_account_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     small_images(tmp_path / "images")
     stages = "stages: [files, duplicates, embeddings: {embedder: auto}]"
-    (tmp_path / "p.yaml").write_text(f"dataset: {{path: images}}\n{stages}\noutputs: {{path: out, reports: [html]}}\n")
-    monkeypatch.setattr("sys.argv", ["dqpipe", "run", str(tmp_path / "p.yaml"), "--executor", "serial"])
+    (tmp_path / "p.yaml").write_text(
+        f"dataset: {{path: images}}\n{stages}\noutputs: {{path: out, reports: [html]}}\n"
+    )
+    monkeypatch.setattr(
+        "sys.argv", ["dqpipe", "run", str(tmp_path / "p.yaml"), "--executor", "serial"]
+    )
     with pytest.raises(SystemExit):
         main()
     assert "pictures became vectors by patches" in (told := capsys.readouterr().out).lower()
@@ -320,22 +460,44 @@ def test_no_backtick_of_an_account_is_shown(tmp_path: Path, monkeypatch: pytest.
     page = (tmp_path / "out/report.html").read_text()
     assert "by <code>patches</code>" in page
     assert "`" not in re.sub(r"(?s)<(script|style)\b.*?</\1>", "", page)
-    assert "by <code>patches</code>" in Pipeline.from_yaml(tmp_path / "p.yaml").check()._repr_html_()
+    assert (
+        "by <code>patches</code>" in Pipeline.from_yaml(tmp_path / "p.yaml").check()._repr_html_()
+    )
 
 
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_text_is_readable_in_light_and_in_dark(page: Page, scheme: int) -> None:
-    colours = dict(re.findall(r"--(\w+): (#\w+);", re.findall(r":root {(.*?)}", page.source, re.DOTALL)[scheme]))
-    pairs = [(text, ground) for text in ("ink", "soft", "accent", "error", "warning", "info", "passed") for ground in ("bg", "panel")]
-    assert {pair: ratio for pair in pairs if (ratio := contrast(colours[pair[0]], colours[pair[1]])) < 4.5} == {}
+    colours = dict(
+        re.findall(
+            r"--(\w+): (#\w+);", re.findall(r":root {(.*?)}", page.source, re.DOTALL)[scheme]
+        )
+    )
+    pairs = [
+        (text, ground)
+        for text in ("ink", "soft", "accent", "error", "warning", "info", "passed")
+        for ground in ("bg", "panel")
+    ]
+    assert {
+        pair: ratio
+        for pair in pairs
+        if (ratio := contrast(colours[pair[0]], colours[pair[1]])) < 4.5
+    } == {}
 
 
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_colours_of_the_map_stand_out_in_light_and_in_dark(page: Page, scheme: int) -> None:
-    colours = dict(re.findall(r"--(\w+): (#\w+);", re.findall(r":root {(.*?)}", page.source, re.DOTALL)[scheme]))
+    colours = dict(
+        re.findall(
+            r"--(\w+): (#\w+);", re.findall(r":root {(.*?)}", page.source, re.DOTALL)[scheme]
+        )
+    )
     shades = [name for name in colours if re.fullmatch(r"c\d", name)]
     assert len(shades) == 10
-    assert [name for name in [*shades, "relabel", "review", "drop"] if contrast(colours[name], colours["panel"]) < 3] == []
+    assert [
+        name
+        for name in [*shades, "relabel", "review", "drop"]
+        if contrast(colours[name], colours["panel"]) < 3
+    ] == []
 
 
 def contrast(one: str, other: str) -> float:
@@ -344,7 +506,10 @@ def contrast(one: str, other: str) -> float:
     def luminance(colour: str) -> float:
         digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
         light = np.array([int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)])
-        return float(np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+        return float(
+            np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
+            @ [0.2126, 0.7152, 0.0722]
+        )
 
     dark, bright = sorted((luminance(one), luminance(other)))
     return (bright + 0.05) / (dark + 0.05)
@@ -375,5 +540,8 @@ class Greeting(Section):
 
 
 def test_no_two_sections_have_one_title(registry: Registry) -> None:
-    titles = [getattr(cls, "title", cls.name.replace("_", " ").capitalize()) for cls in registry.all(Section)]
+    titles = [
+        getattr(cls, "title", cls.name.replace("_", " ").capitalize())
+        for cls in registry.all(Section)
+    ]
     assert sorted(titles) == sorted(set(titles))

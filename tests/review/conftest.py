@@ -21,7 +21,10 @@ from dqpipe.plugin.registry import Registry
 from dqpipe.testing import small_images
 
 SCRIPT = "<img src=x onerror='window.hacked=1'><script>window.hacked=1<"
-STAGES = "stages: [files, image_quality, duplicates, embeddings, label_noise]\npolicy: {rules: {image_quality.*: review, label_noise.likely_wrong: relabel}}\n"
+STAGES = (
+    "stages: [files, image_quality, duplicates, embeddings, label_noise]\npolicy: {rules: "
+    "{image_quality.*: review, label_noise.likely_wrong: relabel}}\n"
+)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +58,12 @@ class Served:
         self.base, _, self.token = self.url.partition("/?token=")
 
     def post(self, path: str, **values) -> dict:
-        answer = httpx.post(self.base + path, json={"session": "s", "reviewer": "ann", **values}, headers={"x-token": self.token}, timeout=30)
+        answer = httpx.post(
+            self.base + path,
+            json={"session": "s", "reviewer": "ann", **values},
+            headers={"x-token": self.token},
+            timeout=30,
+        )
         answer.raise_for_status()
         return answer.json()
 
@@ -67,7 +75,11 @@ class Served:
 @contextmanager
 def served(out: Path, *arguments: str) -> Iterator[Served]:
     """`dqpipe review` in a process of its own."""
-    process = subprocess.Popen([sys.executable, "-m", "dqpipe", "review", str(out), *arguments], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dqpipe", "review", str(out), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield Served(process)
     finally:

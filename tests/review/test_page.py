@@ -1,4 +1,7 @@
-"""The page in a real browser: one key each, on disk before the page says so, and nothing from the data runs."""
+"""The page in a real browser.
+
+One key each, on disk before the page says so, and nothing from the data runs.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ def test_one_key_for_each_verdict_and_undo(out: Path, page: Watched) -> None:
             names.append(page.page.inner_text("#name"))
             press(page, key)
             assert len(verdicts.verdicts(out)) == number + 1
-        assert said(out) == list(zip(names, ("keep", "drop", "skip", "keep"), (None,) * 4, strict=True))
+        assert said(out) == list(
+            zip(names, ("keep", "drop", "skip", "keep"), (None,) * 4, strict=True)
+        )
         press(page, "u")
         assert page.page.inner_text("#name") == names[-1]
         assert len(said(out)) == 3
@@ -43,7 +48,9 @@ def test_one_key_for_each_verdict_and_undo(out: Path, page: Watched) -> None:
     assert all(url.startswith(server.base) for url in page.requests)
 
 
-def test_relabelling_to_the_suggestion_and_to_another_label_by_keyboard(out: Path, page: Watched) -> None:
+def test_relabelling_to_the_suggestion_and_to_another_label_by_keyboard(
+    out: Path, page: Watched
+) -> None:
     with served(out, "--code", "label_noise.likely_wrong") as server:
         opened(page, server.url)
         name = page.page.inner_text("#name")
@@ -52,14 +59,18 @@ def test_relabelling_to_the_suggestion_and_to_another_label_by_keyboard(out: Pat
         assert said(out) == [(name, "relabel", suggestion)]
         press(page, "u")
         page.page.keyboard.press("l")
-        options = page.page.eval_on_selector_all("#labels option", "all => all.map(one => one.value)")
+        options = page.page.eval_on_selector_all(
+            "#labels option", "all => all.map(one => one.value)"
+        )
         assert options == sorted(["china", SCRIPT])
         page.page.keyboard.type("kite")  # these letters are keys, too
         press(page, "Enter")
         assert said(out) == [(name, "relabel", "kite")]
 
 
-def test_nothing_from_the_data_runs_and_nothing_is_asked_of_others(out: Path, page: Watched) -> None:
+def test_nothing_from_the_data_runs_and_nothing_is_asked_of_others(
+    out: Path, page: Watched
+) -> None:
     with served(out) as server:
         opened(page, server.url)
         seen = []
@@ -76,20 +87,28 @@ def test_the_sample_stands_beside_what_it_is_compared_with(out: Path, page: Watc
     with served(out, "--code", "duplicates.exact") as server:
         opened(page, server.url)
         page.page.wait_for_load_state("networkidle")
-        assert page.page.evaluate("document.images.length > 1 && [...document.images].every(one => one.complete && one.naturalWidth > 0)")
+        assert page.page.evaluate(
+            "document.images.length > 1 && [...document.images].every(one => one.complete && "
+            "one.naturalWidth > 0)"
+        )
         assert page.page.inner_text("#compared h3 >> nth=0") == "compared with"
         assert "duplicates.exact" in page.page.inner_text("#why")
-        sizes = [page.page.locator("#sample img").bounding_box()["width"], page.page.locator("#compared img >> nth=0").bounding_box()["width"]]
+        sizes = [
+            page.page.locator("#sample img").bounding_box()["width"],
+            page.page.locator("#compared img >> nth=0").bounding_box()["width"],
+        ]
         assert sizes[0] > sizes[1]
 
 
 def test_it_can_be_read_and_fits_at_two_sizes_in_light_and_dark(out: Path, browser) -> None:
     script = """() => [...document.querySelectorAll('h2, p, li, button:enabled, #count, .soft, label')].filter(e => e.offsetParent).map(e => {
         let box = e, back; do { back = getComputedStyle(box).backgroundColor; box = box.parentElement; } while (back === 'rgba(0, 0, 0, 0)' && box);
-        return [getComputedStyle(e).color, back]; })"""
+        return [getComputedStyle(e).color, back]; })"""  # noqa: E501
     with served(out) as server:
         for scheme, width in (("light", 1280), ("dark", 1280), ("dark", 360)):
-            with browsers.watched(browser, viewport={"width": width, "height": 700}, color_scheme=scheme) as page:
+            with browsers.watched(
+                browser, viewport={"width": width, "height": 700}, color_scheme=scheme
+            ) as page:
                 opened(page, server.url)
                 assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
                 assert min(contrast(*pair) for pair in page.page.evaluate(script)) >= 4.5
@@ -113,7 +132,10 @@ def test_an_audit_is_blind_and_says_what_came_out(out: Path, page: Watched) -> N
     with served(out, "--audit", code, "--n", "3") as server:
         items = server.post("/next", session="other")["items"]
         assert {frozenset(item) for item in items} == {frozenset(items[0])}
-        assert all(item["suggestion"] is None and item["reasons"] == [] and "confidence" not in item for item in items)
+        assert all(
+            item["suggestion"] is None and item["reasons"] == [] and "confidence" not in item
+            for item in items
+        )
         opened(page, server.url, key="y")
         assert page.page.inner_text("#question").startswith("Is it so?")
         assert page.page.locator("#keys button[data-key=k]").count() == 0

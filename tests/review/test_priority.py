@@ -12,10 +12,21 @@ from dqpipe.results.versions import Version
 from dqpipe.review import priority
 
 
-def test_a_look_at_an_evaluation_sample_is_worth_twice_one_at_a_training_sample(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"key": list("abcdef"), "text": ["x", "x", "y", "y", "z", "w"], "split": ["train", "train", "val", "val", "test", "train"]})
+def test_a_look_at_an_evaluation_sample_is_worth_twice_one_at_a_training_sample(
+    tmp_path: Path,
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "key": list("abcdef"),
+            "text": ["x", "x", "y", "y", "z", "w"],
+            "split": ["train", "train", "val", "val", "test", "train"],
+        }
+    )
     policy = "policy: {rules: {duplicate_rows.exact: review}}"
-    text = f"dataset: {{roles: {{id: key}}}}\nstages: [duplicate_rows]\n{policy}\ngates: []\noutputs: {{path: {tmp_path}}}"
+    text = (
+        f"dataset: {{roles: {{id: key}}}}\nstages: [duplicate_rows]\n{policy}\ngates: []\noutputs: "
+        f"{{path: {tmp_path}}}"
+    )
     Pipeline.from_text(text).run("serial", source=frame)
     version = Version.open(tmp_path)
     reviewed = version.decisions.frame().query("decision == 'review'").id.tolist()

@@ -1,4 +1,6 @@
-"""The server: killed it loses nothing, strangers get nothing, and people beside each other do not get in each other's way."""
+"""The server: killed it loses nothing, strangers get nothing, and people beside each other do not
+get in each other's way.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,12 @@ def test_strangers_are_refused(out: Path) -> None:
         port = server.base.rpartition(":")[2]
         fine = {"x-token": server.token}
 
-        def status(path: str = "/about", headers: dict[str, str] | None = None, method: str = "GET", **more) -> int:
-            return httpx.request(method, server.base + path, headers=fine if headers is None else headers, **more).status_code
+        def status(
+            path: str = "/about", headers: dict[str, str] | None = None, method: str = "GET", **more
+        ) -> int:
+            return httpx.request(
+                method, server.base + path, headers=fine if headers is None else headers, **more
+            ).status_code
 
         assert status() == 200
         assert status(headers={**fine, "host": f"localhost:{port}"}) == 200
@@ -66,13 +72,33 @@ def test_strangers_are_refused(out: Path) -> None:
         assert status(headers={**fine, "sec-fetch-site": "cross-site"}) == 403
         assert status("/verdict", method="POST", json={}) == 422
         assert status("/verdict", method="POST", content=b"{}") == 403
-        assert status("/verdict", method="POST", content=b" " * 100_000, headers={**fine, "content-type": "application/json"}) == 413
+        assert (
+            status(
+                "/verdict",
+                method="POST",
+                content=b" " * 100_000,
+                headers={**fine, "content-type": "application/json"},
+            )
+            == 413
+        )
         assert status("/next", method="GET") == 405
     assert not (out / "verdicts.jsonl").exists()
 
 
-@pytest.mark.parametrize("path", ["/../run.json", "/picture/..%2f..%2frun.json/320", "/picture/0/99999", "/picture/-1/320", "/picture/999999/320", "/docs",
-                                  "/openapi.json", "/picture//etc/passwd", "/static/run.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../run.json",
+        "/picture/..%2f..%2frun.json/320",
+        "/picture/0/99999",
+        "/picture/-1/320",
+        "/picture/999999/320",
+        "/docs",
+        "/openapi.json",
+        "/picture//etc/passwd",
+        "/static/run.json",
+    ],
+)
 def test_nothing_but_samples_is_served(path: str, strange: tuple[str, str]) -> None:
     base, token = strange
     assert httpx.get(base + path, headers={"x-token": token}).status_code in (404, 422)
@@ -84,15 +110,27 @@ def strange(reviewed: Path):
         yield server.base, server.token
 
 
-def test_a_picture_is_made_anew_and_only_of_the_bytes_of_the_run(registry: Registry, images: Path, tmp_path: Path) -> None:
-    config = f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / 'out'}, reports: []}}\nstages: [files, image_quality]\n"
+def test_a_picture_is_made_anew_and_only_of_the_bytes_of_the_run(
+    registry: Registry, images: Path, tmp_path: Path
+) -> None:
+    config = (
+        f"dataset: {{path: {images}}}\noutputs: {{path: {tmp_path / 'out'}, reports: []}}\nstages: "
+        f"[files, image_quality]\n"
+    )
     Run(Pipeline.from_text(config, registry=registry).config, registry, Serial()).run()
     with served(tmp_path / "out") as server:
         first = next(item for item in server.post("/next")["items"] if item["picture"])
-        picture = httpx.get(f"{server.base}/picture/{first['row']}/320", headers={"x-token": server.token})
+        picture = httpx.get(
+            f"{server.base}/picture/{first['row']}/320", headers={"x-token": server.token}
+        )
         assert (picture.status_code, picture.content[8:12]) == (200, b"WEBP")
         (images / first["id"]).write_bytes((images / "china" / "00.png").read_bytes() + b"more")
-        assert httpx.get(f"{server.base}/picture/{first['row']}/160", headers={"x-token": server.token}).status_code == 404
+        assert (
+            httpx.get(
+                f"{server.base}/picture/{first['row']}/160", headers={"x-token": server.token}
+            ).status_code
+            == 404
+        )
 
 
 def test_people_beside_each_other_get_different_samples(out: Path) -> None:
@@ -100,7 +138,9 @@ def test_people_beside_each_other_get_different_samples(out: Path) -> None:
         first = one.post("/next", session="a")["items"][0]["row"]
         assert one.post("/next", session="b")["items"][0]["row"] != first
         one.post("/verdict", session="a", row=first, verdict="drop")
-        assert first not in [item["row"] for item in other.post("/next", session="c", reviewer="bob")["items"]]
+        assert first not in [
+            item["row"] for item in other.post("/next", session="c", reviewer="bob")["items"]
+        ]
 
 
 def test_second_opinions_are_blind_and_disagreements_are_shown_until_settled(out: Path) -> None:
@@ -112,17 +152,34 @@ def test_second_opinions_are_blind_and_disagreements_are_shown_until_settled(out
         (item,) = server.post("/next", reviewer="bob")["items"]
         assert (item["row"], item["said"]) == (row, [])
         progress = server.post("/verdict", reviewer="bob", row=row, verdict="keep")["progress"]
-        assert progress["agreement"] == [{"reviewers": ["ann", "bob"], "on": "decisions", "samples": 1, "same": 0, "kappa": 0.0}]
+        assert progress["agreement"] == [
+            {"reviewers": ["ann", "bob"], "on": "decisions", "samples": 1, "same": 0, "kappa": 0.0}
+        ]
     with served(out, "--disagreed") as server:
         (item,) = server.post("/next", reviewer="ann")["items"]
-        assert [(v["reviewer"], v["verdict"]) for v in item["said"]] == [("ann", "drop"), ("bob", "keep")]
+        assert [(v["reviewer"], v["verdict"]) for v in item["said"]] == [
+            ("ann", "drop"),
+            ("bob", "keep"),
+        ]
         assert server.post("/verdict", reviewer="ann", row=row, verdict="keep")["items"] == []
 
 
-def test_rows_of_a_table_are_shown_and_a_label_that_cannot_be_is_refused(registry: Registry, tmp_path: Path) -> None:
-    rows = pd.DataFrame({"key": list("abcd"), "label": [1, 2, 1, 1], "x": [1.5, 2.5, 1.5, 9.0], "name": ["<b>", "q", "<b>", "z"]})
+def test_rows_of_a_table_are_shown_and_a_label_that_cannot_be_is_refused(
+    registry: Registry, tmp_path: Path
+) -> None:
+    rows = pd.DataFrame(
+        {
+            "key": list("abcd"),
+            "label": [1, 2, 1, 1],
+            "x": [1.5, 2.5, 1.5, 9.0],
+            "name": ["<b>", "q", "<b>", "z"],
+        }
+    )
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    text = f"dataset: {{path: {tmp_path / 'rows.csv'}, roles: {{id: key}}}}\noutputs: {{path: {tmp_path / 'out'}, reports: []}}\nstages: [duplicate_rows]\n"
+    text = (
+        f"dataset: {{path: {tmp_path / 'rows.csv'}, roles: {{id: key}}}}\noutputs: {{path: "
+        f"{tmp_path / 'out'}, reports: []}}\nstages: [duplicate_rows]\n"
+    )
     Run(Pipeline.from_text(text, registry=registry).config, registry, Serial()).run()
     with served(tmp_path / "out") as server:
         item = server.post("/next")["items"][0]
@@ -131,4 +188,8 @@ def test_rows_of_a_table_are_shown_and_a_label_that_cannot_be_is_refused(registr
             server.post("/verdict", row=item["row"], verdict="relabel", label="dog")
         server.post("/verdict", row=item["row"], verdict="relabel", label="2")
     (told,) = verdicts.verdicts(tmp_path / "out")
-    assert (told.given, told.label, json.loads((tmp_path / "out" / "verdicts.jsonl").read_text())["label"]) == (1, 2, 2)
+    assert (
+        told.given,
+        told.label,
+        json.loads((tmp_path / "out" / "verdicts.jsonl").read_text())["label"],
+    ) == (1, 2, 2)

@@ -1,4 +1,7 @@
-"""The demo's table, on the committed sample and on samples cut from other seeds; and it fails where nobody looks."""
+"""The demo's table, on the committed sample and on samples cut from other seeds.
+
+And it fails where nobody looks.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,18 @@ from sample_data import make, score
 ROOT = Path(__file__).parents[2]
 
 
-def scored(registry: Registry, sample: Path, out: Path, stages: str | None = None, *, writes: bool = True) -> score.Score:
-    """The demo's pipeline on a sample folder, scored against its truth; without `writes` no curated set is made and measured."""
-    text = (ROOT / "sample_data" / "pipeline.yaml").read_text(encoding="utf-8").replace("path: ../out", f"path: {out}")
+def scored(
+    registry: Registry, sample: Path, out: Path, stages: str | None = None, *, writes: bool = True
+) -> score.Score:
+    """The demo's pipeline on a sample folder, scored against its truth.
+
+    Without `writes` no curated set is made and measured.
+    """
+    text = (
+        (ROOT / "sample_data" / "pipeline.yaml")
+        .read_text(encoding="utf-8")
+        .replace("path: ../out", f"path: {out}")
+    )
     if stages is not None:
         head, _, rest = text.partition("stages:")
         text = f"{head}stages: {stages}\n\npolicy:{rest.partition('policy:')[2]}"
@@ -28,11 +40,15 @@ def scored(registry: Registry, sample: Path, out: Path, stages: str | None = Non
     if run.published is None:
         out.mkdir(exist_ok=True)  # the store lies there
         pq.write_table(ledger_of(run), out / "ledger.parquet")
-    return score.score(score.read_ledger(out / "ledger.parquet"), score.read_truth(sample / "truth.csv"))
+    return score.score(
+        score.read_ledger(out / "ledger.parquet"), score.read_truth(sample / "truth.csv")
+    )
 
 
 @pytest.mark.parametrize("seed", [make.SEED, 1, 2, 3])
-def test_every_planted_fault_is_found_and_sound_samples_are_left_alone(registry: Registry, tmp_path: Path, seed: int) -> None:
+def test_every_planted_fault_is_found_and_sound_samples_are_left_alone(
+    registry: Registry, tmp_path: Path, seed: int
+) -> None:
     sample = ROOT / "sample_data"
     if seed != make.SEED:
         sample = tmp_path / "sample"
@@ -41,5 +57,7 @@ def test_every_planted_fault_is_found_and_sound_samples_are_left_alone(registry:
 
 
 def test_a_plan_without_detectors_fails_the_table(registry: Registry, tmp_path: Path) -> None:
-    result = scored(registry, ROOT / "sample_data", tmp_path / "out", stages="[files]", writes=False)
+    result = scored(
+        registry, ROOT / "sample_data", tmp_path / "out", stages="[files]", writes=False
+    )
     assert len(result.missed) > 10

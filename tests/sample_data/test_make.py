@@ -49,7 +49,9 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> 
     assert set(one.values()) != set(other.values())
 
 
-@pytest.mark.skipif(PIL.__version__ != "13.0.0", reason="another Pillow may encode the same pixels in other bytes")
+@pytest.mark.skipif(
+    PIL.__version__ != "13.0.0", reason="another Pillow may encode the same pixels in other bytes"
+)
 def test_the_committed_folder_is_what_the_script_makes(tmp_path: Path) -> None:
     make.write(make.SEED, tmp_path)
     assert contents(FOLDER) == contents(tmp_path)
@@ -94,7 +96,9 @@ def test_as_many_faults_as_the_tables_say(truth: list[dict[str, str]]) -> None:
 
 
 def test_the_readme_names_every_kind_with_its_count(truth: list[dict[str, str]]) -> None:
-    lines = re.findall(r"^\| `(\w+)` \| (\d+) \|", (FOLDER / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    lines = re.findall(
+        r"^\| `(\w+)` \| (\d+) \|", (FOLDER / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert {name: int(count) for name, count in lines} == Counter(row["kind"] for row in truth)
 
 
@@ -105,7 +109,9 @@ def test_no_sample_has_two_faults(truth: list[dict[str, str]]) -> None:
     assert {kinds[source] for source in sources} == {"sound"}
     assert len(set(sources)) == len(sources)
     cut = [
-        row["origin"] for row in truth if row["origin"].startswith(("digits", "china", "flower")) and not row["source"]
+        row["origin"]
+        for row in truth
+        if row["origin"].startswith(("digits", "china", "flower")) and not row["source"]
     ]
     assert len(set(cut)) == len(cut)
 
@@ -139,22 +145,30 @@ def test_the_rare_class_holds_nothing_but_sound_samples(truth: list[dict[str, st
         ("truncated", *make.TRUNCATED),
     ],
 )
-def test_strengths_stay_in_their_ranges(truth: list[dict[str, str]], kind: str, low: float, high: float) -> None:
-    strengths = [abs(float(part)) for row in of_kind(truth, kind) for part in row["strength"].split()]
+def test_strengths_stay_in_their_ranges(
+    truth: list[dict[str, str]], kind: str, low: float, high: float
+) -> None:
+    strengths = [
+        abs(float(part)) for row in of_kind(truth, kind) for part in row["strength"].split()
+    ]
     assert strengths
     assert low <= min(strengths)
     assert max(strengths) <= high
     assert max(strengths) - min(strengths) > (high - low) / 3
 
 
-def test_wrong_labels_are_wrong_and_lie_among_the_common_digits(truth: list[dict[str, str]]) -> None:
+def test_wrong_labels_are_wrong_and_lie_among_the_common_digits(
+    truth: list[dict[str, str]],
+) -> None:
     for row in of_kind(truth, "wrong_label"):
         assert row["label"] != row["true_label"]
         assert row["label"].startswith("digit_")
         assert row["true_label"].startswith("digit_")
 
 
-def test_exact_copies_are_equal_in_bytes_and_resaved_ones_in_pixels(truth: list[dict[str, str]]) -> None:
+def test_exact_copies_are_equal_in_bytes_and_resaved_ones_in_pixels(
+    truth: list[dict[str, str]],
+) -> None:
     data = contents(FOLDER)
     for row in of_kind(truth, "exact_copy", "resaved"):
         equal = data[f"images/{row['path']}"] == data[f"images/{row['source']}"]
@@ -166,7 +180,9 @@ def test_exif_turned_copies_show_what_their_source_shows(truth: list[dict[str, s
     for row in of_kind(truth, "exif_turned"):
         with Image.open(FOLDER / "images" / row["path"]) as stored:
             assert stored.getexif()[0x0112] == int(row["strength"])
-            difference = np.abs(np.asarray(stored.convert("RGB"), dtype=float) - pixels(row["source"])).mean()
+            difference = np.abs(
+                np.asarray(stored.convert("RGB"), dtype=float) - pixels(row["source"])
+            ).mean()
         assert np.abs(pixels(row["path"]) - pixels(row["source"])).mean() < difference / 3
 
 
@@ -185,7 +201,9 @@ def decodes(data: bytes) -> bool:
     return True
 
 
-def test_every_claim_of_the_truth_is_written_as_the_ledger_writes_it(truth: list[dict[str, str]]) -> None:
+def test_every_claim_of_the_truth_is_written_as_the_ledger_writes_it(
+    truth: list[dict[str, str]],
+) -> None:
     for row in truth:
         assert row["expected"] == make.EXPECTED[row["kind"]]
         assert bool(row["expected"]) == (row["kind"] != "sound")

@@ -18,7 +18,14 @@ Row = dict[str, Any]
 
 
 def claim(path: str | None, code: str, match: str | None = None, **other: str) -> Row:
-    row = {"id": path, "code": code, "severity": "warning", "match": match, "decision": "keep", "part": None}
+    row = {
+        "id": path,
+        "code": code,
+        "severity": "warning",
+        "match": match,
+        "decision": "keep",
+        "part": None,
+    }
     return row | {"suggestion": None, "new_label": None} | other
 
 
@@ -109,7 +116,9 @@ def test_a_fault_is_found_by_the_right_code_on_the_right_sample(row: Row, found:
         ([claim("copy", "duplicates.near", "s0", severity="info")], 0),
     ],
 )
-def test_a_duplicate_is_found_when_it_hangs_together_with_its_source(ledger: list[Row], found: int) -> None:
+def test_a_duplicate_is_found_when_it_hangs_together_with_its_source(
+    ledger: list[Row], found: int
+) -> None:
     truth = [*sound(2), planted("resized", "copy", "duplicates.near", "s0")]
     assert share(score.score(ledger, truth), "resized") == found
 
@@ -154,7 +163,11 @@ def test_harm_to_sound_samples_is_measured_against_its_targets() -> None:
 
 def test_a_wrong_label_claimed_of_a_stranger_is_true() -> None:
     code = score.WRONG_LABEL
-    truth = [*sound(2), planted("wrong_label", "w", code), planted("stranger", "x", f"outliers.far|{code}")]
+    truth = [
+        *sound(2),
+        planted("wrong_label", "w", code),
+        planted("stranger", "x", f"outliers.far|{code}"),
+    ]
     ledger = [claim(path, code) for path in ("w", "x", "s0")] + [claim("s1", code, severity="info")]
     result = score.score(ledger, truth)
     assert (result.true_wrong_label_claims, result.wrong_label_claims) == (2, 3)
@@ -176,7 +189,9 @@ def test_the_command_prints_a_table_and_exits_with_the_verdict(
     assert "missed: blurred 0% found" in capsys.readouterr().out
 
 
-def test_the_command_prints_json(tmp_path: Path, truth: list[Row], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_json(
+    tmp_path: Path, truth: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert score.main([write(tmp_path, perfect(truth)), str(score.TRUTH), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["missed"] == []
@@ -186,5 +201,7 @@ def test_the_command_prints_json(tmp_path: Path, truth: list[Row], capsys: pytes
 
 def test_a_ledger_without_a_needed_column_is_named(tmp_path: Path) -> None:
     folder = write(tmp_path, [{"id": "a", "code": None}])
-    with pytest.raises(ValueError, match="has no column severity, match, decision; it has id, code"):
+    with pytest.raises(
+        ValueError, match="has no column severity, match, decision; it has id, code"
+    ):
         score.main([folder])

@@ -1,6 +1,9 @@
-"""A run that kills itself just before its n-th change of the file system: `python -m tests.torture.crash PIPELINE N`; 0 is never.
+"""A run that kills itself just before its n-th change of the file system.
 
-What a run changes is counted by Python's audit events; the last line says how many changes there were.
+`python -m tests.torture.crash PIPELINE N`; 0 is never.
+
+What a run changes is counted by Python's audit events; the last line says how many changes there
+were.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ class Countdown:
         if event not in CHANGES and (event != "open" or not int(arguments[2] or 0) & WRITES):
             return
         path = arguments[1] if event in {"os.symlink", "os.link", "os.rename"} else arguments[0]
-        if event in {"os.remove", "os.rmdir"} and isinstance(path, str) and arguments[1] >= 0:  # named from an open folder
+        if (
+            event in {"os.remove", "os.rmdir"} and isinstance(path, str) and arguments[1] >= 0
+        ):  # named from an open folder
             path = str(Path(f"/proc/self/fd/{arguments[1]}").readlink() / path)
         if not isinstance(path, (str, bytes)) or not os.fsdecode(path).startswith(self.below):
             return

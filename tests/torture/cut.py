@@ -1,6 +1,9 @@
-"""A run whose process is killed half-way through one object of its output: `python -m tests.torture.cut PIPELINE NAME`.
+"""A run whose process is killed half-way through one object of its output.
 
-`disk://` is a folder behind fsspec's verbs that, unlike S3, shows an object while it is written: what is cut off stays there.
+`python -m tests.torture.cut PIPELINE NAME`.
+
+`disk://` is a folder behind fsspec's verbs that, unlike S3, shows an object while it is written:
+what is cut off stays there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A run that was killed, wherever it stood: nothing half published, and the rerun's result is an undisturbed run's, with nothing measured twice.
+"""A run that was killed, wherever it stood.
+
+Nothing half published, and the rerun's result is an undisturbed run's, with nothing measured twice.
 
 A few moments by default; `make torture` tries many (DQPIPE_TORTURE=20).
 """
@@ -27,7 +29,12 @@ FEW = 2
 MOMENTS = int(os.environ.get("DQPIPE_TORTURE", FEW))
 ROOT = Path(__file__).parents[2]
 STAGES = "stages: [files, image_quality, duplicates, embeddings, label_noise, augment]\n"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")])}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(
+        [str(ROOT), str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")]
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -47,14 +54,34 @@ class Place:
 
     def made(self) -> Place:
         self.folder.mkdir(parents=True)
-        self.yaml.write_text(f"dataset: {{path: {self.images}}}\n{STAGES}outputs: {{path: out, reports: [json]}}\n")
+        self.yaml.write_text(
+            f"dataset: {{path: {self.images}}}\n{STAGES}outputs: {{path: out, reports: [json]}}\n"
+        )
         return self
 
     def command(self, *more: str) -> list[str]:
-        return [sys.executable, "-m", "dqpipe", "run", str(self.yaml), "--force", "--shard-size", "16", *more]
+        return [
+            sys.executable,
+            "-m",
+            "dqpipe",
+            "run",
+            str(self.yaml),
+            "--force",
+            "--shard-size",
+            "16",
+            *more,
+        ]
 
     def run(self, *more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*more), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(
+            self.command(*more),
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
     @property
     def published(self) -> Path | None:
@@ -66,8 +93,15 @@ class Place:
         version = self.published
         assert version is not None
         ledger = pd.read_parquet(version / "ledger.parquet")
-        curated = {str(p.relative_to(version / "curated")): p.read_bytes() for p in sorted((version / "curated").rglob("*")) if p.is_file()}
-        facts, relabel = pd.read_parquet(version / "facts.parquet").to_json(), (version / "relabel.csv").read_text()
+        curated = {
+            str(p.relative_to(version / "curated")): p.read_bytes()
+            for p in sorted((version / "curated").rglob("*"))
+            if p.is_file()
+        }
+        facts, relabel = (
+            pd.read_parquet(version / "facts.parquet").to_json(),
+            (version / "relabel.csv").read_text(),
+        )
         return {
             "curated": curated,
             "ledger": ledger.to_json(),
@@ -78,7 +112,10 @@ class Place:
     def measured(self) -> dict[str, frozenset[str]]:
         """The samples that have facts, by the key of what measured them."""
         store = Store(self.out / "store")
-        return {folder.name: store.keys(folder.name) for folder in sorted((self.out / "store" / "facts").glob("*"))}
+        return {
+            folder.name: store.keys(folder.name)
+            for folder in sorted((self.out / "store" / "facts").glob("*"))
+        }
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +134,9 @@ def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Place
 
 
 def assert_goes_on(place: Place, undisturbed: Place) -> None:
-    """What stands is whole; a rerun comes to the undisturbed result, and measures what nobody had measured."""
+    """What stands is whole; a rerun comes to the undisturbed result, and measures what nobody had
+    measured.
+    """
     if place.published is not None:
         assert place.result() == undisturbed.result()
     before = place.measured()
@@ -128,7 +167,14 @@ def session_of(leader: int) -> list[int]:
 
 def killed_after(place: Place, seconds: float, *more: str) -> None:
     """Start a run and kill its driver; its workers must notice by themselves."""
-    driver = subprocess.Popen(place.command(*more), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    driver = subprocess.Popen(
+        place.command(*more),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         driver.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -146,11 +192,15 @@ def killed_after(place: Place, seconds: float, *more: str) -> None:
 def crashing(place: Place, change: int) -> subprocess.CompletedProcess[str]:
     """A run that is killed before a certain change of the file system; 0 is an undisturbed one."""
     command = [sys.executable, "-m", "tests.torture.crash", str(place.yaml), str(change)]
-    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.mark.parametrize("number", range(MOMENTS))
-def test_the_driver_is_killed_before_any_change_of_the_file_system(number: int, images: Path, undisturbed: Place, tmp_path: Path, changes: int) -> None:
+def test_the_driver_is_killed_before_any_change_of_the_file_system(
+    number: int, images: Path, undisturbed: Place, tmp_path: Path, changes: int
+) -> None:
     place = Place(tmp_path / "run", images).made()
     moment = random.Random(number).randrange(1, changes + 1)
     crashed = crashing(place, moment)
@@ -167,21 +217,32 @@ def changes(images: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
 
 
 @pytest.mark.parametrize("number", range(MOMENTS))
-def test_the_driver_of_two_workers_is_killed_at_a_random_moment(number: int, images: Path, undisturbed: Place, tmp_path: Path) -> None:
+def test_the_driver_of_two_workers_is_killed_at_a_random_moment(
+    number: int, images: Path, undisturbed: Place, tmp_path: Path
+) -> None:
     place = Place(tmp_path / "run", images).made()
     record = json.loads((undisturbed.published / "run.json").read_text())
-    killed_after(place, random.Random(number).uniform(1.0, record["seconds"] + 3.0), "--executor", "processes:2")
+    killed_after(
+        place,
+        random.Random(number).uniform(1.0, record["seconds"] + 3.0),
+        "--executor",
+        "processes:2",
+    )
     assert_goes_on(place, undisturbed)
 
 
-def test_killed_again_and_again_it_still_comes_to_its_end(images: Path, undisturbed: Place, tmp_path: Path, changes: int) -> None:
+def test_killed_again_and_again_it_still_comes_to_its_end(
+    images: Path, undisturbed: Place, tmp_path: Path, changes: int
+) -> None:
     place = Place(tmp_path / "run", images).made()
     for number in range(1, MOMENTS):
         crashing(place, number * changes // MOMENTS)
     assert_goes_on(place, undisturbed)
 
 
-def test_a_full_disk_ends_a_run_clearly_and_the_rerun_goes_on(images: Path, undisturbed: Place, tmp_path: Path) -> None:
+def test_a_full_disk_ends_a_run_clearly_and_the_rerun_goes_on(
+    images: Path, undisturbed: Place, tmp_path: Path
+) -> None:
     place = Place(tmp_path / "run", images).made()
     script = """
         set -e
@@ -196,22 +257,42 @@ def test_a_full_disk_ends_a_run_clearly_and_the_rerun_goes_on(images: Path, undi
     """
     said = tmp_path / "said"
     command = ["unshare", "-rm", "sh", "-c", script, "sh", *place.command("--executor", "serial")]
-    needed = sum(path.stat().st_size for path in undisturbed.out.rglob("*") if path.is_file() and not path.is_symlink())
-    sizes = [int(needed * share) // 4096 * 4 for share in ((0.03, 0.12, 0.3, 0.75) if MOMENTS > FEW else (0.12, 0.75))]
-    environment = {**ENVIRONMENT, "OUT": str(place.out), "SAID": str(said), "SIZES": " ".join(f"{size}k" for size in sizes)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    needed = sum(
+        path.stat().st_size
+        for path in undisturbed.out.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
+    sizes = [
+        int(needed * share) // 4096 * 4
+        for share in ((0.03, 0.12, 0.3, 0.75) if MOMENTS > FEW else (0.12, 0.75))
+    ]
+    environment = {
+        **ENVIRONMENT,
+        "OUT": str(place.out),
+        "SAID": str(said),
+        "SIZES": " ".join(f"{size}k" for size in sizes),
+    }
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     if done.returncode in {1, 77} and not said.exists():
         pytest.skip("no file system of one's own can be made here, to be filled up")
     assert done.returncode == 0, (done.returncode, done.stderr, said.read_text())
     lines = said.read_text().splitlines()
     assert [line for line in lines if line.startswith("exit")] == ["exit 2"] * len(sizes)
-    assert all("No space left on device" in line or "GB free and needs" in line for line in lines if line.startswith("error:"))
+    assert all(
+        "No space left on device" in line or "GB free and needs" in line
+        for line in lines
+        if line.startswith("error:")
+    )
     place.out.rmdir()
     (place.folder / "out.kept").rename(place.out)
     assert place.result() == undisturbed.result()
 
 
-def test_the_prefect_server_is_killed_under_a_flow(images: Path, undisturbed: Place, tmp_path: Path) -> None:
+def test_the_prefect_server_is_killed_under_a_flow(
+    images: Path, undisturbed: Place, tmp_path: Path
+) -> None:
     place = Place(tmp_path / "run", images).made()
     (tmp_path / "home").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -220,15 +301,33 @@ def test_the_prefect_server_is_killed_under_a_flow(images: Path, undisturbed: Pl
     try:
         embedded.wait_until_ready(embedded.Embedded(url, "dqpipe:secret", tmp_path / "home"))
         known = {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": "dqpipe:secret"}
-        environment = {**ENVIRONMENT, **known, "PREFECT_HOME": str(tmp_path / "flow"), "PREFECT_CLIENT_MAX_RETRIES": "0"}
-        driver = subprocess.Popen(place.command("--flow"), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        environment = {
+            **ENVIRONMENT,
+            **known,
+            "PREFECT_HOME": str(tmp_path / "flow"),
+            "PREFECT_CLIENT_MAX_RETRIES": "0",
+        }
+        driver = subprocess.Popen(
+            place.command("--flow"),
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         until = time.monotonic() + 120
-        while not any(place.measured().values()) and driver.poll() is None and time.monotonic() < until:
+        while (
+            not any(place.measured().values())
+            and driver.poll() is None
+            and time.monotonic() < until
+        ):
             time.sleep(0.05)
     finally:
         server.kill()
         server.communicate()
     _, said = driver.communicate(timeout=300)
     assert "fault of dqpipe" not in said
-    assert place.published is not None or [line for line in said.splitlines() if line.startswith("error: Prefect's server at")], said
+    assert place.published is not None or [
+        line for line in said.splitlines() if line.startswith("error: Prefect's server at")
+    ], said
     assert_goes_on(place, undisturbed)

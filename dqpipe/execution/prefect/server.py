@@ -1,9 +1,10 @@
 """An embedded Prefect server for flows without a server: quiet, private, and removed after use.
 
-It is the server that Prefect itself would start, with four differences: it answers to nobody without the run's own secret (whoever
-speaks with it could run code as this user), nothing it says reaches the terminal, an interrupt from the keyboard reaches the flow
-and not the server under it, and it ends with the process that started it, however that ends. Its database lives in a folder of the
-run's own and goes with it: what a run leaves behind is run.json and the ledger.
+It is the server that Prefect itself would start, with four differences: it answers to nobody
+without the run's own secret (whoever speaks with it could run code as this user), nothing it says
+reaches the terminal, an interrupt from the keyboard reaches the flow and not the server under it,
+and it ends with the process that started it, however that ends. Its database lives in a folder of
+the run's own and goes with it: what a run leaves behind is run.json and the ledger.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ QUIET = {
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_UI_ENABLED": "false",
-    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",  # no flow of ours uses one, and it takes half a second
+    # no flow of ours uses one, and it takes half a second
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
 }
@@ -40,7 +42,9 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Embedded:
-    """A server: the URL of its API, the secret of its clients (`PREFECT_API_AUTH_STRING`), and its folder."""
+    """A server: the URL of its API, the secret of its clients (`PREFECT_API_AUTH_STRING`), and its
+    folder.
+    """
 
     url: str
     secret: str = field(repr=False)
@@ -69,8 +73,15 @@ def wait_until_ready(server: Embedded) -> None:
         connection.request("GET", "/api/health")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        said = (server.home / "server.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise DqpipeError(f"Prefect's embedded server did not start: {said[-1] if said else error}") from None
+        said = (
+            (server.home / "server.log")
+            .read_text(encoding="utf-8", errors="replace")
+            .strip()
+            .splitlines()
+        )
+        raise DqpipeError(
+            f"Prefect's embedded server did not start: {said[-1] if said else error}"
+        ) from None
     finally:
         connection.close()
     if status != http.client.OK:
@@ -84,13 +95,25 @@ def _start(listening: socket.socket, home: Path, secret: str) -> subprocess.Pope
     with (home / "server.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 (this module, under this Python)
             [sys.executable, "-m", __name__, str(listening.fileno()), mine],
-            pass_fds=[listening.fileno()], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-            env={**keep, **QUIET, "PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": secret},
-        )  # fmt: skip
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={
+                **keep,
+                **QUIET,
+                "PREFECT_HOME": str(home),
+                "PREFECT_SERVER_API_AUTH_STRING": secret,
+            },
+        )
 
 
 def serve(descriptor: int, mine: str) -> None:
-    """Serve on an open socket until stdin closes, also because the parent process was killed; then remove the folder."""
+    """Serve on an open socket until stdin closes, also because the parent process was killed.
+
+    Then remove the folder.
+    """
     import uvicorn
 
     def end_with_stdin() -> None:
@@ -99,7 +122,9 @@ def serve(descriptor: int, mine: str) -> None:
         os._exit(0)
 
     threading.Thread(target=end_with_stdin, daemon=True).start()
-    config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error")
+    config = uvicorn.Config(
+        "prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error"
+    )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 
 

@@ -1,7 +1,10 @@
-"""An executor on Prefect's tasks: one task for each item, named, shown on Prefect's pages and retried.
+"""An executor on Prefect's tasks.
 
-On threads, Prefect's default, each task hands its item to one of the engine's worker processes and waits: Prefect's own
-runner of processes ends the flow when one of them dies. Dask's and Ray's workers do the work themselves.
+One task for each item, named, shown on Prefect's pages and retried.
+
+On threads, Prefect's default, each task hands its item to one of the engine's worker processes and
+waits: Prefect's own runner of processes ends the flow when one of them dies. Dask's and Ray's
+workers do the work themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from functools import partial
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect tells its makers that it is imported, unless it is told not to
+os.environ.setdefault(
+    "DO_NOT_TRACK", "1"
+)  # Prefect tells its makers that it is imported, unless it is told not to
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -40,14 +45,25 @@ from dqpipe.execution.worker_pool import Crew
 from dqpipe.plugin.kinds import Executor
 
 DELAYS = [1.0, 5.0]
-"""Seconds before the first and the second retry: a share that is remounted, a worker that is started again."""
+"""Seconds before the first and the second retry.
+
+A share that is remounted, a worker that is started again.
+"""
 ANSWERS_WITHIN = 15.0
 """Seconds that a scheduler may take to answer, when a run begins."""
-DEATHS = ("KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError", "LocalRayletDiedError", "BrokenProcessPool")
+DEATHS = (
+    "KilledWorker",
+    "WorkerCrashedError",
+    "OutOfMemoryError",
+    "NodeDiedError",
+    "LocalRayletDiedError",
+    "BrokenProcessPool",
+)
 """The errors by which Dask, Ray and Prefect's own runner of processes tell that a worker died."""
 QUIET = {
     "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical",
-    "RAY_USAGE_STATS_ENABLED": "0",  # Ray tells its makers of every cluster, unless it is told not to
+    # Ray tells its makers of every cluster, unless it is told not to
+    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -59,10 +75,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class PrefectTasks:
-    """An executor: one Prefect task for each item, on the threads, processes or cluster of another executor.
+    """An executor: one Prefect task for each item, on the threads, processes or cluster of another
+    executor.
 
-    Inside a flow with a task runner of its own (not Prefect's threads), and nothing else asked for, the work goes there.
-    Used as a context, it keeps its cluster from one map to the next.
+    Inside a flow with a task runner of its own (not Prefect's threads), and nothing else asked for,
+    the work goes there. Used as a context, it keeps its cluster from one map to the next.
     """
 
     over: Executor = field(default_factory=local.Processes)
@@ -80,8 +97,13 @@ class PrefectTasks:
             self._runner.__exit__(*error)
             self._runner = None
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-        """See `Executor.map`. Prefect retries after an OSError, dqpipe after the death of a worker."""
+    def map(
+        self, function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str]
+    ) -> Iterator[Any]:
+        """See `Executor.map`.
+
+        Prefect retries after an OSError, dqpipe after the death of a worker.
+        """
         if not items:
             return
         progress = Progress(names, self.place)
@@ -89,7 +111,10 @@ class PrefectTasks:
             act = function if here is None else partial(_unless_ended, here, function)
 
             def attempt(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-                tasks = {number: task_named(progress.kind, names[number], partial(act, items[number])) for number in numbers}
+                tasks = {
+                    number: task_named(progress.kind, names[number], partial(act, items[number]))
+                    for number in numbers
+                }
                 with _once(self.over), _on_their_own():
                     futures = {runner.submit(one, {}): number for number, one in tasks.items()}
                 try:
@@ -118,9 +143,20 @@ class PrefectTasks:
         elif context is not None and not isinstance(context.task_runner, ThreadPoolTaskRunner):
             yield context.task_runner, None
         else:
-            count = 1 if isinstance(self.over, local.Serial) else min(getattr(self.over, "workers", 0) or local.cores(), items)
-            apart = isinstance(self.over, local.Processes) and (count > 1 or self.over.workers > 1) and worker_pool.allowed()
-            with one_thread() if count > 1 else nullcontext(), ThreadPoolTaskRunner(max_workers=count) as threads:
+            count = (
+                1
+                if isinstance(self.over, local.Serial)
+                else min(getattr(self.over, "workers", 0) or local.cores(), items)
+            )
+            apart = (
+                isinstance(self.over, local.Processes)
+                and (count > 1 or self.over.workers > 1)
+                and worker_pool.allowed()
+            )
+            with (
+                one_thread() if count > 1 else nullcontext(),
+                ThreadPoolTaskRunner(max_workers=count) as threads,
+            ):
                 yield threads, Crew() if apart else Here()
 
 
@@ -151,7 +187,9 @@ def _unless_ended(here: Crew | Here, function: Callable[[Any], Any], item: Any) 
 
 @contextmanager
 def _on_their_own() -> Iterator[None]:
-    """Keep tasks inside out of the enclosing transaction, so that finished ones stay completed when their step is cancelled."""
+    """Keep tasks inside out of the enclosing transaction, so that finished ones stay completed when
+    their step is cancelled.
+    """
     token = Transaction.__var__.set(None)
     try:
         yield
@@ -160,9 +198,15 @@ def _on_their_own() -> Iterator[None]:
 
 
 def started(cluster: Cluster) -> TaskRunner[Any]:
-    """Prefect's task runner for a cluster, which is started or connected to. Raises ConfigError if it does not answer."""
+    """Prefect's task runner for a cluster, which is started or connected to.
+
+    Raises ConfigError if it does not answer.
+    """
     if not cluster.address and not worker_pool.allowed():
-        raise ConfigError(f"a daemon process (of a process pool, say) cannot start {cluster.engine}: name an executor of this process, such as threads:4")
+        raise ConfigError(
+            f"a daemon process (of a process pool, say) cannot start {cluster.engine}: name an "
+            f"executor of this process, such as threads:4"
+        )
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     runner = _dask(cluster) if cluster.engine == "dask" else _ray(cluster)
     refuse_strangers(cluster)
@@ -171,17 +215,31 @@ def started(cluster: Cluster) -> TaskRunner[Any]:
         _ = getattr(runner, "client", None)  # Dask's, which would connect with the first task
     except (OSError, ValueError) as error:
         runner.__exit__(None, None, None)
-        raise ConfigError(f"no scheduler of {cluster.engine} answers at {cluster.address or 'this machine'}: {error}") from None
+        raise ConfigError(
+            f"no scheduler of {cluster.engine} answers at {cluster.address or 'this machine'}: "
+            f"{error}"
+        ) from None
     return runner
 
 
 def refuse_strangers(cluster: Cluster) -> None:
-    """Refuse a remote cluster with an embedded Prefect server, which other machines cannot reach. Raises ConfigError."""
-    host = urlsplit(cluster.address if "://" in cluster.address else f"//{cluster.address}").hostname
+    """Refuse a remote cluster with an embedded Prefect server, which other machines cannot reach.
+
+    Raises ConfigError.
+    """
+    host = urlsplit(
+        cluster.address if "://" in cluster.address else f"//{cluster.address}"
+    ).hostname
     server = urlsplit(PREFECT_API_URL.value() or "").hostname
     if host and host not in {*HERE, "auto", socket.gethostname()} and server in HERE:
-        reason = f"the workers of {cluster.address} tell Prefect's server how far they are, and cannot reach one at {server}"
-        raise ConfigError(f"{reason}: start one that they reach (prefect server start --host 0.0.0.0) and set PREFECT_API_URL to it")
+        reason = (
+            f"the workers of {cluster.address} tell Prefect's server how far they are, and cannot "
+            f"reach one at {server}"
+        )
+        raise ConfigError(
+            f"{reason}: start one that they reach (prefect server start --host 0.0.0.0) and set "
+            f"PREFECT_API_URL to it"
+        )
 
 
 def _dask(cluster: Cluster) -> TaskRunner[Any]:
@@ -190,12 +248,27 @@ def _dask(cluster: Cluster) -> TaskRunner[Any]:
 
     if cluster.address:
         return DaskTaskRunner(address=cluster.address, client_kwargs={"timeout": ANSWERS_WITHIN})
-    # One thread each, as libraries count their threads per process. A task whose worker dies comes back at once: we try it again alone.
+    # One thread each, as libraries count their threads per process. A task whose worker dies comes
+    # back at once: we try it again alone.
     scheduler = {"allowed_failures": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    # TLS with a certificate of this run alone, on both sides: whoever speaks with a scheduler runs code as this user.
+    # TLS with a certificate of this run alone, on both sides: whoever speaks with a scheduler runs
+    # code as this user.
     apart = {"security": Security.temporary(), "protocol": "tls://"}
-    here = {**apart, "host": "127.0.0.1", "dashboard_address": None, "scheduler_kwargs": scheduler, "silence_logs": logging.CRITICAL}
-    return DaskTaskRunner(cluster_class=LocalCluster, cluster_kwargs={**here, "n_workers": cluster.workers or local.cores(), "threads_per_worker": 1})
+    here = {
+        **apart,
+        "host": "127.0.0.1",
+        "dashboard_address": None,
+        "scheduler_kwargs": scheduler,
+        "silence_logs": logging.CRITICAL,
+    }
+    return DaskTaskRunner(
+        cluster_class=LocalCluster,
+        cluster_kwargs={
+            **here,
+            "n_workers": cluster.workers or local.cores(),
+            "threads_per_worker": 1,
+        },
+    )
 
 
 def _ray(cluster: Cluster) -> TaskRunner[Any]:
@@ -204,10 +277,18 @@ def _ray(cluster: Cluster) -> TaskRunner[Any]:
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if cluster.address:
         return RayTaskRunner(address=cluster.address, init_kwargs=quiet)
-    if "RAY_AUTH_MODE" not in os.environ:  # likewise: it listens on every interface, and answers to nobody without this run's token
+    if (
+        "RAY_AUTH_MODE" not in os.environ
+    ):  # likewise: it listens on every interface, and answers to nobody without this run's token
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-    # Without "local" Ray joins whatever cluster it finds. No table travels: the smallest store of objects does.
-    here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": cluster.workers or local.cores(), "object_store_memory": 80 << 20}
+    # Without "local" Ray joins whatever cluster it finds. No table travels: the smallest store of
+    # objects does.
+    here = {
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+        "num_cpus": cluster.workers or local.cores(),
+        "object_store_memory": 80 << 20,
+    }
     return RayTaskRunner(address="local", init_kwargs={**quiet, **here})
 
 
@@ -241,11 +322,17 @@ def _outcome(future: Any) -> Any:  # noqa: ANN401
         if type(error).__name__ not in DEATHS:
             raise
         # A scheduler of Dask's that others started tries again by itself, so often.
-        return Died(f"{type(error).__name__}: a worker process died", 1 + getattr(error, "allowed_failures", 0))
+        return Died(
+            f"{type(error).__name__}: a worker process died",
+            1 + getattr(error, "allowed_failures", 0),
+        )
 
 
 class Stays:
-    """Work that is done in this process alone: Prefect sends a task along with the tasks that begin in it, and only these are to go elsewhere."""
+    """Work that is done in this process alone.
+
+    Prefect sends a task along with the tasks that begin in it, and only these are to go elsewhere.
+    """
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
@@ -264,16 +351,25 @@ def _stayed() -> None:
 
 
 def task_named(kind: str, name: str, work: Callable[[], Any], *, repeats: bool = True) -> Any:  # noqa: ANN401
-    """A task that is never cached, and repeated only where that may help. It takes no argument: Prefect would look into it."""
+    """A task that is never cached, and repeated only where that may help.
+
+    It takes no argument: Prefect would look into it.
+    """
     work = Stays(work)
 
     def do() -> Any:  # noqa: ANN401
         return work()
 
     return task(
-        do, name=kind, task_run_name=name.replace("{", "(").replace("}", ")"), cache_policy=NO_CACHE, persist_result=False,
-        retries=len(DELAYS), retry_delay_seconds=DELAYS, retry_condition_fn=_worth_repeating if repeats else _never,
-    )  # fmt: skip
+        do,
+        name=kind,
+        task_run_name=name.replace("{", "(").replace("}", ")"),
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=len(DELAYS),
+        retry_delay_seconds=DELAYS,
+        retry_condition_fn=_worth_repeating if repeats else _never,
+    )
 
 
 def _worth_repeating(_task: Any, _run: Any, state: State[Any]) -> bool:  # noqa: ANN401
@@ -286,11 +382,17 @@ def _never(_task: Any, _run: Any, _state: State[Any]) -> bool:  # noqa: ANN401 (
 
 @contextmanager
 def if_it_answers() -> Iterator[None]:
-    """Ignore errors of Prefect's server while reporting progress, so that the work goes on without it."""
+    """Ignore errors of Prefect's server while reporting progress, so that the work goes on without
+    it.
+    """
     try:
         yield
     except Exception as error:  # noqa: BLE001 (how far it is shown to be is not worth a run)
-        log.warning("Prefect's server is not told how far the run is, which goes on (%s: %s)", type(error).__name__, error)
+        log.warning(
+            "Prefect's server is not told how far the run is, which goes on (%s: %s)",
+            type(error).__name__,
+            error,
+        )
 
 
 class Progress:
@@ -302,7 +404,9 @@ class Progress:
         self.artifact: Any = None
         key = "-".join(part for part in ("progress", slug(self.kind), place) if part)
         with if_it_answers():
-            self.artifact = create_progress_artifact(0.0, key=key, description=names[0].partition(" · ")[2] or self.kind)
+            self.artifact = create_progress_artifact(
+                0.0, key=key, description=names[0].partition(" · ")[2] or self.kind
+            )
 
     def advance(self) -> None:
         """Count a finished shard."""

@@ -9,7 +9,9 @@ import numpy as np
 
 
 class Embedding(NamedTuple):
-    """The samples as vectors: the fact's name, which samples have one [n] bool, and how to read some rows as [k, d]."""
+    """The samples as vectors: the fact's name, which samples have one [n] bool, and how to read
+    some rows as [k, d].
+    """
 
     fact: str
     has: np.ndarray

@@ -1,9 +1,10 @@
 """A map of the samples in two dimensions.
 
-    vectors of at most POINTS samples ──PCA, or UMAP where it is installed──▶ x, y ∈ [-1, 1] with label, finding and decision
+    vectors of at most POINTS samples ──PCA, or UMAP where it is installed──▶ x, y ∈ [-1, 1] with
+    label, finding and decision
 
-The samples are drawn with the run's seed; of those that carry a warning or an error up to a third of the points, so that
-a large sound set does not hide them.
+The samples are drawn with the run's seed; of those that carry a warning or an error up to a third
+of the points, so that a large sound set does not hide them.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ from dqpipe.results.report.examples import texts
 
 log = logging.getLogger(__name__)
 POINTS, MARKED = 3000, 1000
-"""Points of the map at most, and how many of them may be samples with a warning or an error once not all fit."""
+"""Points of the map at most, and how many of them may be samples with a warning or an error once
+not all fit.
+"""
 NEIGHBOURS = 15
 """UMAP's size of a neighbourhood: its own usual value."""
 FEWEST = 3
 
 
 def laid(joined: Joined, embedding: Embedding | None, seed: int) -> dict[str, Any] | None:
-    """The map as columns of equal length, None where no vector was measured; `label`, `code` are positions in `labels`, `codes`, -1 for none.
+    """The map as columns of equal length, None where no vector was measured.
+
+    `label`, `code` are positions in `labels`, `codes`, -1 for none.
 
     `code` is the gravest of a sample, `every` lists all of them.
     """
@@ -45,12 +50,21 @@ def laid(joined: Joined, embedding: Embedding | None, seed: int) -> dict[str, An
     method, places, shares = _placed(vectors, seed)
     labels, label = _numbered(texts(joined, "label", rows))
     return {
-        "method": method, "explained": shares, "fact": embedding.fact, "total": int(embedding.has.sum()), "shown": len(rows),
+        "method": method,
+        "explained": shares,
+        "fact": embedding.fact,
+        "total": int(embedding.has.sum()),
+        "shown": len(rows),
         "id": joined.samples.table.column("id").take(pa.array(rows)).to_pylist(),
-        "x": places[:, 0].tolist(), "y": places[:, 1].tolist(), "label": label, "labels": labels,
-        "code": _gravest(joined)[rows].tolist(), "every": _every(joined, rows), "codes": joined.codes,
+        "x": places[:, 0].tolist(),
+        "y": places[:, 1].tolist(),
+        "label": label,
+        "labels": labels,
+        "code": _gravest(joined)[rows].tolist(),
+        "every": _every(joined, rows),
+        "codes": joined.codes,
         "decision": [DECISIONS[number] for number in joined.decision[rows]],
-    }  # fmt: skip
+    }
 
 
 def _drawn(has: np.ndarray, marked: np.ndarray, seed: int) -> np.ndarray:
@@ -60,7 +74,10 @@ def _drawn(has: np.ndarray, marked: np.ndarray, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     some, others = np.flatnonzero(has & marked), np.flatnonzero(has & ~marked)
     first = min(len(some), max(MARKED, POINTS - len(others)))
-    chosen = [random.choice(some, first, replace=False), random.choice(others, min(POINTS - first, len(others)), replace=False)]
+    chosen = [
+        random.choice(some, first, replace=False),
+        random.choice(others, min(POINTS - first, len(others)), replace=False),
+    ]
     return np.sort(np.concatenate(chosen))
 
 
@@ -80,7 +97,9 @@ def _every(joined: Joined, rows: np.ndarray) -> list[list[int]]:
     known = np.flatnonzero(joined.at >= 0)
     known = known[place[joined.at[known]] >= 0]
     told: list[list[int]] = [[] for _ in rows]
-    for where, code in np.unique(np.column_stack([place[joined.at[known]], joined.code[known]]), axis=0).tolist():
+    for where, code in np.unique(
+        np.column_stack([place[joined.at[known]], joined.code[known]]), axis=0
+    ).tolist():
         told[where].append(code)
     return told
 
@@ -107,11 +126,16 @@ def _umap(vectors: np.ndarray, seed: int) -> np.ndarray:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(umap.UMAP(n_neighbors=NEIGHBOURS, random_state=seed, n_jobs=1).fit_transform(vectors), dtype=np.float64)
+        return np.asarray(
+            umap.UMAP(n_neighbors=NEIGHBOURS, random_state=seed, n_jobs=1).fit_transform(vectors),
+            dtype=np.float64,
+        )
 
 
 def pca(vectors: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """[k, 2] the first two principal components, their largest weight positive, and the share of the variance each holds."""
+    """[k, 2] the first two principal components, their largest weight positive, and the share of
+    the variance each holds.
+    """
     from scipy.linalg import eigh
 
     centred = vectors - vectors.mean(axis=0)
@@ -131,4 +155,3 @@ def _scaled(places: np.ndarray) -> np.ndarray:
     """Centred, both axes by the same factor, so that distances stay what they are."""
     places = places - (places.max(axis=0) + places.min(axis=0)) / 2
     return np.round(places / (np.abs(places).max() or 1), 4)
-

@@ -1,8 +1,12 @@
-"""What a person wants to see behind the counts: the strongest examples, their peers, and where the limits lie.
+"""What a person wants to see behind the counts.
 
-    Joined + Facts ──▶ examples (per code), peers (per class), suggestions (given → suggested), distributions (per fact)
+The strongest examples, their peers, and where the limits lie.
 
-Everything is bounded: so many examples per code, so many bars per fact, whatever the number of samples.
+    Joined + Facts ──▶ examples (per code), peers (per class), suggestions (given → suggested),
+    distributions (per fact)
+
+Everything is bounded: so many examples per code, so many bars per fact, whatever the number of
+samples.
 """
 
 from __future__ import annotations
@@ -22,7 +26,9 @@ from dqpipe.results.report.embedding import Embedding
 EXAMPLES = 12
 """The strongest findings shown of each code."""
 SURE = 0.9
-"""Chance of a suggestion's being right from which the account counts it among those that could be followed."""
+"""Chance of a suggestion's being right from which the account counts it among those that could be
+followed.
+"""
 PEERS = 3
 """Sound samples of a class shown beside a label that is doubted."""
 CLASSES_WITH_PEERS = 60
@@ -41,19 +47,33 @@ COMPARED = 1000
 
 
 def strongest(joined: Joined, new_label: pa.Array, facts: Facts) -> dict[str, list[dict[str, Any]]]:
-    """Per code the strongest findings: by confidence, then by distance from the threshold, then by id; one per sample."""
+    """Per code the strongest findings.
+
+    By confidence, then by distance from the threshold, then by id; one per sample.
+    """
     confidence = _number(joined.findings, "confidence")
-    distance = np.nan_to_num(np.abs(_number(joined.findings, "value") - _number(joined.findings, "threshold")))
+    distance = np.nan_to_num(
+        np.abs(_number(joined.findings, "value") - _number(joined.findings, "threshold"))
+    )
     found: dict[str, np.ndarray] = {}
     order = np.argsort(joined.code, kind="stable")
     starts = np.searchsorted(joined.code[order], np.arange(len(joined.codes) + 1))
     for number, code in enumerate(joined.codes):
         rows = order[starts[number] : starts[number + 1]]
-        ranked = rows[np.lexsort((rows, joined.at[rows], -distance[rows], -np.nan_to_num(confidence[rows], nan=-1)))]
+        ranked = rows[
+            np.lexsort(
+                (rows, joined.at[rows], -distance[rows], -np.nan_to_num(confidence[rows], nan=-1))
+            )
+        ]
         found[code] = _one_each(ranked, joined.at)
-    told = _told(joined, np.concatenate([*found.values(), np.zeros(0, np.int64)]), new_label, facts)  # at once: ids are looked up among all samples
+    told = _told(
+        joined, np.concatenate([*found.values(), np.zeros(0, np.int64)]), new_label, facts
+    )  # at once: ids are looked up among all samples
     ends = np.cumsum([len(rows) for rows in found.values()])
-    return {code: told[end - len(rows) : end] for (code, rows), end in zip(found.items(), ends, strict=True)}
+    return {
+        code: told[end - len(rows) : end]
+        for (code, rows), end in zip(found.items(), ends, strict=True)
+    }
 
 
 def _number(findings: Findings, name: str) -> np.ndarray:
@@ -67,32 +87,65 @@ def _one_each(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
     return rows[first[:EXAMPLES]]
 
 
-def _told(joined: Joined, rows: np.ndarray, new_label: pa.Array, facts: Facts) -> list[dict[str, Any]]:
+def _told(
+    joined: Joined, rows: np.ndarray, new_label: pa.Array, facts: Facts
+) -> list[dict[str, Any]]:
     """These findings with what is known of their samples and of those they are compared with."""
     table = joined.findings.table.take(pa.array(rows)).to_pylist()
     at = joined.at[rows]
-    match = positions(pa.chunked_array([[row.get("match") for row in table]], pa.string()), joined.samples)
+    match = positions(
+        pa.chunked_array([[row.get("match") for row in table]], pa.string()), joined.samples
+    )
     label, match_label = texts(joined, "label", at), texts(joined, "label", match)
     split, new = texts(joined, "split", at), _picked(new_label, at)
-    error = _picked(facts.table.column("media.error"), at) if "media.error" in facts else [None] * len(at)
+    error = (
+        _picked(facts.table.column("media.error"), at)
+        if "media.error" in facts
+        else [None] * len(at)
+    )
     because, cells = _picked(joined.because, at), differing(joined, at, match)
-    keys = ("id", "part", "severity", "confidence", "value", "threshold", "match", "suggestion", "suggestion_confidence", "detail")
+    keys = (
+        "id",
+        "part",
+        "severity",
+        "confidence",
+        "value",
+        "threshold",
+        "match",
+        "suggestion",
+        "suggestion_confidence",
+        "detail",
+    )
     return [
         {key: row.get(key) for key in keys}
-        | {"label": label[i], "split": split[i], "match_label": match_label[i], "unreadable": error[i] or None}
-        | {"decision": DECISIONS[joined.decision[at[i]]] if at[i] >= 0 else None, "because": because[i] or [], "cells": cells[i]}
+        | {
+            "label": label[i],
+            "split": split[i],
+            "match_label": match_label[i],
+            "unreadable": error[i] or None,
+        }
+        | {
+            "decision": DECISIONS[joined.decision[at[i]]] if at[i] >= 0 else None,
+            "because": because[i] or [],
+            "cells": cells[i],
+        }
         | {"new_label": new[i] if at[i] >= 0 and joined.decision[at[i]] == RELABEL else None}
         for i, row in enumerate(table)
     ]
 
 
-def differing(joined: Joined, at: np.ndarray, match: np.ndarray) -> list[list[dict[str, str | None]]]:
+def differing(
+    joined: Joined, at: np.ndarray, match: np.ndarray
+) -> list[list[dict[str, str | None]]]:
     """Per pair of samples the columns of the user's own in which they differ, as text."""
     own = [name for name in joined.samples.names if name not in ROLES]
     pairs = (at >= 0) & (match >= 0)
     told: list[list[dict[str, str | None]]] = [[] for _ in at]
     for name in own if pairs.any() else ():
-        here, there = (_picked(joined.samples.table.column(name), np.where(pairs, where, -1)) for where in (at, match))
+        here, there = (
+            _picked(joined.samples.table.column(name), np.where(pairs, where, -1))
+            for where in (at, match)
+        )
         for row, (one, other) in enumerate(zip(here, there, strict=True)):
             if pairs[row] and one != other and len(told[row]) < CELLS:
                 told[row].append({"column": name, "value": _cut(one), "match": _cut(other)})
@@ -110,14 +163,21 @@ def _picked(column: pa.Array | pa.ChunkedArray, at: np.ndarray) -> list[Any]:
 
 
 def texts(joined: Joined, column: str, at: np.ndarray) -> list[str | None]:
-    """A column of the samples as text at these positions, None where a position is -1 or the column is absent."""
+    """A column of the samples as text at these positions, None where a position is -1 or the column
+    is absent.
+    """
     if column not in joined.samples:
         return [None] * len(at)
     return [label_text(value) for value in _picked(joined.samples.table.column(column), at)]
 
 
-def peers(joined: Joined, shown: dict[str, list[dict[str, Any]]], embedding: Embedding | None = None) -> dict[str, list[str]]:
-    """A few sound samples of each class that an example is compared with: those nearest the middle of their class, or spread evenly over it."""
+def peers(
+    joined: Joined, shown: dict[str, list[dict[str, Any]]], embedding: Embedding | None = None
+) -> dict[str, list[str]]:
+    """A few sound samples of each class that an example is compared with.
+
+    Those nearest the middle of their class, or spread evenly over it.
+    """
     wanted = [name for rows in shown.values() for row in rows for name in _compared_with(row)]
     names = list(dict.fromkeys(wanted))[:CLASSES_WITH_PEERS]
     if not names or not (known := labels.classes(joined.samples)).names:
@@ -126,7 +186,9 @@ def peers(joined: Joined, shown: dict[str, list[dict[str, Any]]], embedding: Emb
     place = {name: number for number, name in enumerate(known.names)}
     found = {}
     for name in names:
-        rows = _typical(np.flatnonzero(sound & (known.codes == place.get(name, len(place)))), embedding)
+        rows = _typical(
+            np.flatnonzero(sound & (known.codes == place.get(name, len(place)))), embedding
+        )
         found[name] = joined.samples.table.column("id").take(pa.array(rows)).to_pylist()
     return found
 
@@ -139,12 +201,20 @@ def _compared_with(row: dict[str, Any]) -> list[str]:
 
 
 def _typical(rows: np.ndarray, embedding: Embedding | None) -> np.ndarray:
-    """PEERS of these rows: of CANDIDATES spread evenly over them those whose vectors are nearest the mean, else spread evenly."""
+    """PEERS of these rows: of CANDIDATES spread evenly over them those whose vectors are nearest
+    the mean, else spread evenly.
+    """
     if embedding is not None and embedding.has[rows].any():
         rows = rows[embedding.has[rows]]
-        some = rows[np.unique(np.linspace(0, len(rows) - 1, min(CANDIDATES, len(rows))).astype(int))]
+        some = rows[
+            np.unique(np.linspace(0, len(rows) - 1, min(CANDIDATES, len(rows))).astype(int))
+        ]
         return some[nearest_the_middle(embedding.read(some).astype(np.float64), PEERS)]
-    return rows[np.unique(np.linspace(0, len(rows) - 1, PEERS + 2).astype(int)[1:-1])] if len(rows) else rows
+    return (
+        rows[np.unique(np.linspace(0, len(rows) - 1, PEERS + 2).astype(int)[1:-1])]
+        if len(rows)
+        else rows
+    )
 
 
 def nearest_the_middle(vectors: np.ndarray, count: int) -> np.ndarray:
@@ -165,24 +235,35 @@ def added(joined: Joined) -> list[dict[str, Any]]:
 
 
 def suggestions(joined: Joined) -> dict[str, Any]:
-    """How often which label was doubted in favour of which other: the confusion that label errors show."""
+    """How often which label was doubted in favour of which other.
+
+    The confusion that label errors show.
+    """
     if "suggestion" not in joined.findings:
         return {"total": 0, "pairs": []}
-    rows = np.flatnonzero(pc.is_valid(joined.findings.table.column("suggestion")).to_numpy() & (joined.at >= 0))
+    rows = np.flatnonzero(
+        pc.is_valid(joined.findings.table.column("suggestion")).to_numpy() & (joined.at >= 0)
+    )
     given = pa.array(texts(joined, "label", joined.at[rows]), pa.string())
-    return _pairs(given, joined.findings.table.column("suggestion").take(pa.array(rows)), joined.at[rows])
+    return _pairs(
+        given, joined.findings.table.column("suggestion").take(pa.array(rows)), joined.at[rows]
+    )
 
 
 def relabels(joined: Joined, new_label: pa.Array) -> dict[str, Any]:
     """How many samples went from which label to which."""
     rows = np.flatnonzero(joined.decision == RELABEL)
-    return _pairs(pa.array(texts(joined, "label", rows), pa.string()), new_label.take(pa.array(rows)), rows)
+    return _pairs(
+        pa.array(texts(joined, "label", rows), pa.string()), new_label.take(pa.array(rows)), rows
+    )
 
 
 def suggested(joined: Joined) -> dict[str, Any]:
-    """How many of the samples under review could get the suggested label with a chance of at least SURE that it is right, and what is expected of it.
+    """How many of the samples under review could get the suggested label with a chance of at least
+    SURE that it is right, and what is expected of it.
 
-    `expected` is the mean chance of these, `relabelled` that of the labels that were changed; null where there are none or nobody can tell.
+    `expected` is the mean chance of these, `relabelled` that of the labels that were changed; null
+    where there are none or nobody can tell.
     """
     chance = np.full(len(joined.samples), np.nan)
     if "suggestion_confidence" in joined.findings:
@@ -193,22 +274,32 @@ def suggested(joined: Joined) -> dict[str, Any]:
     able = able[np.nan_to_num(able) >= SURE]
     changed = chance[(joined.decision == RELABEL) & np.isfinite(chance)]
     return {
-        "at_least": SURE, "samples": len(able), "expected": float(able.mean()) if len(able) else None,
+        "at_least": SURE,
+        "samples": len(able),
+        "expected": float(able.mean()) if len(able) else None,
         "relabelled": float(changed.mean()) if len(changed) else None,
-    }  # fmt: skip
+    }
 
 
 def _pairs(given: pa.Array, other: pa.Array | pa.ChunkedArray, at: np.ndarray) -> dict[str, Any]:
-    table = pa.table({"from": given, "to": other, "at": at}).group_by(["from", "to"]).aggregate([("at", "count_distinct")])
-    table = table.select(["from", "to", "at_count_distinct"]).rename_columns(["from", "to", "samples"])
+    table = (
+        pa.table({"from": given, "to": other, "at": at})
+        .group_by(["from", "to"])
+        .aggregate([("at", "count_distinct")])
+    )
+    table = table.select(["from", "to", "at_count_distinct"]).rename_columns(
+        ["from", "to", "samples"]
+    )
     table = table.sort_by([("samples", "descending"), ("from", "ascending"), ("to", "ascending")])
     return {"total": len(table), "pairs": table.slice(0, ROWS).to_pylist()}
 
 
 def distributions(joined: Joined, facts: Facts) -> list[dict[str, Any]]:
-    """A histogram of each number among the facts, those with limits first, each limit with its code.
+    """A histogram of each number among the facts, those with limits first, each limit with its
+    code.
 
-    The bars span the 0.5th to the 99.5th percentile and every limit; `below` and `above` count what lies beyond them.
+    The bars span the 0.5th to the 99.5th percentile and every limit; `below` and `above` count what
+    lies beyond them.
     """
     numeric = [name for name in facts.names if _is_number(facts.table.schema.field(name).type)]
     limits = _limits(joined, facts, numeric)
@@ -228,7 +319,10 @@ def _histogram(name: str, facts: Facts, limits: list[dict[str, Any]]) -> dict[st
     if not len(values) or values.min() == values.max():
         return None
     low, high = np.percentile(values, [0.5, 99.5])
-    low, high = min([low, *(limit["threshold"] for limit in limits)]), max([high, *(limit["threshold"] for limit in limits)])
+    low, high = (
+        min([low, *(limit["threshold"] for limit in limits)]),
+        max([high, *(limit["threshold"] for limit in limits)]),
+    )
     if low == high:
         low, high = values.min(), values.max()
     with np.errstate(all="ignore"):
@@ -253,7 +347,10 @@ def _histogram(name: str, facts: Facts, limits: list[dict[str, Any]]) -> dict[st
 
 
 def _limits(joined: Joined, facts: Facts, numeric: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """Per fact the limits it was judged against: a code's fact is the one whose numbers are the values its findings give."""
+    """Per fact the limits it was judged against.
+
+    A code's fact is the one whose numbers are the values its findings give.
+    """
     value, threshold = _number(joined.findings, "value"), _number(joined.findings, "threshold")
     told = (joined.at >= 0) & np.isfinite(value) & np.isfinite(threshold)
     limits: dict[str, list[dict[str, Any]]] = {}
@@ -265,7 +362,9 @@ def _limits(joined: Joined, facts: Facts, numeric: list[str]) -> dict[str, list[
         own = [name for name in numeric if name.startswith(code.partition(".")[0] + ".")]
         same = [name for name in own if _equal(facts, name, joined.at[rows], value[rows])]
         if len(same) == 1:
-            limits.setdefault(same[0], []).extend({"code": code, "threshold": float(level)} for level in levels)
+            limits.setdefault(same[0], []).extend(
+                {"code": code, "threshold": float(level)} for level in levels
+            )
     return limits
 
 

@@ -19,7 +19,10 @@ def contents(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > LARGEST:
-            raise DatasetError(f"{path} has {size / 2**20:,.0f} MB, more than {LARGEST / 2**20:,.0f}: export it in parts")
+            raise DatasetError(
+                f"{path} has {size / 2**20:,.0f} MB, more than {LARGEST / 2**20:,.0f}: export it "
+                f"in parts"
+            )
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
@@ -49,14 +52,21 @@ def json_of(data: bytes) -> Any:  # noqa: ANN401
         raise DatasetError(f"this is no JSON: {error}") from None
 
 
-def parse_xml(data: bytes, start: Callable[[str, dict[str, str]], None], end: Callable[[str, str], None]) -> None:
-    """Call `start(name, attributes)` and `end(name, the text in it)`; document types, and so entities, are refused. Raises DatasetError."""
+def parse_xml(
+    data: bytes, start: Callable[[str, dict[str, str]], None], end: Callable[[str, str], None]
+) -> None:
+    """Call `start(name, attributes)` and `end(name, the text in it)`.
+
+    Document types, and so entities, are refused. Raises DatasetError.
+    """
     parser = expat.ParserCreate()
     parser.buffer_text = True
     texts: list[list[str]] = []
 
     def doctype(*_: object) -> None:
-        raise DatasetError("this XML declares a document type (entities could be anything): refused")
+        raise DatasetError(
+            "this XML declares a document type (entities could be anything): refused"
+        )
 
     def opened(name: str, attributes: dict[str, str]) -> None:
         if len(texts) >= DEEPEST:

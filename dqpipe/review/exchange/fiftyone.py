@@ -1,9 +1,11 @@
-"""FiftyOne: samples.json with the tags, labels and suggestions of every sample, and a script that puts them on a dataset.
+"""FiftyOne: samples.json with the tags, labels and suggestions of every sample, and a script that
+puts them on a dataset.
 
-A sample is what `fiftyone.Sample.from_dict` takes (docs.voxel51.com/api/fiftyone.core.sample.html), in the layout of
-`fiftyone.types.LegacyFiftyOneDataset`, {"samples": [S, …]}:
+A sample is what `fiftyone.Sample.from_dict` takes (docs.voxel51.com/api/fiftyone.core.sample.html),
+in the layout of `fiftyone.types.LegacyFiftyOneDataset`, {"samples": [S, …]}:
 
-    S = {"filepath": PATH, "tags": [TAG, …], "ground_truth": {"_cls": "Classification", "label": NAME}, "dqpipe_suggestion": {…, "confidence": P}}
+    S = {"filepath": PATH, "tags": [TAG, …], "ground_truth": {"_cls": "Classification", "label":
+    NAME}, "dqpipe_suggestion": {…, "confidence": P}}
 """
 
 from __future__ import annotations
@@ -41,16 +43,27 @@ else:
             sample.tags = [tag for tag in sample.tags if not tag.startswith("dqpipe:")] + sorted(new)
             tagged += 1
     print(f"{name}: files that are in it and have their tags: {tagged} of {len(tags)}")
-'''
+'''  # noqa: E501
 
 
 def write(queue: Queue, options: Options) -> Written:
     """The samples and the script. Raises ConfigError."""
     found = with_media(queue, options)
-    samples = [{"filepath": path, "tags": tags(item), **_labels(queue, item)} for path, item in found]
+    samples = [
+        {"filepath": path, "tags": tags(item), **_labels(queue, item)} for path, item in found
+    ]
     files = {"samples.json": as_json({"samples": samples}), "tag.py": SCRIPT.encode()}
     left = {"have no media": len(queue.items) - len(found)} if len(found) < len(queue.items) else {}
-    return Written(files, ["where FiftyOne is installed: python tag.py DATASET (tags that begin with dqpipe: are replaced)"], left)
+    return Written(
+        files,
+        [
+            (
+                "where FiftyOne is installed: python tag.py DATASET (tags that begin with dqpipe: "
+                "are replaced)"
+            )
+        ],
+        left,
+    )
 
 
 def _labels(queue: Queue, item: Item) -> dict[str, Any]:
@@ -59,7 +72,11 @@ def _labels(queue: Queue, item: Item) -> dict[str, Any]:
     if (label := _label(queue, item.label)) is not None:
         fields["ground_truth"] = label
     if (label := _label(queue, suggestion)) is not None:
-        fields["dqpipe_suggestion"] = label if confidence is None or queue.kind != CLASSES else label | {"confidence": confidence}
+        fields["dqpipe_suggestion"] = (
+            label
+            if confidence is None or queue.kind != CLASSES
+            else label | {"confidence": confidence}
+        )
     return fields
 
 
@@ -69,4 +86,8 @@ def _label(queue: Queue, label: str | None) -> dict[str, Any] | None:
     if queue.kind == NUMBERS:
         return {"_cls": "Regression", "value": float(label)}
     every = [{"_cls": "Classification", "label": name} for name in tags_of(queue, label)]
-    return {"_cls": "Classifications", "classifications": every} if queue.kind == TAGS else next(iter(every), None)
+    return (
+        {"_cls": "Classifications", "classifications": every}
+        if queue.kind == TAGS
+        else next(iter(every), None)
+    )

@@ -1,15 +1,21 @@
-r"""Label Studio: tasks.json to import, config.xml for the project, and its JSON export on the way back.
+r"""Label Studio: tasks.json to import, config.xml for the project, and its JSON export on the way
+back.
 
-"Basic Label Studio JSON format" (labelstud.io/guide/tasks, and /guide/predictions, /guide/task_format): a list of tasks
+"Basic Label Studio JSON format" (labelstud.io/guide/tasks, and /guide/predictions,
+/guide/task_format): a list of tasks
 
-    {"data": {"image": URL, …}, "predictions": [{"model_version", "score", "result": [R, …]}], "annotations": [{"result": [R, …], "was_cancelled",
-     "created_at", "updated_at", "completed_by"}]}        R = {"id", "type": "choices", "from_name", "to_name", "value": {"choices": [NAME, …]}}
+    {"data": {"image": URL, …}, "predictions": [{"model_version", "score", "result": [R, …]}],
+    "annotations": [{"result": [R, …], "was_cancelled",
+     "created_at", "updated_at", "completed_by"}]}        R = {"id", "type": "choices", "from_name",
+     "to_name", "value": {"choices": [NAME, …]}}
 
-where from_name and to_name are those of the labelling configuration (`<Choices name toName choice="single|multiple">`, `<Number>`,
-`<TextArea>`), ids of results differ, and "data" may hold more than is shown. Media on the server's disk are
-`/data/local-files/?d=PATH`, from LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT (/guide/storage, "Local storage").
+where from_name and to_name are those of the labelling configuration (`<Choices name toName
+choice="single|multiple">`, `<Number>`, `<TextArea>`), ids of results differ, and "data" may hold
+more than is shown. Media on the server's disk are `/data/local-files/?d=PATH`, from
+LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT (/guide/storage, "Local storage").
 
-A reviewer chooses a label: the given one keeps the sample, another one relabels it. `verdict` is for what is no label: drop, skip.
+A reviewer chooses a label: the given one keeps the sample, another one relabels it. `verdict` is
+for what is no label: drop, skip.
 """
 
 from __future__ import annotations
@@ -35,14 +41,35 @@ SHOWN, LABEL, VERDICT, REVIEWER = "sample", "label", "verdict", "reviewer"
 def write(queue: Queue, options: Options) -> Written:
     """Tasks and the labelling configuration. Raises ConfigError."""
     if queue.kind == OTHER:
-        raise ConfigError("these labels are structs, which Label Studio's choices cannot say: hand them over as csv")
+        raise ConfigError(
+            "these labels are structs, which Label Studio's choices cannot say: hand them over as "
+            "csv"
+        )
     tasks = [_task(queue, item, options) for item in queue.items]
     pictures = any(item.media is not None for item in queue.items)
-    files = {"tasks.json": as_json(tasks, indent=1), "config.xml": _config(queue, pictures=pictures).encode()}
+    files = {
+        "tasks.json": as_json(tasks, indent=1),
+        "config.xml": _config(queue, pictures=pictures).encode(),
+    }
     root = options.media_root or str(Path(queue.root).parent)
-    served = f" (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true, LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}, a Local storage of the project)"
-    steps = ["Label Studio: paste config.xml into Settings > Labeling Interface > Code, then import tasks.json"]
-    steps += ["it must be able to serve the files" + (served if options.prefix is None else f" at {options.prefix}…")] if pictures else []
+    served = (
+        f" (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true, "
+        f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}, a Local storage of the project)"
+    )
+    steps = [
+        (
+            "Label Studio: paste config.xml into Settings > Labeling Interface > Code, then import "
+            "tasks.json"
+        )
+    ]
+    steps += (
+        [
+            "it must be able to serve the files"
+            + (served if options.prefix is None else f" at {options.prefix}…")
+        ]
+        if pictures
+        else []
+    )
     return Written(files, [*steps, "afterwards: Export > JSON, then dqpipe takeover FILE"])
 
 
@@ -53,7 +80,11 @@ def read(data: bytes) -> list[Answer]:
         raise DatasetError("this is no JSON export of Label Studio: a list of tasks is wanted")
     if tasks and not any("data" in task for task in tasks):
         raise DatasetError("these tasks have no data: export as JSON, not as JSON-MIN")
-    return [answer for number, task in enumerate(tasks, 1) for answer in _answers(task, f"task {_number(task.get('id'), number)}")]
+    return [
+        answer
+        for number, task in enumerate(tasks, 1)
+        for answer in _answers(task, f"task {_number(task.get('id'), number)}")
+    ]
 
 
 def _number(value: object, number: int) -> int:
@@ -62,15 +93,34 @@ def _number(value: object, number: int) -> int:
 
 
 def _task(queue: Queue, item: Item, options: Options) -> dict[str, Any]:
-    shown = {"text": item.text or item.id} if item.media is None else {"image": options.link(queue, item, PREFIX)}
+    shown = (
+        {"text": item.text or item.id}
+        if item.media is None
+        else {"image": options.link(queue, item, PREFIX)}
+    )
     asked = asked_of(item)
-    why = ", ".join(code if confidence is None else f"{code} ({confidence:.2f})" for code, confidence, _ in item.claims)
-    data = {**shown, "dqpipe_id": item.id, "dqpipe_content": item.content, "dqpipe_label": item.label, "dqpipe_code": asked["code"],
-            "dqpipe_why": f"label: {item.label}; {item.decision}: {why}"}  # fmt: skip
+    why = ", ".join(
+        code if confidence is None else f"{code} ({confidence:.2f})"
+        for code, confidence, _ in item.claims
+    )
+    data = {
+        **shown,
+        "dqpipe_id": item.id,
+        "dqpipe_content": item.content,
+        "dqpipe_label": item.label,
+        "dqpipe_code": asked["code"],
+        "dqpipe_why": f"label: {item.label}; {item.decision}: {why}",
+    }
     task: dict[str, Any] = {"data": data}
     if asked["suggestion"] is not None:
         result = _labelled(queue, item, asked["suggestion"], "suggested")
-        task["predictions"] = [{"model_version": f"dqpipe {__version__}", "score": asked["confidence"] or 0.0, "result": result}]
+        task["predictions"] = [
+            {
+                "model_version": f"dqpipe {__version__}",
+                "score": asked["confidence"] or 0.0,
+                "result": result,
+            }
+        ]
     if item.said:
         task["annotations"] = [_annotation(queue, item, verdict) for verdict in item.said]
     return task
@@ -78,7 +128,11 @@ def _task(queue: Queue, item: Item, options: Options) -> dict[str, Any]:
 
 def _annotation(queue: Queue, item: Item, verdict: Verdict) -> dict[str, Any]:
     seed = f"said by {verdict.reviewer}"
-    result = [_result(item, seed, REVIEWER, "textarea", {"text": [verdict.reviewer]})] if verdict.reviewer else []
+    result = (
+        [_result(item, seed, REVIEWER, "textarea", {"text": [verdict.reviewer]})]
+        if verdict.reviewer
+        else []
+    )
     if verdict.verdict in ("drop", "skip"):
         result.append(_result(item, seed, VERDICT, "choices", {"choices": [verdict.verdict]}))
     elif (label := label_said(item, verdict)) is None:
@@ -100,7 +154,11 @@ def _result(item: Item, seed: str, name: str, kind: str, value: dict[str, Any]) 
 
 
 def _config(queue: Queue, *, pictures: bool) -> str:
-    shown = f'<Image name="{SHOWN}" value="$image" zoom="true"/>' if pictures else f'<Text name="{SHOWN}" value="$text"/>'
+    shown = (
+        f'<Image name="{SHOWN}" value="$image" zoom="true"/>'
+        if pictures
+        else f'<Text name="{SHOWN}" value="$text"/>'
+    )
     choices = "".join(f'\n    <Choice value="{xml(name)}"/>' for name in queue.classes)
     many = "multiple" if queue.kind == TAGS else "single"
     label = f'<Choices name="{LABEL}" toName="{SHOWN}" choice="{many}">{choices}\n  </Choices>'
@@ -117,7 +175,7 @@ def _config(queue: Queue, *, pictures: bool) -> str:
   </Choices>
   <TextArea name="{REVIEWER}" toName="{SHOWN}" placeholder="who you are, if your account does not say" maxSubmissions="1"/>
 </View>
-"""
+"""  # noqa: E501
 
 
 def _answers(task: dict[str, Any], where: str) -> list[Answer]:
@@ -126,8 +184,17 @@ def _answers(task: dict[str, Any], where: str) -> list[Answer]:
         return [Answer(where, problem="is a task that dqpipe did not make (no dqpipe_id)")]
     if not isinstance(annotations, list) or not all(isinstance(one, dict) for one in annotations):
         return [Answer(where, problem="has annotations of another shape than Label Studio's")]
-    content, given, code = (value if isinstance(value := data.get(f"dqpipe_{name}"), str) else None for name in ("content", "label", "code"))
-    about: dict[str, Any] = {"id": data["dqpipe_id"], "content": content, "given": given, "knows_given": "dqpipe_label" in data, "code": code}
+    content, given, code = (
+        value if isinstance(value := data.get(f"dqpipe_{name}"), str) else None
+        for name in ("content", "label", "code")
+    )
+    about: dict[str, Any] = {
+        "id": data["dqpipe_id"],
+        "content": content,
+        "given": given,
+        "knows_given": "dqpipe_label" in data,
+        "code": code,
+    }
     return [Answer(where, **about, **_said(one)) for one in annotations] or [Answer(where, **about)]
 
 
@@ -136,12 +203,17 @@ def _said(annotation: dict[str, Any]) -> dict[str, Any]:
     by = annotation.get("completed_by")
     name = by.get("email") or by.get("username") if isinstance(by, dict) else None
     time = annotation.get("updated_at") or annotation.get("created_at")  # an answer may be changed
-    fields: dict[str, Any] = {"reviewer": name if isinstance(name, str) else None, "time": time if isinstance(time, str) else None,
-                            "annotator": by if isinstance(by, int) else None}  # fmt: skip
+    fields: dict[str, Any] = {
+        "reviewer": name if isinstance(name, str) else None,
+        "time": time if isinstance(time, str) else None,
+        "annotator": by if isinstance(by, int) else None,
+    }
     if annotation.get("was_cancelled") is True:
         return fields | {"verdict": "skip"}
     result = annotation.get("result", [])
-    if not isinstance(result, list) or not all(isinstance(one, dict) and isinstance(one.get("value", {}), dict) for one in result):
+    if not isinstance(result, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("value", {}), dict) for one in result
+    ):
         return fields | {"problem": "has a result of another shape than Label Studio's"}
     for one in result:
         fields |= _field(one.get("from_name"), one.get("value", {}))
@@ -161,5 +233,3 @@ def _field(name: object, value: dict[str, Any]) -> dict[str, Any]:
     if name == LABEL and chosen:
         return {"chosen": tuple(chosen)}
     return {}
-
-

@@ -1,7 +1,8 @@
 """LightlyStudio: tags.json with the tags of every file, and a script that puts them on a dataset.
 
-LightlyStudio reads no tags from a file; its Python interface sets them: `sample.file_path_abs`, `sample.tags`, `sample.add_tag(name)`,
-`sample.remove_tag(name)` of the samples of an `ImageDataset` (docs.lightly.ai/studio/concepts_and_tools/tags).
+LightlyStudio reads no tags from a file; its Python interface sets them: `sample.file_path_abs`,
+`sample.tags`, `sample.add_tag(name)`, `sample.remove_tag(name)` of the samples of an `ImageDataset`
+(docs.lightly.ai/studio/concepts_and_tools/tags).
 
     {"samples": [{"file_path_abs": PATH, "tags": [TAG, …]}, …]}
 """
@@ -38,7 +39,7 @@ for sample in ls.ImageDataset.load():
         sample.add_tag(tag)
     tagged += 1
 print(f"files that are in it and have their tags: {tagged} of {len(tags)}")
-'''
+'''  # noqa: E501
 
 
 def write(queue: Queue, options: Options) -> Written:
@@ -49,5 +50,12 @@ def write(queue: Queue, options: Options) -> Written:
         every.setdefault(path, set()).update(tags(item))
     samples = [{"file_path_abs": path, "tags": sorted(names)} for path, names in every.items()]
     left = {"have no media": len(queue.items) - len(found)} if len(found) < len(queue.items) else {}
-    steps = ["where LightlyStudio is installed: python tag.py (tags that begin with dqpipe: are replaced)"]
-    return Written({"tags.json": as_json({"samples": samples}), "tag.py": SCRIPT.encode()}, steps, left)
+    steps = [
+        (
+            "where LightlyStudio is installed: python tag.py (tags that begin with dqpipe: are "
+            "replaced)"
+        )
+    ]
+    return Written(
+        {"tags.json": as_json({"samples": samples}), "tag.py": SCRIPT.encode()}, steps, left
+    )

@@ -1,4 +1,7 @@
-"""What the written formats have in common: JSON and XML that hold any name or refuse it, and texts of labels."""
+"""What the written formats have in common.
+
+JSON and XML that hold any name or refuse it, and texts of labels.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,15 @@ from dqpipe.review.exchange.queue import TAGS, Item, Queue
 
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML 1.0 document can hold (section 2.2, Char)."""
-XML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+XML = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    '"': "&quot;",
+    "\t": "&#9;",
+    "\n": "&#10;",
+    "\r": "&#13;",
+}
 
 
 def as_json(value: object, *, indent: int | None = None) -> bytes:
@@ -44,4 +55,8 @@ def label_said(item: Item, verdict: Verdict) -> str | None:
 def asked_of(item: Item) -> dict[str, Any]:
     """The reasons for a review, as text."""
     code, confidence, suggestion = item.asked
-    return {"code": code, "confidence": None if confidence is None else round(confidence, 4), "suggestion": suggestion}
+    return {
+        "code": code,
+        "confidence": None if confidence is None else round(confidence, 4),
+        "suggestion": suggestion,
+    }

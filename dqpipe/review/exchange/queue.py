@@ -31,7 +31,9 @@ CLASSES, TAGS, NUMBERS, OTHER = "classes", "tags", "numbers", "other"
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: labels as text (sets of tags as JSON lists), its findings with the most confident first."""
+    """One sample: labels as text (sets of tags as JSON lists), its findings with the most confident
+    first.
+    """
 
     id: str
     content: str
@@ -49,7 +51,9 @@ class Item:
 
     @property
     def asked(self) -> tuple[str | None, float | None, str | None]:
-        """The finding to ask about: the most confident one with a suggestion, else the most confident one."""
+        """The finding to ask about: the most confident one with a suggestion, else the most
+        confident one.
+        """
         suggesting = [claim for claim in self.claims if claim[2] is not None]
         every = suggesting or self.claims
         return every[0] if every else (None, None, None)
@@ -57,7 +61,13 @@ class Item:
     @property
     def decided_label(self) -> str | None:
         """The label in the curated set; None if the sample is not in it."""
-        return None if self.decision == "drop" else self.new_label if self.decision == "relabel" else self.label
+        return (
+            None
+            if self.decision == "drop"
+            else self.new_label
+            if self.decision == "relabel"
+            else self.label
+        )
 
 
 @dataclass(frozen=True)
@@ -74,21 +84,32 @@ class Queue:
 
 @dataclass(frozen=True)
 class Options:
-    """How media are written: a prefix, and the folder that paths are relative to; None for the default of the format."""
+    """How media are written: a prefix, and the folder that paths are relative to.
+
+    None for the default of the format.
+    """
 
     prefix: str | None = None
     media_root: str | None = None
 
     def link(self, queue: Queue, item: Item, prefix: str) -> str:
-        """Where a tool finds the media of an item: a URL as it is, unless a prefix is wanted; else the prefix and the quoted path. Raises ConfigError."""
+        """Where a tool finds the media of an item: a URL as it is, unless a prefix is wanted.
+
+        Else the prefix and the quoted path. Raises ConfigError.
+        """
         path = media_path(queue.root, item.media or "")
         if is_url(path) and self.prefix is None:
             return path
-        root = self.media_root or (queue.root if is_url(queue.root) else str(Path(queue.root).parent))
+        root = self.media_root or (
+            queue.root if is_url(queue.root) else str(Path(queue.root).parent)
+        )
         return (self.prefix or prefix) + quote(os.fsencode(below(path, root, item.id)), safe="/")
 
     def path(self, queue: Queue, item: Item) -> str:
-        """The path of an item's media, as text: whole, or as the options say; quoted only behind a prefix that is a URL. Raises ConfigError."""
+        """The path of an item's media, as text: whole, or as the options say.
+
+        Quoted only behind a prefix that is a URL. Raises ConfigError.
+        """
         path = media_path(queue.root, item.media or "")
         if is_url(self.prefix):
             return self.link(queue, item, "")
@@ -100,14 +121,26 @@ class Options:
 def below(path: str, root: str, sample: str) -> str:
     """A path from the folder it should lie in. Raises ConfigError."""
     start = root.rstrip("/") + "/"
-    inside = path[len(start) :] if path.startswith(start) else ".." if is_url(path) else os.path.relpath(path, root)
+    inside = (
+        path[len(start) :]
+        if path.startswith(start)
+        else ".."
+        if is_url(path)
+        else os.path.relpath(path, root)
+    )
     if inside.startswith(".."):
-        raise ConfigError(f"the media of {sample!r} do not lie below {root}: name a folder that holds all of them (--media-root)")
+        raise ConfigError(
+            f"the media of {sample!r} do not lie below {root}: name a folder that holds all of "
+            f"them (--media-root)"
+        )
     return inside
 
 
 def size(queue: Queue, item: Item) -> tuple[int, int] | None:
-    """Width and height of a picture as shown, from the header of a local file; None where they are unknown."""
+    """Width and height of a picture as shown, from the header of a local file.
+
+    None where they are unknown.
+    """
     path = media_path(queue.root, item.media or "")
     if item.media is None or is_url(path):
         return None
@@ -125,7 +158,10 @@ def size(queue: Queue, item: Item) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The samples to hand over: of these codes and decisions, with verdicts, or all; by default doubtful labels without verdicts."""
+    """The samples to hand over: of these codes and decisions, with verdicts, or all.
+
+    By default doubtful labels without verdicts.
+    """
 
     codes: Sequence[str] = ()
     decisions: Sequence[str] = ()
@@ -134,13 +170,17 @@ class Wanted:
 
     def check(self, version: Version) -> None:
         """Raises ConfigError for what is misspelt."""
-        known = {code for stage in version.record.get("stages", []) for code in stage.get("claims", {})}
+        known = {
+            code for stage in version.record.get("stages", []) for code in stage.get("claims", {})
+        }
         for code in self.codes:
             if code not in known:
                 raise ConfigError(f"no stage claims {code!r}: {nearest(code, known)}")
         for decision in self.decisions:
             if decision not in DECISIONS:
-                raise ConfigError(f"no decision is called {decision!r}: {nearest(decision, DECISIONS)}")
+                raise ConfigError(
+                    f"no decision is called {decision!r}: {nearest(decision, DECISIONS)}"
+                )
 
     def takes(self, item: Item) -> bool:
         """Whether an item is wanted."""
@@ -152,11 +192,16 @@ class Wanted:
             return bool(item.said)
         if self.codes or self.decisions or self.everything:
             return True
-        return not item.said and (item.decision in ("relabel", "review") or item.asked[2] is not None)
+        return not item.said and (
+            item.decision in ("relabel", "review") or item.asked[2] is not None
+        )
 
 
 def queue(out: str | Path, version: Version, wanted: Wanted) -> Queue:
-    """The samples of a version that are wanted, those of the most confident claims first. Raises ConfigError, DatasetError, OutputError."""
+    """The samples of a version that are wanted, those of the most confident claims first.
+
+    Raises ConfigError, DatasetError, OutputError.
+    """
     wanted.check(version)
     seen = Seen(version)
     items = [item for item in seen.items(verdicts(place(out))) if wanted.takes(item)]
@@ -171,15 +216,23 @@ class Seen:
     def __init__(self, version: Version) -> None:
         self.version = version
         self.samples = version.samples
-        self.type = self.samples.table.schema.field("label").type if "label" in self.samples else pa.null()
+        self.type = (
+            self.samples.table.schema.field("label").type if "label" in self.samples else pa.null()
+        )
         self.ids: list[str] = self.samples.ids.tolist()
         self.contents: list[str | None] = self.samples.table.column("content").to_pylist()
-        self.labels: list[Any] = self.samples.table.column("label").to_pylist() if "label" in self.samples else [None] * len(self.ids)
+        self.labels: list[Any] = (
+            self.samples.table.column("label").to_pylist()
+            if "label" in self.samples
+            else [None] * len(self.ids)
+        )
         try:
             self.shown = version.shown
         except DatasetError:  # written by an earlier version
             self.shown = pa.table({"id": self.samples.table.column("id")})
-        self.root = (self.shown.schema.metadata or {}).get(b"root", b"").decode("utf-8", "surrogateescape")
+        self.root = (
+            (self.shown.schema.metadata or {}).get(b"root", b"").decode("utf-8", "surrogateescape")
+        )
 
     @cached_property
     def row(self) -> dict[str, int]:
@@ -189,7 +242,11 @@ class Seen:
     @cached_property
     def media(self) -> list[str | None]:
         """Where the media of each row lie."""
-        found: list[str | None] = self.shown.column("media").to_pylist() if "media" in self.shown.column_names else [None] * len(self.ids)
+        found: list[str | None] = (
+            self.shown.column("media").to_pylist()
+            if "media" in self.shown.column_names
+            else [None] * len(self.ids)
+        )
         return found
 
     @cached_property
@@ -202,7 +259,12 @@ class Seen:
         """What labels are."""
         kind = labels.kind_in(self.samples)
         if kind == "tags":
-            return TAGS if pa.types.is_string(self.type.value_type) or pa.types.is_large_string(self.type.value_type) else OTHER
+            return (
+                TAGS
+                if pa.types.is_string(self.type.value_type)
+                or pa.types.is_large_string(self.type.value_type)
+                else OTHER
+            )
         return {"objects": OTHER, "mask": OTHER, "number": NUMBERS}.get(kind, CLASSES)
 
     @cached_property
@@ -227,13 +289,27 @@ class Seen:
             if verdict.about in where:
                 words[where[verdict.about]].append(verdict)
         decisions = self._decisions()
-        split = self.samples.table.column("split").to_pylist() if "split" in self.samples else [None] * len(self.ids)
+        split = (
+            self.samples.table.column("split").to_pylist()
+            if "split" in self.samples
+            else [None] * len(self.ids)
+        )
         text = self._text()
         return [
-            Item(sample, content, self.texts[row], self.media[row], text(row), split[row], *decisions.get(sample, ("keep", None)),
-                 tuple(claims.get(sample, ())), tuple(words.get(row, ())))
-            for row, (sample, content) in enumerate(zip(self.ids, self.contents, strict=True)) if content is not None
-        ]  # fmt: skip
+            Item(
+                sample,
+                content,
+                self.texts[row],
+                self.media[row],
+                text(row),
+                split[row],
+                *decisions.get(sample, ("keep", None)),
+                tuple(claims.get(sample, ())),
+                tuple(words.get(row, ())),
+            )
+            for row, (sample, content) in enumerate(zip(self.ids, self.contents, strict=True))
+            if content is not None
+        ]
 
     def _claims(self) -> dict[str, list[tuple[str, float | None, str | None]]]:
         found: dict[str, list[tuple[str, float | None, str | None]]] = defaultdict(list)
@@ -241,12 +317,20 @@ class Seen:
         for row in table.to_pylist():
             if row["id"] is not None:
                 found[row["id"]].append((row["code"], row["confidence"], row["suggestion"]))
-        return {sample: sorted(set(rows), key=lambda row: (-(row[1] or 0), row[0], row[2] or "")) for sample, rows in found.items()}
+        return {
+            sample: sorted(set(rows), key=lambda row: (-(row[1] or 0), row[0], row[2] or ""))
+            for sample, rows in found.items()
+        }
 
     def _decisions(self) -> dict[str, tuple[str, str | None]]:
         columns = self.version.decisions.table.select(["id", "decision", "new_label"]).to_pydict()
-        return {sample: (decision, label) for sample, decision, label in zip(*columns.values(), strict=True)}
+        return {
+            sample: (decision, label)
+            for sample, decision, label in zip(*columns.values(), strict=True)
+        }
 
     def _text(self) -> Callable[[int], str]:
         names = [name for name in self.shown.column_names if name not in ("id", "media")]
-        return lambda row: "\n".join(f"{name}: {label_text(self.shown.column(name)[row].as_py())}" for name in names)
+        return lambda row: "\n".join(
+            f"{name}: {label_text(self.shown.column(name)[row].as_py())}" for name in names
+        )

@@ -1,4 +1,7 @@
-"""Tags of samples, for tools to filter by: the decision, the finding codes, and whether a sample was reviewed."""
+"""Tags of samples, for tools to filter by.
+
+The decision, the finding codes, and whether a sample was reviewed.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,19 @@ FIRST = "dqpipe:"
 
 def tags(item: Item) -> list[str]:
     """dqpipe:DECISION, dqpipe:CODE of each claim, dqpipe:reviewed."""
-    tags = [item.decision, *sorted({code for code, _, _ in item.claims}), *(["reviewed"] if item.said else [])]
+    tags = [
+        item.decision,
+        *sorted({code for code, _, _ in item.claims}),
+        *(["reviewed"] if item.said else []),
+    ]
     return [FIRST + tag for tag in tags]
 
 
 def with_media(queue: Queue, options: Options) -> list[tuple[str, Item]]:
-    """The items with media, by their path as the tool knows it. Raises ConfigError where none has."""
+    """The items with media, by their path as the tool knows it.
+
+    Raises ConfigError where none has.
+    """
     found = [(options.path(queue, item), item) for item in queue.items if item.media is not None]
     if queue.items and not found:
         raise ConfigError("these samples have no media: hand them over as csv")

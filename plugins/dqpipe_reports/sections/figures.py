@@ -25,28 +25,93 @@ class Numbers(Section):
     title = "Raw and curated figures"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
-        """The figures of the whole set in one table, those of classes, splits and groups below, unfolding."""
-        whole = [(f["figure"], row) for f in record["figures"] if f["scope"] == "set" for row in f["rows"]]
-        others = [figure | {"chart": moved(figure)} for figure in record["figures"] if figure["scope"] != "set"]
-        return render("figures.html", whole=whole, others=others, value=value, change=change) if record["figures"] else ""
+        """The figures of the whole set in one table, those of classes, splits and groups below,
+        unfolding.
+        """
+        whole = [
+            (f["figure"], row)
+            for f in record["figures"]
+            if f["scope"] == "set"
+            for row in f["rows"]
+        ]
+        others = [
+            figure | {"chart": moved(figure)}
+            for figure in record["figures"]
+            if figure["scope"] != "set"
+        ]
+        return (
+            render("figures.html", whole=whole, others=others, value=value, change=change)
+            if record["figures"]
+            else ""
+        )
 
 
 def moved(figure: Mapping[str, Any]) -> Markup | str:
-    """A chart of the raw and the curated value of each key, largest changes first; "" if nothing can be compared."""
-    both = sorted((row for row in figure["rows"] if change(row) is not None), key=lambda row: -abs(change(row) or 0))[:SHOWN]
+    """A chart of the raw and the curated value of each key, largest changes first.
+
+    "" if nothing can be compared.
+    """
+    both = sorted(
+        (row for row in figure["rows"] if change(row) is not None),
+        key=lambda row: -abs(change(row) or 0),
+    )[:SHOWN]
     if len(both) < 2:  # noqa: PLR2004
         return ""
     names = named([row["key"] for row in both])
-    data = [{"name": name, "raw": value(row, "raw"), "curated": value(row, "curated")} for name, row in zip(names, both, strict=True)]
-    marks: list[list[Any]] = [
-        ["ruleY", data, {"y": "name", "x1": "raw", "x2": "curated", "stroke": "var(--curated)", "strokeWidth": 2}],
-        ["dot", data, {"y": "name", "x": "raw", "r": 4, "stroke": "var(--raw)", "strokeWidth": 2, "fill": "var(--bg)"}],
-        ["dot", data, {"y": "name", "x": "curated", "r": 4.5, "fill": "var(--curated)", "channels": {"raw": "raw"}, "tip": {"format": {"r": False}}}],
+    data = [
+        {"name": name, "raw": value(row, "raw"), "curated": value(row, "curated")}
+        for name, row in zip(names, both, strict=True)
     ]
-    alt = "; ".join(f"{name} {significant(value(row, 'raw'))} raw, {significant(value(row, 'curated'))} curated" for name, row in zip(names, both, strict=True))
+    marks: list[list[Any]] = [
+        [
+            "ruleY",
+            data,
+            {
+                "y": "name",
+                "x1": "raw",
+                "x2": "curated",
+                "stroke": "var(--curated)",
+                "strokeWidth": 2,
+            },
+        ],
+        [
+            "dot",
+            data,
+            {
+                "y": "name",
+                "x": "raw",
+                "r": 4,
+                "stroke": "var(--raw)",
+                "strokeWidth": 2,
+                "fill": "var(--bg)",
+            },
+        ],
+        [
+            "dot",
+            data,
+            {
+                "y": "name",
+                "x": "curated",
+                "r": 4.5,
+                "fill": "var(--curated)",
+                "channels": {"raw": "raw"},
+                "tip": {"format": {"r": False}},
+            },
+        ],
+    ]
+    alt = "; ".join(
+        f"{name} {significant(value(row, 'raw'))} raw, {significant(value(row, 'curated'))} curated"
+        for name, row in zip(names, both, strict=True)
+    )
     title = f"{figure['figure']} by {figure['scope']}"
-    return chart(f"{title}: {alt}", marks, height=34 + 20 * len(both), marginLeft=margin(names), x={"label": None, "axis": "top", "grid": True, "ticks": 5},
-                 y={"label": None, "domain": names})  # fmt: skip
+    return chart(
+        f"{title}: {alt}",
+        marks,
+        height=34 + 20 * len(both),
+        marginLeft=margin(names),
+        x={"label": None, "axis": "top", "grid": True, "ticks": 5},
+        y={"label": None, "domain": names},
+    )
 
 
 def value(row: Mapping[str, Any], of: str) -> float | None:

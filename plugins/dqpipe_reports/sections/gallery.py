@@ -22,14 +22,33 @@ class Gallery(Section):
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """Pictures if the dataset has media, else rows; the most severe codes first."""
-        rows = [row for stage in record["counts"]["stages"] for row in stage["codes"] if record["examples"].get(row["code"])]
+        rows = [
+            row
+            for stage in record["counts"]["stages"]
+            for row in stage["codes"]
+            if record["examples"].get(row["code"])
+        ]
         rank = {"error": 0, "warning": 1, "info": 2}
-        rows.sort(key=lambda row: rank[row["severity"]])  # stable: stages stay in the order of the plan
+        rows.sort(
+            key=lambda row: rank[row["severity"]]
+        )  # stable: stages stay in the order of the plan
         told = [row | {"examples": record["examples"][row["code"]]} for row in rows]
         template = "gallery.html" if record["account"]["media"] else "rows.html"
-        labels = sorted({example["label"] for row in told for example in row["examples"] if example["label"]})
-        choices = {"decisions": _decisions(told), "labels": labels, "out": record["run"].get("out") or ""}
-        return render(template, codes=told, peers=record["peers"], thumbnail=thumbnail, few=FEW, **choices) if told else ""
+        labels = sorted(
+            {example["label"] for row in told for example in row["examples"] if example["label"]}
+        )
+        choices = {
+            "decisions": _decisions(told),
+            "labels": labels,
+            "out": record["run"].get("out") or "",
+        }
+        return (
+            render(
+                template, codes=told, peers=record["peers"], thumbnail=thumbnail, few=FEW, **choices
+            )
+            if told
+            else ""
+        )
 
 
 def _decisions(codes: list[dict[str, Any]]) -> list[str]:

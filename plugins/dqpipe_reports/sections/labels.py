@@ -26,10 +26,19 @@ class Labels(Section):
         doubted = record["suggestions"]
         if not doubted["pairs"]:
             return ""
-        changed = {(pair["from"], pair["to"]): pair["samples"] for pair in record["decisions"]["relabels"]["pairs"]}
+        changed = {
+            (pair["from"], pair["to"]): pair["samples"]
+            for pair in record["decisions"]["relabels"]["pairs"]
+        }
         names = sorted({str(pair[key]) for pair in doubted["pairs"] for key in ("from", "to")})
         cells = {(str(pair["from"]), pair["to"]): pair["samples"] for pair in doubted["pairs"]}
         whole = doubted["total"] == len(doubted["pairs"]) and len(names) <= MATRIX
         most = max(cells.values())
         shown = {"names": names if whole else [], "cells": cells, "most": most}
-        return render("labels.html", **shown, pairs=doubted["pairs"][:PAIRS], total=doubted["total"], changed=changed)
+        return render(
+            "labels.html",
+            **shown,
+            pairs=doubted["pairs"][:PAIRS],
+            total=doubted["total"],
+            changed=changed,
+        )

@@ -30,13 +30,26 @@ class Losses(Section):
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A sentence and a chart for each of class, split and group that the dataset has."""
         told = [(word, lost(record[key])) for word, key in TABLES.items()]
-        parts = [{"said": said(word, rows), "chart": drawn(word, rows)} for word, rows in told if len(rows) > 1 and any(row["dropped"] for row in rows)]
+        parts = [
+            {"said": said(word, rows), "chart": drawn(word, rows)}
+            for word, rows in told
+            if len(rows) > 1 and any(row["dropped"] for row in rows)
+        ]
         return render("losses.html", parts=parts) if parts else ""
 
 
 def lost(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Drop rate of each row with a 99 % interval (Wilson 1927), and whether it exceeds the others' beyond chance; such rows first."""
-    rows = [row for row in [*table["rows"], *([table["others"] | {"name": "all others"}] if table["others"] else [])] if row["before"]]
+    """Drop rate of each row with a 99 % interval (Wilson 1927), and whether it exceeds the others'
+    beyond chance; such rows first.
+    """
+    rows = [
+        row
+        for row in [
+            *table["rows"],
+            *([table["others"] | {"name": "all others"}] if table["others"] else []),
+        ]
+        if row["before"]
+    ]
     before, dropped = sum(row["before"] for row in rows), sum(row["dropped"] for row in rows)
     surely = more_than_others([row["dropped"] for row in rows], [row["before"] for row in rows])
     found = []
@@ -44,15 +57,31 @@ def lost(table: Mapping[str, Any]) -> list[dict[str, Any]]:
         low, high = wilson(row["dropped"], row["before"])
         rest = (dropped - row["dropped"]) / max(before - row["before"], 1)
         rate = row["dropped"] / row["before"]
-        found.append({"name": row["name"], "before": row["before"], "dropped": row["dropped"], "rate": rate, "low": low, "high": high, "rest": rest,
-                      "more": more, "overall": dropped / before})  # fmt: skip
-    return sorted(found, key=lambda row: (not row["more"], -row["low"], -row["rate"], str(row["name"])))
+        found.append(
+            {
+                "name": row["name"],
+                "before": row["before"],
+                "dropped": row["dropped"],
+                "rate": rate,
+                "low": low,
+                "high": high,
+                "rest": rest,
+                "more": more,
+                "overall": dropped / before,
+            }
+        )
+    return sorted(
+        found, key=lambda row: (not row["more"], -row["low"], -row["rate"], str(row["name"]))
+    )
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
     """The 99 % interval of a share by Wilson's score."""
     share_, spread = hits / count, Z * Z / count
-    middle, half = (share_ + spread / 2) / (1 + spread), Z * (share_ * (1 - share_) / count + spread / (4 * count)) ** 0.5 / (1 + spread)
+    middle, half = (
+        (share_ + spread / 2) / (1 + spread),
+        Z * (share_ * (1 - share_) / count + spread / (4 * count)) ** 0.5 / (1 + spread),
+    )
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
@@ -61,27 +90,67 @@ def said(word: str, rows: list[dict[str, Any]]) -> str:
     more = [row for row in rows if row["more"]]
     if not more:
         overall = share(rows[0]["overall"])
-        return f"No {word} lost a larger share than the others beyond what chance explains; on the whole {overall} of the samples were dropped."
-    listed = ", ".join(f"{row['name'] or 'no ' + word} ({share(row['rate'])} against {share(row['rest'])} of the others)" for row in more[:3])
+        return (
+            f"No {word} lost a larger share than the others beyond what chance explains; on the "
+            f"whole {overall} of the samples were dropped."
+        )
+    listed = ", ".join(
+        (
+            f"{row['name'] or 'no ' + word} ({share(row['rate'])} against {share(row['rest'])} of "
+            f"the others)"
+        )
+        for row in more[:3]
+    )
     rest = f" and {len(more) - 3:,} more {plural(len(more) - 3, word)}" if len(more) > 3 else ""  # noqa: PLR2004
-    return f"Cleaning took more from {listed}{rest} than chance explains. Look at what was dropped there before you train."
+    return (
+        f"Cleaning took more from {listed}{rest} than chance explains. Look at what was dropped "
+        f"there before you train."
+    )
 
 
 def drawn(word: str, rows: list[dict[str, Any]]) -> Markup:
     """A chart of drop rates with intervals, and a line at the rate of the whole set."""
     few = rows[:SHOWN]
     names = named([row["name"] for row in few])
-    data = [{"name": name, **{key: row[key] for key in ("rate", "low", "high", "dropped", "before")}} for name, row in zip(names, few, strict=True)]
+    data = [
+        {"name": name, **{key: row[key] for key in ("rate", "low", "high", "dropped", "before")}}
+        for name, row in zip(names, few, strict=True)
+    ]
     most = [row for row, one in zip(data, few, strict=True) if one["more"]]
     usual = [row for row, one in zip(data, few, strict=True) if not one["more"]]
-    marks: list[list[Any]] = [["ruleX", [few[0]["overall"]], {"stroke": "var(--soft)", "strokeDasharray": "4 2"}]]
+    marks: list[list[Any]] = [
+        ["ruleX", [few[0]["overall"]], {"stroke": "var(--soft)", "strokeDasharray": "4 2"}]
+    ]
     for part, colour in ((usual, "var(--curated)"), (most, "var(--drop)")):
-        marks.append(["ruleY", part, {"y": "name", "x1": "low", "x2": "high", "stroke": colour, "strokeWidth": 2}])
-        marks.append(["dot", part, {"y": "name", "x": "rate", "r": 4, "fill": colour, "channels": {"dropped": "dropped", "of": "before"},
-                                    "tip": {"format": {"x": ".1%", "r": False}}}])  # fmt: skip
+        marks.append(
+            [
+                "ruleY",
+                part,
+                {"y": "name", "x1": "low", "x2": "high", "stroke": colour, "strokeWidth": 2},
+            ]
+        )
+        marks.append(
+            [
+                "dot",
+                part,
+                {
+                    "y": "name",
+                    "x": "rate",
+                    "r": 4,
+                    "fill": colour,
+                    "channels": {"dropped": "dropped", "of": "before"},
+                    "tip": {"format": {"x": ".1%", "r": False}},
+                },
+            ]
+        )
     alt = "; ".join(f"{name} {share(row['rate'])}" for name, row in zip(names, few, strict=True))
     return chart(
-        f"Share dropped by {word}: {alt}", marks, caption=f"Share dropped by {word}" + (f", {SHOWN} of {len(rows):,}" if len(rows) > SHOWN else ""),
-        height=34 + 20 * len(few), marginLeft=margin(names), x={"label": None, "tickFormat": "%", "grid": True, "zero": True, "axis": "top"},
+        f"Share dropped by {word}: {alt}",
+        marks,
+        caption=f"Share dropped by {word}"
+        + (f", {SHOWN} of {len(rows):,}" if len(rows) > SHOWN else ""),
+        height=34 + 20 * len(few),
+        marginLeft=margin(names),
+        x={"label": None, "tickFormat": "%", "grid": True, "zero": True, "axis": "top"},
         y={"label": None, "domain": names},
-    )  # fmt: skip
+    )

@@ -20,4 +20,13 @@ class Made(Section):
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """Pairs of parent and new sample, spread evenly over all of them."""
         media = record["account"]["media"]
-        return render("made.html", added=record["added"], total=record["account"]["added"], thumbnail=thumbnail) if record["added"] and media else ""
+        return (
+            render(
+                "made.html",
+                added=record["added"],
+                total=record["account"]["added"],
+                thumbnail=thumbnail,
+            )
+            if record["added"] and media
+            else ""
+        )

@@ -15,29 +15,46 @@ SIDE = 64
 
 @extension
 class Map(Section):
-    """The samples on a plane, coloured by class, finding or decision; a thumbnail where a pointer rests."""
+    """The samples on a plane, coloured by class, finding or decision.
+
+    A thumbnail where a pointer rests.
+    """
 
     name = "map"
     order = 470
     title = "Map"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
-        """The points as data, for page.js to draw; pictures for those with a finding first, as many as may be."""
+        """The points as data, for page.js to draw.
+
+        Pictures for those with a finding first, as many as may be.
+        """
         told = record.get("map")
         if not told:
             return ""
         most = getattr(thumbnail, "on_the_map", 0) if record["account"]["media"] else 0
-        pictures = {row: url for row in wanted(told, most) if (url := thumbnail(told["id"][row], SIDE))}
+        pictures = {
+            row: url for row in wanted(told, most) if (url := thumbnail(told["id"][row], SIDE))
+        }
         keys = ("id", "x", "y", "label", "labels", "code", "every", "codes", "decision")
         data = {key: told[key] for key in keys} | {"pictures": pictures}
-        return render("map.html", map=told, data=as_data(data), pictures=len(pictures), decisions=[d for d in DECISIONS if d in told["decision"]])
+        return render(
+            "map.html",
+            map=told,
+            data=as_data(data),
+            pictures=len(pictures),
+            decisions=[d for d in DECISIONS if d in told["decision"]],
+        )
 
 
 DECISIONS = ("drop", "relabel", "review", "keep")
 
 
 def wanted(told: Mapping[str, Any], most: int) -> list[int]:
-    """Which points get a picture: those with a finding, then the others, each spread evenly over the samples."""
+    """Which points get a picture.
+
+    Those with a finding, then the others, each spread evenly over the samples.
+    """
     some = [row for row, code in enumerate(told["code"]) if code >= 0]
     others = [row for row, code in enumerate(told["code"]) if code < 0]
     first = spread(some, min(most, max(most * 2 // 3, most - len(others))))
@@ -46,4 +63,6 @@ def wanted(told: Mapping[str, Any], most: int) -> list[int]:
 
 def spread(rows: list[int], most: int) -> list[int]:
     """At most `count` of these, evenly spaced."""
-    return rows if len(rows) <= most else [rows[number * len(rows) // most] for number in range(most)]
+    return (
+        rows if len(rows) <= most else [rows[number * len(rows) // most] for number in range(most)]
+    )

@@ -11,7 +11,10 @@ from dqpipe_reports.page import render
 
 @extension
 class Plan(Section):
-    """The plan with its options, the time and memory each step took, versions and seed: what is needed to run it again."""
+    """The plan with its options, the time and memory each step took, versions and seed.
+
+    What is needed to run it again.
+    """
 
     name = "plan"
     order = 900
@@ -22,4 +25,11 @@ class Plan(Section):
         run = record["run"]
         timings = run.get("timings", [])
         most = max((row.get("seconds") or 0 for row in timings), default=0)
-        return render("plan.html", run=run, timings=timings, most=most, failures=record["failures"], schema=record["schema"])
+        return render(
+            "plan.html",
+            run=run,
+            timings=timings,
+            most=most,
+            failures=record["failures"],
+            schema=record["schema"],
+        )
