@@ -1,8 +1,9 @@
 """The example automation: what Prefect does by itself when a gate fails.
 
     python flows/automations.py --notify slack-webhook/data-team      tells somebody: any
-    notification block of Prefect python flows/automations.py --run relabel/relabel
-    starts another deployment, told which version and why
+                                                                      notification block of Prefect
+    python flows/automations.py --run relabel/relabel                 starts another deployment,
+                                                                      told which version and why
 
 It may be run again: the automation of the same name is replaced. Without a block yet: `prefect
 block register -m prefect.blocks.notifications`, then make one on Prefect's page, under Blocks.

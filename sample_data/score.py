@@ -3,7 +3,7 @@
 
     ledger rows (id, code, severity, match, decision) + truth rows (path, kind, expected, source)
         ──▶ Score: share found of each kind, precision of wrong labels, sound samples flagged,
-        dropped, relabelled
+            dropped, relabelled
 
 A claim counts from the severity warning upwards. A duplicate counts as found when copy and source
 stand in one cluster of such claims and either carries the expected code.

@@ -1,12 +1,13 @@
 """`python -m tests.hostile_files FOLDER` makes a folder of broken, hostile and unusual files, and
 says of each what is true of it.
 
-    sound     every format and mode that can be read, with the colours that must be seen tags
-    EXIF orientations, and tags and profiles that make no sense around a sound picture cut
-    files that end early            flipped   files with wrong bits, where it is known what they
-    break disguised names that lie, and what is no image      bombs   small files that ask for much
+    sound     every format and mode that can be read, with the colours that must be seen
+    tags      EXIF orientations, and tags and profiles that make no sense around a sound picture
+    cut       files that end early            flipped   files with wrong bits, where it is known
+                                                        what they break
+    disguised names that lie, and what is no image      bombs   small files that ask for much
     sizes     the smallest, the longest       names     names from hell       special   links,
-    pipes, sockets, folders, holes
+                                                        pipes, sockets, folders, holes
 
 Each time the same bytes. The truth of what no reader can know (a flipped bit without a checksum) is
 None, and `why` says so.

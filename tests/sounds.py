@@ -2,9 +2,9 @@
 
 Sound from WAV files, by the standard library.
 
-bytes ──Wav──▶ Sound ──Spectrum──▶ vectors ──SameSound──▶ groups of copies, a claim for each later
-one
-                 └──Wave──▶ the line of its loudness, for pages
+    bytes ──Wav──▶ Sound ──Spectrum──▶ vectors ──SameSound──▶ groups of copies, a claim for each
+        later one
+                     └──Wave──▶ the line of its loudness, for pages
 """
 
 from __future__ import annotations

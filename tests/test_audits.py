@@ -320,7 +320,8 @@ def test_refuted_claims_are_hidden_and_unclaimed_answers_change_nothing(
         if row != old
     }
     assert changed <= refuted
-    assert after.rulings.record["refuted"] == len(refuted)
+    assert after.people.verdicts is not None
+    assert after.people.verdicts["refuted"] == len(refuted)
     assert len(after.findings) == len(before.findings)
 
 

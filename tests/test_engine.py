@@ -84,7 +84,7 @@ def test_a_run_has_at_most_some_five_hundred_tasks_whatever_the_size(
     ]  # measured, made, measured again
     assert sum(shards) <= 450
     assert chosen._size(count, new=False) >= 256
-    assert Run(made.config, registry, Serial(), shard_size=7).shard_size(count, new=False) == 7
+    assert Run(made.config, registry, Serial(), shard_size=7)._size(count, new=False) == 7
 
 
 def test_the_chosen_shards_give_the_same_result(
@@ -224,9 +224,9 @@ def test_a_failed_gate_publishes_the_report_and_no_curated_set(
     ran = Run(made.config, registry, Serial(), force=True)
     with pytest.raises(GateError, match=r"files.unreadable is 2; it must not be > 0"):
         ran.run()
-    assert ran.published is not None
+    assert ran.outcome.published is not None
     looked_for = ("curated", "ledger.parquet", "report.json", "run.json")
-    assert [name for name in looked_for if (ran.published / name).exists()] == [
+    assert [name for name in looked_for if (ran.outcome.published / name).exists()] == [
         "ledger.parquet",
         "report.json",
         "run.json",

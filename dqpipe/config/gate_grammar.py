@@ -1,32 +1,40 @@
-r"""The grammar of gates: conditions on the account that fail a run, parsed and never evaluated as
-code.
+r"""The grammar of gates: conditions on the account that fail a run, parsed, never evaluated.
 
-    gate      = condition { "and" condition } condition = [ subject ] operator number [ "%" ]
-    no subject: that of the condition before subject   = [ "change of" ] counted [ "in new" ] [
-    where ] [ "p" ]
-              | figure [ where ]           | "curated" figure [ where ]          of the raw set, or
-              of the curated one | fact "drift" measure       | "any drift" measure
-              of each fact against the last version | measure
-              of the drift of the condition before | certified "of" code
-              what people said of a claim (dqpipe review --audit)
-    counted   = a code ("label_noise.likely_wrong"; "files.*" for several) | "any finding" | a
-    decision | a count | figure decision  = "dropped" | "relabelled" | "review" | "kept"
-    also drop, relabel, reviewed, keep count     = "samples" | "curated" | "added" | "marked" |
-    "held" | "unreadable" | "classes" | "classes_after" | "splits" | "whole"
-              | "dropped_by_policy"                              dropped samples but for those that
-              people's verdicts drop | "errors"                                     findings about
-              the whole dataset: of severity error, whole counts warnings too | "verdicts_stranded"
-              people's verdicts whose sample holds other bytes, or stands under another label, now |
-              "verdicts_followed"                            those that went over to a sample that
-              was encoded again and shows the same | "replaced" | "switched"
-              samples that hold other bytes (or values), or stand under another label, than in the
-              last version
-    where     = "in any" scope | "in" scope name                                 scope = "class" |
-    "split" | "group" measure   = "p" | "p_adjusted" | "effect" of the new samples | "whole": how
-    far the whole set is from the whole last version operator  = ">" | ">=" | "<" | "<=" certified =
-    "precision" | "precision_low" | "missed"     its share that holds, the lower end of that, how
-    many it missed at most name      = a word, or a text in double quotes, in which \" and \\ stand
-    for " and \
+    gate      = condition { "and" condition }
+    condition = [ subject ] operator number [ "%" ]
+                without a subject: that of the condition before
+    subject   = [ "change of" ] counted [ "in new" ] [ where ] [ "p" ]
+              | figure [ where ] | "curated" figure [ where ]
+                of the raw set, or of the curated one
+              | fact "drift" measure | "any drift" measure
+                of each fact against the last version
+              | measure
+                of the drift of the condition before
+              | certified "of" code
+                what people said of a claim (dqpipe review --audit)
+    counted   = code ("label_noise.likely_wrong"; "files.*" for several) | "any finding"
+              | decision | count | figure
+    decision  = "dropped" | "relabelled" | "review" | "kept"
+                also drop, relabel, reviewed, keep
+    count     = "samples" | "curated" | "added" | "marked" | "held" | "unreadable" | "classes"
+              | "classes_after" | "splits" | "whole"
+              | "dropped_by_policy"     dropped samples but for those that people's verdicts drop
+              | "errors"                findings about the whole dataset, of severity error
+                                        (whole counts warnings too)
+              | "verdicts_stranded"     people's verdicts whose sample now holds other bytes, or
+                                        stands under another label
+              | "verdicts_followed"     those that went over to a sample that was encoded again
+                                        and shows the same
+              | "replaced" | "switched" samples that hold other bytes (or values), or stand under
+                                        another label, than in the last version
+    where     = "in any" scope | "in" scope name
+    scope     = "class" | "split" | "group"
+    measure   = "p" | "p_adjusted" | "effect" of the new samples
+              | "whole"                 how far the whole set is from the whole last version
+    operator  = ">" | ">=" | "<" | "<="
+    certified = "precision" | "precision_low" | "missed"
+                its share that holds, the lower end of that, how many it missed at most
+    name      = a word, or a text in double quotes, in which \" and \\ stand for " and \
 
 The word "samples" may follow what is counted ("dropped samples"); a fact (or a column of the
 samples) goes by its full name, or by a part of it that no other has ("brightness", "embedding"). A

@@ -2,7 +2,8 @@
 
     NAME.OPTION=VALUE          a stage by the name it goes by, or dataset, policy, outputs
     NAME.OPTION.KEY=VALUE      one entry of an option that is a mapping; KEY is all that is left of
-    the =, dots too seed=VALUE   gates=VALUE   unjudged=VALUE
+                               the =, dots too
+    seed=VALUE   gates=VALUE   unjudged=VALUE
 
 VALUE is YAML. It replaces the value of the file, and is checked in the same way.
 """

@@ -3,7 +3,7 @@
 Every mistake is reported with its line, the nearest right name and the allowed values.
 
     text ──compose──▶ values + the line of each ──build──▶ Config (extensions with their options,
-    checked)
+        checked)
 
 The file is trusted like code: it can name modules to import.
 """

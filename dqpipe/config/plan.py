@@ -383,7 +383,9 @@ def _become(stages: Sequence[Planned], dataset: Dataset) -> list[str]:
         related = {fact.name: fact for fact in planned.own("relate")}
         for fact in planned.own():
             name = f"{planned.name}.{fact.name}"
-            if fact.becomes and (fact.becomes in FIXED or fact.at != "relate"):
+            if not fact.becomes:
+                continue
+            if fact.becomes in FIXED or fact.at != "relate":
                 problems.append(
                     f"{name} cannot become the column {fact.becomes!r} of the curated samples"
                 )
@@ -396,7 +398,7 @@ def _become(stages: Sequence[Planned], dataset: Dataset) -> list[str]:
                 problems.append(
                     f"{taken[fact.becomes]} and {name} both become the column {fact.becomes!r}"
                 )
-            elif fact.becomes:
+            else:
                 taken[fact.becomes] = name
         unknown = sorted(set(planned.stage.remembers) - set(related))
         problems += [

@@ -3,7 +3,7 @@ by everybody.
 
     label column ──kind_of, or as the config says──▶ Kind ──marked on the column──▶ kind_in(samples)
                                        ──▶ classes (names, a code for each sample), members,
-                                       numbers, texts
+                                           numbers, texts
 
 The kind travels with the column (in its Arrow metadata), so that a stage which is shown some of the
 samples gets the same answer as one that sees all of them.

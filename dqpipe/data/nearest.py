@@ -3,7 +3,7 @@
 Exact in small sets, by an inverted file in large ones.
 
     vectors ──▶ unit rows ──▶ √(PROBES · m) cells (k-means on some of them) ──▶ each query looks
-    into its PROBES nearest cells
+        into its PROBES nearest cells
 
 An inverted file (Jégou, Douze & Schmid 2011) without compression: n queries cost about 2 n √(PROBES
 · m) products of rows in place of n · m, and memory is that of the vectors. No step depends on the

@@ -3,7 +3,7 @@
 The same id, the same label, other bytes, and it shows what it showed.
 
     verdicts ──content gone, id and label there──▶ vectors then, vectors now ──nearest of all, and
-    near──▶ Moved: about → content now
+        near──▶ Moved: about → content now
 
 Every vector fact that is known of both is asked, and all must agree. Where nothing can compare
 (tables without vectors, facts that are gone) or another picture took the name, a verdict stays

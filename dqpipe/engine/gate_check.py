@@ -3,7 +3,7 @@ that says it.
 
     Tables now ─┐
                 ├─▶ Reading of each condition and key ──▶ {"gate", "state", "passed", "judged",
-                "value", "said"}
+                    "value", "said"}
     Tables last ┘
 
 The state is "passed", "failed", "first" (it compares, and no version was published before) or

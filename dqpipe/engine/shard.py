@@ -1,7 +1,7 @@
 """Measuring one shard: what a worker does, and all that it knows.
 
     ShardRef ──read, hash──▶ content ──not in the store?──▶ decode once ──every stage's measure──▶
-    facts in the store
+        facts in the store
 
 Workers get a job and a reference, write facts to the store and return counts: no table travels.
 """

@@ -3,7 +3,7 @@
 Nothing is read, measured or written.
 
     Version ──▶ samples, facts, findings, figures ──stages whose options changed detect again──▶
-    policy ──▶ gates ──▶ account, difference
+        policy ──▶ gates ──▶ account, difference
 
 Facts do not change with an option that only `detect` reads; nor do the findings of a stage whose
 options stay as they are. What would need measuring is refused by name. Vectors, where a stage asks

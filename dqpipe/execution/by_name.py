@@ -1,8 +1,10 @@
 """Executors by name, as the command line and the Python interface take them.
 
-    serial · threads[:N] · processes[:N]        this machine dask[:N] · ray[:N]
-    a cluster of N workers on this machine, for the time of the run dask:ADDRESS · ray:ADDRESS
-    a cluster that is there (dask:tcp://10.0.0.5:8786, ray:ray://head:10001, ray:auto)
+    serial · threads[:N] · processes[:N]        this machine
+    dask[:N] · ray[:N]                          a cluster of N workers on this machine, for the time
+                                                of the run
+    dask:ADDRESS · ray:ADDRESS                  a cluster that is there (dask:tcp://10.0.0.5:8786,
+                                                ray:ray://head:10001, ray:auto)
 
 A run on a cluster is a flow, as it is reached through Prefect's task runners.
 """

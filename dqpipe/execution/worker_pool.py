@@ -5,7 +5,7 @@ death fails the work of all without a word on whose it was, and its own thread c
 that is an error) while work waits, for ever.
 
     driver ──pipe: (news, function, item)──▶ worker ──pipe: result──▶ driver          the pipe
-    closed: it died
+        closed: it died
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Text, rows and pictures, without calls of Prefect.
 
     the record of a run ──▶ account (markdown) · findings (rows) · examples (one strip of thumbnails
-    for each code) the history of an output ──▶ quality (rows and markdown): one row for each run,
-    one line of bars for each figure
+        for each code)
+    the history of an output ──▶ quality (rows and markdown): one row for each run, one line of bars
+        for each figure
 
 Names of files, classes and groups may hold anything: what is shown as markdown is escaped.
 """

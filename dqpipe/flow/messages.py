@@ -1,7 +1,7 @@
 """Names, tags, state messages, artifacts and events of a flow run in Prefect.
 
     Outcome ──▶ name (dataset and date) · tags (dqpipe, dataset, what came of it) · message (counts,
-    what changed, where the report is)
+        what changed, where the report is)
            ├──▶ artifacts: account · findings · examples · quality (each figure over the runs)
            └──▶ event: dqpipe.dataset.published, dqpipe.dataset.waiting, or dqpipe.gate.failed
 

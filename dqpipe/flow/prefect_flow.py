@@ -2,14 +2,16 @@
 
 One of the files of dqpipe that import Prefect.
 
-    curate (flow) ├── read                                        one task for each step, named for
-    what it does ├── measure ── measure 1/12 · …, 2/12 · …       one task for each shard below it:
-    named, watched, tried again ├── relate … detect ─ summarise ─ decide ─ apply ─ … ─ gates ─
-    publish └── Completed, Failed or Cancelled; what came of it is said in tags, message, artifacts
-    and an event (see `messages`)
+    curate (flow)
+    ├── read                                        one task for each step, named for what it does
+    ├── measure ── measure 1/12 · …, 2/12 · …       one task for each shard below it: named,
+                                                    watched, tried again
+    ├── relate … detect ─ summarise ─ decide ─ apply ─ … ─ gates ─ publish
+    └── Completed, Failed or Cancelled; what came of it is said in tags, message, artifacts and an
+        event (see `messages`)
 
     validate (task)                                 the same without curating, for flows of one's
-    own
+                                                    own
 
 Prefect names, watches and repeats the work; the engine's worker processes do it, and no table
 travels through Prefect.

@@ -1,7 +1,7 @@
 """Which decoder reads a file, and what the facts that are seen through it are kept under.
 
     first 64 bytes of a content ──the first decoder in order that they suit──▶ its identity ──▶
-    content:mark, the key of what was seen
+        content:mark, the key of what was seen
 
 The choice is a function of the content and the list of decoders alone. A decoder that is added, or
 that is another version, changes the keys of what it reads and of nothing else. What suits no

@@ -1,7 +1,7 @@
 """What a CI system is told of a run: one line, a badge, the gates as JUnit XML.
 
     record ──▶ summary: one line      badge: shields.io's endpoint format      junit: a test for
-    each gate, and for each stage that failed
+                                      each gate, and for each stage that failed
 
 All of them are written whole, and before the exit code says what failed.
 """

@@ -1,11 +1,13 @@
 """Where a run's output goes: versions beside each other, and one pointer that is switched.
 
     out/versions/<id>/   curated/  ledger.parquet  facts.parquet  tables/  report.html  report.json
-    card.md  relabel.csv  run.json out/version          the id of the published version; replaced in
-    one step out/history.jsonl    one line for each finished run and each roll back out/.dqpipe.json
-    says that dqpipe made the folder: without it nothing is written or removed (see
-    `dqpipe.storage.ownership`) out/curated, out/report.html, out/ledger.parquet      links to the
-    published version's, on a local disk
+                                                                  card.md  relabel.csv  run.json
+    out/version          the id of the published version; replaced in one step
+    out/history.jsonl    one line for each finished run and each roll back
+    out/.dqpipe.json     says that dqpipe made the folder: without it nothing is written or removed
+                         (see `dqpipe.storage.ownership`)
+    out/curated, out/report.html, out/ledger.parquet      links to the published version's, on a
+                                                          local disk
 
 Whoever follows the pointer sees a whole version, the old or the new one, after a power cut too: a
 version is on the disk before it has its name, and has its name before the pointer says so.

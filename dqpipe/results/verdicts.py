@@ -3,8 +3,9 @@
 On disk before anything says so, and above every stage in all later runs.
 
     <out>/verdicts.jsonl     one JSON line for each verdict; only ever added to, undoing adds a
-    line, too {"content", "id", "given", "code", "verdict": keep | drop | relabel | skip, "label",
-    "reviewer", "time", "undone",
+                             line, too
+    {"content", "id", "given", "code", "verdict": keep | drop | relabel | skip, "label", "reviewer",
+        "time", "undone",
      "holds", "alike", "audit"}
 
 A verdict is about a content under a given label. Where several samples have both (now, or when it

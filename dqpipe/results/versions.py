@@ -1,10 +1,11 @@
 """What an output holds: versions with their tables, which of them is published, and the history of
 every run.
 
-    out/version                      the id of the published version out/history.jsonl
-    one line for each finished run and each roll back; outlives versions that are removed
+    out/version                      the id of the published version
+    out/history.jsonl                one line for each finished run and each roll back; outlives
+                                     versions that are removed
     out/versions/<id>/run.json  ledger.parquet  facts.parquet
-    tables/{samples,curated,findings,decisions,figures,files}.arrow
+                                tables/{samples,curated,findings,decisions,figures,files}.arrow
 
 A version counts once its run was finished: the history names it, or it is the published one or one
 before that. `tables/` holds what went into the ledger exactly as it was: labels with their type,

@@ -1,8 +1,10 @@
 """The order in which samples are worth a review: a simple expected value of a look at each.
 
-    value = uncertainty · stake uncertainty = 0.05 + 4 c (1 - c)       c is the confidence of the
-    sample's most uncertain warning or error, 1/2 where it has none stake = 2 under review, 1
-    dropped or relabelled, 1/4 kept; twice that in validation and test splits;
+    value = uncertainty · stake
+    uncertainty = 0.05 + 4 c (1 - c)       c is the confidence of the sample's most uncertain
+                                           warning or error, 1/2 where it has none
+    stake = 2 under review, 1 dropped or relabelled, 1/4 kept; twice that in validation and test
+        splits;
             times 1 + ln(1 + k) where k findings name the sample as what others are compared with
 
 Samples come before all others if a reviewer confirmed a finding of theirs that had no consequence.

@@ -1,7 +1,7 @@
 """Verdicts applied to a run: matched with samples, refuted findings removed, decisions replaced.
 
     verdicts + samples ──match──▶ Rulings ──▶ findings that are not refuted ──policy──▶ decisions
-    ──▶ decisions with verdicts
+        ──▶ decisions with verdicts
 
 A verdict overrides the policy, also in validation and test splits, and beyond every limit on drops.
 """

@@ -4,7 +4,7 @@ Regular files only, and only below the allowed folders, with links resolved.
 
     path ──no link on the way──▶ walked from the folder, part by part ──▶ descriptor
       └────links───▶ resolved ──below a folder?──▶ the same walk of the resolved path, or
-      OutsideError
+          OutsideError
 
 The walk follows no link, so that a link created between the check and the opening is not followed
 either.

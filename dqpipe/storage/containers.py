@@ -2,8 +2,9 @@
 
 Each has an address and is read like a file.
 
-    shards/train-000.tar!/n01/cat.jpg        a member of an archive data/train.parquet!/12/image
-    row 12 (from 0) of the column `image`: bytes, or a struct with a field `bytes`
+    shards/train-000.tar!/n01/cat.jpg        a member of an archive
+    data/train.parquet!/12/image             row 12 (from 0) of the column `image`: bytes, or a
+                                             struct with a field `bytes`
 
 Nothing is unpacked to a disk, and what a member is called names no place in the file system.
 """

@@ -3,12 +3,13 @@
     store/
       index.arrow                    path → size, tag, content: unchanged files are not read again
       facts/<stage key>/about.json               whose facts these are: stage, version, options
-      facts/<stage key>/<part>.arrow             rows: key of a sample, scalar facts facts/<stage
-      key>/<part>.<fact>.vectors    one vector fact, in a file of its own, memory-mapped
+      facts/<stage key>/<part>.arrow             rows: key of a sample, scalar facts
+      facts/<stage key>/<part>.<fact>.vectors    one vector fact, in a file of its own,
+                                                 memory-mapped
       relations/<key>.arrow          what `relate` returned for exactly these inputs
-      artifacts/<key>.npz            what a stage's `fit` learned, frozen used/<run>.json
-      the keys that a finished run used runs/<id>/                     references that workers pass
-      around; removed when the run ends
+      artifacts/<key>.npz            what a stage's `fit` learned, frozen
+      used/<run>.json                the keys that a finished run used
+      runs/<id>/                     references that workers pass around; removed when the run ends
 
 Every file is written under another name and renamed, and is named by its inputs, so that writing it
 twice is harmless. All files but the .json end with a checksum: a broken file is recognised, removed

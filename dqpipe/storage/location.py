@@ -1,7 +1,7 @@
 """Locations: a local folder or a prefix on any store of fsspec, with the same few operations.
 
     place("out/store")        place("s3://bucket/prefix")        place("gs://…"),
-    place("memory://…"), …
+                                                                 place("memory://…"), …
 
 A file is written whole or not at all, under a relative name with "/" between. Credentials come from
 the environment (or what the store's own library reads), never from a URL.

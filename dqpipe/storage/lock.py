@@ -1,10 +1,10 @@
 """The lock of an output or a store: flock on a local disk, a file with a heartbeat elsewhere.
 
     local disk      flock on out/.lock, which every container on the machine sees and the kernel
-    frees when the process ends;
+                    frees when the process ends;
                     the log names the former holder if it was killed
     elsewhere       out/.lock, created if it does not exist; stale when its process has ended on
-    this machine, or when it was
+                    this machine, or when it was
                     not renewed for STALE seconds
 
 The holder rewrites the file every BEAT seconds, as another machine that shares the disk may not see

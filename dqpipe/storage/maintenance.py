@@ -3,7 +3,7 @@
 List its contents, remove what is no longer needed, verify checksums.
 
     look(store) ──▶ [Kept …]      unneeded(…) ──▶ [Kept …] ──forget──▶ bytes freed
-    broken(store) ──▶ [name …]
+                                  broken(store) ──▶ [name …]
 
 A finished run leaves used/<run>.json: the keys that it used, and its output. Keys that the newest
 run of no output used are not needed any more; keys that no finished run ever used may belong to a

@@ -1,11 +1,13 @@
 """Ownership of files: dqpipe removes only what it can prove it made, and never through a link.
 
     out/.dqpipe.json   store/.dqpipe.json     {"made_by": "dqpipe", "kind", "id"}, written when the
-    folder is taken out/versions/.<run>.<id>                  a version that is being built: its
-    name carries the id of the output $TMPDIR/dqpipe-<run>.<id>-…               the same for an
-    output at a URL out/versions/<version>/tables/files.arrow the files of the version, with the id
-    of the output out/.publishing                           the version that is being given its
-    place out/.version.<8 hex> and the like         spare files: their name and what they hold
+                                              folder is taken
+    out/versions/.<run>.<id>                  a version that is being built: its name carries the id
+                                              of the output
+    $TMPDIR/dqpipe-<run>.<id>-…               the same for an output at a URL
+    out/versions/<version>/tables/files.arrow the files of the version, with the id of the output
+    out/.publishing                           the version that is being given its place
+    out/.version.<8 hex> and the like         spare files: their name and what they hold
     store/…                                   names made of digests, in a folder that has the marker
 
 A folder that is not empty and has no marker is taken only where all that is in it is what an

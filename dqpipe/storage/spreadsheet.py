@@ -1,7 +1,7 @@
 """CSV files that are safe to open in a spreadsheet, and that can be read back exactly.
 
     cell ──safe──▶ with an apostrophe before what a spreadsheet takes for a formula (OWASP, "CSV
-    injection") ──plain──▶ cell
+        injection") ──plain──▶ cell
 
 A formula begins with = + - @ (their full-width and small forms too), after white space and
 invisible characters as well, or with a tab or a line break; at the start of a cell, and within one

@@ -2,7 +2,7 @@
 imports.
 
     training samples ──class sizes──▶ what each lacks ──spread over the sound ones──▶ recipes
-    (parent, copy, seed) ──make──▶ pictures
+        (parent, copy, seed) ──make──▶ pictures
 
 The pipeline stands in the config in albumentations' own serialised form, `{__class_fullname__:
 HorizontalFlip, p: 0.5}`, or shorter, `{HorizontalFlip: {p: 0.5}}`. The one given by default suits

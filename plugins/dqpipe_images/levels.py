@@ -3,7 +3,7 @@
 By the range that nearly all of them are in, whatever a hot pixel or a mark for "no data" says.
 
     values ──no data left out──▶ a few of the brightest left out ──▶ 0–1 (floats), 8, 12 or 16 bits,
-    else smallest to largest ──▶ 0 … 255
+        else smallest to largest ──▶ 0 … 255
 
 Values stay as they are beside (`Picture.native`).
 """

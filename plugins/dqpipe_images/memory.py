@@ -3,7 +3,7 @@
 What is beyond the budget is refused.
 
     bytes of the file + decoded pixels × (Pillow's copy + ours + the stages' intermediate arrays) +
-    the decoder's own buffers
+        the decoder's own buffers
 
 Every shape is covered: what stages make of a picture grows with its pixels.
 """

@@ -2,11 +2,11 @@
 (ICML 2011).
 
     picture ─▶ 32×32 ─▶ every 6×6 patch, contrast-normalised ─▶ whitened, 48 directions ─▶ filters
-    ─▶ two-sided soft threshold
+        ─▶ two-sided soft threshold
             ─▶ mean over 3×3 cells ─▶ square root ─▶ DCT over the cells ─▶ principal components ─▶
-            vector [512] ├▶ mean colours of 3×3 cells
-            ─────────────────────────────────────────────────────────┤ └▶ how much of the patches
-            lies in none of the directions (noise does, drawings do) ───┘
+                vector [512]
+            ├▶ mean colours of 3×3 cells ─────────────────────────────────────────────────────────┤
+            └▶ how much of the patches lies in none of the directions (noise does, drawings do) ───┘
 
 The filters are real patches (a random dictionary does as well as a learned one with this encoder,
 Coates & Ng 2011), the whitening and the components come from the same pictures. The shipped bank is

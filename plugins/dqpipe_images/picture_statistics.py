@@ -2,7 +2,7 @@
 picture's resolution.
 
     picture ──grey, halved──▶ working copy, shorter side 240 at most ──▶ histogram, differences ──▶
-    numbers
+        numbers
                      └──halved again──▶ small, below 120 ──▶ means of cells
 
 A large photograph is not sharper, nor less noisy, than the same photograph made small. OpenCV

@@ -3,7 +3,7 @@
 The proof that one is a copy of the other.
 
     two pictures, roughly aligned ──▶ finely aligned, in one light and focus ──▶ what differs, in
-    cells ──▶ the worst cell
+        cells ──▶ the worst cell
 
 What JPEG, noise and resizing change is spread over a picture, or grows with its slopes; another
 digit, lesion or signature is in one place. So what differs in a cell is held against the noise of

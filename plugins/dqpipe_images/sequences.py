@@ -2,7 +2,7 @@
 another picture than the first.
 
     names with a number ──▶ rows in its order ──▶ runs in which neighbours are near ──▶ those that
-    drift
+        drift
 
 Near copies that do not drift (a burst, one picture saved many times, one layout) are no sequence.
 """

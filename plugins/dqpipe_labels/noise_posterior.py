@@ -1,10 +1,10 @@
 """The probability that each label is wrong, from out-of-fold class probabilities.
 
     p(true | sample) at a temperature ──▶ two kinds of wrong labels ──▶ p(true | sample, given)
-    one account (noise model) per temperature
-                                          by class: p(given | true), as `confusion` estimates it by
-                                          look: a class that the sample resembles, more often where
-                                          classes are hard to separate
+        one account (noise model) per temperature
+                                          by class: p(given | true), as `confusion` estimates it
+                                          by look: a class that the sample resembles, more often
+                                              where classes are hard to separate
 
 Labels that were confused because samples look alike can hardly be told from hard samples with right
 labels. So several noise models ("accounts") are fitted: the softer the probabilities are taken to

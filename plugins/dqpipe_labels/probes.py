@@ -2,7 +2,7 @@
 labels were confused.
 
     vectors ──▶ kernel features (Nyström) ──▶ for each fold, on the others alone: softmax
-    regressions ──▶ p(true class | sample)
+        regressions ──▶ p(true class | sample)
                                                     ▲                                              │
                                                     └──── p(true | given, sample) ◀── confusion ◀──┘
 

@@ -2,7 +2,7 @@
 samples.
 
     vectors ──▶ out-of-fold prediction ──▶ without what is far off, again ──▶ error / usual error of
-    such samples = deviation
+        such samples = deviation
 
 Prices, counts and durations are compared by ratio, other numbers by difference. There is no
 confidence: how long the tails of sound errors are cannot be told from the data, and cleanlab's

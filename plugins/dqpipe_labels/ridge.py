@@ -1,7 +1,7 @@
 """Out-of-fold predictions of many targets at once, by ridge regression on kernel features.
 
     vectors [n, d] ──▶ kernel features [n, m] ──▶ one Gram matrix per fold ──▶ weights of all the
-    other folds ──▶ predictions [n, k]
+        other folds ──▶ predictions [n, k]
 
 The Gram matrix of the other folds is a difference, so that all folds and penalties together cost
 two passes over the features, and as many targets as there are cost little more than one.

@@ -2,9 +2,9 @@
 overlap at these borders explains.
 
     vectors ──▶ nearest neighbours ──▶ how often neighbours have different predictions ──▶ relative
-    to random splits of the space
+        to random splits of the space
                                         how often a label differs from its prediction  ──▶ relative
-                                        to random labels
+                                            to random labels
 
 Predictions for classes that merely overlap are wrong near the borders, where they change from one
 neighbour to the next: the second ratio is then at most about the first. Wrong labels differ from

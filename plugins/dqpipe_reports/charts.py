@@ -2,7 +2,7 @@
 (https://observablehq.com/plot).
 
     chart(alt, [[mark, rows, options], …], **options of the plot) ──chart.html──▶ <figure> with the
-    JSON ──page.js──▶ SVG
+        JSON ──page.js──▶ SVG
 
 A section needs no script of its own: any section, a third party's too, hands over marks by their
 name in Plot. Colours are the page's (`var(--raw)` and so on), so that a chart follows light, dark

@@ -1,9 +1,9 @@
 """Components shared out among splits, so that sizes and strata come out as wanted.
 
     components ──several samples each: the largest first, each to the split that lacks most of what
-    it holds──▶
+        it holds──▶
                ──one sample each: by what they hold, in proportion to what each split still lacks──▶
-               improved by moves and swaps
+                   improved by moves and swaps
 
 That is iterative stratification (Sechidis, Tsoumakas & Vlahavas 2011) for groups: what is rare goes
 first, to where it is wanted most. What a split lacks is weighed as in Pearson's chi square: the

@@ -3,9 +3,11 @@
 A suite is data, and none of it is ever run.
 
     color == "yellow" and fare > 3        `my column` in ["a", "b"]        not (fare <= 3) |
-    tip.isnull()      as pandas writes it col("color") == "yellow"              col("tip").notNull()
-    Great Expectations {"type": "comparison", "column": {"name": "color"}, "operator": "==",
-    "parameter": "yellow"}, and, or, nullity     its JSON
+                                          tip.isnull()      as pandas writes it
+    col("color") == "yellow"              col("tip").notNull()
+                                          Great Expectations
+    {"type": "comparison", "column": {"name": "color"}, "operator": "==", "parameter": "yellow"},
+        and, or, nullity     its JSON
 
 Anything else (a call, an attribute, arithmetic, a variable) is refused by name. As in pandas, an
 empty value meets `!=` and `not in`, and no other comparison.

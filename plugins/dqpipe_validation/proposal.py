@@ -2,12 +2,15 @@
 
 Nearly all rows meet them, and rows that do not are suspicious.
 
-    nearly always there     not null, where at least 99 % of the values are there a key
-    unique, where all but a few whole numbers or texts differ a category              one of its
-    values, where few values stand for many rows a time written as text  its format a share
-    between 0 and 1 a count, an amount      not below 0; above 0, where zeros are few and stand
-    apart from the other values any number              within limits that are far beyond nearly all
-    values, but not beyond single impossible ones
+    nearly always there     not null, where at least 99 % of the values are there
+    a key                   unique, where all but a few whole numbers or texts differ
+    a category              one of its values, where few values stand for many rows
+    a time written as text  its format
+    a share                 between 0 and 1
+    a count, an amount      not below 0; above 0, where zeros are few and stand apart from the other
+                            values
+    any number              within limits that are far beyond nearly all values, but not beyond
+                            single impossible ones
 
 A limit is never the data's own extreme with slack, which could not fail.
 """

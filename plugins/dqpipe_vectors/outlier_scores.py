@@ -3,9 +3,9 @@
 Distances to references, Mahalanobis distances, and how rare they are.
 
     vectors ──▶ own class: distance to a neighbour `share` of it away ─────────────┐ robust z-scores
-            ├─▶ whitened by how the less strange ones vary: length ────────────────┤ └─▶ the same of
-            vectors of length 1 ───────────────────────────────────┴──▶ the largest ──▶ share of the
-            tail that is as far
+            ├─▶ whitened by how the less strange ones vary: length ────────────────┤
+            └─▶ the same of vectors of length 1 ───────────────────────────────────┴──▶ the largest
+                ──▶ share of the tail that is as far
 
 The first sees what lies outside a class of any shape (k-NN outlier score, Ramaswamy, Rastogi & Shim
 2000), the others what varies in directions in which classes do not (Mahalanobis distance to the own

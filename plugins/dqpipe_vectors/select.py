@@ -1,7 +1,7 @@
 """A budget: which samples to keep when there are more than can be used.
 
     vectors ──centred, unit──▶ within each class an order (see coresets) ──merged──▶ select.rank
-    ──budget──▶ select.surplus
+        ──budget──▶ select.surplus
 
 Every beginning of the order is a subset of its own, so that another budget needs no other order.
 Samples for evaluation take no part. Copies of other samples come last, after everything that is

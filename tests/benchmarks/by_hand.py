@@ -3,7 +3,7 @@ of labelled images.
 
     folder/<class>/*.jpg ──▶ CleanVision's issues ─┐
                         └──▶ vectors ──▶ cleanlab's label issues and outliers ─┴▶ issues.csv ──▶
-                        curated/ + new images of rare classes
+                            curated/ + new images of rare classes
 
 It claims what dqpipe's proposed pipeline claims, as far as these tools can, with dqpipe's embedder,
 two processes where a tool can use them, and copies what it keeps. `python -m

@@ -1,8 +1,8 @@
 """What each executor costs: until it begins, for each shard, and how much faster two workers are
 than one.
 
-python -m tests.benchmarks.executors ENGINE WORKERS SHARDS        one job: the times of one engine,
-as JSON
+    python -m tests.benchmarks.executors ENGINE WORKERS SHARDS        one job: the times of one
+                                                                      engine, as JSON
 """
 
 from __future__ import annotations

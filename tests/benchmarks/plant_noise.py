@@ -2,13 +2,15 @@
 
 Which label is wrong is known, so that what finds them can be scored.
 
-    uniform      any label may turn into any other one class        each class turns into two
-    others, at rates of its own: how people confuse categories pairs        each class turns into
-    one other clustered    all wrong labels lie in a few places: what one tired annotator did in one
-    sitting look_alike   as probable as a model takes the wrong class for the true one: how people
-    confuse pictures. The model is another one than
+    uniform      any label may turn into any other one
+    class        each class turns into two others, at rates of its own: how people confuse
+                 categories
+    pairs        each class turns into one other
+    clustered    all wrong labels lie in a few places: what one tired annotator did in one sitting
+    look_alike   as probable as a model takes the wrong class for the true one: how people confuse
+                 pictures. The model is another one than
                  the detectors' (`outsider`), on other features than theirs; else the noise would
-                 follow the detectors' own doubt.
+                     follow the detectors' own doubt.
 
 `python -m tests.benchmarks.plant_noise LABELS.npy RATE KIND SEED OUT.npy [FEATURES.npy]` writes
 noisy labels.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -342,7 +343,8 @@ def test_the_codes_of_the_users_rules_are_told() -> None:
 
 
 def test_the_documented_table_holds_every_built_in_rule() -> None:
-    told = [line.split() for line in (rules.__doc__ or "").splitlines() if line.startswith("    ")]
+    lines = (rules.__doc__ or "").splitlines()
+    told = [line.split() for line in lines if re.match(r" {4}\S", line)]
     documented = {words[0].replace("<stage>", "*"): words[1] for words in told}
     built_in = {
         rule.code: rule.decision

@@ -4,7 +4,7 @@ The plugins render it, machines read it.
 
     Samples, Facts, Findings, Figures, Decisions, curated Samples, gates, run
         ──▶ {"schema", "account", "counts", "classes", "groups", "splits", "decisions",
-        "suggestions", "examples", "peers",
+            "suggestions", "examples", "peers",
              "added", "figures", "distributions", "sure", "map", "gates", "run", "failures"}
 
 Its size is bounded by the plan, not by the dataset. The same input gives the same record.

@@ -1,7 +1,7 @@
 """Counts over the tables of a result, however many samples it has.
 
     Samples, Findings, Decisions, curated Samples ──join──▶ Joined (positions and small integers)
-    ──bincount──▶ counts
+        ──bincount──▶ counts
 
 The tables are joined once by Arrow, ids become positions and names small integers; no Python loop
 runs over samples.

@@ -1,7 +1,7 @@
 """A map of the samples in two dimensions.
 
     vectors of at most POINTS samples ──PCA, or UMAP where it is installed──▶ x, y ∈ [-1, 1] with
-    label, finding and decision
+        label, finding and decision
 
 The samples are drawn with the run's seed; of those that carry a warning or an error up to a third
 of the points, so that a large sound set does not hide them.

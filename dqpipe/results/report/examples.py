@@ -3,7 +3,7 @@
 The strongest examples, their peers, and where the limits lie.
 
     Joined + Facts ──▶ examples (per code), peers (per class), suggestions (given → suggested),
-    distributions (per fact)
+        distributions (per fact)
 
 Everything is bounded: so many examples per code, so many bars per fact, whatever the number of
 samples.

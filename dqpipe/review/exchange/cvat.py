@@ -5,9 +5,9 @@ manifest.jsonl.
 (docs.cvat.ai/docs/manual/advanced/xml_format):
 
     <annotations><version>1.1</version><meta><task>…<labels><label><name/><attributes><attribute><name/><mutable/><input_type/>
-      <default_value/><values/></attribute>…</label></labels></task></meta> <image id="N"
-      name="PATH" width="N" height="N"><tag label="NAME" source="manual or auto"><attribute
-      name="NAME">VALUE</attribute>…</tag></image>
+      <default_value/><values/></attribute>…</label></labels></task></meta>
+      <image id="N" name="PATH" width="N" height="N"><tag label="NAME" source="manual or
+          auto"><attribute name="NAME">VALUE</attribute>…</tag></image>
 
 labels.json is what the constructor of labels takes as "Raw"; manifest.jsonl is a "Dataset manifest"
 for images (docs.cvat.ai/docs/manual/advanced/dataset_manifest): {"version"}, {"type": "images"},

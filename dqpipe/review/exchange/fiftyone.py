@@ -5,7 +5,7 @@ A sample is what `fiftyone.Sample.from_dict` takes (docs.voxel51.com/api/fiftyon
 in the layout of `fiftyone.types.LegacyFiftyOneDataset`, {"samples": [S, …]}:
 
     S = {"filepath": PATH, "tags": [TAG, …], "ground_truth": {"_cls": "Classification", "label":
-    NAME}, "dqpipe_suggestion": {…, "confidence": P}}
+        NAME}, "dqpipe_suggestion": {…, "confidence": P}}
 """
 
 from __future__ import annotations

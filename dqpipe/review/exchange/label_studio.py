@@ -5,9 +5,10 @@ back.
 /guide/task_format): a list of tasks
 
     {"data": {"image": URL, …}, "predictions": [{"model_version", "score", "result": [R, …]}],
-    "annotations": [{"result": [R, …], "was_cancelled",
+        "annotations": [{"result": [R, …], "was_cancelled",
      "created_at", "updated_at", "completed_by"}]}        R = {"id", "type": "choices", "from_name",
-     "to_name", "value": {"choices": [NAME, …]}}
+                                                          "to_name", "value": {"choices": [NAME,
+                                                          …]}}
 
 where from_name and to_name are those of the labelling configuration (`<Choices name toName
 choice="single|multiple">`, `<Number>`, `<TextArea>`), ids of results differ, and "data" may hold
