@@ -155,6 +155,7 @@ def test_a_family_counts_as_one_picture(
         "kind": [kind.get(i, "near") if i in match else None for i in ids],
         "score": [1.0 if i in match else None for i in ids],
         "made.parent": [None, "a", "a", None],
+        "sequence": [None] * 4,
     }
     types = {"score": "float32"}
     facts = Facts(

@@ -185,6 +185,7 @@ def test_what_can_be_read_is_measured(ran: Ran) -> None:
         "duplicates.score",
         "duplicates.transform",
         "duplicates.cluster",
+        "duplicates.sequence",
     }
     sizes = {
         name: (seen["image_quality.width"][name], seen["image_quality.height"][name])

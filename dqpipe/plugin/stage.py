@@ -250,8 +250,8 @@ class Extension:
 
     @classmethod
     def summary(cls) -> str:
-        """The first sentence of the docstring."""
-        return (inspect.getdoc(cls) or "").split("\n")[0]
+        """The first paragraph of the docstring, in one line."""
+        return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (reached only when the attribute is absent)
         if name in {f.name for f in dataclasses.fields(self)}:  # type: ignore[arg-type]

@@ -63,9 +63,8 @@ class Shift:
 
 @extension
 class Drift(Stage):
-    """Compares new samples with the last published version.
-
-    Drift of every fact and of the embedding, new and vanished labels, copies of old samples.
+    """Compares new samples with the last published version: drift of every fact and of the
+    embedding, new and vanished labels, copies of old samples.
     """
 
     name = "drift"

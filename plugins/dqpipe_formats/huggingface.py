@@ -260,9 +260,8 @@ class HuggingFace(Reader):
 
 @extension
 class HuggingFaceWriter(Writer):
-    """The same files with the rows of what is kept, their features and schemas as they were.
-
-    New samples follow those of their parent's file.
+    """The same files with the rows of what is kept, their features and schemas as they were; new
+    samples follow those of their parent's file.
     """
 
     name = "huggingface"

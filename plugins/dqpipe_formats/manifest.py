@@ -16,9 +16,8 @@ from dqpipe_formats.tabular import absolute, find, is_table
 
 @extension
 class Manifest(Reader):
-    """A table with a column of image paths, relative to its own folder or absolute.
-
-    CSV, TSV, JSON lines or Parquet.
+    """A table with a column of image paths, relative to its own folder or absolute: CSV, TSV, JSON
+    lines or Parquet.
 
     The image column is the one that `roles` name, or one called image, path, file, filename,
     image_path, filepath, image_file, image_name, img or media (in any case, with or without dashes,

@@ -51,9 +51,8 @@ ABOUT = re.compile(r"(class|label|colou?r|palette)\w*\.(txt|csv|json)", re.IGNOR
 
 @extension
 class MasksReader(Reader):
-    """Pictures with masks of the same names.
-
-    In `images` and `masks`, in `train` and `trainannot`, or as `a.jpg` and `a_mask.png`.
+    """Pictures with masks of the same names: in `images` and `masks`, in `train` and `trainannot`,
+    or as `a.jpg` and `a_mask.png`.
 
     The picture is the sample's media; the column `mask` has the path of its mask, and a picture
     without one has none. Masks stay with their pictures: they are copied as they are, and go where

@@ -64,9 +64,8 @@ PROBED = 30
 
 @extension
 class Voc(Reader):
-    """Pascal VOC: for each picture an XML file of objects with boxes.
-
-    Splits from the lists in `ImageSets`, masks beside.
+    """Pascal VOC: for each picture an XML file of objects with boxes; splits from the lists in
+    `ImageSets`, masks beside.
 
     A picture's XML has its name, in `Annotations` or beside it. A box runs from corner to corner in
     pixels as the file has them; the first pixel is 1 in VOC itself, which is left as it is. A

@@ -190,9 +190,8 @@ class WebDataset(Reader):
 
 @extension
 class WebDatasetWriter(Writer):
-    """The same archives with the members of what is kept, as they were.
-
-    New samples stand in the archive of their parent.
+    """The same archives with the members of what is kept, as they were; new samples stand in the
+    archive of their parent.
     """
 
     name = "webdataset"

@@ -71,9 +71,8 @@ TRANSFORMS = (
 
 @extension
 class Duplicates(Stage):
-    """Exact and near duplicates among pictures, in clusters with one keeper.
-
-    Labels that disagree, and leaks between splits.
+    """Exact and near duplicates among pictures, in clusters with one keeper; labels that disagree,
+    and leaks between splits.
     """
 
     name = "duplicates"

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
 @extension
 class Auto(Embedder):
-    """The best embedder that is installed.
-
-    `imagenet` where the package with its weights is, else `patches`.
+    """The best embedder that is installed: `imagenet` where the package with its weights is, else
+    `patches`.
     """
 
     name = "auto"

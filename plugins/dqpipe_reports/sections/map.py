@@ -15,9 +15,8 @@ SIDE = 64
 
 @extension
 class Map(Section):
-    """The samples on a plane, coloured by class, finding or decision.
-
-    A thumbnail where a pointer rests.
+    """The samples on a plane, coloured by class, finding or decision; a thumbnail where a pointer
+    rests.
     """
 
     name = "map"

@@ -11,9 +11,8 @@ from dqpipe_reports.page import render
 
 @extension
 class Plan(Section):
-    """The plan with its options, the time and memory each step took, versions and seed.
-
-    What is needed to run it again.
+    """The plan with its options, the time and memory each step took, versions and seed: what is
+    needed to run it again.
     """
 
     name = "plan"
