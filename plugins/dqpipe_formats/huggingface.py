@@ -595,8 +595,7 @@ def _with_metadata(root: str, tables: Sequence[str], roles: Mapping[str, str]) -
             table = table.set_column(
                 table.column_names.index(column), column, pa.array(prefixed, pa.string())
             )
-        split = next((part for part in folder.split("/") if split_names.kind_of(part)), None)
-        found.append((table, split))
+        found.append((table, _split_of_folder(folder)))
         told.append({"folder": folder, "layout": dict(dataset.layout)})
         doubts += dataset.layout.get("doubts", [])
     whole = pa.concat_tables([table for table, _ in found], promote_options="permissive")
@@ -611,6 +610,11 @@ def _with_metadata(root: str, tables: Sequence[str], roles: Mapping[str, str]) -
         HuggingFace.name,
         {"tables": told, "doubts": doubts},
     )
+
+
+def _split_of_folder(folder: str) -> str | None:
+    """The part of a folder's path that names a split."""
+    return next((part for part in folder.split("/") if split_names.kind_of(part)), None)
 
 
 def _write_tables(
@@ -644,6 +648,10 @@ def _write_tables(
             table = table.set_column(
                 table.column_names.index(column), column, pa.array(values, pa.string())
             )
+        own = _split_of_folder(inner)
+        told_by_folder = "split" in table.column_names and "split" not in told["layout"]["roles"]
+        if told_by_folder and all(split == own for split in table.column("split").to_pylist()):
+            table = table.drop_columns(["split"])
         root = posixpath.join(dataset.root, inner).rstrip("/")
         target = folder / inner
         target.mkdir(parents=True, exist_ok=True)
