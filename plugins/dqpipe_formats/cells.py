@@ -5,6 +5,7 @@ Values exact, paths and ids as text, and what no table can hold refused with wha
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Collection
@@ -33,6 +34,8 @@ def array_of(values: pd.Series, name: str) -> pa.Array:
         raise DatasetError(f"column {name!r} of the DataFrame holds {refused}")
     if cells is not None and any(issubclass(kind, (os.PathLike, set, frozenset)) for kind in kinds):
         cells = [_plain(cell) for cell in cells]
+    elif cells is not None and set(kinds) == {dict} and _are_paths(cells):
+        cells = [cell["path"] if isinstance(cell, dict) else None for cell in cells]
     try:
         dense = values.sparse.to_dense() if str(values.dtype).startswith("Sparse") else values
         array = pa.array(dense if cells is None else cells, from_pandas=True)
@@ -59,7 +62,8 @@ def _kinds(cells: list[Any]) -> dict[type, Any]:
 
 def _refused(kinds: dict[type, Any]) -> str | None:
     """What a column holds that dqpipe does not read from a DataFrame, and what to do."""
-    for kind, one in kinds.items():
+    for one in [inner for cell in kinds.values() for inner in (cell, *_inside(cell))]:
+        kind = type(one)
         module = kind.__module__.partition(".")[0]
         if module == "PIL":
             return f"pictures of Pillow ({kind.__name__}), and pictures are read from files: {SAVE}"
@@ -68,6 +72,8 @@ def _refused(kinds: dict[type, Any]) -> str | None:
                 f"tensors of {module}: give numpy arrays of one dimension (`tensor.numpy()`), or, "
                 f"where they are pictures, {SAVE}"
             )
+        if isinstance(one, io.IOBase):
+            return f"open files ({kind.__name__}), and pictures are read from files by path: {SAVE}"
         if isinstance(one, np.ndarray) and one.ndim != 1:
             return (
                 f"arrays of {one.ndim} dimensions; one is what a vector has, and pictures are read "
@@ -80,6 +86,22 @@ def _refused(kinds: dict[type, Any]) -> str | None:
             "`pandas.to_datetime`"
         )
     return None
+
+
+def _inside(cell: Any) -> list[Any]:  # noqa: ANN401 (any value)
+    """What a list or a mapping in a cell holds."""
+    return list(cell.values() if isinstance(cell, dict) else cell if isinstance(cell, list) else ())
+
+
+def _are_paths(cells: list[Any]) -> bool:
+    """Whether the mappings among cells are pictures of Hugging Face, each by its path alone."""
+    found = [cell for cell in cells if isinstance(cell, dict)]
+    return all(
+        cell.keys() == {"bytes", "path"}
+        and cell["bytes"] is None
+        and isinstance(cell["path"], (str, type(None)))
+        for cell in found
+    )
 
 
 def _plain(cell: Any) -> Any:  # noqa: ANN401 (any value)

@@ -81,9 +81,10 @@ class Columns:
                 given[role] = name
         if "media" not in given and "media" not in roles and (name := pictures_in(table)):
             raise DatasetError(
-                f"column {name!r} holds pictures as bytes, and pictures are read from files: save "
-                f"each as a file and give a column of the paths, "
-                "or give `roles: {media: ''}` to read this as a table without pictures"
+                f"column {name!r} holds pictures as bytes, which are read in a Parquet file by the "
+                "reader `huggingface`: write one, `frame.to_parquet('pictures.parquet')`, and give "
+                "its path, or save each as a file and give a column of the paths, or give "
+                "`roles: {media: ''}` to read this as a table without pictures"
             )
         own: dict[str, str] = {}
         for column in table.column_names:

@@ -27,6 +27,7 @@ from dqpipe_formats.tabular import find
 from dqpipe_validation.duplicate_rows import DuplicateRows
 from PIL import Image
 
+import dqpipe
 from dqpipe import testing
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.tables import exact_frame
@@ -213,9 +214,9 @@ def test_a_column_named_like_paths_that_holds_some_is_asked_about(tmp_path: Path
     ]
 
 
-def _png() -> bytes:
+def _png(red: int = 0) -> bytes:
     sink = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(sink, "PNG")
+    Image.new("RGB", (4, 4), (red, 0, 0)).save(sink, "PNG")
     return sink.getvalue()
 
 
@@ -228,6 +229,12 @@ class Colour(enum.Enum):
     [
         (lambda: [Image.new("RGB", (4, 4))], "pictures of Pillow"),
         (lambda: [np.zeros((4, 4, 3), np.uint8)], "arrays of 3 dimensions"),
+        (lambda: [np.zeros((4, 4), np.uint8)], "arrays of 2 dimensions"),
+        (lambda: ["a.png", Image.new("L", (4, 4))], "pictures of Pillow"),
+        (lambda: [{"image": Image.new("RGB", (4, 4))}], "pictures of Pillow"),
+        (lambda: [[np.zeros((4, 4), np.uint8)]], "arrays of 2 dimensions"),
+        (lambda: [io.BytesIO(_png())], "open files"),
+        (lambda: [bytearray(_png())], "pictures as bytes"),
         (lambda: [_png()], "pictures as bytes"),
         (lambda: [{"bytes": _png(), "path": "a.png"}], "pictures as bytes"),
         (lambda: [1, "a"], "several types"),
@@ -248,6 +255,26 @@ def test_what_no_table_holds_is_refused_by_the_name_of_its_column(
         word in str(refused.value)
         for word in ("Arrow", "Python value type", "C long", "numpy type")
     )
+
+
+@pytest.mark.parametrize("cell", [_png, lambda n: {"bytes": _png(n), "path": None}])
+def test_what_is_told_of_pictures_as_bytes_can_be_done(
+    tmp_path: Path, cell: Callable[[int], Any]
+) -> None:
+    frame = pd.DataFrame({"image": [cell(n) for n in range(8)], "label": ["a", "b"] * 4})
+    with pytest.raises(DatasetError, match=r"frame\.to_parquet\('pictures\.parquet'\)"):
+        dqpipe.check(frame)
+    frame.to_parquet(tmp_path / "pictures.parquet")
+    made = dqpipe.check(tmp_path / "pictures.parquet", executor="serial", gates=[])
+    assert made.pixels is not None
+    assert len(made.samples) == 8
+    assert not any(code == "files.unreadable" for code in made.findings["code"])
+
+
+def test_pictures_of_hugging_face_by_path_alone_are_paths(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_png())
+    frame = pd.DataFrame({"image": [{"bytes": None, "path": "a.png"}, None]})
+    assert cells(DataFrame(root=str(tmp_path)).read(frame, {}), "media") == ["a.png", None]
 
 
 def test_bytes_of_pictures_in_a_file_are_not_read_as_text(tmp_path: Path) -> None:
