@@ -40,7 +40,7 @@ def tables(ran: Outcome) -> dict[str, pd.DataFrame]:
 def test_in_pieces_it_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synthetic.make(300, tmp_path / "rows.parquet")
     whole = run(tmp_path / "rows.parquet", tmp_path / "a")
-    monkeypatch.setattr("dqpipe.engine.fact_table.AT_A_TIME", 7)
+    monkeypatch.setattr("dqpipe.data.row_content.AT_A_TIME", 7)
     monkeypatch.setattr("dqpipe.engine.shard.WRITTEN_EVERY", 32)
     pieces = run(tmp_path / "rows.parquet", tmp_path / "b", shard_size=100)
     assert whole.version.rpartition("-")[2] == pieces.version.rpartition("-")[2]

@@ -336,7 +336,7 @@ def _steps(run: Run, *, anyway: bool) -> str | None:
             run.executor.place = key_of(run.config.out)
         with run.executor if isinstance(run.executor, PrefectTasks) else nullcontext():
             for step in run.steps():
-                task_named(step.name, step.name, step.call, repeats=not step.maps)()
+                task_named(step.name, step.name, Stays(step.call), repeats=not step.maps)()
                 told.info("%s: %.2f s", step.name, run.timings[-1]["seconds"])
     except Exception:
         if run.outcome is None or run.outcome.published is None:

@@ -355,7 +355,6 @@ def task_named(kind: str, name: str, work: Callable[[], Any], *, repeats: bool =
 
     It takes no argument: Prefect would look into it.
     """
-    work = Stays(work)
 
     def do() -> Any:  # noqa: ANN401
         return work()
