@@ -80,7 +80,8 @@ def task_names(run: FlowRun) -> list[str]:
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
             )
         done = sorted(
-            (task for task in ran if task.state.is_completed()), key=lambda task: task.end_time
+            (task for task in ran if task.state is not None and task.state.is_completed()),
+            key=lambda task: task.end_time,
         )
         names = [task.name for task in done]
         if "publish" in names and len(done) == len(ran):
