@@ -13,6 +13,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree as ET
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ from dqpipe.engine.starter_config import pipeline_yaml
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Fact
-from dqpipe.results import verdicts
+from dqpipe.results import ci_files, verdicts
 from dqpipe.results.ci_files import brief
 from dqpipe.results.unseen import unjudged
 from dqpipe.results.verdicts import Verdict
@@ -181,6 +182,11 @@ def test_a_stage_with_other_options_cannot_be_compared(
     ] * 2 + [("passed", True, True)]
     assert "other options" in run.gates[0]["said"]
     assert "2 gates could not be judged" in " ".join(run.record["account"]["said"])
+    suite = ET.fromstring(ci_files.junit(run.record))[0]
+    assert [[child.tag for child in case] for case in suite][1:] == [
+        ["skipped" if passes else "failure"]
+    ] * 2 + [["system-out"]]
+    assert "2 unjudged" in ci_files.summary(run.record)
 
 
 def test_too_few_new_samples_are_unjudged_not_passed(home: Path) -> None:

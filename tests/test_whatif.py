@@ -7,6 +7,7 @@ command line.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -180,6 +181,9 @@ def test_the_command_line_says_the_account_and_the_difference(
     code, said, _ = dqpipe(capsys, monkeypatch, "run", "--from-facts", "-o", "gates=[dropped > 0]")
     assert (code, "No curated set was published because of this" in said) == (1, False)
     assert "no sample changed" in said
+    many = ["-o", "image_quality.dark=1.0", "-o", "image_quality.unusual=1.0"]
+    said = dqpipe(capsys, monkeypatch, "run", "--from-facts", *many)[1]
+    assert re.search(r"and \d+ more \(--json\)", said)  # an option that `run` has
     assert written(place / "out" / "versions") == before
 
 

@@ -418,7 +418,11 @@ def test_the_log_of_a_flow_is_the_one_that_was_asked_for(
     images: Path, tmp_path: Path, prefect_server: str
 ) -> None:
     (tmp_path / "pipeline.yaml").write_text("dataset: {path: images}\nstages: [files]\n")
-    command = [sys.executable, "-m", "dqpipe", "--log-json", "run", "pipeline.yaml", "--flow"]
+    Pipeline.from_yaml(tmp_path / "pipeline.yaml").run("serial")
+    (tmp_path / "out" / "curated").unlink()
+    (tmp_path / "out" / "curated").mkdir()  # a warning
+    words = ["run", "pipeline.yaml", "--flow", "--force"]
+    command = [sys.executable, "-m", "dqpipe", "--log-json", *words]
     environment = {
         **os.environ,
         "PREFECT_API_URL": prefect_server,
@@ -436,6 +440,8 @@ def test_the_log_of_a_flow_is_the_one_that_was_asked_for(
     assert done.returncode == 0
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert {"read", "decide", "publish"} <= {line["stage"] for line in lines}
+    warned = [line["message"] for line in lines if line["level"] == "WARNING"]
+    assert any("curated is no link of dqpipe" in message for message in warned)
 
 
 def test_dqpipe_run_flow_prints_its_account_and_nothing_else(images: Path, tmp_path: Path) -> None:

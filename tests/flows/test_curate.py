@@ -54,6 +54,7 @@ def test_the_deployments_fit_their_flows(number: int, monkeypatch: pytest.Monkey
         >= deployment["parameters"].items()
     )
     assert Path(deployment["parameters"]["pipeline"]).is_file()
+    assert "concurrency_limit" not in deployment  # another output may run; its lock is the limit
 
 
 @pytest.mark.parametrize("entrypoint", ["curate.py:curate", "nightly.py:nightly"])
