@@ -96,7 +96,8 @@ class Inside:
             )
         if "\0" in path:
             return True  # no file at all, which whoever reads it says
-        real = self.real(path)
+        meant = containers.address(path)
+        real = self.real(path if meant is None else meant.container)
         return any(_rest(real, root) is not None for root in self._roots)
 
     def real(self, path: str) -> str:

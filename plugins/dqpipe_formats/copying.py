@@ -25,6 +25,7 @@ from dqpipe import (
     OutputError,
     OutsideError,
     Within,
+    containers,
     content_of,
     is_url,
     listed,
@@ -136,8 +137,12 @@ def below(folder: Path, place: str) -> str:
 
 
 def _bytes_needed(sources: Sequence[str], folder: Path, root: str, *, link: bool) -> int:
-    """The bytes to be written for these files. Raises OutputError if one is gone."""
+    """The bytes to be written for these files; for those in a container, about its size.
+
+    Raises OutputError if one is gone.
+    """
     device, needed, gone = os.stat(folder).st_dev, 0, []
+    held: set[str] = set()
     there = media_bytes.listed(root) if is_url(root) else {}
     for source in sources:
         if is_url(source):
@@ -145,6 +150,9 @@ def _bytes_needed(sources: Sequence[str], folder: Path, root: str, *, link: bool
                 needed += there[source].size
             except KeyError:
                 gone.append(source)
+            continue
+        if (meant := containers.address(source)) is not None:
+            held.add(meant.container)
             continue
         try:
             found = os.stat(source)
@@ -159,7 +167,7 @@ def _bytes_needed(sources: Sequence[str], folder: Path, root: str, *, link: bool
         raise OutputError(
             f"{many(len(gone), 'file')} of the dataset cannot be found any more: {listed(gone, 5)}"
         )
-    return needed
+    return needed + sum(os.path.getsize(container) for container in held)
 
 
 def _check_space(folder: Path, needed: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -180,6 +181,34 @@ def test_paths_of_a_manifest_stay_below_its_folder(
     reasons = allowed.findings.set_index("id")["detail"]
     assert "one of the system's" in reasons["/proc/self/environ"]
     assert not [path for path in written(tmp_path / "allowed") if b"HOME=" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("files", ["copy", "hardlink"])
+def test_a_member_of_a_container_lies_where_its_container_does(
+    dataset: Path, secret: Path, tmp_path: Path, files: str
+) -> None:
+    for folder in (secret.parent, dataset):
+        with tarfile.open(folder / "a.tar", "w") as archive:
+            archive.add(secret if folder == secret.parent else dataset / "cat/0.png", "0.png")
+    (dataset / "link.tar").symlink_to(secret.parent / "a.tar")
+    private = f"../{secret.parent.name}/a.tar!/0.png"
+    cells = ["a.tar!/0.png", "a.tar!/../0.png", "cat/1.png", "link.tar!/0.png", private]
+    pd.DataFrame({"image": cells, "label": "a"}).to_csv(dataset / "m.csv", index=False)
+    reader = ", reader: manifest, roles: {media: image}"
+    rules = "policy: {max_drop: 1, rules: {'files.*': keep}}\n"
+    run(dataset / "m.csv", tmp_path / "out", section=f"{reader}, outside: allow")
+    result = run(dataset / "m.csv", tmp_path / "new", rules, files, reader)
+    again = run(dataset / "m.csv", tmp_path / "out", rules, files, reader, force=True)
+    for one, out in ((result, tmp_path / "new"), (again, tmp_path / "out")):
+        found = one.findings.set_index("id")["code"].to_dict()
+        assert found == {
+            "a.tar!/../0.png": "files.unreadable",
+            "link.tar!/0.png": "files.outside",
+            private: "files.outside",
+        }
+        data = [path.read_bytes() for path in written((out / "curated").resolve())]
+        assert (dataset / "cat/0.png").read_bytes() in data
+        assert secret.read_bytes() not in data
 
 
 def test_media_in_a_folder_beside_the_manifest_are_refused_with_what_to_do(
