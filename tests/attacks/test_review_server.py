@@ -270,12 +270,7 @@ def test_odd_draws_are_set_aside(tmp_path: Path) -> None:
 
 
 def seconds(desk: ReviewQueue, row: int, reviewer: str) -> float:
-    """How many lines of Python a verdict runs through, each turn of a loop counted, and the page
-    after it.
-
-    Not counted by a trace function: in code that has run often, Python 3.11 may trace one line for
-    ever.
-    """
+    """The processor seconds of a verdict, and of the page after it."""
     before = time.thread_time()
     desk.say(row, "keep" if row % 3 else "drop", reviewer)
     desk.next("s", reviewer)

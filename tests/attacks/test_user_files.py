@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -93,6 +93,23 @@ IN_A_VERSION = (
     "tables/mine.arrow",
     "more/deep/er",
 )
+SEEN = [
+    ".git/config",
+    ".venv/bin/python",
+    ".env",
+    "README.md",
+    "src/a.py",
+    "runs/exp1/model.pt",
+    "artifacts/model.npz",
+    "versions/1.0/run.json",
+    "versions/2020/run.json",
+    "versions/.hidden/a",
+    "versions/.git/HEAD",
+    "store/runs/x/y",
+]
+"""Names of files that were deleted once; tried each time, not by chance."""
+FILES = 4552
+"""A seed by which each of them is a plain file."""
 LONG_AGO = time.time() - 30 * 86_400
 
 
@@ -208,9 +225,10 @@ def output(registry: Registry, pictures: Path, tmp_path_factory: pytest.TempPath
 @settings(
     max_examples=8,
     deadline=None,
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+@example(names=SEEN, seed=FILES)
 @given(
     names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=12, unique=True),
     seed=st.integers(0, 2**32),
@@ -238,9 +256,10 @@ def test_a_folder_that_dqpipe_did_not_make_is_taken_under_no_flag(
 @settings(
     max_examples=8,
     deadline=None,
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+@example(names=SEEN, seed=FILES, inside=[])
 @given(
     names=st.lists(st.sampled_from(NAMES), max_size=12, unique=True),
     seed=st.integers(0, 2**32),
