@@ -318,16 +318,16 @@ def test_a_store_elsewhere_is_asked_for_many_files_at_once(
 
     first, requests = ran("first")
     assert measured(first) == 180
-    assert requests <= 56, (
+    assert requests <= 58, (
         asked
     )  # 77 when each file was written by itself, and each key listed for each look
     again, requests = ran("first")
     assert measured(again) == 0
-    assert requests <= 18, asked  # was 27
+    assert requests <= 20, asked  # was 27; 18 or 19 now
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
     other, requests = ran("other")
     assert measured(other) == 0
-    assert requests <= 21, asked  # was 32
+    assert requests <= 23, asked  # was 32
     same(first, other)
 
 
