@@ -143,8 +143,10 @@ def test_an_audit_is_blind_and_says_what_came_out(out: Path, page: Watched) -> N
         for key in ("n", "y", "u", "y", "s", "y", "y"):
             if page.page.locator(f"#keys button[data-key={key}]").count():
                 press(page, key)
-        assert page.page.inner_text("#name") == "Nothing is left to look at."
+        page.page.get_by_text("Nothing is left to look at.").wait_for()
         assert f"Precision of {code}:" in page.page.inner_text("#why")
     assert page.errors == []
     assert {v.verdict for v in verdicts.verdicts(out)} == {"skip"}
-    assert [v.holds for v in verdicts.verdicts(out)] == [False, True, None, True, True]
+    holds = [v.holds for v in verdicts.verdicts(out)]
+    assert holds[:4] == [False, True, None, True]
+    assert all(holds[4:])  # whether the other session's sample is shown here depends on its lease
