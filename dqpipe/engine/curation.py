@@ -171,7 +171,8 @@ def plan_samples(
             f"it names {unknown[0]!r} as a parent, which is no kept, undoubted training sample",
         )
     table = parents.table.take(pa.array([rows[recipe.parent] for recipe in recipes], pa.int64()))
-    made = [{**dict(augment.provenance()), "copy": r.copy, "seed": r.seed} for r in recipes]
+    provenance = dict(augment.provenance())
+    made = [{**provenance, "copy": r.copy, "seed": r.seed} for r in recipes]
     ids = _new_ids(recipes, entry_name, suffix, set(dataset.samples.ids))
     paths = [str(folder / f"{digest(sample)}{suffix}") for sample in ids]
     items = [

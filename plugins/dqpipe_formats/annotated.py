@@ -4,12 +4,12 @@ Files that go with a picture, files of the whole set, and what is wrong in them.
 """
 
 # names stay as the system gives them; Path would make an object of each
-# ruff: noqa: PTH103, PTH110, PTH120, PTH123
+# ruff: noqa: PTH100, PTH103, PTH110, PTH111, PTH112, PTH120, PTH123
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from dqpipe import (
     media_path,
     opened,
     path_text,
+    splits,
 )
 from dqpipe_formats.copying import File, below, can_be_copied, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
@@ -160,6 +161,28 @@ def write_bytes(dataset: Dataset, folder: Path, name: str, data: bytes) -> None:
 def cannot_add(numbers: Sequence[str], name: str) -> OutputError:
     """The error of objects that the source does not have."""
     return OutputError(f"{name}: objects cannot be added: {listed(numbers, SHOWN)}")
+
+
+def refuse_roles(what: str, roles: Mapping[str, str]) -> None:
+    """Raise DatasetError where roles are given to columns of a format that has none."""
+    if any(roles.values()):
+        raise DatasetError(
+            f"{what} has no columns to give the roles {listed(roles)} to: leave `roles` out"
+        )
+
+
+def folder_of(source: Any, what: str) -> str:  # noqa: ANN401 (whatever a reader is given)
+    """The absolute path of a folder. Raises DatasetError, saying of `what` it is read from one."""
+    if isinstance(source, (str, os.PathLike)) and os.path.isdir(
+        root := os.path.abspath(os.path.expanduser(source))
+    ):
+        return root
+    raise DatasetError(f"{what} read from a folder, and {str(source)[:200]!r} is none")
+
+
+def split_of_folder(folder: str) -> str | None:
+    """The part of a folder's path that names a split, the first one; None where none does."""
+    return next((part for part in folder.split("/") if splits.kind_of(part)), None)
 
 
 def refuse_empty(rows: Sequence[Any], root: str, what: str) -> None:

@@ -47,6 +47,7 @@ from dqpipe_formats.annotated import (
     digest_of,
     label_bytes,
     refuse_empty,
+    refuse_roles,
     told,
     unchanged_text,
     write_folder,
@@ -223,10 +224,7 @@ class Coco(Reader):
         Raises DatasetError: no JSON that can be read, no picture, or none of the pictures lies
         there.
         """
-        if any(roles.values()):
-            raise DatasetError(
-                f"COCO has no columns to give the roles {listed(roles)} to: leave `roles` out"
-            )
+        refuse_roles("COCO", roles)
         root, names, listing = _files(source)
         rows: dict[str, dict[str, Any]] = {}
         doubts: list[str] = []

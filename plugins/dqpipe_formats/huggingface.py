@@ -39,6 +39,7 @@ from dqpipe import (
     read_bytes,
 )
 from dqpipe import splits as split_names
+from dqpipe_formats.annotated import split_of_folder
 from dqpipe_formats.copying import File, below, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, media_of, write_manifest
 from dqpipe_formats.listing import Listing
@@ -595,7 +596,7 @@ def _with_metadata(root: str, tables: Sequence[str], roles: Mapping[str, str]) -
             table = table.set_column(
                 table.column_names.index(column), column, pa.array(prefixed, pa.string())
             )
-        found.append((table, _split_of_folder(folder)))
+        found.append((table, split_of_folder(folder)))
         told.append({"folder": folder, "layout": dict(dataset.layout)})
         doubts += dataset.layout.get("doubts", [])
     whole = pa.concat_tables([table for table, _ in found], promote_options="permissive")
@@ -610,11 +611,6 @@ def _with_metadata(root: str, tables: Sequence[str], roles: Mapping[str, str]) -
         HuggingFace.name,
         {"tables": told, "doubts": doubts},
     )
-
-
-def _split_of_folder(folder: str) -> str | None:
-    """The part of a folder's path that names a split."""
-    return next((part for part in folder.split("/") if split_names.kind_of(part)), None)
 
 
 def _write_tables(
@@ -648,7 +644,7 @@ def _write_tables(
             table = table.set_column(
                 table.column_names.index(column), column, pa.array(values, pa.string())
             )
-        own = _split_of_folder(inner)
+        own = split_of_folder(inner)
         told_by_folder = "split" in table.column_names and "split" not in told["layout"]["roles"]
         if told_by_folder and all(split == own for split in table.column("split").to_pylist()):
             table = table.drop_columns(["split"])

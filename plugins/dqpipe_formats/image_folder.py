@@ -30,6 +30,7 @@ from dqpipe import (
     path_text,
 )
 from dqpipe import splits as split_names
+from dqpipe_formats.annotated import refuse_roles
 from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
 from dqpipe_formats.layouts import refusal
 from dqpipe_formats.listing import Listing
@@ -159,11 +160,7 @@ class ImageFolder(Reader):
                 if Path(root).exists()
                 else f"there is no folder {path_text(root)}"
             )
-        if any(roles.values()):
-            raise DatasetError(
-                f"an image folder has no columns to give the roles {listed(roles)} to: leave "
-                f"`roles` out"
-            )
+        refuse_roles("an image folder", roles)
         walk = Walk(root, outside).run()
         shape = Shape.of([file for file in walk.files if not self._describes(file)], walk.folders)
         files = self._samples(walk, shape)

@@ -1,10 +1,8 @@
 """Masks beside images: a picture and its mask are one sample, which stays or goes as a whole."""
 
 # names stay as the system gives them; Path would make an object of each
-# ruff: noqa: PTH100, PTH111, PTH112
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +13,6 @@ import pyarrow as pa
 
 from dqpipe import (
     Dataset,
-    DatasetError,
     Reader,
     Recognition,
     Samples,
@@ -27,7 +24,13 @@ from dqpipe import (
     path_text,
 )
 from dqpipe import splits as split_names
-from dqpipe_formats.annotated import refuse_empty, write_folder
+from dqpipe_formats.annotated import (
+    folder_of,
+    refuse_empty,
+    refuse_roles,
+    split_of_folder,
+    write_folder,
+)
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.layouts import ENOUGH, LABELS, MASKS, PICTURES, SPLIT_MASKS
 from dqpipe_formats.listing import Listing
@@ -86,17 +89,8 @@ class MasksReader(Reader):
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset. Raises DatasetError: no folder, or no picture with a mask."""
-        if any(roles.values()):
-            raise DatasetError(
-                f"a folder of masks has no columns to give the roles {listed(roles)} to: leave "
-                f"`roles` out"
-            )
-        if not isinstance(source, (str, os.PathLike)) or not os.path.isdir(
-            root := os.path.abspath(os.path.expanduser(source))
-        ):
-            raise DatasetError(
-                f"masks beside images are read from a folder, and {str(source)[:200]!r} is none"
-            )
+        refuse_roles("a folder of masks", roles)
+        root = folder_of(source, "masks beside images are")
         files = [path_text(file) for file in Walk(root).run().files]
         pairs, orphans = paired(
             file for file in files if posixpath.splitext(file)[1].lower() in IMAGES
@@ -107,10 +101,7 @@ class MasksReader(Reader):
             "picture with a mask of its name",
         )
         images = sorted(pairs)
-        splits = [
-            next((part for part in image.split("/")[:-1] if split_names.kind_of(part)), None)
-            for image in images
-        ]
+        splits = [split_of_folder(posixpath.dirname(image)) for image in images]
         columns = {
             "id": images,
             "media": images,

@@ -154,8 +154,8 @@ class Records:
         changes = {
             self.columns.roles[role]: changed
             for role, values in (
-                ("label", _column(samples, "label")),
-                ("split", _column(samples, "split")),
+                ("label", values_of(samples, "label")),
+                ("split", values_of(samples, "split")),
                 ("media", cells),
             )
             if role in self.columns.roles and (changed := _changed(before.column(role), at, values))
@@ -166,7 +166,7 @@ class Records:
         if "label" in self.columns.roles and self.file.text:
             _respell(changes, self.columns.roles["label"], before.column("label"), self.table)
         for name, column in self.added(samples).items():
-            cells_of = zip(at, _column(samples, name), strict=True)
+            cells_of = zip(at, values_of(samples, name), strict=True)
             changes[column] = {row: value for row, value in cells_of if row is not None}
         extra = [
             self._row(samples, number, cells[number])
@@ -223,7 +223,8 @@ def some_exist(dataset: Dataset, column: str) -> None:
         )
 
 
-def _column(samples: Samples, name: str) -> list[Any]:
+def values_of(samples: Samples, name: str) -> list[Any]:
+    """A column as Python values [n], None for each sample where there is no such column."""
     return (
         list(samples.table.column(name).to_pylist()) if name in samples else [None] * len(samples)
     )

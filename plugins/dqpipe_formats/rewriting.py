@@ -13,7 +13,7 @@ from dqpipe import Dataset, Inside, is_url, label_text, media_path
 from dqpipe_formats.copying import File, below, can_be_copied, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, bring, media_of, source_name, write_manifest
 from dqpipe_formats.placing import Places, file_name, folders_of, new_name, safe
-from dqpipe_formats.records import Records, is_new
+from dqpipe_formats.records import Records, is_new, values_of
 from dqpipe_formats.roles import is_images
 
 
@@ -119,20 +119,17 @@ def _places(
     Paths that stay choose first, those of images beside next.
     """
     media, new = media_of(dataset), is_new(dataset.samples)
+    pictures = set(media)
     theirs = {
         posixpath.join(inner, short)
         for path in beside
-        if path and path not in set(media) and (short := safe(path))
+        if path and path not in pictures and (short := safe(path))
     }
     taken, found = Places([MANIFEST, name, *theirs]), dict[str, str]()
     for path, made in zip(media, new, strict=True):
         if path is not None and not made and path not in found and (short := safe(path)):
             found[path] = taken.take(posixpath.join(inner, short))
-    labels = (
-        dataset.samples.table.column("label").to_pylist()
-        if "label" in dataset.samples
-        else [None] * len(media)
-    )
+    labels = values_of(dataset.samples, "label")
     texts = ["" if label is None else str(label_text(label)) for label in labels]
     folders = folders_of(filter(None, texts), ())
     for path, made, text, id_ in zip(media, new, texts, dataset.samples.ids, strict=True):

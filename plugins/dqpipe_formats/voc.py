@@ -4,7 +4,6 @@ Read and written with nothing else changed.
 """
 
 # names stay as the system gives them; Path would make an object of each
-# ruff: noqa: PTH100, PTH111, PTH112
 from __future__ import annotations
 
 import math
@@ -40,8 +39,10 @@ from dqpipe_formats.annotated import (
     LabelError,
     cannot_add,
     digest_of,
+    folder_of,
     label_bytes,
     refuse_empty,
+    refuse_roles,
     told,
     write_bytes,
     write_folder,
@@ -49,6 +50,7 @@ from dqpipe_formats.annotated import (
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.layouts import ENOUGH
 from dqpipe_formats.listing import Listing, stems
+from dqpipe_formats.records import values_of
 from dqpipe_formats.roles import IMAGES
 from dqpipe_formats.walking import Walk
 from dqpipe_formats.xml_spans import Element, parsed
@@ -100,16 +102,8 @@ class Voc(Reader):
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset. Raises DatasetError: no folder, or no picture with an XML file."""
-        if any(roles.values()):
-            raise DatasetError(
-                f"Pascal VOC has no columns to give the roles {listed(roles)} to: leave `roles` out"
-            )
-        if not isinstance(source, (str, os.PathLike)) or not os.path.isdir(
-            root := os.path.abspath(os.path.expanduser(source))
-        ):
-            raise DatasetError(
-                f"Pascal VOC is read from a folder, and {str(source)[:200]!r} is none"
-            )
+        refuse_roles("Pascal VOC", roles)
+        root = folder_of(source, "Pascal VOC is")
         files = [path_text(file) for file in Walk(root).run().files]
         texts = _by_stem(file for file in files if file.lower().endswith(".xml"))
         masks = [
@@ -117,10 +111,11 @@ class Voc(Reader):
             for file in files
             if posixpath.basename(posixpath.dirname(file)).lower() in MASK_FOLDERS
         ]
+        apart = set(masks)
         images = [
             file
             for file in files
-            if posixpath.splitext(file)[1].lower() in IMAGES and file not in set(masks)
+            if posixpath.splitext(file)[1].lower() in IMAGES and file not in apart
         ]
         lists = [
             file
@@ -180,11 +175,7 @@ class VocWriter(Writer):
         Raises OutputError, ChangedError.
         """
         layout, media = dataset.layout, media_of(dataset)
-        labels = (
-            dataset.samples.table.column("label").to_pylist()
-            if "label" in dataset.samples
-            else [None] * len(media)
-        )
+        labels = values_of(dataset.samples, "label")
         also, changed = list[str](), dict[str, bytes]()
         for path, label in zip(media, labels, strict=True):
             text = layout["texts"].get(path or "")

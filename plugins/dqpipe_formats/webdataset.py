@@ -40,13 +40,14 @@ from dqpipe import (
     read_bytes,
     splits,
 )
+from dqpipe_formats.annotated import refuse_roles
 from dqpipe_formats.copying import below, keep_mode, writing
 from dqpipe_formats.curated import media_of, write_manifest
 from dqpipe_formats.json_spans import Edit, edited
 from dqpipe_formats.json_spans import members as keys_of
 from dqpipe_formats.listing import Listing
 from dqpipe_formats.placing import file_name, safe
-from dqpipe_formats.records import is_new
+from dqpipe_formats.records import is_new, values_of
 from dqpipe_formats.roles import IMAGES
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -130,10 +131,7 @@ class WebDataset(Reader):
 
     def read(self, source: Any, roles: Mapping[str, str]) -> Dataset:  # noqa: ANN401
         """The dataset. Raises DatasetError: no archive, one that is broken, no picture."""
-        if any(roles.values()):
-            raise DatasetError(
-                f"WebDataset has no columns to give the roles {listed(roles)} to: leave `roles` out"
-            )
+        refuse_roles("WebDataset", roles)
         root, names = shards_of(source)
         rows, bare, inside = [], 0, Inside((root,))
         for name in names:
@@ -222,27 +220,36 @@ class WebDatasetWriter(Writer):
         ]
         if changed:
             raise ChangedError(changed)
-        labels = samples["label"].tolist() if "label" in samples else [None] * len(samples)
-        parents = samples["parent"].tolist() if "parent" in samples else [None] * len(samples)
+        labels, parents = values_of(samples, "label"), values_of(samples, "parent")
+        members = _members_of(dataset, parents)
         references = list(media)
         for name in dataset.layout["shards"]:
             shard = Shard.of(dataset.root, name)
             kept, new = dict[str, str | None](), list[tuple[int, str]]()
-            for row, (sample, made) in enumerate(zip(samples.ids, is_new(samples), strict=True)):
-                where, key = dataset.layout["keys"].get(
-                    parents[row] if made else sample, (None, "")
-                )
-                if where == name and not made:
-                    kept[media_path("", key)] = labels[row]
-                elif where == name:
+            for row, key, made in members.get(name, ()):
+                if made:
                     new.append((row, f"{posixpath.dirname(key)}/" if "/" in key else ""))
+                else:
+                    kept[media_path("", key)] = labels[row]
             added = [(row, _new_members(dataset, row, prefix, labels[row])) for row, prefix in new]
-            references = [
-                containers.member(name, added_[0][0]) if (added_ := dict(added).get(row)) else old
-                for row, old in enumerate(references)
-            ]
+            for row, pairs in added:
+                if pairs:
+                    references[row] = containers.member(name, pairs[0][0])
             _write_shard(dataset, folder, shard, kept, [one for _, pair in added for one in pair])
         write_manifest(dataset, references, folder)
+
+
+def _members_of(
+    dataset: Dataset, parents: Sequence[str | None]
+) -> dict[str, list[tuple[int, str, bool]]]:
+    """The samples of each archive as (row, key, whether new); new ones go by their parent."""
+    found: dict[str, list[tuple[int, str, bool]]] = {}
+    rows = zip(dataset.samples.ids, parents, is_new(dataset.samples), strict=True)
+    for row, (sample, parent, made) in enumerate(rows):
+        name, key = dataset.layout["keys"].get(parent if made else sample, (None, ""))
+        if name is not None:
+            found.setdefault(name, []).append((row, key, made))
+    return found
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -36,7 +36,6 @@ from dqpipe import (
     path_text,
 )
 from dqpipe import objects as object_labels
-from dqpipe import splits as split_names
 from dqpipe_formats.annotated import (
     PROBLEMS,
     LabelError,
@@ -44,6 +43,8 @@ from dqpipe_formats.annotated import (
     digest_of,
     label_bytes,
     refuse_empty,
+    refuse_roles,
+    split_of_folder,
     told,
     unchanged_text,
     write_folder,
@@ -52,6 +53,7 @@ from dqpipe_formats.annotated import (
 from dqpipe_formats.curated import media_of
 from dqpipe_formats.layouts import ENOUGH
 from dqpipe_formats.listing import Listing
+from dqpipe_formats.records import values_of
 from dqpipe_formats.roles import IMAGES
 from dqpipe_formats.walking import Walk
 
@@ -149,10 +151,7 @@ class Yolo(Reader):
 
         Raises DatasetError: no folder, no picture, a data.yaml that cannot be read.
         """
-        if any(roles.values()):
-            raise DatasetError(
-                f"YOLO has no columns to give the roles {listed(roles)} to: leave `roles` out"
-            )
+        refuse_roles("YOLO", roles)
         root, config = _opened(source)
         walk = Walk(root).run()
         images = _images(root, config, walk)
@@ -176,22 +175,17 @@ class Yolo(Reader):
                     "content": content,
                 }
             )
+        listing, used = _list_files(config), {row["text"] for row in rows}
         own = [
             path_text(file)
             for file in walk.files
             if file == config.file or posixpath.basename(file).lower() in NAMES
         ]
-        lists = [
-            path_text(file)
-            for file in walk.files
-            if file.lower().endswith(".txt") and file in _list_files(config)
-        ]
+        lists = [path_text(file) for file in walk.files if file in listing]
         orphans = sorted(
             file
             for file in known
-            if "labels" in file.split("/")[:-1]
-            and file.endswith(".txt")
-            and file not in {row["text"] for row in rows}
+            if "labels" in file.split("/")[:-1] and file.endswith(".txt") and file not in used
         )
         carried = [*(file for file in own if file not in lists), *orphans]
         doubts = (
@@ -230,11 +224,7 @@ class YoloWriter(Writer):
         Raises OutputError, ChangedError.
         """
         layout, media = dataset.layout, media_of(dataset)
-        labels = (
-            dataset.samples.table.column("label").to_pylist()
-            if "label" in dataset.samples
-            else [None] * len(media)
-        )
+        labels = values_of(dataset.samples, "label")
         config = Config(points=layout["points"], keypoints=layout["keypoints"])
         names = {int(number): name for number, name in layout["names"].items()}
         also, changed = list[str](), dict[str, str]()
@@ -391,10 +381,7 @@ def _images(root: str, config: Config, walk: Walk) -> dict[str, str | None]:
         path_text(file) for file in walk.files if posixpath.splitext(file)[1].lower() in IMAGES
     ]
     if config.splits is None:
-        splits = {
-            image: next((part for part in image.split("/")[:-1] if split_names.kind_of(part)), None)
-            for image in images
-        }
+        splits = {image: split_of_folder(posixpath.dirname(image)) for image in images}
         return splits if len(set(splits.values())) > 1 else dict.fromkeys(images)
     found: dict[str, str | None] = {}
     for split, places in config.splits.items():
