@@ -164,21 +164,19 @@ def test_every_extension_says_what_it_does_and_every_option_has_help(registry: R
     assert (silent, mute) == ([], [])
 
 
+def type_checked(path: Path) -> subprocess.CompletedProcess[str]:
+    """What mypy, as strict as on our own code, says of a file."""
+    command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", path]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def test_the_readmes_stage_passes_a_strict_type_checker(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     example = (
         readme.partition("## Your own stage")[2].partition("```python\n")[2].partition("```")[0]
     )
     (tmp_path / "redness.py").write_text(example)
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--config-file",
-        str(ROOT / "pyproject.toml"),
-        str(tmp_path / "redness.py"),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = type_checked(tmp_path / "redness.py")
     assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), (
         done.stdout + done.stderr
     )
@@ -190,15 +188,7 @@ def test_the_plugin_of_each_kind_in_the_docs_is_typed_strictly_and_registers(
     page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     path = tmp_path / "of_each_kind.py"
     path.write_text(page.partition("```python\n")[2].partition("```")[0])
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--config-file",
-        str(ROOT / "pyproject.toml"),
-        str(path),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = type_checked(path)
     assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), (
         done.stdout + done.stderr
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.install.distributions import install
+from tests.test_architecture import type_checked
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = '''
@@ -146,15 +147,7 @@ def test_what_no_one_brings_is_refused_with_the_nearest_name(site: Path, tmp_pat
 
 def test_it_passes_a_strict_type_checker(tmp_path: Path) -> None:
     (tmp_path / "zoo.py").write_text(PLUGIN)
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--config-file",
-        str(ROOT / "pyproject.toml"),
-        str(tmp_path / "zoo.py"),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = type_checked(tmp_path / "zoo.py")
     assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), (
         done.stdout + done.stderr
     )
