@@ -1,6 +1,8 @@
 # make demo   a first run on the sample data          make test   the whole test suite
 PYTHON ?= python3
 BIN := .venv/bin
+# Hundreds of processes start in the tests: compiled once, not once a process, also where an image turns that off.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-extras browser test-install torture bench bench-quick lint clean
 
