@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from dqpipe.data.labels import classes_of as classes_of
     from dqpipe.data.labels import filled as filled
     from dqpipe.data.labels import label_text as label_text
-    from dqpipe.data.media import SHORTER_SIDE as SHORTER_SIDE
-    from dqpipe.data.media import Header as Header
-    from dqpipe.data.media import Picture as Picture
     from dqpipe.data.media import Rendition as Rendition
     from dqpipe.data.nearest import Index as Index
     from dqpipe.data.nearest import spherical_k_means as spherical_k_means
@@ -123,7 +120,7 @@ _PUBLIC = {
     "data.dataset": "Dataset",
     "data.intervals": "clopper_pearson more_than_others",
     "data.labels": "Classes classes_of filled label_text",
-    "data.media": "Header Picture Rendition SHORTER_SIDE",
+    "data.media": "Rendition",
     "data.nearest": "Index spherical_k_means unit",
     "data.row_content": "row_contents",
     "data.tables": (

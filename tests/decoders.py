@@ -12,8 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 from dqpipe_images.decoder import ImageDecoder
+from dqpipe_images.picture import Header, Picture
 
-from dqpipe.data.media import Header, Picture, Rendition
+from dqpipe.data.media import Rendition
 from dqpipe.errors import MediaError
 from dqpipe.plugin.hooks import hookimpl
 from dqpipe.plugin.stage import Decoder, Extension, extension

@@ -45,6 +45,27 @@ def test_prefect_is_imported_in_three_files_of_the_engine() -> None:
     ]
 
 
+def test_the_engine_imports_no_library_of_a_modality() -> None:
+    modality = {"PIL", "albumentations", "cv2", "simplejpeg", "torch"}
+    using = {
+        (p.relative_to(ROOT).as_posix(), name)
+        for p in (ROOT / "dqpipe").rglob("*.py")
+        for node in ast.walk(ast.parse(p.read_text(encoding="utf-8")))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if name.partition(".")[0] in modality
+    }
+    assert using == {
+        ("dqpipe/cli/machine.py", "torch"),  # `dqpipe doctor` says on which device it computes
+        ("dqpipe/review/exchange/queue.py", "PIL"),
+    }
+
+
 def test_the_engine_names_no_stage(registry: Registry) -> None:
     from dqpipe.plugin.stage import Stage
 

@@ -32,6 +32,7 @@ from dqpipe.engine.fact_table import Evidence
 from dqpipe.errors import DatasetError, StageError, stage_errors
 from dqpipe.execution import decoding
 from dqpipe.execution.decoding import RELATE_THREADS
+from dqpipe.plugin.stage import Decoder
 from dqpipe.results import news, verdicts, versions
 from dqpipe.results.outcome import People
 from dqpipe.results.run_tables import Tables, unreadable
@@ -47,13 +48,15 @@ FOUND_ORDER = [(name, "ascending") for name in ("code", "id", "part", "match")]
 # findings and figures ------------------------------------------------------------------------
 
 
-def compared(planned: Planned, evidence: Evidence, since: Since) -> tuple[pa.Table, pa.Table]:
+def compared(
+    planned: Planned, evidence: Evidence, since: Since, decoders: Sequence[Decoder]
+) -> tuple[pa.Table, pa.Table]:
     """What a stage says of the difference from the last version: figures and findings.
 
     Raises StageError.
     """
     _, samples, facts = evidence.view(planned)
-    with stage_errors(planned.name, "compare"), decoding.one_thread(RELATE_THREADS):
+    with stage_errors(planned.name, "compare"), decoding.one_thread(RELATE_THREADS, decoders):
         figures, found = planned.stage.compare(samples, facts, since)
         stated = (
             figures.table if isinstance(figures, Figures) else table_of(Figures.columns, figures)
@@ -77,10 +80,12 @@ def detected(planned: Planned, evidence: Evidence) -> pa.Table:
     return _claimed(planned, table, "detect", samples)
 
 
-def summarised(planned: Planned, evidence: Evidence, of: str) -> pa.Table:
+def summarised(
+    planned: Planned, evidence: Evidence, of: str, decoders: Sequence[Decoder]
+) -> pa.Table:
     """The figures of a stage; `of` is the raw or the curated set. Raises StageError."""
     _, samples, facts = evidence.view(planned)
-    with stage_errors(planned.name, "summarise"), decoding.one_thread(RELATE_THREADS):
+    with stage_errors(planned.name, "summarise"), decoding.one_thread(RELATE_THREADS, decoders):
         returned = planned.stage.summarise(samples, facts)
         table = (
             returned.table if isinstance(returned, Figures) else table_of(Figures.columns, returned)

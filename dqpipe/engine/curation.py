@@ -231,7 +231,7 @@ def make_samples(making: Making) -> list[str]:
     OutputError.
     """
     left_out: list[str] = []
-    with one_thread():
+    with one_thread(1, making.decoders):
         for recipe, media, path in making.items:
             try:
                 parent = decode(

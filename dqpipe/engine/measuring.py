@@ -262,7 +262,7 @@ class Survey:
         order = sorted(range(len(ids)), key=lambda row: shuffle_key(seed, ids[row]))
         chosen = sorted(self._readable(raw, order))
         subset = raw.samples.take(np.array(chosen, dtype=np.int64))
-        with stage_errors(planned.name, "fit"), decoding.one_thread(RELATE_THREADS):
+        with stage_errors(planned.name, "fit"), decoding.one_thread(RELATE_THREADS, self.decoders):
             learned = stage.fit(
                 subset,
                 decoding.Rereader(

@@ -314,7 +314,10 @@ class Run:
                 sees,
                 evidence.seen,
             )
-            with stage_errors(planned.name, "relate"), decoding.one_thread(RELATE_THREADS):
+            with (
+                stage_errors(planned.name, "relate"),
+                decoding.one_thread(RELATE_THREADS, self._plan.decoders),
+            ):
                 returned = timeouts.tried(
                     lambda: stage.relate(samples, facts, pixels), stage.timeout, stage.retries
                 )
@@ -327,7 +330,7 @@ class Run:
     def _compare(self, planned: Planned) -> None:
         assert self._before is not None
         self._since = self._since or comparison.since(self._raw, self._before)
-        figures, found = conclusions.compared(planned, self._raw, self._since)
+        figures, found = conclusions.compared(planned, self._raw, self._since, self._plan.decoders)
         self._figures.append(figures)
         self._findings.append(found)
 
@@ -343,7 +346,8 @@ class Run:
     def _summarise(self, evidence: Evidence, of: str) -> None:
         for planned in self._plan.doing("summarise"):
             if of == "raw" or planned.stage.summarise_curated:
-                self._figures.append(conclusions.summarised(planned, evidence, of))
+                decoders = self._plan.decoders
+                self._figures.append(conclusions.summarised(planned, evidence, of, decoders))
 
     def _decide(self) -> None:
         self._decided = conclusions.decided(

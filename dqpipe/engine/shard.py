@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dqpipe.data.media import Rendition
+from dqpipe.data.media import Rendition, Sized
 from dqpipe.data.tables import Facts, Samples, fact_array
 from dqpipe.errors import MediaError, SchemaError, SlowError
 from dqpipe.execution import logs, usage
@@ -45,7 +45,7 @@ WRITTEN_EVERY = 4096
 It is neither lost nor held in memory for long.
 """
 MOST_HELD = 1 << 28
-"""Bytes of pixels that are held at once; one picture may have more."""
+"""Bytes of renditions that are held at once; one may have more."""
 MEDIA_KEY = digest_json(["media", ["ok", "error", "missing", "head"]])
 """The stage key of whether files can be decoded, and of how they begin, by which their decoders are
 known: no decoder is in it.
@@ -178,7 +178,10 @@ def _measure_shard(job: Job, ref: ShardRef) -> Measured:
         job.store, f"runs/{job.run}/begun-{job.snapshot.rpartition(' ')[2]}-{ref.number}"
     )  # still there if this process dies
     try:
-        with one_thread(), _first_tried(job.decoders, careful=work.diary.again) as work.tried:
+        with (
+            one_thread(1, job.decoders),
+            _first_tried(job.decoders, careful=work.diary.again) as work.tried,
+        ):
             for start in range(0, len(samples), MICRO_BATCH):
                 work.batch(samples.take(np.arange(start, min(start + MICRO_BATCH, len(samples)))))
                 if (
@@ -318,7 +321,7 @@ class _Work:
         waiting: Mapping[str, list[tuple[int, str]]],
         media: dict[int, dict[str, Any]],
     ) -> None:
-        """Every task on what waits for it; the pictures are let go of."""
+        """Every task on what waits for it; the renditions are let go of."""
         self.watchdog.rest()
         for task in self.job.tasks:
             self._run(task, samples, waiting[task.name], media)
@@ -401,10 +404,10 @@ class _Work:
         try:
             if self.tried is not None and data:
                 self.tried.decode(data)
-            picture = decode(self.job.decoders, data, "picture")
+            item = decode(self.job.decoders, data, "picture")
             self.media.setdefault(seen, None)
-            if picture.header.missing:
-                self.missing[seen] = picture.header.missing
+            if item.header.missing:
+                self.missing[seen] = item.header.missing
         except SlowError as error:
             self.slow[seen] = str(error)
             return None
@@ -414,11 +417,11 @@ class _Work:
         finally:
             self.seconds["decode"] += time.perf_counter() - began
         self.decoded += 1
-        ready: dict[str, Any] = {"picture": picture, "header": picture.header}
+        ready: dict[str, Any] = {"picture": item, "header": item.header}
         if "full" in wanted:
             try:
                 ready["full"] = (
-                    picture if picture.reduction == 1 else decode(self.job.decoders, data, "full")
+                    item if item.reduction == 1 else decode(self.job.decoders, data, "full")
                 )
             except MediaError as error:
                 ready["full"] = error
@@ -569,11 +572,9 @@ class _Work:
 
 
 def _held(ready: Mapping[str, Any]) -> int:
-    """Bytes of the pixels of one file's renditions."""
-    pictures = {id(one): one for one in ready.values() if hasattr(one, "pixels")}.values()
-    return sum(
-        one.pixels.nbytes + (0 if one.native is None else one.native.nbytes) for one in pictures
-    )
+    """Bytes of one file's renditions, as far as they tell."""
+    items = {id(item): item for item in ready.values() if isinstance(item, Sized)}
+    return sum(item.nbytes for item in items.values())
 
 
 @dataclass(frozen=True)

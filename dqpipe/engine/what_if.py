@@ -211,7 +211,8 @@ class WhatIf:
                 *(table.column(n).to_pylist() for n in ("of", "figure")), strict=True
             )
         ]
-        anew = [conclusions.summarised(planned, self.raw, "raw") for planned in again]
+        decoders = self._plan.decoders
+        anew = [conclusions.summarised(planned, self.raw, "raw", decoders) for planned in again]
         self._figures = Figures(pa.concat_tables([table.filter(pa.array(of, pa.bool_())), *anew]))
 
     def _again(self, method: str) -> list[Planned]:

@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from dqpipe.data.dataset import Dataset
-from dqpipe.data.media import Picture, Rendition
+from dqpipe.data.media import Rendition
 from dqpipe.errors import MediaError, SlowError
 from dqpipe.execution.library_state import as_they_come
 from dqpipe.execution.timeouts import TimedOut, within
@@ -136,7 +136,7 @@ class Rereader:
     name: str
     store: Store | None = None
     key: Any = None
-    """What tells apart stages that see other things in a picture, as JSON values."""
+    """What tells apart stages that see other things in a sample, as JSON values."""
     seen: Sequence[str | None] = ()
     """By row of the dataset, the key of what is seen of it (see `dqpipe.plugin.cache_key`)."""
     views: Sequence[View] = ()
@@ -150,8 +150,8 @@ class Rereader:
         """
         return dict(zip(self.dataset.samples.ids, self.dataset.samples["media"], strict=True))
 
-    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
-        """The pictures, one for each id. Raises MediaError, OSError, KeyError."""
+    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Any]:
+        """The renditions, one for each id. Raises MediaError, OSError, KeyError."""
         self.counts[self.name] = self.counts.get(self.name, 0) + len(ids)
         within = self.dataset.within
         return [
@@ -183,9 +183,9 @@ class Rereader:
         return None if view is None else view.strip(items, side)
 
     def cached_per_content(
-        self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full"
+        self, ids: Sequence[str], told: Callable[[Any], str], rendition: Rendition = "full"
     ) -> list[str]:
-        """Apply a function to each picture.
+        """Apply a function to each rendition.
 
         Its results are kept in the store by content and decoder. Raises MediaError.
         """
@@ -227,7 +227,7 @@ class Rereader:
 
 @cache
 def keep_memory() -> None:
-    """Have the C library keep freed memory for the next pictures.
+    """Have the C library keep freed memory for the next files.
 
     Glibc gives it back and asks again, a tenth of the time of measuring.
 
@@ -243,7 +243,7 @@ def keep_memory() -> None:
 
 
 class _Threads:
-    """The number of threads of numpy, OpenCV and torch in this process.
+    """The number of threads of numpy, torch and the decoders' libraries in this process.
 
     The user's numbers are restored when the last block ends.
     """
@@ -252,19 +252,21 @@ class _Threads:
         self.lock = threading.RLock()
         self.asked: list[int] = []
         """By the blocks that are open now, in order."""
-        self.users: tuple[int, int | None] = (0, None)
+        self.torch: int | None = None
+        """The user's number."""
+        self.modalities: dict[type[Decoder], tuple[Decoder, int]] = {}
+        """The decoders that were named since the first open block, with the numbers before."""
         self.pools: Any = None
 
-    def enter(self, count: int) -> None:
+    def enter(self, count: int, decoders: Sequence[Decoder]) -> None:
         """Set them."""
-        import cv2
-
         with self.lock:
             torch = sys.modules.get("torch")
-            if not self.asked:
-                self.users = cv2.getNumThreads(), None
-            if torch and self.users[1] is None:  # it may be loaded meanwhile
-                self.users = self.users[0], torch.get_num_threads()
+            if torch and self.torch is None:  # it may be loaded meanwhile
+                self.torch = torch.get_num_threads()
+            for decoder in decoders:
+                if type(decoder) not in self.modalities:
+                    self.modalities[type(decoder)] = decoder, decoder.set_threads(count)
             self.asked.append(count)
             self._set(count)
 
@@ -275,13 +277,16 @@ class _Threads:
             self.asked.remove(count)
             self.asked.reverse()
             self._set(self.asked[-1] if self.asked else None)
+            if not self.asked:
+                self.torch = None
+                self.modalities.clear()
 
     def _set(self, count: int | None) -> None:
-        import cv2
         from threadpoolctl import threadpool_limits
 
-        cv2.setNumThreads(self.users[0] if count is None else count)
-        torch, of_torch = sys.modules.get("torch"), self.users[1] if count is None else count
+        for decoder, users in reversed(self.modalities.values()):
+            decoder.set_threads(users if count is None else count)
+        torch, of_torch = sys.modules.get("torch"), self.torch if count is None else count
         if torch and of_torch is not None:
             torch.set_num_threads(of_torch)
         if self.pools is not None and self.pools[0] != count:
@@ -299,12 +304,12 @@ RELATE_THREADS = 2
 
 
 @contextmanager
-def one_thread(count: int = 1) -> Any:  # noqa: ANN401
-    """A fixed number of threads and default settings of libraries.
+def one_thread(count: int = 1, decoders: Sequence[Decoder] = ()) -> Any:  # noqa: ANN401
+    """A fixed number of threads and default settings of libraries, those of the decoders too.
 
     Results do not depend on the user's, and workers do not compete.
     """
-    _THREADS.enter(count)
+    _THREADS.enter(count, decoders)
     try:
         with as_they_come():
             yield

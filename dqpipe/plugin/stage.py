@@ -6,7 +6,7 @@
     ├── Augment    new samples from kept training samples
     ├── Reader     a source to a Dataset
     ├── Writer     curated samples to the format they came in
-    ├── Decoder    bytes to a rendition: of images a Header or a Picture
+    ├── Decoder    bytes to a rendition
     ├── Encoder    what an augmentation made to the bytes of a file
     ├── View       a rendition to what a page shows of it
     ├── Embedder   renditions to vectors
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
 from dqpipe.data.dataset import Dataset
-from dqpipe.data.media import Header, Picture, Rendition
+from dqpipe.data.media import Rendition
 from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples
 from dqpipe.data.version_comparison import Since
 
@@ -87,8 +87,8 @@ class Pixels(Protocol):
     Raises MediaError for one that cannot be read.
     """
 
-    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Picture]:
-        """The pictures, one for each id."""
+    def __call__(self, ids: Sequence[str], rendition: Rendition = "full") -> list[Any]:
+        """The renditions, one for each id."""
         ...
 
     def preview(self, sample: str, side: int, quality: int) -> Preview | None:
@@ -110,9 +110,9 @@ class Pixels(Protocol):
         ...
 
     def cached_per_content(
-        self, ids: Sequence[str], told: Callable[[Picture], str], rendition: Rendition = "full"
+        self, ids: Sequence[str], told: Callable[[Any], str], rendition: Rendition = "full"
     ) -> list[str]:
-        """What a function says of each picture by itself.
+        """What a function says of each rendition by itself.
 
         Asked once for each content, and then kept in the store.
         """
@@ -305,9 +305,9 @@ class Shard:
     """Some samples and their media in the rendition the stage asked for, row by row, all of them
     readable.
 
-    `media` holds Headers for the rendition "header", Pictures for "picture" and "full", nothing for
-    None. `artifact` is what the stage's own `fit` returned, if it has one. How samples are cut into
-    shards must not matter to a result.
+    `media` holds what the decoder returned: headers for the rendition "header", the media
+    themselves for "picture" and "full", nothing for None. `artifact` is what the stage's own `fit`
+    returned, if it has one. How samples are cut into shards must not matter to a result.
     """
 
     samples: Samples
@@ -318,12 +318,12 @@ class Shard:
         return len(self.samples)
 
     @property
-    def pictures(self) -> Sequence[Picture]:
+    def pictures(self) -> Sequence[Any]:
         """The media of a stage whose rendition is "picture" or "full"."""
         return self.media
 
     @property
-    def headers(self) -> Sequence[Header]:
+    def headers(self) -> Sequence[Any]:
         """The headers of the media, whatever the rendition."""
         return [getattr(item, "header", item) for item in self.media]
 
@@ -547,11 +547,8 @@ class Augment(Extension):
         """
         raise NotImplementedError
 
-    def make(self, picture: Picture, seed: int) -> np.ndarray:
-        """One new sample, as its encoder takes it, from its parent and seed alone.
-
-        Of a picture uint8 [height, width, 3] or [height, width].
-        """
+    def make(self, item: Any, seed: int) -> Any:  # noqa: ANN401 (a rendition; what its encoder takes)
+        """One new sample, as its encoder takes it, from its parent and seed alone."""
         raise NotImplementedError
 
     def provenance(self) -> Mapping[str, Any]:
@@ -634,9 +631,9 @@ class Decoder(Extension):
 
     The same bytes always give the same values.
 
-    Of images that is a `Header` or a `Picture`. Whatever the class, for "picture" and "full" it has
-    a `header`, whose `missing` is the share, 0 to 1, of a file that ends early that is not there,
-    and a `reduction`: 1 where it is "full" already.
+    Whatever the class, for "picture" and "full" it has a `header`, whose `missing` is the share, 0
+    to 1, of a file that ends early that is not there, and a `reduction`: 1 where it is "full"
+    already. Where it has `nbytes`, the memory that it takes, no more are held at once than fit.
     """
 
     __slots__ = ()
@@ -651,12 +648,28 @@ class Decoder(Extension):
         """Whether the first 64 bytes look like a format this decoder reads."""
         raise NotImplementedError
 
-    def decode(self, data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401 (Header or Picture)
+    def decode(self, data: bytes, rendition: Rendition) -> Any:  # noqa: ANN401 (a class of its own)
         """The header for "header", else the medium itself.
 
         Raises MediaError with a reason a person understands.
         """
         raise NotImplementedError
+
+    def set_threads(self, count: int) -> int:
+        """Let the libraries of this modality use so many threads in this process, and return how
+        many they used before.
+
+        Asked before stages compute, and afterwards with what was returned, so that neither a result
+        depends on the user's setting nor workers compete. numpy, torch and OpenMP are set already.
+        """
+        return count
+
+    def example(self, folder: Path) -> Mapping[str, str]:
+        """Write a small dataset of such media with known faults, for tests of stages.
+
+        Returns fault → relative path.
+        """
+        return {}
 
 
 class Encoder(Extension):
@@ -706,7 +719,7 @@ class View(Extension):
 
 
 class Embedder(Extension):
-    """Renditions (pictures, say) to vectors, independent of the data it is used on unless its
+    """Renditions to vectors, independent of the data it is used on unless its
     artifact says otherwise.
     """
 
@@ -720,17 +733,15 @@ class Embedder(Extension):
 
         @property
         def learns(self) -> bool:
-            """Whether `fit` is called before the first picture is embedded."""
+            """Whether `fit` is called before the first rendition is embedded."""
     else:
         rendition, learns = "picture", False
 
-    def fit(self, pictures: Sequence[Picture], seed: int) -> Mapping[str, np.ndarray] | None:
-        """Arrays learned from some pictures, where the embedder is told to learn; else None."""
+    def fit(self, items: Sequence[Any], seed: int) -> Mapping[str, np.ndarray] | None:
+        """Arrays learned from some renditions, where the embedder is told to learn; else None."""
         return None
 
-    def embed(
-        self, pictures: Sequence[Picture], artifact: Mapping[str, np.ndarray] | None
-    ) -> np.ndarray:
+    def embed(self, items: Sequence[Any], artifact: Mapping[str, np.ndarray] | None) -> np.ndarray:
         """float32 [n, d], row by row independent of the other rows, to the bit."""
         raise NotImplementedError
 

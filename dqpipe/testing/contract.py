@@ -20,51 +20,23 @@ from dqpipe.engine.run import Run
 from dqpipe.execution.local import Serial
 from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.registry import Registry
-from dqpipe.plugin.stage import PHASES, Claim, Decide, Fact, Figure, Stage
+from dqpipe.plugin.stage import PHASES, Claim, Decide, Decoder, Fact, Figure, Stage
 from dqpipe.results.outcome import Outcome
-
-TILE = 64
 
 
 class ContractError(AssertionError):
     """A stage that does not keep the contract; the message says what and why it matters."""
 
 
-def small_images(folder: Path) -> dict[str, str]:
-    """Write 60 photograph tiles in two class folders, with known faults.
+def small_images(folder: Path, registry: Registry | None = None) -> dict[str, str]:
+    """Write the example of the decoder of images: 60 tiles in two class folders, with known faults.
 
     Returns fault → relative path.
 
     The faults: `copy` (equal bytes), `truncated` (half the bytes), `text` (a text named .png),
     `empty` (one colour).
     """
-    import cv2
-    from sklearn.datasets import load_sample_images
-
-    photos = load_sample_images().images
-    for name, photo in zip(("china", "flower"), photos, strict=True):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        places = [
-            (y, x)
-            for y in range(0, photo.shape[0] - TILE, TILE)
-            for x in range(0, photo.shape[1] - TILE, TILE)
-        ][:30]
-        for number, (y, x) in enumerate(places):
-            cv2.imwrite(
-                str(folder / name / f"{number:02d}.png"),
-                cv2.cvtColor(photo[y : y + TILE, x : x + TILE], cv2.COLOR_RGB2BGR),
-            )
-    source = (folder / "china" / "03.png").read_bytes()
-    (folder / "china" / "copy.png").write_bytes(source)
-    (folder / "china" / "truncated.png").write_bytes(source[: len(source) // 2])
-    (folder / "flower" / "text.png").write_text("not a picture\n")
-    cv2.imwrite(str(folder / "flower" / "empty.png"), np.full((TILE, TILE, 3), 127, np.uint8))
-    return {
-        "copy": "china/copy.png",
-        "truncated": "china/truncated.png",
-        "text": "flower/text.png",
-        "empty": "flower/empty.png",
-    }
+    return dict((registry or plugins.load()).get(Decoder, "image")().example(folder))
 
 
 def check_stage(
@@ -88,7 +60,7 @@ def check_stage(
     with tempfile.TemporaryDirectory(prefix="dqpipe-check-") as folder:
         if source is None:
             source = str(Path(folder) / "images")
-            small_images(Path(source))
+            small_images(Path(source), registry)
         runs = [
             _run(stage, after, source, registry, Path(folder) / f"store-{size}", size)
             for size in (7, 1000)

@@ -36,7 +36,7 @@ import numpy as np
 from dqpipe import Augment, ConfigError, Recipe, Samples, extension, labels, nearest, option
 
 if TYPE_CHECKING:
-    from dqpipe import Picture
+    from dqpipe_images import Picture
 
 Spec = Mapping[str, Any]
 MILD: tuple[Spec, ...] = (

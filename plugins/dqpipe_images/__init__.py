@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from dqpipe import Extension, discover, hookimpl
+from dqpipe_images.picture import Header as Header
+from dqpipe_images.picture import Picture as Picture
 
 
 @hookimpl

@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dqpipe import SHORTER_SIDE, Embedder, PlanError, extension, listed, option
+from dqpipe import Embedder, PlanError, extension, listed, option
+from dqpipe_images.picture import SHORTER_SIDE
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from dqpipe import Picture, Rendition
+    from dqpipe import Rendition
+    from dqpipe_images.picture import Picture
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LONG = 8  # times the shorter side: what lies beyond is cut before a picture is resized

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqpipe import SHORTER_SIDE, Decoder, Header, MediaError, Picture, extension, option
+from dqpipe import Decoder, MediaError, extension, option
 from dqpipe_images import jpeg, memory, partial, pillow, scans
 from dqpipe_images.damage import (
     check_chunks,
@@ -34,10 +34,12 @@ from dqpipe_images.damage import (
 )
 from dqpipe_images.levels import eight_bits
 from dqpipe_images.memory import TooMuchError
+from dqpipe_images.picture import SHORTER_SIDE, Header, Picture
 from dqpipe_images.signatures import AVIF, HEAD, META, coding, explain, image_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from PIL.ImageFile import ImageFile
 
@@ -131,6 +133,20 @@ class ImageDecoder(Decoder):
         raise (
             refused if isinstance(refused, MediaError) else MediaError(reason(refused, kind, data))
         )
+
+    def set_threads(self, count: int) -> int:
+        """OpenCV's."""
+        import cv2
+
+        before = cv2.getNumThreads()
+        cv2.setNumThreads(count)
+        return before
+
+    def example(self, folder: Path) -> dict[str, str]:
+        """See `dqpipe_images.example`."""
+        from dqpipe_images.example import write
+
+        return write(folder)
 
     def _eased(self, kind: str, data: bytes, rendition: Rendition) -> Header | Picture | None:
         """A PNG by what makes its pixels, whatever stands beside them, and a still AVIF whatever

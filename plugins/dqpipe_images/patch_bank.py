@@ -31,7 +31,7 @@ from dqpipe import Embedder, extension, option
 if TYPE_CHECKING:
     import torch
 
-    from dqpipe import Picture
+    from dqpipe_images.picture import Picture
 
 Arrays = Mapping[str, np.ndarray]
 

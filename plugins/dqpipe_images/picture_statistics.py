@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dqpipe import SHORTER_SIDE as WORKING_SIDE
 from dqpipe_images.borders import inside
+from dqpipe_images.picture import SHORTER_SIDE as WORKING_SIDE
 
 if TYPE_CHECKING:
-    from dqpipe import Picture
+    from dqpipe_images.picture import Picture
 
 GRID = 8  # cells a side
 LONGEST = (

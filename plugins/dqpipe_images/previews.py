@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dqpipe import Encoder, Picture, Preview, View, extension
+from dqpipe import Encoder, Preview, View, extension
 from dqpipe_images.differences import difference
+from dqpipe_images.picture import Picture
 
 TINY = 64
 """A picture whose longer side is at most this many pixels is enlarged by whole pixels, so that it

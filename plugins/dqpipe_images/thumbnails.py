@@ -14,7 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dqpipe import Picture, Pixels
+    from dqpipe import Pixels
+    from dqpipe_images.picture import Picture
 
 SIDE = 32
 """Side of a thumbnail in pixels; a multiple of the cells that alignment.py compares."""

@@ -126,8 +126,8 @@ def filled(pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
     """The rows that new pictures are made from by the stage's defaults, and these pictures."""
     import pyarrow as pa
     from dqpipe_curation.augment import Augmentation
+    from dqpipe_images.picture import Header, Picture
 
-    from dqpipe.data.media import Header, Picture
     from dqpipe.data.tables import Samples
     from dqpipe.storage.fact_store import digest_json
 

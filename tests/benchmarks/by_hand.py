@@ -33,8 +33,7 @@ DROPPED = (
 def vectors_of(paths):
     import cv2
     from dqpipe_images.patch_bank import PatchBank
-
-    from dqpipe.data.media import Header, Picture
+    from dqpipe_images.picture import Header, Picture
 
     cv2.setNumThreads(1)
     pixels = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]

@@ -169,8 +169,7 @@ def decode(folder: Path) -> None:
 def pictures(folder: Path, count: int) -> list:
     """Some pictures of a folder, decoded."""
     import cv2
-
-    from dqpipe.data.media import Header, Picture
+    from dqpipe_images.picture import Header, Picture
 
     read = [
         cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
@@ -196,8 +195,7 @@ def bits(folder: Path, shard: int) -> dict:
 def embed(count: int) -> dict:
     """Embed so many pictures of 640×480, a shard of 100 at a time."""
     from dqpipe_images.patch_bank import PatchBank
-
-    from dqpipe.data.media import Header, Picture
+    from dqpipe_images.picture import Header, Picture
 
     rng = np.random.default_rng(0)
     for _ in range(count // 100):
@@ -274,9 +272,9 @@ def embedder(name: str, count: int, splits: int) -> dict:
     """
     from dqpipe_images.imagenet import ImageNet
     from dqpipe_images.patch_bank import PatchBank
+    from dqpipe_images.picture import Header, Picture
     from sklearn.metrics import average_precision_score
 
-    from dqpipe.data.media import Header, Picture
     from dqpipe.execution.decoding import keep_memory
     from tests.benchmarks.label_errors import judged
     from tests.benchmarks.plant_noise import outlines, outsider, plant

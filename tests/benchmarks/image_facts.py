@@ -401,8 +401,8 @@ def image_quality(pictures: list[np.ndarray]) -> tuple[np.ndarray, list[set[str]
     """Sharpness of each picture, and the codes that are claimed of it among the others."""
     import pyarrow as pa
     from dqpipe_images.image_quality import FACTS, ImageQuality
+    from dqpipe_images.picture import Header, Picture
 
-    from dqpipe.data.media import Header, Picture
     from dqpipe.data.tables import Facts, Findings, Samples, fact_array, table_of
     from dqpipe.plugin.stage import Shard
 

@@ -215,7 +215,7 @@ def pictures(count: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.n
 
 def embedded(embedder: Embedder, tiles: list[np.ndarray]) -> np.ndarray:
     """Vectors [n, d] of pictures uint8 [height, width, 3]."""
-    from dqpipe.data.media import Header, Picture
+    from dqpipe_images.picture import Header, Picture
 
     return np.asarray(
         embedder.embed(

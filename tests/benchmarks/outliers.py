@@ -231,8 +231,7 @@ def embedded(pictures: list[np.ndarray], name: str = "patches") -> np.ndarray:
     """Vectors of one of dqpipe's own embedders."""
     from dqpipe_images.imagenet import ImageNet
     from dqpipe_images.patch_bank import PatchBank
-
-    from dqpipe.data.media import Header, Picture
+    from dqpipe_images.picture import Header, Picture
 
     embedder = ImageNet() if name == "imagenet" else PatchBank()
     return embedder.embed(

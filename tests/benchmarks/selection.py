@@ -347,8 +347,7 @@ def _banking() -> tuple[np.ndarray, np.ndarray]:
 def _cifar() -> tuple[np.ndarray, np.ndarray]:
     import cv2
     from dqpipe_images.patch_bank import PatchBank
-
-    from dqpipe.data.media import Header, Picture
+    from dqpipe_images.picture import Header, Picture
 
     with zipfile.ZipFile(SHARED / "cifar10_test.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))

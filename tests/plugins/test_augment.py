@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from dqpipe_curation.augment import Augmentation
+from dqpipe_images.picture import Header, Picture
 
-from dqpipe.data.media import Header, Picture
 from dqpipe.data.tables import Samples
 from dqpipe.errors import ConfigError
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from dqpipe_images.backbones import Recipe, TorchModule
+from dqpipe_images.picture import Header, Picture
 
-from dqpipe.data.media import Header, Picture
 from dqpipe.errors import PlanError
 from dqpipe.plugin.registry import Registry
 from dqpipe.plugin.stage import Embedder

@@ -7,9 +7,9 @@ import io
 import numpy as np
 import pytest
 from dqpipe_images.decoder import ImageDecoder
+from dqpipe_images.picture import Header
 from PIL import Image, features
 
-from dqpipe.data.media import Header
 from dqpipe.errors import MediaError
 
 DECODER = ImageDecoder()

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pytest
 from dqpipe_images import candidates
 from dqpipe_images.duplicates import Duplicates, label_conflicts
+from dqpipe_images.picture import Header, Picture
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_images
 
-from dqpipe.data.media import Header, Picture
 from dqpipe.data.tables import Facts, Findings, Samples, fact_array, table_of
 from dqpipe.plugin.stage import Shard
 from tests import layouts

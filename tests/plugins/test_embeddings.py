@@ -18,9 +18,9 @@ from dqpipe_images import backbones, patch_bank
 from dqpipe_images.backbones import Recipe, TorchModule
 from dqpipe_images.embeddings import Embeddings
 from dqpipe_images.patch_bank import PatchBank
+from dqpipe_images.picture import Header, Picture
 
 from dqpipe.config import plan
-from dqpipe.data.media import Header, Picture
 from dqpipe.data.tables import Samples
 from dqpipe.errors import PlanError
 from dqpipe.plugin.registry import Registry

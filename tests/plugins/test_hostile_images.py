@@ -11,9 +11,9 @@ import zlib
 import numpy as np
 import pytest
 from dqpipe_images.decoder import ImageDecoder
+from dqpipe_images.picture import Header, Picture
 from PIL import Image, features
 
-from dqpipe.data.media import Header, Picture
 from dqpipe.errors import MediaError
 
 DECODER = ImageDecoder()

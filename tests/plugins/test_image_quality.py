@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from dqpipe_images.image_quality import FACTS, ImageQuality
+from dqpipe_images.picture import Header, Picture
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from sklearn.datasets import load_digits, load_sample_images
 
-from dqpipe.data.media import Header, Picture
 from dqpipe.data.tables import Facts, Findings, Samples, fact_array, table_of
 from dqpipe.plugin.stage import Shard
 from tests.sound_pictures import sound_pictures

@@ -17,10 +17,10 @@ from dqpipe_images import imagenet
 from dqpipe_images.embeddings import Auto, Embeddings
 from dqpipe_images.imagenet import BATCH, READ, STRIDES, ImageNet
 from dqpipe_images.patch_bank import PatchBank, shrink
+from dqpipe_images.picture import Header, Picture
 
 from dqpipe.api import Pipeline
 from dqpipe.config.pipeline_file import parse
-from dqpipe.data.media import Header, Picture
 from dqpipe.engine.shard import task_of
 from dqpipe.errors import ConfigError, PlanError
 from dqpipe.plugin.registry import Registry

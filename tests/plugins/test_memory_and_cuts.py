@@ -198,14 +198,21 @@ def test_threads_that_overlap_put_the_users_number_back() -> None:
 
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
-    first, second = one_thread(), one_thread()
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert cv2.getNumThreads() == 1
-    second.__exit__(None, None, None)
-    assert cv2.getNumThreads() == 3
-    cv2.setNumThreads(before)
+    around, first, second = one_thread(), one_thread(1, [ImageDecoder()]), one_thread(2)
+    try:
+        around.__enter__()
+        first.__enter__()
+        assert cv2.getNumThreads() == 1
+        second.__enter__()
+        assert cv2.getNumThreads() == 2
+        first.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 2
+        second.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 1
+        around.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 # ── brands of AVIF ───────────────────────────────────────────────────────────────────────────────

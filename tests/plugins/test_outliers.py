@@ -183,9 +183,8 @@ def test_the_rarity_of_normal_scores_is_that_of_a_normal_tail() -> None:
 def test_crops_of_photographs_are_strange_to_digits() -> None:
     import cv2
     from dqpipe_images.patch_bank import PatchBank
+    from dqpipe_images.picture import Header, Picture
     from sklearn.datasets import load_digits, load_sample_images
-
-    from dqpipe.data.media import Header, Picture
 
     data, photo = load_digits(), load_sample_images().images[0]
     grey = [

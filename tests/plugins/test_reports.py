@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from dqpipe_images.picture import Header, Picture
 from dqpipe_images.previews import PictureView, shrunk
 from dqpipe_reports.html import Html
 from dqpipe_reports.page import anchor, linked, seconds, share, significant
@@ -26,7 +27,6 @@ from dqpipe_reports.record import Json
 
 from dqpipe.api import Pipeline
 from dqpipe.cli.main import main
-from dqpipe.data.media import Header, Picture
 from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
 from dqpipe.errors import MediaError
 from dqpipe.plugin.registry import Registry, discover
