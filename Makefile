@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Hundreds of processes start in the tests: compiled once, not once a process, also where an image turns that off.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-extras browser test-install torture bench bench-quick lint clean
+.PHONY: demo test test-extras browser test-install torture bench bench-quick docs lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "installing into .venv (a minute or two)"
@@ -61,8 +61,12 @@ bench: .venv-peers/installed
 bench-quick: .venv-peers/installed
 	@$(BIN)/python -m tests.benchmarks --quick $(TOPICS)
 
+# The documentation as pages in site/, with the reference made from the code; a broken link is an error.
+docs: .venv/installed
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-extras .venv-peers out dist build
+	rm -rf .venv .venv-extras .venv-peers out dist build site

@@ -191,11 +191,9 @@ def type_checked(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_readmes_stage_passes_a_strict_type_checker(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    example = (
-        readme.partition("## Your own stage")[2].partition("```python\n")[2].partition("```")[0]
-    )
+def test_the_stage_of_the_docs_passes_a_strict_type_checker(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "own-stage.md").read_text(encoding="utf-8")
+    example = page.partition("```python\n")[2].partition("```")[0]
     (tmp_path / "redness.py").write_text(example)
     done = type_checked(tmp_path / "redness.py")
     assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), (

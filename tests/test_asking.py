@@ -1,5 +1,5 @@
 """The ledger asked: documented columns, filters, counts, exports that no spreadsheet obeys, the
-query of the README.
+query of the PAGE.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dqpipe.results.ledger_query import write_csv
 from dqpipe.results.versions import Version
 from dqpipe.testing import small_images
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "outputs.md").read_text(encoding="utf-8")
 TYPES = {
     "string": "text",
     "double": "number",
@@ -61,7 +61,7 @@ def asked(
 
 
 def test_the_readme_and_the_file_say_what_the_columns_mean(out: Path) -> None:
-    told = re.search(r"<!-- ledger -->\n(.*?)<!-- /ledger -->", README, re.DOTALL)
+    told = re.search(r"<!-- ledger -->\n(.*?)<!-- /ledger -->", PAGE, re.DOTALL)
     assert told
     assert told[1].splitlines()[2:] == [
         f"| `{name}` | {TYPES[str(kind)]} | {meaning} |" for name, kind, meaning in COLUMNS
@@ -80,7 +80,7 @@ def test_the_readme_and_the_file_say_what_the_columns_mean(out: Path) -> None:
 
 def test_the_query_of_the_readme_runs(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     duckdb = pytest.importorskip("duckdb")
-    query = re.search(r"```sql\n(.*?)```", README, re.DOTALL)
+    query = re.search(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     assert query
     monkeypatch.chdir(out.parent)
     rows = duckdb.sql(query[1]).fetchall()

@@ -920,7 +920,7 @@ def test_media_elsewhere_than_said_are_refused(one: Version, tmp_path: Path) -> 
 
 
 def test_the_readme_has_every_format() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[1] / "docs" / "exchange.md").read_text(encoding="utf-8")
     rows = re.search(r"\| format \| it writes \| back \|\n\|.*?\n((?:\|.*\n)+)", readme)
     assert rows
     assert [

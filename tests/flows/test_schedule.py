@@ -1,6 +1,5 @@
-"""From nothing to a scheduled run, as the README says it: a real server, a real worker, a schedule.
-
-And what Prefect shows and does.
+"""From nothing to a scheduled run, as the documentation says it: a real server and worker,
+a schedule, and what Prefect shows and does.
 """
 
 from __future__ import annotations
@@ -154,10 +153,10 @@ def eventually(ask: Callable[[], Any], otherwise: Callable[[], str]) -> Any:
 
 
 def commands() -> list[list[str]]:
-    """The five commands of the README, without `prefect` and what a shell would take
+    """The five commands of the documentation, without `prefect` and what a shell would take
     for a comment.
     """
-    section = (ROOT / "README.md").read_text().partition("## As a flow")[2]
+    section = (ROOT / "docs" / "flows.md").read_text()
     found = re.findall(r"^prefect (.+)$", section.partition("\n## ")[0], re.MULTILINE)
     return [["-m", "prefect", *shlex.split(line, comments=True)] for line in found]
 

@@ -166,7 +166,7 @@ FIXTURES = [
 
 def test_the_fixtures_for_plugin_authors_run_the_readmes_test(site: Path, tmp_path: Path) -> None:
     shown = (
-        (Path(__file__).parents[2] / "README.md")
+        (Path(__file__).parents[2] / "docs" / "own-stage.md")
         .read_text(encoding="utf-8")
         .split("fixtures for tests of your own")[1]
     )

@@ -1,4 +1,4 @@
-"""The contract as a test, over every built-in stage, and the README's table of them."""
+"""The contract as a test, over every built-in stage, and the documentation's table of them."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_readme_lists_every_stage(registry: Registry) -> None:
         f"| `{name}` | {registry.get(kind, name).summary()} | {origin} |"
         for (kind, name), origin in sorted(found.items(), key=lambda i: i[0][1])
     ]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "stages.md").read_text(encoding="utf-8")
     table = text.split("<!-- stages -->")[1].split("<!-- /stages -->")[0].strip().split("\n")
     assert table[2:] == rows
 
@@ -111,6 +111,6 @@ def test_the_readme_lists_every_format(registry: Registry) -> None:
         f"| `{cls.name}` | {cls.knows} |"
         for cls in sorted(registry.all(Reader), key=lambda cls: cls.name)
     ]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     table = text.split("<!-- formats -->")[1].split("<!-- /formats -->")[0].strip().split("\n")
     assert table[2:] == rows
