@@ -65,7 +65,10 @@ FIXED = frozenset({"id", "content", "media", "label", "parent", "made_by"})
 The dataset has them, or decisions make them.
 """
 FAILED = Claim(
-    "failed", "error", "this stage could not measure the sample, so nothing it says covers it"
+    "failed",
+    "error",
+    "this stage could not measure the sample, so nothing it says covers it",
+    title="Not measured",
 )
 
 
@@ -181,7 +184,7 @@ class Plan:
                     "summary": entry.extension.summary(),
                     **({"settled": entry.settled} if entry.settled else {}),
                     "claims": {
-                        code: {"severity": c.severity, "help": c.help}
+                        code: {"severity": c.severity, "help": c.help, "title": c.heading}
                         for code, c in claims.get(entry.name, {}).items()
                     },
                 }

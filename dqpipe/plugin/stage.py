@@ -185,12 +185,19 @@ class Fact:
 class Claim:
     """A code that a stage can claim.
 
-    Bare, with its usual severity and a sentence a person understands.
+    Bare, with its usual severity, a sentence a person understands, and the title that stands over
+    such samples in report and summary ("Near duplicates").
     """
 
     code: str
     severity: str
     help: str
+    title: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title; without one, the code as words."""
+        return self.title or self.code.replace("_", " ").capitalize()
 
 
 @dataclass(frozen=True)

@@ -124,10 +124,19 @@ class Drift(Stage):
                 "The new samples differ from those of the last version, by more than chance and "
                 "by enough to matter."
             ),
+            title="Shifted distributions",
         ),
-        Claim("new_label", "warning", "A class that the last version did not have."),
         Claim(
-            "vanished_label", "warning", "A class of the last version that is not there any more."
+            "new_label",
+            "warning",
+            "A class that the last version did not have.",
+            title="New classes",
+        ),
+        Claim(
+            "vanished_label",
+            "warning",
+            "A class of the last version that is not there any more.",
+            title="Vanished classes",
         ),
         Claim(
             "not_comparable",
@@ -136,16 +145,19 @@ class Drift(Stage):
                 "A fact is measured in another way than in the last version, so that the two "
                 "cannot be compared."
             ),
+            title="Not comparable with the last version",
         ),
         Claim(
             "columns",
             "warning",
             "Columns came, went, or hold nothing any more since the last version.",
+            title="Changed columns",
         ),
         Claim(
             "duplicate_of_old",
             "info",
             "A new sample that shows the same as one that the last version had.",
+            title="Copies of old samples",
         ),
     )
 

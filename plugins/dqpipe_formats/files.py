@@ -47,6 +47,7 @@ class Files(Stage):
                 "the file is missing, broken, or not what its name says: nothing can be learned "
                 "from it"
             ),
+            title="Unreadable files",
         ),
         Claim(
             "outside",
@@ -55,9 +56,13 @@ class Files(Stage):
                 "a link or a path leads to a file outside the dataset's folder: `dataset: "
                 "{outside: allow}` takes such files"
             ),
+            title="Files outside of the dataset",
         ),
         Claim(
-            "truncated", "warning", "the file ends early: a small part of what it shows is missing"
+            "truncated",
+            "warning",
+            "the file ends early: a small part of what it shows is missing",
+            title="Truncated files",
         ),
         Claim(
             "malformed",
@@ -66,6 +71,7 @@ class Files(Stage):
                 "annotations of the picture cannot be read as they stand: a broken file or line, "
                 "no numbers, no such class"
             ),
+            title="Malformed annotations",
         ),
         Figure("samples", "number of samples"),
         Figure("unreadable", "share of the samples whose file cannot be read, 0 to 1"),

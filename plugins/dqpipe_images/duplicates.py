@@ -163,7 +163,7 @@ class Duplicates(Stage):
             "the cluster, or the own id: what must stay together in one fold",
             "relate",
         ),
-        Claim("exact", "warning", "The same pixels as another sample."),
+        Claim("exact", "warning", "The same pixels as another sample.", title="Exact duplicates"),
         Claim(
             "near",
             "warning",
@@ -171,9 +171,20 @@ class Duplicates(Stage):
                 "Shows the same as another sample, changed in size, crop, light, orientation or "
                 "encoding."
             ),
+            title="Near duplicates",
         ),
-        Claim("label_conflict", "warning", "Shows the same as a sample with another label."),
-        Claim("leak", "error", "Shows the same as a sample of another split."),
+        Claim(
+            "label_conflict",
+            "warning",
+            "Shows the same as a sample with another label.",
+            title="Copies with different labels",
+        ),
+        Claim(
+            "leak",
+            "error",
+            "Shows the same as a sample of another split.",
+            title="Copies across splits",
+        ),
         Claim(
             "sequence",
             "info",
@@ -181,6 +192,7 @@ class Duplicates(Stage):
                 "A frame of a video: near its neighbours in the order of their numbers, and "
                 "drifting on; no copy."
             ),
+            title="Frames of a sequence",
         ),
         Figure("exact", "share of samples that are exact copies of a kept one"),
         Figure("near", "share of samples that are near copies of a kept one"),

@@ -153,21 +153,64 @@ FACTS = (
 )
 CLAIMS = (
     Claim(
-        "low_information", "warning", "there is nothing to see: one colour, at most with some noise"
+        "low_information",
+        "warning",
+        "there is nothing to see: one colour, at most with some noise",
+        title="Nothing to see",
     ),
-    Claim("dark", "warning", "too dark, and darker than is usual for its class"),
-    Claim("light", "warning", "too light, and lighter than is usual for its class"),
-    Claim("low_contrast", "warning", "washed out: much less contrast than is usual for its class"),
-    Claim("blurry", "warning", "blurred: much less fine detail than is usual for its class"),
-    Claim("noisy", "info", "noisy: much more than is usual for its class"),
     Claim(
-        "compressed", "info", "saved as JPEG of low quality, much lower than is usual for its class"
+        "dark", "warning", "too dark, and darker than is usual for its class", title="Dark pictures"
     ),
-    Claim("too_small", "warning", "too few pixels to show anything"),
-    Claim("greyscale", "info", "grey, where nearly all of its class are in colour"),
-    Claim("odd_size", "info", "much larger or smaller than is usual for its class"),
-    Claim("odd_aspect", "info", "much longer than wide, and more so than is usual for its class"),
-    Claim("animated", "info", "several frames or pages, of which only the first is used"),
+    Claim(
+        "light",
+        "warning",
+        "too light, and lighter than is usual for its class",
+        title="Overexposed pictures",
+    ),
+    Claim(
+        "low_contrast",
+        "warning",
+        "washed out: much less contrast than is usual for its class",
+        title="Low contrast",
+    ),
+    Claim(
+        "blurry",
+        "warning",
+        "blurred: much less fine detail than is usual for its class",
+        title="Blurred pictures",
+    ),
+    Claim("noisy", "info", "noisy: much more than is usual for its class", title="Noisy pictures"),
+    Claim(
+        "compressed",
+        "info",
+        "saved as JPEG of low quality, much lower than is usual for its class",
+        title="Strong compression",
+    ),
+    Claim("too_small", "warning", "too few pixels to show anything", title="Tiny pictures"),
+    Claim(
+        "greyscale",
+        "info",
+        "grey, where nearly all of its class are in colour",
+        title="Grey among colour",
+    ),
+    Claim(
+        "odd_size",
+        "info",
+        "much larger or smaller than is usual for its class",
+        title="Unusual size",
+    ),
+    Claim(
+        "odd_aspect",
+        "info",
+        "much longer than wide, and more so than is usual for its class",
+        title="Unusual shape",
+    ),
+    Claim(
+        "animated",
+        "info",
+        "several frames or pages, of which only the first is used",
+        title="Several frames in a file",
+    ),
 )
 CLASS_FIGURES = ("brightness", "contrast", "sharpness")
 SET_FIGURES = ("width", "height", "aspect", *CLASS_FIGURES, "saturation", "entropy")

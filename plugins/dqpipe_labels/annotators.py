@@ -73,9 +73,17 @@ GIVES: tuple[Gift, ...] = (
         "relate",
         nullable=True,
     ),
-    Claim("disagree", "warning", "The label differs from what the annotators together say."),
     Claim(
-        "unsettled", "info", "The annotators leave open what the label is; another vote would help."
+        "disagree",
+        "warning",
+        "The label differs from what the annotators together say.",
+        title="Label against the annotators",
+    ),
+    Claim(
+        "unsettled",
+        "info",
+        "The annotators leave open what the label is; another vote would help.",
+        title="Annotators undecided",
     ),
     Figure(
         "quality",

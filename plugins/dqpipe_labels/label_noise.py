@@ -146,7 +146,12 @@ class LabelNoise(Stage):
             "relate",
             nullable=True,
         ),
-        Claim("likely_wrong", "warning", "The label is likely wrong; another one fits better."),
+        Claim(
+            "likely_wrong",
+            "warning",
+            "The label is likely wrong; another one fits better.",
+            title="Likely wrong labels",
+        ),
         Claim(
             "unjudged",
             "info",
@@ -154,6 +159,7 @@ class LabelNoise(Stage):
                 "The labels of a class, or all, are not judged: there are too few, or what they "
                 "are judged by does not tell classes apart."
             ),
+            title="Labels not judged",
         ),
         Figure(
             "told_apart",

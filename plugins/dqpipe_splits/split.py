@@ -187,14 +187,42 @@ class Split(Stage):
                 Fact(name, "int64", fold, "relate", nullable=True, becomes=name)
                 for name in assignment.fold_columns(self.folds, self.repeats, self.inner)
             ),
-            Claim("leak", "error", "Belongs together with a sample of a later split."),
-            Claim("moved", "info", "Moved to the split of what it belongs together with."),
-            Claim("off_target", "warning", "A split is larger or smaller than wanted."),
-            Claim("absent", "warning", "A split has no sample of some classes."),
             Claim(
-                "order", "warning", "Samples of a split are not later than those of the one before."
+                "leak",
+                "error",
+                "Belongs together with a sample of a later split.",
+                title="Leaks between splits",
             ),
-            Claim("unused", "info", "Samples that are in no split, since time allows none."),
+            Claim(
+                "moved",
+                "info",
+                "Moved to the split of what it belongs together with.",
+                title="Moved to another split",
+            ),
+            Claim(
+                "off_target",
+                "warning",
+                "A split is larger or smaller than wanted.",
+                title="Split sizes off target",
+            ),
+            Claim(
+                "absent",
+                "warning",
+                "A split has no sample of some classes.",
+                title="Classes absent from a split",
+            ),
+            Claim(
+                "order",
+                "warning",
+                "Samples of a split are not later than those of the one before.",
+                title="Splits out of time order",
+            ),
+            Claim(
+                "unused",
+                "info",
+                "Samples that are in no split, since time allows none.",
+                title="Samples in no split",
+            ),
             Figure(
                 "size",
                 "share of the samples in each split, and in each fold of the training samples",

@@ -67,17 +67,24 @@ class DuplicateRows(Stage):
     needs = ("label?", "split?", "media?", EVERY)
     gives = (
         Fact("group", "string", "the smallest id among the rows with equal values", at="relate"),
-        Claim("exact", "warning", "the row equals another one, which is kept"),
-        Claim("label_conflict", "warning", "the row equals another one that has a different label"),
+        Claim("exact", "warning", "the row equals another one, which is kept", title="Equal rows"),
+        Claim(
+            "label_conflict",
+            "warning",
+            "the row equals another one that has a different label",
+            title="Equal rows with different labels",
+        ),
         Claim(
             "leak",
             "error",
             "the row equals one of a later split: what a model is judged by, it has seen before",
+            title="Equal rows across splits",
         ),
         Claim(
             "left_out",
             "info",
             "the column numbers or names the rows, and plays no part in whether they are equal",
+            title="Columns left out of the comparison",
         ),
         Figure("copies", "rows that equal another one, as a share of all, less one of each group"),
         Figure("leaked", "rows that equal one of a later split, as a share of all"),

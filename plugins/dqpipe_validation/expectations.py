@@ -96,9 +96,21 @@ class Expectations(Stage):
         """One claim for each expectation, and its results."""
         gifts: list[Claim | Figure] = [
             Figure("success", "share of the expectations that are met"),
-            Claim("unmet", "error", "rows fail an expectation of severity error or critical"),
+            Claim(
+                "unmet",
+                "error",
+                "rows fail an expectation of severity error or critical",
+                title="Failed expectations",
+            ),
             *(
-                [Claim("skipped", "warning", "expectations that are not known here were left out")]
+                [
+                    Claim(
+                        "skipped",
+                        "warning",
+                        "expectations that are not known here were left out",
+                        title="Expectations not known",
+                    )
+                ]
                 if self.skip_unknown
                 else []
             ),
@@ -106,7 +118,7 @@ class Expectations(Stage):
         for asked in self.asked:
             what = f"{' and '.join(asked.columns)}: {asked.words}" if asked.columns else asked.words
             gifts += [
-                Claim(asked.code, asked.severity, f"expected of {what}"),
+                Claim(asked.code, asked.severity, f"expected of {what}", title=f"Not met: {what}"),
                 Figure(f"{asked.code}_success", f"1 if met, else 0: {what}"),
                 Figure(f"{asked.code}_unexpected", f"share of the judged rows that fail: {what}"),
                 Figure(f"{asked.code}_judged", f"rows that were judged: {what}"),

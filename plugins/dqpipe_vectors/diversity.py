@@ -81,7 +81,10 @@ class Diversity(Stage):
         """Without vectors, what labels alone can tell."""
         of_labels = (
             Claim(
-                "rare_class", "warning", "This class has far fewer samples than the median class."
+                "rare_class",
+                "warning",
+                "This class has far fewer samples than the median class.",
+                title="Rare classes",
             ),
             Figure("samples", "samples"),
             Figure("balance", "entropy of the class sizes over that of even ones: 1 is even"),
@@ -99,7 +102,12 @@ class Diversity(Stage):
                 at="relate",
                 nullable=True,
             ),
-            Claim("under_covered", "info", "A region of the embedding that holds few samples."),
+            Claim(
+                "under_covered",
+                "info",
+                "A region of the embedding that holds few samples.",
+                title="Thin regions",
+            ),
             Figure(
                 "vendi",
                 (

@@ -100,7 +100,7 @@ class Outliers(Stage):
             at="relate",
             nullable=True,
         ),
-        Claim("far", "warning", "Unlike the other samples of its class."),
+        Claim("far", "warning", "Unlike the other samples of its class.", title="Outliers"),
         Figure("far", "share of samples that are far from their own class, by these thresholds"),
     )
 
