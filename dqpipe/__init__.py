@@ -64,15 +64,17 @@ if TYPE_CHECKING:
     from dqpipe.execution.decoding import read_bytes as read_bytes
     from dqpipe.execution.local import Processes as Processes
     from dqpipe.execution.local import Serial as Serial
+    from dqpipe.plugin.exchange import Answer as Answer
+    from dqpipe.plugin.exchange import Exchange as Exchange
+    from dqpipe.plugin.exchange import Handed as Handed
+    from dqpipe.plugin.exchange import HandedOver as HandedOver
+    from dqpipe.plugin.exchange import Media as Media
+    from dqpipe.plugin.exchange import Ruling as Ruling
+    from dqpipe.plugin.exchange import Written as Written
     from dqpipe.plugin.hooks import hookimpl as hookimpl
-    from dqpipe.plugin.kinds import Answer as Answer
     from dqpipe.plugin.kinds import Commands as Commands
-    from dqpipe.plugin.kinds import Exchange as Exchange
     from dqpipe.plugin.kinds import Executor as Executor
-    from dqpipe.plugin.kinds import HandedOver as HandedOver
-    from dqpipe.plugin.kinds import Media as Media
     from dqpipe.plugin.kinds import Workers as Workers
-    from dqpipe.plugin.kinds import Written as Written
     from dqpipe.plugin.registry import discover as discover
     from dqpipe.plugin.stage import EVERY as EVERY
     from dqpipe.plugin.stage import Augment as Augment
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     from dqpipe.results.report import sentences as sentences
     from dqpipe.storage import containers as containers
     from dqpipe.storage import media_bytes as media_bytes
+    from dqpipe.storage import spreadsheet as spreadsheet
     from dqpipe.storage import strict_json as strict_json
     from dqpipe.storage.checked_files import Inside as Inside
     from dqpipe.storage.checked_files import Within as Within
@@ -134,8 +137,9 @@ _PUBLIC = {
     ),
     "execution.decoding": "LARGEST_FILE content_of read_bytes",
     "execution.local": "Processes Serial",
+    "plugin.exchange": "Answer Exchange Handed HandedOver Media Ruling Written",
     "plugin.hooks": "hookimpl",
-    "plugin.kinds": "Answer Commands Exchange Executor HandedOver Media Workers Written",
+    "plugin.kinds": "Commands Executor Workers",
     "plugin.registry": "discover",
     "plugin.stage": (
         "Augment Claim Decide Decoder EVERY Embedder Encoder Extension Fact Figure Gift "
@@ -157,6 +161,7 @@ _MODULES = {
     "objects": "data",
     "sentences": "results.report",
     "splits": "data",
+    "spreadsheet": "storage",
     "strict_json": "storage",
 }
 """Modules that are public as they are, and where they lie."""

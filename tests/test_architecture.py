@@ -62,7 +62,6 @@ def test_the_engine_imports_no_library_of_a_modality() -> None:
     }
     assert using == {
         ("dqpipe/cli/machine.py", "torch"),  # `dqpipe doctor` says on which device it computes
-        ("dqpipe/review/exchange/queue.py", "PIL"),
     }
 
 

@@ -22,6 +22,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from dqpipe_exchange.csv_file import CsvFile
+from dqpipe_exchange.cvat import Cvat
+from dqpipe_exchange.label_studio import LabelStudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,13 +32,17 @@ from dqpipe.cli import exchange
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.tables import Decisions, Figures, Findings, Samples
 from dqpipe.errors import ConfigError, DatasetError
+from dqpipe.plugin.exchange import HandedOver, Media
 from dqpipe.results import verdicts
 from dqpipe.results.verdicts import Verdict
 from dqpipe.results.versions import Version, write_shown, write_tables
-from dqpipe.review.exchange import BACK, FORMATS, answers, csv_file, cvat, label_studio, module
+from dqpipe.review.exchange import answers, by_ending, formats, named
 from dqpipe.review.exchange.matching import Taken, take
-from dqpipe.review.exchange.queue import Options, Queue, Wanted, queue
+from dqpipe.review.exchange.queue import Wanted, queue
+from dqpipe.storage import spreadsheet
 
+CSV, CVAT, LABEL_STUDIO = CsvFile(), Cvat(), LabelStudio()
+BACK = ("label-studio", "cvat", "csv")
 HOSTILE = "evil/<script>&\"'=cmd|calc.png"
 """A file name that is markup and a formula."""
 ROWS = (
@@ -114,7 +121,7 @@ def out_of(made: Version) -> Path:
     return made.place.local
 
 
-def wanted(made: Version, **which: Any) -> Queue:
+def wanted(made: Version, **which: Any) -> HandedOver:
     return queue(out_of(made), made, Wanted(**which))
 
 
@@ -123,7 +130,7 @@ def said(made: Version) -> list[tuple[str, str, Any, str]]:
 
 
 def took(made: Version, data: bytes, name: str, reviewer: str | None = "ann", **more: Any) -> Taken:
-    return take(out_of(made), made, module(name).read(data), reviewer, **more)
+    return take(out_of(made), made, named(name).read(data), reviewer, **more)
 
 
 def say(
@@ -188,7 +195,7 @@ def test_verdicts_go_over_to_another_output_and_back_twice(name: str, tmp_path: 
         for key, value in {(v.id, v.reviewer): v for v in verdicts.verdicts(out_of(first))}.items()
         if value.verdict != "skip"
     }
-    handed = module(name).write(wanted(first, verdicts=True), Options())
+    handed = named(name).write(wanted(first, verdicts=True), Media())
     file = next(
         data
         for file, data in handed.files.items()
@@ -205,7 +212,7 @@ def test_verdicts_go_over_to_another_output_and_back_twice(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", BACK)
 def test_a_queue_that_nobody_answered_says_nothing(one: Version, name: str) -> None:
-    files = module(name).write(wanted(one, everything=True), Options()).files
+    files = named(name).write(wanted(one, everything=True), Media()).files
     file = next(
         data
         for file, data in files.items()
@@ -247,7 +254,7 @@ def test_hostile_names_labels_and_reviewers_come_back(
             )
             verdicts.add(out_of(first), told)
         try:
-            handed = module(name).write(wanted(first, verdicts=True), Options())
+            handed = named(name).write(wanted(first, verdicts=True), Media())
         except ConfigError:
             assert [
                 sample for sample, *_ in rows if sample.startswith("/") or ".." in sample
@@ -296,7 +303,7 @@ def test_a_time_that_is_none_is_now(one: Version, time: str) -> None:
 
 
 def tasks_of(made: Version, **which: Any) -> list[dict[str, Any]]:
-    return json.loads(label_studio.write(wanted(made, **which), Options()).files["tasks.json"])
+    return json.loads(LABEL_STUDIO.write(wanted(made, **which), Media()).files["tasks.json"])
 
 
 def result(name: str, chosen: str, kind: str = "choices") -> dict[str, Any]:
@@ -351,7 +358,7 @@ def test_tasks_have_what_label_studio_documents(one: Version) -> None:
 
 
 def test_the_labelling_configuration_names_what_results_name(one: Version) -> None:
-    config = ET.fromstring(label_studio.write(wanted(one), Options()).files["config.xml"].decode())
+    config = ET.fromstring(LABEL_STUDIO.write(wanted(one), Media()).files["config.xml"].decode())
     assert config.tag == "View"
     controls = {tag.get("name"): tag for tag in config if tag.get("toName")}
     assert set(controls) == {"label", "verdict", "reviewer"}
@@ -368,7 +375,7 @@ def test_label_studios_own_library_takes_configuration_and_results(one: Version)
 
     say(one, "cats/a.png", "relabel", "dog")
     say(one, "cats/b.png", "drop")
-    files = label_studio.write(wanted(one, everything=True), Options()).files
+    files = LABEL_STUDIO.write(wanted(one, everything=True), Media()).files
     interface = LabelInterface(files["config.xml"].decode())
     interface.validate()
     told = json.loads(files["tasks.json"])
@@ -447,7 +454,7 @@ def test_several_annotators_are_told_apart_and_one_who_says_two_things_is_refuse
 )
 def test_json_of_another_shape_is_refused(data: bytes, word: str) -> None:
     with pytest.raises(DatasetError, match=word):
-        label_studio.read(data)
+        LABEL_STUDIO.read(data)
 
 
 @pytest.mark.parametrize(
@@ -486,7 +493,7 @@ def pictures(root: Path, rows=ROWS) -> None:
 
 def test_annotations_have_what_cvat_documents(one: Version, tmp_path: Path) -> None:
     pictures(tmp_path / "data")
-    files = cvat.write(wanted(one, everything=True), Options()).files
+    files = CVAT.write(wanted(one, everything=True), Media()).files
     root = ET.fromstring(files["annotations.xml"])
     assert (
         root.tag,
@@ -523,7 +530,7 @@ def test_datumaro_reads_the_annotations(one: Version, tmp_path: Path) -> None:
 
     pictures(tmp_path / "images")
     (tmp_path / "annotations.xml").write_bytes(
-        cvat.write(wanted(one, everything=True), Options()).files["annotations.xml"]
+        CVAT.write(wanted(one, everything=True), Media()).files["annotations.xml"]
     )
     read = {
         item.id: [(a.label, a.attributes["verdict"]) for a in item.annotations]
@@ -534,7 +541,7 @@ def test_datumaro_reads_the_annotations(one: Version, tmp_path: Path) -> None:
 
 
 def changed(made: Version, before: str, after: str) -> bytes:
-    text = cvat.write(wanted(made), Options()).files["annotations.xml"].decode()
+    text = CVAT.write(wanted(made), Media()).files["annotations.xml"].decode()
     assert before in text
     return text.replace(before, after).encode()
 
@@ -593,24 +600,24 @@ def test_a_tag_that_a_person_drew_anew_is_matched_by_the_name_of_the_image(one: 
 )
 def test_xml_of_another_kind_is_refused(data: bytes, word: str) -> None:
     with pytest.raises(DatasetError, match=word):
-        cvat.read(data)
+        CVAT.read(data)
 
 
 def test_a_name_that_xml_cannot_hold_is_left_out_and_a_label_is_refused(tmp_path: Path) -> None:
     rows = (("a\x01.png", "c", "cat", "keep", None), ("b.png", "d", "cat", "keep", None))
-    written = cvat.write(wanted(version(tmp_path / "out", rows, ()), everything=True), Options())
+    written = CVAT.write(wanted(version(tmp_path / "out", rows, ()), everything=True), Media())
     assert written.left_out == {"have a name that XML cannot hold": 1}
     labelled = version(tmp_path / "other", (("b.png", "d", "ca\x00t", "keep", None),), ())
-    for one in (cvat, label_studio):
+    for one in (CVAT, LABEL_STUDIO):
         with pytest.raises(ConfigError, match="cannot stand in XML"):
-            one.write(wanted(labelled, everything=True), Options())
+            one.write(wanted(labelled, everything=True), Media())
 
 
 # CSV ----------------------------------------------------------------------------------------------
 
 
 def table(made: Version, **which: Any) -> list[dict[str, str]]:
-    text = csv_file.write(wanted(made, **which), Options()).files["samples.csv"].decode()
+    text = CSV.write(wanted(made, **which), Media()).files["samples.csv"].decode()
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -628,7 +635,7 @@ def test_every_sample_stands_in_a_csv_that_pandas_reads_without_a_formula(one: V
     assert [row["decided_label"] for row in rows] == ["cat", "cat", "cat", "dog", "dog", "", ""]
     assert not [cell for row in rows for cell in row.values() if cell[:1] in tuple("=+-@\t\r")]
     frame = pd.read_csv(
-        io.BytesIO(csv_file.write(wanted(one, everything=True), Options()).files["samples.csv"])
+        io.BytesIO(CSV.write(wanted(one, everything=True), Media()).files["samples.csv"])
     )
     assert list(frame["content"]) == [row[1] for row in ROWS]
 
@@ -638,8 +645,8 @@ def test_every_sample_stands_in_a_csv_that_pandas_reads_without_a_formula(one: V
     ["=1", "'=1", "''=1", "+1", "-1", "@x", "\tx", "\rx", "\uff1dx", "'tis", "'", "", "x", "x=1"],
 )
 def test_a_cell_comes_back_as_it_was(cell: str) -> None:
-    assert csv_file.plain(csv_file.safe(cell)) == cell
-    assert cell == "-1" or csv_file.safe(cell)[:1] not in tuple("=+-@\t\r\uff1d")
+    assert spreadsheet.plain(spreadsheet.safe(cell)) == cell
+    assert cell == "-1" or spreadsheet.safe(cell)[:1] not in tuple("=+-@\t\r\uff1d")
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -735,7 +742,7 @@ def test_nobody_being_named_is_an_error(one: Version) -> None:
 )
 def test_a_csv_of_another_shape_is_refused(data: bytes, word: str) -> None:
     with pytest.raises(DatasetError, match=word):
-        csv_file.read(data)
+        CSV.read(data)
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(
@@ -788,7 +795,7 @@ def test_sets_of_tags_and_numbers_go_over_and_back(tmp_path: Path) -> None:
             "cho",
         )
     with pytest.raises(ConfigError, match="csv"):
-        cvat.write(wanted(numbers), Options())
+        CVAT.write(wanted(numbers), Media())
 
 
 # tags ---------------------------------------------------------------------------------------------
@@ -796,7 +803,7 @@ def test_sets_of_tags_and_numbers_go_over_and_back(tmp_path: Path) -> None:
 
 def test_fiftyone_and_lightly_get_tags_for_every_file(one: Version, tmp_path: Path) -> None:
     say(one, "cats/b.png", "keep")
-    fiftyone = module("fiftyone").write(wanted(one, everything=True), Options()).files
+    fiftyone = named("fiftyone").write(wanted(one, everything=True), Media()).files
     samples = {
         sample["filepath"]: sample for sample in json.loads(fiftyone["samples.json"])["samples"]
     }
@@ -812,7 +819,7 @@ def test_fiftyone_and_lightly_get_tags_for_every_file(one: Version, tmp_path: Pa
         "label": "dog",
         "confidence": 0.9,
     }
-    lightly = module("lightly").write(wanted(one, everything=True), Options()).files
+    lightly = named("lightly").write(wanted(one, everything=True), Media()).files
     tagged = {
         sample["file_path_abs"]: sample["tags"]
         for sample in json.loads(lightly["tags.json"])["samples"]
@@ -831,7 +838,7 @@ def test_fiftyones_own_class_takes_the_samples(one: Version) -> None:
     import fiftyone
 
     for told in json.loads(
-        module("fiftyone").write(wanted(one, everything=True), Options()).files["samples.json"]
+        named("fiftyone").write(wanted(one, everything=True), Media()).files["samples.json"]
     )["samples"]:
         sample = fiftyone.Sample.from_dict(dict(told))
         assert (sample.filepath, sample.tags) == (told["filepath"], told["tags"])
@@ -840,13 +847,13 @@ def test_fiftyones_own_class_takes_the_samples(one: Version) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (Options(), "{data}/dogs/a b.png"),
-        (Options(media_root="{data}"), "dogs/a b.png"),
-        (Options(prefix="/mnt/"), "/mnt/dogs/a b.png"),
-        (Options(prefix="https://x.org/", media_root="{data}"), "https://x.org/dogs/a%20b.png"),
+        (Media(), "{data}/dogs/a b.png"),
+        (Media(media_root="{data}"), "dogs/a b.png"),
+        (Media(prefix="/mnt/"), "/mnt/dogs/a b.png"),
+        (Media(prefix="https://x.org/", media_root="{data}"), "https://x.org/dogs/a%20b.png"),
     ],
 )
-def test_paths_start_where_the_options_say(options: Options, expected: str, tmp_path: Path) -> None:
+def test_paths_start_where_the_options_say(options: Media, expected: str, tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     chosen = replace(
         options, media_root=options.media_root and options.media_root.format(data=data)
@@ -855,12 +862,12 @@ def test_paths_start_where_the_options_say(options: Options, expected: str, tmp_
     row = next(
         csv.DictReader(
             io.StringIO(
-                csv_file.write(wanted(made, everything=True), chosen).files["samples.csv"].decode()
+                CSV.write(wanted(made, everything=True), chosen).files["samples.csv"].decode()
             )
         )
     )
     tagged = json.loads(
-        module("lightly").write(wanted(made, everything=True), chosen).files["tags.json"]
+        named("lightly").write(wanted(made, everything=True), chosen).files["tags.json"]
     )["samples"][0]
     assert row["media"] == tagged["file_path_abs"] == expected.format(data=data)
 
@@ -916,7 +923,7 @@ def test_the_commands_write_a_folder_and_take_a_file_back(one: Version, tmp_path
 
 def test_media_elsewhere_than_said_are_refused(one: Version, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--media-root"):
-        label_studio.write(wanted(one), Options(media_root=str(tmp_path / "other")))
+        LABEL_STUDIO.write(wanted(one), Media(media_root=str(tmp_path / "other")))
 
 
 def test_the_readme_has_every_format() -> None:
@@ -927,7 +934,7 @@ def test_the_readme_has_every_format() -> None:
         name
         for line in rows[1].splitlines()
         for name in re.findall(r"`([^`]+)`", line.split("|")[1])
-    ] == list(FORMATS)
+    ] == [*BACK, "fiftyone", "lightly"]
     assert [bool(line.split("|")[3].strip()) for line in rows[1].splitlines()] == [True] * len(
         BACK
     ) + [False]
@@ -935,5 +942,20 @@ def test_the_readme_has_every_format() -> None:
 
 def test_an_unknown_format_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="cvat"):
-        module("cvatt")
-    assert set(BACK) < set(FORMATS)
+        named("cvatt")
+    with pytest.raises(ConfigError, match="no format is called 'lightly'"):
+        named("lightly", answers=True)
+
+
+def test_formats_are_found_by_the_ending_of_a_file() -> None:
+    assert set(formats(answers=True)) == set(BACK) < set(formats())
+    files = ["a.json", "b.c/a.XML", "a.csv", "a.tsv"]
+    assert [by_ending(file).name for file in files] == ["label-studio", "cvat", "csv", "csv"]
+    with pytest.raises(ConfigError, match=r"a\.txt comes from: --from csv . cvat . label-studio"):
+        by_ending("a.txt")
+
+
+def test_help_lists_the_formats_of_plugins() -> None:
+    shown = command("handover", "--help").stdout + command("takeover", "--help").stdout
+    assert "csv | cvat | fiftyone | label-studio | lightly" in shown
+    assert "FORMAT  csv | cvat | label-studio" in shown

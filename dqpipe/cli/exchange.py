@@ -8,10 +8,11 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import uuid4
 
 import typer
+from typer.core import TyperCommand
 
 from dqpipe.cli.terminal import say, say_json
 from dqpipe.data.wording import many
@@ -21,16 +22,32 @@ commands = typer.Typer()
 Output = Annotated[str, typer.Option("--out", "-o", help="The output of a run: a folder or a URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 KIND = "handover"
-ENDINGS = {".json": "label-studio", ".xml": "cvat", ".csv": "csv", ".tsv": "csv"}
+FORMATS = "[formats]"
+"""Stands in a help text for the names of the formats."""
 
 
-@commands.command()
+class _Listing(TyperCommand):
+    """A command whose help lists the formats; only that loads the plugins."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 (of typer's own click)
+        """See click."""
+        from dqpipe.review.exchange import formats
+
+        for parameter in self.params:
+            text = getattr(parameter, "help", None) or ""
+            if FORMATS in text:
+                names = " | ".join(formats(answers=parameter.name == "come"))
+                parameter.help = text.replace(FORMATS, names)  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+
+
+@commands.command(cls=_Listing)
 def handover(
     to: Annotated[
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="label-studio | cvat | csv | fiftyone | lightly",
+            help=FORMATS,
             show_default=False,
         ),
     ],
@@ -50,7 +67,9 @@ def handover(
     ] = False,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="All samples; fiftyone and lightly always get all of them."),
+        typer.Option(
+            "--all", help="All samples; formats that are not read back always get all of them."
+        ),
     ] = False,
     media_root: Annotated[
         str | None,
@@ -82,12 +101,13 @@ def handover(
 
     Afterwards `dqpipe takeover` reads the answers back as verdicts.
     """
+    from dqpipe.plugin.exchange import Media
     from dqpipe.results.versions import Version
-    from dqpipe.review import exchange as formats
-    from dqpipe.review.exchange.queue import Options, Wanted, queue
+    from dqpipe.review.exchange import named
+    from dqpipe.review.exchange.queue import Wanted, queue
     from dqpipe.storage.location import is_url
 
-    module = formats.named(to)
+    wished = named(to)
     if is_url(str(folder)):
         raise ConfigError(f"{folder}: files for another tool are written to a local folder")
     if folder.exists() and not force and not (folder.is_dir() and not any(folder.iterdir())):
@@ -97,13 +117,13 @@ def handover(
         tuple(code or ()),
         tuple(decision or ()),
         with_verdicts,
-        everything or (to not in formats.BACK and not chosen),
+        everything or (not wished.answers and not chosen),
     )
     found = queue(out, Version.open(out, version), wanted)
     if not found.items:
         say("no sample matches: nothing is written (--code, --decision or --all select others)")
         return
-    written = module.write(found, Options(media_prefix, media_root))
+    written = wished.write(found, Media(media_prefix, media_root))
     write(folder, written.files)
     say(
         f"{many(len(found.items), 'sample')} of version {found.version} → {folder}: "
@@ -116,7 +136,7 @@ def handover(
         say(line)
 
 
-@commands.command()
+@commands.command(cls=_Listing)
 def takeover(
     file: Annotated[
         Path, typer.Argument(help="The file that the labelling tool exported.", show_default=False)
@@ -127,7 +147,7 @@ def takeover(
         typer.Option(
             "--from",
             metavar="FORMAT",
-            help="label-studio | cvat | csv",
+            help=FORMATS,
             show_default="by the file's ending",
         ),
     ] = None,
@@ -154,15 +174,13 @@ def takeover(
     changes nothing.
     """
     from dqpipe.results.versions import Version
-    from dqpipe.review import exchange as formats
+    from dqpipe.review.exchange import by_ending, named
     from dqpipe.review.exchange.answers import contents
     from dqpipe.review.exchange.matching import take
 
-    name = come or ENDINGS.get(file.suffix.lower())
-    if name is None:
-        raise ConfigError(f"say what {file} comes from: --from {' | '.join(formats.BACK)}")
+    used = named(come, answers=True) if come else by_ending(str(file))
     opened = Version.open(out, version)
-    answers = formats.named(name, back=True).read(contents(file))
+    answers = used.read(contents(file))
     taken = take(out, opened, answers, reviewer, partly=partly, new_labels=new_labels, dry=dry_run)
     if as_json:
         counts = {

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dqpipe import Extension, discover, hookimpl
 from dqpipe_images.picture import Header as Header
 from dqpipe_images.picture import Picture as Picture
+from dqpipe_images.sizes import shown_size as shown_size
 
 
 @hookimpl

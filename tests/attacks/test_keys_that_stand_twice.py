@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from dqpipe_exchange import parsing
 from dqpipe_formats.manifest import Manifest
 from dqpipe_formats.table import Table
 from dqpipe_validation.expectations import Expectations
@@ -21,7 +22,6 @@ from dqpipe.data.tables import Facts, Samples
 from dqpipe.errors import ConfigError, DatasetError
 from dqpipe.results import verdicts
 from dqpipe.results.verdicts import Verdict
-from dqpipe.review.exchange import answers
 from dqpipe.storage import jsonl
 
 EMPTY = Facts(pa.table({"id": ["a"]}))
@@ -58,7 +58,7 @@ def suite(folder: Path) -> None:
 
 def answer(folder: Path) -> None:
     del folder
-    answers.json_of(b'[{"id": 1, "annotations": [], "annotations": [{}]}]')
+    parsing.json_of(b'[{"id": 1, "annotations": [], "annotations": [{}]}]')
 
 
 def pipeline(folder: Path) -> None:

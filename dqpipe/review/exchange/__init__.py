@@ -1,56 +1,34 @@
-"""Exchange with labelling tools.
+"""Exchange with labelling tools: samples are written for them, answers come back as verdicts.
 
-Samples are written for them, and answers are read back as verdicts.
-
-    version ──queue──▶ Item… ──write (a format)──▶ files           another tool
-    verdicts.jsonl ◀──settle── Answer… ◀──read (a format)── a file ◀────┘
-
-Each format is a module with `write(queue, options) -> Written`, and, where people answer in it,
-`read(data) -> list[Answer]`; both are pure. Answers are matched by id, content and given label; all
-of them are added, or none.
+The formats are plugins' (`dqpipe.plugin.exchange`).
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from types import ModuleType
-from typing import Any
-
-FORMATS = {
-    "label-studio": "label_studio",
-    "cvat": "cvat",
-    "csv": "csv_file",
-    "fiftyone": "fiftyone",
-    "lightly": "lightly",
-}
-"""The name of a format → its module."""
-BACK = ("label-studio", "cvat", "csv")
-"""The formats that can be read back."""
+from dqpipe.errors import ConfigError, nearest
+from dqpipe.plugin import registry as plugins
+from dqpipe.plugin.exchange import Exchange
+from dqpipe.plugin.registry import Registry
 
 
-def named(name: str, *, back: bool = False) -> Any:  # noqa: ANN401 (a module with `write` and `read`, or an Exchange)
-    """The format of a name, ours or a plugin's; with `back` one that answers come back in.
-
-    Raises ConfigError.
-    """
-    from dqpipe.errors import ConfigError, nearest
-    from dqpipe.plugin import registry
-    from dqpipe.plugin.kinds import Exchange
-
-    if name in (BACK if back else FORMATS):
-        return module(name)
-    brought = [cls for cls in registry.load().all(Exchange) if cls.answers or not back]
-    for cls in brought:
-        if cls.name == name:
-            return cls()
-    known = [*(BACK if back else FORMATS), *(cls.name for cls in brought)]
-    raise ConfigError(f"no format is called {name!r}: {nearest(name, known)}")
+def formats(*, answers: bool = False, registry: Registry | None = None) -> dict[str, Exchange]:
+    """The formats by name; with `answers` those that answers come back in."""
+    found = (registry or plugins.load()).instances(Exchange)
+    return {one.name: one for one in found if one.answers or not answers}
 
 
-def module(name: str) -> ModuleType:
-    """The module of a format. Raises ConfigError."""
-    from dqpipe.errors import ConfigError, nearest
+def named(name: str, *, answers: bool = False) -> Exchange:
+    """The format of a name. Raises ConfigError."""
+    known = formats(answers=answers)
+    if name not in known:
+        raise ConfigError(f"no format is called {name!r}: {nearest(name, known)}")
+    return known[name]
 
-    if name not in FORMATS:
-        raise ConfigError(f"no format is called {name!r}: {nearest(name, FORMATS)}")
-    return import_module(f"{__name__}.{FORMATS[name]}")
+
+def by_ending(file: str) -> Exchange:
+    """The format that files of such a name are in. Raises ConfigError where none or two are."""
+    known = formats(answers=True)
+    suit = [one for one in known.values() if file.lower().endswith(one.endings)]
+    if len(suit) != 1:
+        raise ConfigError(f"say what {file} comes from: --from {' | '.join(known)}")
+    return suit[0]

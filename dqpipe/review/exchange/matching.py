@@ -20,10 +20,10 @@ import pyarrow as pa
 from dqpipe.data.labels import label_from_text, label_text
 from dqpipe.data.wording import many
 from dqpipe.errors import ConfigError, DatasetError, listed
-from dqpipe.plugin.kinds import Answer
+from dqpipe.plugin.exchange import Answer, below
 from dqpipe.results.verdicts import KINDS, Verdict, add_all, json_label, last_words, now, verdicts
 from dqpipe.results.versions import Version
-from dqpipe.review.exchange.queue import CLASSES, NUMBERS, OTHER, TAGS, Seen, below
+from dqpipe.review.exchange.queue import Seen
 from dqpipe.review.rulings import as_given
 from dqpipe.storage.location import place
 from dqpipe.storage.paths import media_path
@@ -268,7 +268,7 @@ class Settling:
             return "keep", None
         label = self._label(answer)
         kept = as_given(label) == given or (
-            self.seen.kind == TAGS
+            self.seen.kind == "tags"
             and given is not None
             and sorted(label) == sorted(json.loads(given))
         )
@@ -282,17 +282,17 @@ class Settling:
 
     def _label(self, answer: Answer) -> Any:  # noqa: ANN401
         kind, chosen = self.seen.kind, answer.chosen
-        if chosen is not None and kind == TAGS:
+        if chosen is not None and kind == "tags":
             label: Any = list(dict.fromkeys(chosen))
         elif chosen is not None and len(chosen) != 1:
             raise _Wrong("choose two labels where a sample has one")
         else:
             label = self._parsed(chosen[0] if chosen else answer.label)
-        if kind == NUMBERS and not (isinstance(label, (int, float)) and math.isfinite(label)):
+        if kind == "numbers" and not (isinstance(label, (int, float)) and math.isfinite(label)):
             raise _Wrong("name a label that is no number")
-        names: list[Any] = label if kind == TAGS else [label_text(label)]
+        names: list[Any] = label if kind == "tags" else [label_text(label)]
         unknown = [str(name) for name in names if name not in self.known]
-        if unknown and kind in (CLASSES, TAGS) and not self.new_labels:
+        if unknown and kind in ("classes", "tags") and not self.new_labels:
             raise _Wrong(
                 f"name the label {unknown[0][:80]!r}, which no sample has (--new-labels takes it)"
             )
@@ -311,11 +311,11 @@ class Settling:
             raise _Wrong(
                 f"name the label {(text or '')[:80]!r}, which cannot be a label of this set"
             ) from None
-        if self.seen.kind == TAGS and not (
+        if self.seen.kind == "tags" and not (
             isinstance(label, list) and all(isinstance(tag, str) for tag in label)
         ):
             raise _Wrong("name a label that is no list of tags")
-        if self.seen.kind == OTHER and label is None:
+        if self.seen.kind == "other" and label is None:
             raise _Wrong("name no label")
         return label
 

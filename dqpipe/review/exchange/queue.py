@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -18,142 +15,11 @@ from dqpipe.data import labels
 from dqpipe.data.labels import label_text
 from dqpipe.data.tables import DECISIONS
 from dqpipe.errors import ConfigError, DatasetError, nearest
+from dqpipe.plugin.exchange import Handed, HandedOver, LabelKind
 from dqpipe.results.verdicts import Verdict, last_words, verdicts
 from dqpipe.results.versions import Version
 from dqpipe.review.rulings import as_given, places
-from dqpipe.storage.checked_files import opened
-from dqpipe.storage.location import is_url, place
-from dqpipe.storage.paths import media_path
-
-CLASSES, TAGS, NUMBERS, OTHER = "classes", "tags", "numbers", "other"
-"""Kinds of labels: classes, sets of tags, numbers, or others (structs)."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One sample: labels as text (sets of tags as JSON lists), its findings with the most confident
-    first.
-    """
-
-    id: str
-    content: str
-    label: str | None
-    media: str | None = None
-    text: str = ""
-    """The user's own columns, for samples that are rows of a table."""
-    split: str | None = None
-    decision: str = "keep"
-    new_label: str | None = None
-    claims: tuple[tuple[str, float | None, str | None], ...] = ()
-    """Code, confidence, suggestion."""
-    said: tuple[Verdict, ...] = ()
-    """The last verdict of each reviewer."""
-
-    @property
-    def asked(self) -> tuple[str | None, float | None, str | None]:
-        """The finding to ask about: the most confident one with a suggestion, else the most
-        confident one.
-        """
-        suggesting = [claim for claim in self.claims if claim[2] is not None]
-        every = suggesting or self.claims
-        return every[0] if every else (None, None, None)
-
-    @property
-    def decided_label(self) -> str | None:
-        """The label in the curated set; None if the sample is not in it."""
-        return (
-            None
-            if self.decision == "drop"
-            else self.new_label
-            if self.decision == "relabel"
-            else self.label
-        )
-
-
-@dataclass(frozen=True)
-class Queue:
-    """Items in the order in which they are worth a look."""
-
-    items: Sequence[Item]
-    version: str
-    root: str
-    kind: str = CLASSES
-    classes: Sequence[str] = ()
-    """Every class or tag that a sample has or is suggested."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How media are written: a prefix, and the folder that paths are relative to.
-
-    None for the default of the format.
-    """
-
-    prefix: str | None = None
-    media_root: str | None = None
-
-    def link(self, queue: Queue, item: Item, prefix: str) -> str:
-        """Where a tool finds the media of an item: a URL as it is, unless a prefix is wanted.
-
-        Else the prefix and the quoted path. Raises ConfigError.
-        """
-        path = media_path(queue.root, item.media or "")
-        if is_url(path) and self.prefix is None:
-            return path
-        root = self.media_root or (
-            queue.root if is_url(queue.root) else str(Path(queue.root).parent)
-        )
-        return (self.prefix or prefix) + quote(os.fsencode(below(path, root, item.id)), safe="/")
-
-    def path(self, queue: Queue, item: Item) -> str:
-        """The path of an item's media, as text: whole, or as the options say.
-
-        Quoted only behind a prefix that is a URL. Raises ConfigError.
-        """
-        path = media_path(queue.root, item.media or "")
-        if is_url(self.prefix):
-            return self.link(queue, item, "")
-        if self.prefix is not None or self.media_root is not None:
-            path = (self.prefix or "") + below(path, self.media_root or queue.root, item.id)
-        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def below(path: str, root: str, sample: str) -> str:
-    """A path from the folder it should lie in. Raises ConfigError."""
-    start = root.rstrip("/") + "/"
-    inside = (
-        path[len(start) :]
-        if path.startswith(start)
-        else ".."
-        if is_url(path)
-        else os.path.relpath(path, root)
-    )
-    if inside.startswith(".."):
-        raise ConfigError(
-            f"the media of {sample!r} do not lie below {root}: name a folder that holds all of "
-            f"them (--media-root)"
-        )
-    return inside
-
-
-def size(queue: Queue, item: Item) -> tuple[int, int] | None:
-    """Width and height of a picture as shown, from the header of a local file.
-
-    None where they are unknown.
-    """
-    path = media_path(queue.root, item.media or "")
-    if item.media is None or is_url(path):
-        return None
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with os.fdopen(opened(path), "rb") as file, Image.open(file) as picture:
-                turned = picture.getexif().get(0x0112, 1) >= 5  # noqa: PLR2004 (EXIF orientations that swap sides)
-                return picture.size[::-1] if turned else picture.size
-    except Exception:  # noqa: BLE001 (Pillow's readers raise anything)
-        return None
+from dqpipe.storage.location import place
 
 
 @dataclass(frozen=True)
@@ -182,7 +48,7 @@ class Wanted:
                     f"no decision is called {decision!r}: {nearest(decision, DECISIONS)}"
                 )
 
-    def takes(self, item: Item) -> bool:
+    def takes(self, item: Handed) -> bool:
         """Whether an item is wanted."""
         if self.codes and not any(code in self.codes for code, _, _ in item.claims):
             return False
@@ -197,7 +63,7 @@ class Wanted:
         )
 
 
-def queue(out: str | Path, version: Version, wanted: Wanted) -> Queue:
+def queue(out: str | Path, version: Version, wanted: Wanted) -> HandedOver:
     """The samples of a version that are wanted, those of the most confident claims first.
 
     Raises ConfigError, DatasetError, OutputError.
@@ -207,7 +73,7 @@ def queue(out: str | Path, version: Version, wanted: Wanted) -> Queue:
     items = [item for item in seen.items(verdicts(place(out))) if wanted.takes(item)]
     if not wanted.everything:
         items.sort(key=lambda item: (-(item.asked[1] or 0), item.id))
-    return Queue(items, version.id, seen.root, seen.kind, seen.classes)
+    return HandedOver(items, version.id, seen.root, seen.kind, seen.classes)
 
 
 class Seen:
@@ -255,31 +121,31 @@ class Seen:
         return [as_given(label) for label in self.labels]
 
     @cached_property
-    def kind(self) -> str:
+    def kind(self) -> LabelKind:
         """What labels are."""
         kind = labels.kind_in(self.samples)
         if kind == "tags":
-            return (
-                TAGS
-                if pa.types.is_string(self.type.value_type)
-                or pa.types.is_large_string(self.type.value_type)
-                else OTHER
+            text = pa.types.is_string(self.type.value_type) or pa.types.is_large_string(
+                self.type.value_type
             )
-        return {"objects": OTHER, "mask": OTHER, "number": NUMBERS}.get(kind, CLASSES)
+            return "tags" if text else "other"
+        return (
+            "other" if kind in ("objects", "mask") else "numbers" if kind == "number" else "classes"
+        )
 
     @cached_property
     def classes(self) -> list[str]:
         """Every class or tag that a sample has or is suggested, as text."""
         present = labels.members(self.samples).names.drop_null().to_pylist()
-        if self.kind == TAGS:
+        if self.kind == "tags":
             return sorted(set(present))
-        if self.kind != CLASSES:
+        if self.kind != "classes":
             return []
         suggested = self.version.findings.table.column("suggestion").unique().to_pylist()
         decided = self.version.decisions.table.column("new_label").unique().to_pylist()
         return sorted({text for text in (*present, *suggested, *decided) if text})
 
-    def items(self, all_verdicts: Sequence[Verdict]) -> list[Item]:
+    def items(self, all_verdicts: Sequence[Verdict]) -> list[Handed]:
         """All samples that have a content hash."""
         claims = self._claims()
         words = defaultdict(list)
@@ -296,7 +162,7 @@ class Seen:
         )
         text = self._text()
         return [
-            Item(
+            Handed(
                 sample,
                 content,
                 self.texts[row],

@@ -9,10 +9,9 @@ LightlyStudio reads no tags from a file; its Python interface sets them: `sample
 
 from __future__ import annotations
 
-from dqpipe.plugin.kinds import Written
-from dqpipe.review.exchange.outgoing import as_json
-from dqpipe.review.exchange.queue import Options, Queue
-from dqpipe.review.exchange.tagging import tags, with_media
+from dqpipe import Exchange, HandedOver, Media, Written, extension
+from dqpipe_exchange.outgoing import as_json
+from dqpipe_exchange.tagging import tags, with_media
 
 SCRIPT = '''"""Put what dqpipe found on a LightlyStudio dataset: python tag.py [lightly_studio.db]."""
 
@@ -42,20 +41,27 @@ print(f"files that are in it and have their tags: {tagged} of {len(tags)}")
 '''  # noqa: E501
 
 
-def write(queue: Queue, options: Options) -> Written:
-    """The tags and the script. Raises ConfigError."""
-    found = with_media(queue, options)
-    every: dict[str, set[str]] = {}
-    for path, item in found:
-        every.setdefault(path, set()).update(tags(item))
-    samples = [{"file_path_abs": path, "tags": sorted(names)} for path, names in every.items()]
-    left = {"have no media": len(queue.items) - len(found)} if len(found) < len(queue.items) else {}
-    steps = [
-        (
-            "where LightlyStudio is installed: python tag.py (tags that begin with dqpipe: are "
-            "replaced)"
+@extension
+class Lightly(Exchange):
+    """Tags of every file for LightlyStudio, and a script that sets them."""
+
+    name = "lightly"
+
+    def write(self, queue: HandedOver, media: Media) -> Written:
+        """The tags and the script. Raises ConfigError."""
+        found = with_media(queue, media)
+        every: dict[str, set[str]] = {}
+        for path, item in found:
+            every.setdefault(path, set()).update(tags(item))
+        samples = [{"file_path_abs": path, "tags": sorted(names)} for path, names in every.items()]
+        without = len(queue.items) - len(found)
+        left = {"have no media": without} if without else {}
+        steps = [
+            (
+                "where LightlyStudio is installed: python tag.py (tags that begin with dqpipe: are "
+                "replaced)"
+            )
+        ]
+        return Written(
+            {"tags.json": as_json({"samples": samples}), "tag.py": SCRIPT.encode()}, steps, left
         )
-    ]
-    return Written(
-        {"tags.json": as_json({"samples": samples}), "tag.py": SCRIPT.encode()}, steps, left
-    )

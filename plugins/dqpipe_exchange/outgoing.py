@@ -9,10 +9,7 @@ import json
 import re
 from typing import Any
 
-from dqpipe.data.labels import label_text
-from dqpipe.errors import ConfigError
-from dqpipe.results.verdicts import Verdict
-from dqpipe.review.exchange.queue import TAGS, Item, Queue
+from dqpipe import ConfigError, Handed, HandedOver, Ruling, label_text
 
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML 1.0 document can hold (section 2.2, Char)."""
@@ -40,19 +37,19 @@ def xml(text: object) -> str:
     return "".join(XML.get(letter, letter) for letter in plain)
 
 
-def tags_of(queue: Queue, label: str | None) -> list[str]:
+def tags_of(queue: HandedOver, label: str | None) -> list[str]:
     """The classes of a label as text: one, several of a set of tags, or none."""
     if not label:
         return []
-    return [str(tag) for tag in json.loads(label)] if queue.kind == TAGS else [label]
+    return [str(tag) for tag in json.loads(label)] if queue.kind == "tags" else [label]
 
 
-def label_said(item: Item, verdict: Verdict) -> str | None:
+def label_said(item: Handed, verdict: Ruling) -> str | None:
     """The label of a sample after a verdict, as text."""
     return label_text(verdict.label) if verdict.verdict == "relabel" else item.label
 
 
-def asked_of(item: Item) -> dict[str, Any]:
+def asked_of(item: Handed) -> dict[str, Any]:
     """The reasons for a review, as text."""
     code, confidence, suggestion = item.asked
     return {

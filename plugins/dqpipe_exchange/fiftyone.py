@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dqpipe.plugin.kinds import Written
-from dqpipe.review.exchange.outgoing import as_json, tags_of
-from dqpipe.review.exchange.queue import CLASSES, NUMBERS, TAGS, Item, Options, Queue
-from dqpipe.review.exchange.tagging import tags, with_media
+from dqpipe import Exchange, Handed, HandedOver, Media, Written, extension
+from dqpipe_exchange.outgoing import as_json, tags_of
+from dqpipe_exchange.tagging import tags, with_media
 
 SCRIPT = '''"""Put what dqpipe found on a FiftyOne dataset: python tag.py DATASET (a new one of this name if there is none)."""
 
@@ -46,27 +45,34 @@ else:
 '''  # noqa: E501
 
 
-def write(queue: Queue, options: Options) -> Written:
-    """The samples and the script. Raises ConfigError."""
-    found = with_media(queue, options)
-    samples = [
-        {"filepath": path, "tags": tags(item), **_labels(queue, item)} for path, item in found
-    ]
-    files = {"samples.json": as_json({"samples": samples}), "tag.py": SCRIPT.encode()}
-    left = {"have no media": len(queue.items) - len(found)} if len(found) < len(queue.items) else {}
-    return Written(
-        files,
-        [
-            (
-                "where FiftyOne is installed: python tag.py DATASET (tags that begin with dqpipe: "
-                "are replaced)"
-            )
-        ],
-        left,
-    )
+@extension
+class FiftyOne(Exchange):
+    """Tags, labels and suggestions of every sample for FiftyOne, and a script that sets them."""
+
+    name = "fiftyone"
+
+    def write(self, queue: HandedOver, media: Media) -> Written:
+        """The samples and the script. Raises ConfigError."""
+        found = with_media(queue, media)
+        samples = [
+            {"filepath": path, "tags": tags(item), **_labels(queue, item)} for path, item in found
+        ]
+        files = {"samples.json": as_json({"samples": samples}), "tag.py": SCRIPT.encode()}
+        without = len(queue.items) - len(found)
+        left = {"have no media": without} if without else {}
+        return Written(
+            files,
+            [
+                (
+                    "where FiftyOne is installed: python tag.py DATASET (tags that begin with "
+                    "dqpipe: are replaced)"
+                )
+            ],
+            left,
+        )
 
 
-def _labels(queue: Queue, item: Item) -> dict[str, Any]:
+def _labels(queue: HandedOver, item: Handed) -> dict[str, Any]:
     _, confidence, suggestion = item.asked
     fields: dict[str, Any] = {"dqpipe_id": item.id}
     if (label := _label(queue, item.label)) is not None:
@@ -74,20 +80,20 @@ def _labels(queue: Queue, item: Item) -> dict[str, Any]:
     if (label := _label(queue, suggestion)) is not None:
         fields["dqpipe_suggestion"] = (
             label
-            if confidence is None or queue.kind != CLASSES
+            if confidence is None or queue.kind != "classes"
             else label | {"confidence": confidence}
         )
     return fields
 
 
-def _label(queue: Queue, label: str | None) -> dict[str, Any] | None:
-    if label is None or queue.kind not in (CLASSES, TAGS, NUMBERS):
+def _label(queue: HandedOver, label: str | None) -> dict[str, Any] | None:
+    if label is None or queue.kind not in ("classes", "tags", "numbers"):
         return None
-    if queue.kind == NUMBERS:
+    if queue.kind == "numbers":
         return {"_cls": "Regression", "value": float(label)}
     every = [{"_cls": "Classification", "label": name} for name in tags_of(queue, label)]
     return (
         {"_cls": "Classifications", "classifications": every}
-        if queue.kind == TAGS
+        if queue.kind == "tags"
         else next(iter(every), None)
     )

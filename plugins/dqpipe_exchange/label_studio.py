@@ -26,66 +26,81 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dqpipe.errors import ConfigError, DatasetError
-from dqpipe.plugin.kinds import Answer, Written
-from dqpipe.results.verdicts import Verdict
-from dqpipe.review.exchange.answers import json_of
-from dqpipe.review.exchange.outgoing import as_json, asked_of, label_said, tags_of, xml
-from dqpipe.review.exchange.queue import NUMBERS, OTHER, TAGS, Item, Options, Queue
-from dqpipe.version import __version__
+from dqpipe import (
+    Answer,
+    ConfigError,
+    DatasetError,
+    Exchange,
+    Handed,
+    HandedOver,
+    Media,
+    Ruling,
+    Written,
+    __version__,
+    extension,
+)
+from dqpipe_exchange.outgoing import as_json, asked_of, label_said, tags_of, xml
+from dqpipe_exchange.parsing import json_of
 
 PREFIX = "/data/local-files/?d="
 SHOWN, LABEL, VERDICT, REVIEWER = "sample", "label", "verdict", "reviewer"
 """Names in the labelling configuration."""
 
 
-def write(queue: Queue, options: Options) -> Written:
-    """Tasks and the labelling configuration. Raises ConfigError."""
-    if queue.kind == OTHER:
-        raise ConfigError(
-            "these labels are structs, which Label Studio's choices cannot say: hand them over as "
-            "csv"
+@extension
+class LabelStudio(Exchange):
+    """Label Studio's tasks and labelling configuration; its JSON export is read back."""
+
+    name = "label-studio"
+    answers = True
+    endings = (".json",)
+
+    def write(self, queue: HandedOver, media: Media) -> Written:
+        """Tasks and the labelling configuration. Raises ConfigError."""
+        if queue.kind == "other":
+            raise ConfigError(
+                "these labels are structs, which Label Studio's choices cannot say: hand them over "
+                "as csv"
+            )
+        tasks = [_task(queue, item, media) for item in queue.items]
+        pictures = any(item.media is not None for item in queue.items)
+        files = {
+            "tasks.json": as_json(tasks, indent=1),
+            "config.xml": _config(queue, pictures=pictures).encode(),
+        }
+        root = media.media_root or str(Path(queue.root).parent)
+        served = (
+            f" (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true, "
+            f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}, a Local storage of the project)"
         )
-    tasks = [_task(queue, item, options) for item in queue.items]
-    pictures = any(item.media is not None for item in queue.items)
-    files = {
-        "tasks.json": as_json(tasks, indent=1),
-        "config.xml": _config(queue, pictures=pictures).encode(),
-    }
-    root = options.media_root or str(Path(queue.root).parent)
-    served = (
-        f" (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true, "
-        f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}, a Local storage of the project)"
-    )
-    steps = [
-        (
-            "Label Studio: paste config.xml into Settings > Labeling Interface > Code, then import "
-            "tasks.json"
-        )
-    ]
-    steps += (
-        [
-            "it must be able to serve the files"
-            + (served if options.prefix is None else f" at {options.prefix}…")
+        steps = [
+            (
+                "Label Studio: paste config.xml into Settings > Labeling Interface > Code, then "
+                "import tasks.json"
+            )
         ]
-        if pictures
-        else []
-    )
-    return Written(files, [*steps, "afterwards: Export > JSON, then dqpipe takeover FILE"])
+        steps += (
+            [
+                "it must be able to serve the files"
+                + (served if media.prefix is None else f" at {media.prefix}…")
+            ]
+            if pictures
+            else []
+        )
+        return Written(files, [*steps, "afterwards: Export > JSON, then dqpipe takeover FILE"])
 
-
-def read(data: bytes) -> list[Answer]:
-    """The answers of a JSON export. Raises DatasetError."""
-    tasks = json_of(data)
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise DatasetError("this is no JSON export of Label Studio: a list of tasks is wanted")
-    if tasks and not any("data" in task for task in tasks):
-        raise DatasetError("these tasks have no data: export as JSON, not as JSON-MIN")
-    return [
-        answer
-        for number, task in enumerate(tasks, 1)
-        for answer in _answers(task, f"task {_number(task.get('id'), number)}")
-    ]
+    def read(self, data: bytes) -> list[Answer]:
+        """The answers of a JSON export. Raises DatasetError."""
+        tasks = json_of(data)
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise DatasetError("this is no JSON export of Label Studio: a list of tasks is wanted")
+        if tasks and not any("data" in task for task in tasks):
+            raise DatasetError("these tasks have no data: export as JSON, not as JSON-MIN")
+        return [
+            answer
+            for number, task in enumerate(tasks, 1)
+            for answer in _answers(task, f"task {_number(task.get('id'), number)}")
+        ]
 
 
 def _number(value: object, number: int) -> int:
@@ -93,11 +108,11 @@ def _number(value: object, number: int) -> int:
     return value if isinstance(value, int) else number
 
 
-def _task(queue: Queue, item: Item, options: Options) -> dict[str, Any]:
+def _task(queue: HandedOver, item: Handed, media: Media) -> dict[str, Any]:
     shown = (
         {"text": item.text or item.id}
         if item.media is None
-        else {"image": options.link(queue, item, PREFIX)}
+        else {"image": media.link(queue, item, PREFIX)}
     )
     asked = asked_of(item)
     why = ", ".join(
@@ -127,7 +142,7 @@ def _task(queue: Queue, item: Item, options: Options) -> dict[str, Any]:
     return task
 
 
-def _annotation(queue: Queue, item: Item, verdict: Verdict) -> dict[str, Any]:
+def _annotation(queue: HandedOver, item: Handed, verdict: Ruling) -> dict[str, Any]:
     seed = f"said by {verdict.reviewer}"
     result = (
         [_result(item, seed, REVIEWER, "textarea", {"text": [verdict.reviewer]})]
@@ -143,27 +158,27 @@ def _annotation(queue: Queue, item: Item, verdict: Verdict) -> dict[str, Any]:
     return {"result": result, "was_cancelled": False, "created_at": verdict.time}
 
 
-def _labelled(queue: Queue, item: Item, label: str, seed: str) -> list[dict[str, Any]]:
-    if queue.kind == NUMBERS:
+def _labelled(queue: HandedOver, item: Handed, label: str, seed: str) -> list[dict[str, Any]]:
+    if queue.kind == "numbers":
         return [_result(item, seed, LABEL, "number", {"number": json.loads(label)})]
     return [_result(item, seed, LABEL, "choices", {"choices": tags_of(queue, label)})]
 
 
-def _result(item: Item, seed: str, name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+def _result(item: Handed, seed: str, name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
     unique = hashlib.sha256(json.dumps([item.id, seed, name]).encode()).hexdigest()[:12]
     return {"id": unique, "type": kind, "from_name": name, "to_name": SHOWN, "value": value}
 
 
-def _config(queue: Queue, *, pictures: bool) -> str:
+def _config(queue: HandedOver, *, pictures: bool) -> str:
     shown = (
         f'<Image name="{SHOWN}" value="$image" zoom="true"/>'
         if pictures
         else f'<Text name="{SHOWN}" value="$text"/>'
     )
     choices = "".join(f'\n    <Choice value="{xml(name)}"/>' for name in queue.classes)
-    many = "multiple" if queue.kind == TAGS else "single"
+    many = "multiple" if queue.kind == "tags" else "single"
     label = f'<Choices name="{LABEL}" toName="{SHOWN}" choice="{many}">{choices}\n  </Choices>'
-    if queue.kind == NUMBERS:
+    if queue.kind == "numbers":
         label = f'<Number name="{LABEL}" toName="{SHOWN}"/>'
     return f"""<View>
   {shown}

@@ -25,13 +25,23 @@ import posixpath
 from collections import defaultdict
 from typing import Any
 
-from dqpipe.errors import ConfigError, DatasetError
-from dqpipe.plugin.kinds import Answer, Written
-from dqpipe.results.verdicts import Verdict
-from dqpipe.review.exchange.answers import parse_xml
-from dqpipe.review.exchange.outgoing import NO_XML, as_json, asked_of, label_said, tags_of, xml
-from dqpipe.review.exchange.queue import CLASSES, TAGS, Item, Options, Queue, below, size
-from dqpipe.storage.paths import media_path
+from dqpipe_images import shown_size
+
+from dqpipe import (
+    Answer,
+    ConfigError,
+    DatasetError,
+    Exchange,
+    Handed,
+    HandedOver,
+    Media,
+    Ruling,
+    Written,
+    extension,
+    media_path,
+)
+from dqpipe_exchange.outgoing import NO_XML, as_json, asked_of, label_said, tags_of, xml
+from dqpipe_exchange.parsing import parse_xml
 
 UNSEEN = "unseen"
 SAID = (UNSEEN, "keep", "drop", "skip")
@@ -39,75 +49,82 @@ KEPT = ("id", "content", "label", "code", "suggestion", "reviewer", "time")
 """Text attributes of a tag."""
 
 
-def write(queue: Queue, options: Options) -> Written:
-    """Annotations, labels, and a manifest where all sizes are known. Raises ConfigError."""
-    if queue.kind not in (CLASSES, TAGS):
-        raise ConfigError(
-            f"these labels are {queue.kind}, which CVAT's tags cannot say: hand them over as csv"
-        )
-    left = {"have no media": sum(item.media is None for item in queue.items)}
-    named = [(_name(queue, item, options), item) for item in queue.items if item.media is not None]
-    left["have a name that XML cannot hold"] = sum(bool(NO_XML.search(name)) for name, _ in named)
-    images: dict[str, list[Item]] = defaultdict(list)
-    for name, item in sorted(named, key=lambda pair: pair[0]):
-        if not NO_XML.search(name):
-            images[name].append(item)
-    sizes = {name: size(queue, items[0]) for name, items in images.items()}
-    body = [
-        _image(queue, number, name, items, sizes[name])
-        for number, (name, items) in enumerate(images.items())
-    ]
-    document = [
-        '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n',
-        _meta(queue, len(body)),
-        *body,
-        "</annotations>\n",
-    ]
-    files = {
-        "annotations.xml": "".join(document).encode(),
-        "labels.json": as_json(_labels(queue), indent=1),
-    }
-    if all(sizes.values()):
-        files["manifest.jsonl"] = _manifest(
-            {name: wide for name, wide in sizes.items() if wide is not None}
-        )
-    steps = [
-        (
-            "CVAT: a task of these images (named from the dataset's folder) with labels.json as "
-            "its raw labels; then Upload annotations, CVAT 1.1"
-        ),
-        (
-            "afterwards: Export annotations, CVAT for images 1.1, unpack it, then dqpipe takeover "
-            "annotations.xml --reviewer NAME"
-        ),
-    ]
-    return Written(files, steps, {why: n for why, n in left.items() if n})
+@extension
+class Cvat(Exchange):
+    """CVAT's annotations for images 1.1 both ways, with the labels of a task and a manifest."""
 
+    name = "cvat"
+    answers = True
+    endings = (".xml",)
 
-def read(data: bytes) -> list[Answer]:
-    """The answers of an XML file. Raises DatasetError."""
-    reader = _Reader()
-    parse_xml(data, reader.start, reader.end)
-    if not reader.root:
-        raise DatasetError("this is no annotation file of CVAT: <annotations> is wanted")
-    if reader.tracks and not reader.images:
-        raise DatasetError("this is CVAT for video: export as CVAT for images 1.1")
-    return [answer for name, tags in reader.images for answer in _answers(name, tags)]
+    def write(self, queue: HandedOver, media: Media) -> Written:
+        """Annotations, labels, and a manifest where all sizes are known. Raises ConfigError."""
+        if queue.kind not in ("classes", "tags"):
+            raise ConfigError(
+                f"these labels are {queue.kind}, which CVAT's tags cannot say: hand them over as "
+                f"csv"
+            )
+        left = {"have no media": sum(item.media is None for item in queue.items)}
+        named = [
+            (media.relative(queue, item), item) for item in queue.items if item.media is not None
+        ]
+        left["have a name that XML cannot hold"] = sum(
+            bool(NO_XML.search(name)) for name, _ in named
+        )
+        images: dict[str, list[Handed]] = defaultdict(list)
+        for name, item in sorted(named, key=lambda pair: pair[0]):
+            if not NO_XML.search(name):
+                images[name].append(item)
+        sizes = {
+            name: shown_size(media_path(queue.root, items[0].media or ""))
+            for name, items in images.items()
+        }
+        body = [
+            _image(queue, number, name, items, sizes[name])
+            for number, (name, items) in enumerate(images.items())
+        ]
+        document = [
+            '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n',
+            _meta(queue, len(body)),
+            *body,
+            "</annotations>\n",
+        ]
+        files = {
+            "annotations.xml": "".join(document).encode(),
+            "labels.json": as_json(_labels(queue), indent=1),
+        }
+        if all(sizes.values()):
+            files["manifest.jsonl"] = _manifest(
+                {name: wide for name, wide in sizes.items() if wide is not None}
+            )
+        steps = [
+            (
+                "CVAT: a task of these images (named from the dataset's folder) with labels.json "
+                "as its raw labels; then Upload annotations, CVAT 1.1"
+            ),
+            (
+                "afterwards: Export annotations, CVAT for images 1.1, unpack it, then dqpipe "
+                "takeover annotations.xml --reviewer NAME"
+            ),
+        ]
+        return Written(files, steps, {why: n for why, n in left.items() if n})
+
+    def read(self, data: bytes) -> list[Answer]:
+        """The answers of an XML file. Raises DatasetError."""
+        reader = _Reader()
+        parse_xml(data, reader.start, reader.end)
+        if not reader.root:
+            raise DatasetError("this is no annotation file of CVAT: <annotations> is wanted")
+        if reader.tracks and not reader.images:
+            raise DatasetError("this is CVAT for video: export as CVAT for images 1.1")
+        return [answer for name, tags in reader.images for answer in _answers(name, tags)]
 
 
 # write --------------------------------------------------------------------------------------------
 
 
-def _name(queue: Queue, item: Item, options: Options) -> str:
-    path = media_path(queue.root, item.media or "")
-    inside = below(path, options.media_root or queue.root, item.id)
-    return (options.prefix or "") + inside.encode("utf-8", "surrogateescape").decode(
-        "utf-8", "backslashreplace"
-    )
-
-
 def _image(
-    queue: Queue, number: int, name: str, items: list[Item], wide: tuple[int, int] | None
+    queue: HandedOver, number: int, name: str, items: list[Handed], wide: tuple[int, int] | None
 ) -> str:
     extent = "" if wide is None else f' width="{wide[0]}" height="{wide[1]}"'
     tags = [
@@ -119,7 +136,7 @@ def _image(
     return f'  <image id="{number}" name="{xml(name)}"{extent}>\n{"".join(tags)}  </image>\n'
 
 
-def _tags(queue: Queue, item: Item, verdict: Verdict | None) -> list[str]:
+def _tags(queue: HandedOver, item: Handed, verdict: Ruling | None) -> list[str]:
     answer = UNSEEN if verdict is None or verdict.verdict == "relabel" else verdict.verdict
     asked = asked_of(item)
     kept = {
@@ -166,11 +183,11 @@ def _attributes() -> list[dict[str, Any]]:
     ]
 
 
-def _labels(queue: Queue) -> list[dict[str, Any]]:
+def _labels(queue: HandedOver) -> list[dict[str, Any]]:
     return [{"name": name, "type": "tag", "attributes": _attributes()} for name in queue.classes]
 
 
-def _meta(queue: Queue, images: int) -> str:
+def _meta(queue: HandedOver, images: int) -> str:
     attributes = "".join(
         f"<attribute><name>{one['name']}</name><mutable>False</mutable><input_type>{one['input_type']}</input_type>"
         f"<default_value>{one['default_value']}</default_value><values>{xml(chr(10).join(one['values']))}</values></attribute>"

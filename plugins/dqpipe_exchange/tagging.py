@@ -5,14 +5,13 @@ The decision, the finding codes, and whether a sample was reviewed.
 
 from __future__ import annotations
 
-from dqpipe.errors import ConfigError
-from dqpipe.review.exchange.queue import Item, Options, Queue
+from dqpipe import ConfigError, Handed, HandedOver, Media
 
 FIRST = "dqpipe:"
 """The prefix of every tag, so that all of them can be found and removed."""
 
 
-def tags(item: Item) -> list[str]:
+def tags(item: Handed) -> list[str]:
     """dqpipe:DECISION, dqpipe:CODE of each claim, dqpipe:reviewed."""
     tags = [
         item.decision,
@@ -22,12 +21,12 @@ def tags(item: Item) -> list[str]:
     return [FIRST + tag for tag in tags]
 
 
-def with_media(queue: Queue, options: Options) -> list[tuple[str, Item]]:
+def with_media(queue: HandedOver, media: Media) -> list[tuple[str, Handed]]:
     """The items with media, by their path as the tool knows it.
 
     Raises ConfigError where none has.
     """
-    found = [(options.path(queue, item), item) for item in queue.items if item.media is not None]
+    found = [(media.path(queue, item), item) for item in queue.items if item.media is not None]
     if queue.items and not found:
         raise ConfigError("these samples have no media: hand them over as csv")
     return sorted(found, key=lambda pair: (pair[0], pair[1].id))

@@ -1,0 +1,11 @@
+"""Formats in which samples go to labelling tools and to spreadsheets, and answers come back."""
+
+from collections.abc import Iterable
+
+from dqpipe import Extension, discover, hookimpl
+
+
+@hookimpl
+def dqpipe_register() -> Iterable[type[Extension]]:
+    """Every extension in this package's modules."""
+    return discover(__name__)
