@@ -68,7 +68,7 @@ class Worker:
     @classmethod
     def start(cls) -> Worker:
         """Start a process; it is ready within a second."""
-        from joblib.externals.loky.backend import get_context
+        from loky.backend import get_context
 
         context = get_context("loky")
         ours, theirs = context.Pipe()
