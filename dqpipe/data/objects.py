@@ -47,19 +47,28 @@ def an_object(
     crowd: bool | None = None,
     other: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One object as a value of OBJECT."""
+    """One object as a value of OBJECT.
+
+    Halves of letters, as JSON may have them, become their escapes.
+    """
     return {
-        "id": str(number),
-        "class": name,
+        "id": _writable(str(number)),
+        "class": None if name is None else _writable(name),
         "box": None if box is None else [float(value) for value in box],
         "polygons": None
         if polygons is None
         else [[float(value) for value in polygon] for polygon in polygons],
-        "rle": None if rle is None else json.dumps(rle, ensure_ascii=False),
+        "rle": None if rle is None else _writable(json.dumps(rle, ensure_ascii=False)),
         "keypoints": None if keypoints is None else [float(value) for value in keypoints],
         "crowd": crowd,
-        "other": json.dumps(other, ensure_ascii=False, default=str) if other else None,
+        "other": _writable(json.dumps(other, ensure_ascii=False, default=str)) if other else None,
     }
+
+
+def _writable(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def edits(

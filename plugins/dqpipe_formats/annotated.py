@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import posixpath
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dqpipe import (
     ChangedError,
@@ -32,14 +34,29 @@ from dqpipe_formats.copying import File, below, can_be_copied, copy, keep_mode, 
 from dqpipe_formats.curated import MANIFEST, bring, media_of, write_manifest
 from dqpipe_formats.placing import safe
 
+T = TypeVar("T", str, bytes)
+
 SHOWN = 5
 """Problems of one picture, or of a dataset, that are said at most."""
+LARGEST_LIST = 64 << 20
+"""Bytes of a list of pictures at most."""
 PROBLEMS = "label_problems"
 """The column of what is wrong in a picture's annotations, there where anything is."""
 
 
 class LabelError(Exception):
-    """A file of annotations that cannot be used, with why."""
+    """A file of annotations that cannot be used, with why, and the line where there is one."""
+
+    def __init__(self, why: str, line: int | None = None) -> None:
+        super().__init__(why, line)
+        self.why, self.line = why, line
+
+    def __str__(self) -> str:
+        return self.why if self.line is None else f"line {self.line}: {self.why}"
+
+    def of(self, file: str) -> str:
+        """The same with the name of the file."""
+        return f"{file}{': ' if self.line is None else ', '}{self}"
 
 
 def label_bytes(path: str, within: Within, limit: int) -> bytes:
@@ -81,7 +98,12 @@ def unchanged_text(path: str, within: Within, limit: int, content: str) -> str:
 
 def told(problems: Sequence[str]) -> str | None:
     """What is wrong, as one text: the first few and a count; None for nothing."""
-    return listed(problems, SHOWN) if problems else None
+    return plain_text(listed(problems, SHOWN)) if problems else None
+
+
+def plain_text(text: str) -> str:
+    """A text that can be written: halves of letters, as JSON may have them, as their escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_folder(
@@ -158,6 +180,42 @@ def write_bytes(dataset: Dataset, folder: Path, name: str, data: bytes) -> None:
         keep_mode(media_path(dataset.root, name), target)
 
 
+def changes_of(made: Mapping[str, set[T | None]]) -> tuple[dict[str, T], list[str]]:
+    """Files with what they become, and those that stay as they are.
+
+    `made` has by file what its pictures make of it, None for no change. Raises OutputError where
+    they differ.
+    """
+    if several := [name for name, new in made.items() if len(new) > 1]:
+        raise OutputError(
+            f"a file of annotations of several pictures cannot have other objects for one of them: "
+            f"{listed(several, SHOWN)}"
+        )
+    changed = {name: one for name, new in made.items() for one in new if one is not None}
+    return changed, [name for name in made if name not in changed]
+
+
+def write_lists(
+    dataset: Dataset, folder: Path, names: Sequence[str], gone: Callable[[bytes, str], bool]
+) -> None:
+    """Write lists of pictures, one a line, without lines that are `gone` (line, name of the list).
+
+    Raises OutputError.
+    """
+    for name in names:
+        try:
+            data = label_bytes(media_path(dataset.root, name), dataset.within, LARGEST_LIST)
+        except LabelError as error:
+            raise OutputError(f"{name} cannot be read again: {error}") from None
+        lines = data.split(b"\n")
+        kept = [
+            line if number == len(lines) else line + b"\n"
+            for number, line in enumerate(lines, 1)
+            if not line.strip() or not gone(line, name)
+        ]
+        write_bytes(dataset, folder, name, b"".join(kept))
+
+
 def cannot_add(numbers: Sequence[str], name: str) -> OutputError:
     """The error of objects that the source does not have."""
     return OutputError(f"{name}: objects cannot be added: {listed(numbers, SHOWN)}")
@@ -178,6 +236,14 @@ def folder_of(source: Any, what: str) -> str:  # noqa: ANN401 (whatever a reader
     ):
         return root
     raise DatasetError(f"{what} read from a folder, and {str(source)[:200]!r} is none")
+
+
+def split_of(path: str) -> str | None:
+    """The word of a file's path that names a split: in its name first, then in folders from the
+    nearest; None where none does.
+    """
+    words = re.split(r"[-_. /]+", posixpath.splitext(path)[0])
+    return next((word for word in reversed(words) if splits.kind_of(word)), None)
 
 
 def split_of_folder(folder: str) -> str | None:

@@ -14,9 +14,10 @@ import posixpath
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +38,6 @@ from dqpipe import (
     media_path,
     option,
     path_text,
-    splits,
 )
 from dqpipe import objects as object_labels
 from dqpipe_formats.annotated import (
@@ -46,15 +46,17 @@ from dqpipe_formats.annotated import (
     cannot_add,
     digest_of,
     label_bytes,
+    plain_text,
     refuse_empty,
     refuse_roles,
+    split_of,
     told,
     unchanged_text,
     write_folder,
     write_text,
 )
 from dqpipe_formats.curated import media_of
-from dqpipe_formats.json_spans import Edit, Span, edited, line_of, members, without
+from dqpipe_formats.json_spans import Edit, Span, document, edited, line_of, members, without
 from dqpipe_formats.layouts import LABELS as LABEL_FOLDERS
 from dqpipe_formats.listing import HEAD, Listing
 
@@ -73,6 +75,7 @@ SIGNS = (
     b'"supercategory"',
 )
 OWN = frozenset({"id", "image_id", "category_id", "bbox", "segmentation", "keypoints", "iscrowd"})
+LISTS = ("images", "annotations", "categories")
 NUMBERS = frozenset({int, float})
 BOX, POINTS = 4, 6
 """Numbers of a box, and of the least polygon."""
@@ -89,31 +92,40 @@ class CocoFile:
     categories: dict[Any, str] = field(default_factory=dict)
     folder: str = ""
     """Where its pictures lie, below the dataset's root."""
+    doubts: list[str] = field(default_factory=list)
 
     @classmethod
     def parse(cls, name: str, text: str) -> CocoFile:
         """The file of this text. Raises DatasetError that names the line."""
         shown, start = path_text(name), 1 if text.startswith("\ufeff") else 0
-        found = dict(
-            members(
-                text, start, shown, {"images": lambda span: span, "annotations": lambda span: span}
-            )
-        )
-        made = cls(name, text)
-        for key in ("images", "annotations"):
+        found = document(text, start, shown, dict.fromkeys(LISTS, lambda span: span))
+        for key in LISTS:
             if key in found and not isinstance(found[key].value, list):
                 raise DatasetError(
                     f"{shown}, line {line_of(text, found[key].start)}: {key!r} is no list"
                 )
         if "images" not in found:
             raise DatasetError(f"{shown} has no list of images")
-        made.images = found["images"].value
-        made.annotations = found["annotations"].value if "annotations" in found else []
-        named = found["categories"].value if "categories" in found else []
-        for one in named if isinstance(named, list) else []:
-            if isinstance(one, dict) and _is_key(one.get("id")):
-                made.categories[one["id"]] = str(one.get("name", one["id"]))
+        images, annotations, categories = (
+            found[key].value if key in found else [] for key in LISTS
+        )
+        made = cls(name, text, images, annotations)
+        for span in categories:
+            made._named(span)
         return made
+
+    def _named(self, span: Span) -> None:
+        """Note the name of a category, or what is wrong with it."""
+        one = span.value
+        number = one.get("id") if isinstance(one, dict) else None
+        if not _is_key(number):
+            why = "a category without an id names nothing"
+        elif number in self.categories:
+            why = f"the category {str(number)[:80]} stands twice: the first one counts"
+        else:
+            self.categories[number] = plain_text(str(one.get("name", number)))
+            return
+        self.doubts.append(f"{path_text(self.name)}, line {self.line(span)}: {why}")
 
     def media(self, image: Any) -> str | None:  # noqa: ANN401
         """The reference of a picture, None where it names no file."""
@@ -147,16 +159,16 @@ class CocoFile:
         """An annotation as an object; what is no number is left out."""
         value: dict[str, Any] = span.value
         parts = value.get("segmentation")
-        polygons = [one for one in parts if _numbers(one)] if isinstance(parts, list) else None
+        polygons = [one for one in parts if _floats(one)] if isinstance(parts, list) else None
         return object_labels.an_object(
             f"{prefix}{value.get('id', f'@{span.start}')}",
             self.categories.get(value.get("category_id"))
             if _is_key(value.get("category_id"))
             else None,
-            box=value["bbox"] if _numbers(value.get("bbox")) else None,
+            box=value["bbox"] if _floats(value.get("bbox")) else None,
             polygons=polygons or None,
             rle=parts if isinstance(parts, dict) else None,
-            keypoints=value["keypoints"] if _numbers(value.get("keypoints")) else None,
+            keypoints=value["keypoints"] if _floats(value.get("keypoints")) else None,
             crowd=bool(value["iscrowd"]) if isinstance(value.get("iscrowd"), (int, bool)) else None,
             other={key: one for key, one in value.items() if key not in OWN},
         )
@@ -229,7 +241,7 @@ class Coco(Reader):
         rows: dict[str, dict[str, Any]] = {}
         doubts: list[str] = []
         files = []
-        for name in names:
+        for name, prefix in zip(names, _prefixes(names), strict=True):
             try:
                 data = label_bytes(media_path(root, path_text(name)), (root,), LARGEST)
                 coco = CocoFile.parse(name, data.decode("utf-8"))
@@ -240,8 +252,15 @@ class Coco(Reader):
                     f"{path_text(name)} is not UTF-8: {error.reason} at byte {error.start}"
                 ) from None
             coco.folder = self.images or _folder_of(root, coco, listing)
-            _collect(coco, rows, doubts, several=len(names) > 1)
-            files.append({"name": name, "content": digest_of(data), "folder": coco.folder})
+            _collect(coco, rows, doubts, prefix)
+            files.append(
+                {
+                    "name": name,
+                    "content": digest_of(data),
+                    "folder": coco.folder,
+                    "prefix": prefix,
+                }
+            )
         refuse_empty(list(rows), root, "COCO JSON that lists a picture")
         if not any(
             os.path.exists(media_path(root, media))
@@ -252,7 +271,7 @@ class Coco(Reader):
                 f"{next(iter(rows))!r}): set the reader's `images`"
             )
         doubts += _unlisted(listing, rows)
-        layout = {"files": files, "several": len(names) > 1, "doubts": doubts}
+        layout = {"files": files, "doubts": doubts}
         return Dataset(Samples(_table(rows)), path_text(root), self.name, layout)
 
 
@@ -291,10 +310,8 @@ class CocoWriter(Writer):
             )
             coco = CocoFile.parse(row["name"], text)
             coco.folder = row["folder"]
-            prefix = _prefix(row["name"]) if dataset.layout["several"] else ""
-            write_text(
-                dataset, folder, path_text(row["name"]), edited(text, _changes(coco, kept, prefix))
-            )
+            changes = _changes(coco, kept, row["prefix"])
+            write_text(dataset, folder, path_text(row["name"]), edited(text, changes))
 
 
 def _is_coco(head: bytes) -> bool:
@@ -312,6 +329,14 @@ def _is_key(value: object) -> bool:
 
 def _numbers(value: object) -> bool:
     return isinstance(value, list) and bool(value) and NUMBERS.issuperset(map(type, value))
+
+
+def _floats(value: Any) -> bool:  # noqa: ANN401
+    """Whether this is a list of numbers, none of them NaN, infinite or too large for a float."""
+    try:
+        return _numbers(value) and math.isfinite(math.fsum(map(abs, value)))
+    except OverflowError:
+        return False
 
 
 def _files(source: Any) -> tuple[str, list[str], Listing | None]:  # noqa: ANN401
@@ -371,36 +396,49 @@ def _tails(folder: str) -> list[str]:
     return ["/".join(parts[at:]) for at in range(1, len(parts))]
 
 
-def _prefix(name: str) -> str:
-    return posixpath.splitext(posixpath.basename(name))[0] + ":"
+def _prefixes(names: Sequence[str]) -> list[str]:
+    """What the ids of each file's objects begin with: its name, its path, or its number.
 
-
-def _split_of(name: str) -> str | None:
-    """The split that a file speaks of, by its name or its folder."""
-    words = re.split(r"[_.\- /]+", posixpath.splitext(name)[0])
-    return next((word for word in reversed(words) if splits.kind_of(word)), None)
+    The first of these by which the files can be told apart; nothing for a single file.
+    """
+    if len(names) == 1:
+        return [""]
+    paths = [plain_text(posixpath.splitext(path_text(name))[0]) + ":" for name in names]
+    for tried in ([path.rpartition("/")[2] for path in paths], paths):
+        ordered = sorted(tried)
+        if not any(b.startswith(a) for a, b in pairwise(ordered)):
+            return tried
+    return [f"{number}:" for number in range(1, len(names) + 1)]
 
 
 def _collect(
-    coco: CocoFile, rows: dict[str, dict[str, Any]], doubts: list[str], *, several: bool
+    coco: CocoFile, rows: dict[str, dict[str, Any]], doubts: list[str], prefix: str
 ) -> None:
     """Add the pictures of a file, and their objects, to the rows by media."""
-    shown, split = path_text(coco.name), _split_of(coco.name)
+    shown, split = path_text(coco.name), split_of(coco.name)
     of: dict[Any, dict[str, Any]] = {}
+    sizes: dict[Any, list[Any]] = {}
+    doubts += coco.doubts
     for span in coco.images:
         media, number = (
             coco.media(span.value),
             span.value.get("id") if isinstance(span.value, dict) else None,
         )
-        if media is None or not _is_key(number):
+        if media is None:
             doubts.append(
-                f"{shown}, line {coco.line(span)}: a picture without "
-                f"{'a file_name' if media is None else 'an id'} is left alone"
+                f"{shown}, line {coco.line(span)}: a picture without a file_name is left alone"
             )
             continue
         row = rows.setdefault(
             media, {"id": media, "media": media, "label": [], "split": split, "said": []}
         )
+        if not _is_key(number):
+            row["said"].append(
+                f"{shown}, line {coco.line(span)}: the picture is without an id, so that no "
+                f"annotation is its own"
+            )
+            continue
+        sizes.setdefault(number, [span.value.get("height"), span.value.get("width")])
         if number in of:
             row["said"].append(
                 f"{shown}, line {coco.line(span)}: the id {number!r} of the picture stands twice: "
@@ -425,10 +463,10 @@ def _collect(
         if picture is None:
             lost.append(span)
             continue
-        picture["label"].append(coco.object(span, _prefix(coco.name) if several else ""))
+        picture["label"].append(coco.object(span, prefix))
         picture["said"] += [
             f"{shown}, line {coco.line(span)}: annotation {span.value.get('id')}: {what}"
-            for what in _wrong(coco, span.value, ids)
+            for what in _wrong(coco, span.value, ids, sizes[span.value["image_id"]])
         ]
     if lost:
         lines = listed((coco.line(span) for span in lost), 5)
@@ -437,8 +475,8 @@ def _collect(
         )
 
 
-def _wrong(coco: CocoFile, value: dict[str, Any], ids: Counter[Any]) -> list[str]:
-    """What no reader of COCO can make sense of in an annotation."""
+def _wrong(coco: CocoFile, value: dict[str, Any], ids: Counter[Any], size: list[Any]) -> list[str]:
+    """What no reader of COCO can make sense of in an annotation of a picture [height, width]."""
     found = []
     if not _is_key(value.get("id")):
         found += ["it has no id"] if any(key in value for key in ("bbox", "segmentation")) else []
@@ -451,46 +489,78 @@ def _wrong(coco: CocoFile, value: dict[str, Any], ids: Counter[Any]) -> list[str
         and ("bbox" in value or "category_id" in value)
     ):
         found.append(f"there is no category {str(category)[:80]}")
+    return found + _wrong_shapes(value, size)
+
+
+def _wrong_shapes(value: dict[str, Any], size: list[Any]) -> list[str]:
+    """What is wrong with its box, its outlines and its keypoints."""
+    found = []
     box = value.get("bbox")
-    if box is not None and (
-        not _numbers(box) or len(box) != BOX or not all(map(math.isfinite, box))
-    ):
+    if box is not None and (not _floats(box) or len(box) != BOX):
         found.append(f"the box {json.dumps(box)[:80]} is not four numbers")
     elif box is not None and (box[2] < 0 or box[3] < 0):
         found.append(f"the box {json.dumps(box)[:80]} has a negative size")
     parts = value.get("segmentation")
-    for part in parts if isinstance(parts, list) else []:
-        if (
-            not _numbers(part)
-            or len(part) < POINTS
-            or len(part) % 2
-            or not all(map(math.isfinite, part))
-        ):
-            found.append(
-                f"a polygon of {len(part) if isinstance(part, list) else 0} numbers is none: three "
-                f"points or more, x and y of each"
-            )
-    if isinstance(parts, dict) and (said := _wrong_rle(parts)):
+    found += [
+        f"a polygon of {len(part) if isinstance(part, list) else 0} numbers is none: three points "
+        f"or more, x and y of each"
+        for part in (parts if isinstance(parts, list) else ())
+        if not _floats(part) or len(part) < POINTS or len(part) % 2
+    ]
+    if isinstance(parts, dict) and (said := _wrong_rle(parts, size)):
         found.append(said)
+    elif parts is not None and not isinstance(parts, (list, dict)):
+        found.append("the segmentation is neither a list of polygons nor run lengths")
     points = value.get("keypoints")
-    if points is not None and points != [] and (not _numbers(points) or len(points) % 3):
+    if points is not None and points != [] and (not _floats(points) or len(points) % 3):
         found.append("the keypoints are not three numbers for each point")
     return found
 
 
-def _wrong_rle(rle: dict[str, Any]) -> str:
-    """What is wrong in run lengths: their size, or a sum that is another one."""
+def _wrong_rle(rle: dict[str, Any], picture: list[Any]) -> str:
+    """What is wrong in run lengths: their size [height, width], or a sum that is another one."""
     size, counts = rle.get("size"), rle.get("counts")
     if (
         not isinstance(size, list)
-        or not _numbers(size)
+        or not _floats(size)
         or len(size) != 2  # noqa: PLR2004
         or not isinstance(counts, (str, list))
     ):
         return "the run lengths (RLE) lack size or counts"
-    if isinstance(counts, list) and _numbers(counts) and sum(counts) != size[0] * size[1]:
-        return f"the run lengths (RLE) cover {sum(counts)} pixels of {size[0]} by {size[1]}"
+    high, wide = size
+    runs = unpacked(counts) if isinstance(counts, str) else counts
+    if not (runs == [] or (_floats(runs) and min(runs) >= 0)) or min(size) < 0:
+        return "the run lengths (RLE) are not numbers of pixels"
+    if sum(runs) != high * wide:
+        return f"the run lengths (RLE) cover {sum(runs)} pixels of {high} by {wide}"
+    if _floats(picture) and picture != size:
+        return (
+            f"the run lengths (RLE) are of a picture of {high} by {wide}, and this one has "
+            f"{picture[0]} by {picture[1]} (height by width)"
+        )
     return ""
+
+
+def unpacked(counts: str) -> list[int]:
+    """COCO's packed run lengths as numbers; [-1] where these are none.
+
+    Groups of 5 bits, the lowest first, a sixth bit for more, each from the third on as the
+    difference from the last but one (pycocotools, `rleFrString`).
+    """
+    found: list[int] = []
+    value = shift = 0
+    for letter in counts:
+        group = ord(letter) - 48
+        if not 0 <= group < 64 or shift > 60:  # noqa: PLR2004
+            return [-1]
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        value -= (1 << shift) if group & 16 else 0
+        found.append(value + (found[-2] if len(found) > 2 else 0))  # noqa: PLR2004
+        value = shift = 0
+    return found if shift == 0 else [-1]
 
 
 def _unlisted(listing: Listing | None, rows: Mapping[str, Any]) -> list[str]:

@@ -36,6 +36,24 @@ def line_of(text: str, at: int) -> int:
     return text.count("\n", 0, at) + 1
 
 
+def document(
+    text: str, at: int, name: str, each: Mapping[str, Callable[[Span], Any]]
+) -> dict[str, Span]:
+    """The members of the object that a text consists of.
+
+    Raises DatasetError as `members` does, and where there is more behind the object.
+    """
+    found: dict[str, Span] = {}
+    at = skip(text, at)
+    for key, span in members(text, at, name, each):
+        found[key] = span
+        at = span.end
+    end = skip(text, text.index("}", at) + 1)
+    if end < len(text):
+        raise _error(text, end, name, "there is more behind the end of the JSON object")
+    return found
+
+
 def members(
     text: str, at: int, name: str, each: Mapping[str, Callable[[Span], Any]]
 ) -> Iterator[tuple[str, Span]]:

@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from dqpipe import listed
+from dqpipe import listed, splits
 from dqpipe_formats.listing import Listing, stems
 
 PICTURES = frozenset(
@@ -67,6 +67,17 @@ ENOUGH = 0.5
 """So many of the pictures in class folders with a file of the same name beside them are annotated
 pictures.
 """
+
+
+def plain(folders: Iterable[str]) -> tuple[str, ...]:
+    """Folders without those that only say whether pictures, masks or labels are in them."""
+    found = []
+    for folder in folders:
+        if match := SPLIT_MASKS.fullmatch(folder):
+            found.append(match[1].lower())
+        elif folder.lower() not in PICTURES | MASKS | LABELS:
+            found.append(folder.lower() if splits.kind_of(folder) else folder)
+    return tuple(found)
 
 
 def refusal(listing: Listing) -> str:

@@ -23,7 +23,6 @@ from dqpipe import (
     many,
     path_text,
 )
-from dqpipe import splits as split_names
 from dqpipe_formats.annotated import (
     folder_of,
     refuse_empty,
@@ -32,7 +31,7 @@ from dqpipe_formats.annotated import (
     write_folder,
 )
 from dqpipe_formats.curated import media_of
-from dqpipe_formats.layouts import ENOUGH, LABELS, MASKS, PICTURES, SPLIT_MASKS
+from dqpipe_formats.layouts import ENOUGH, LABELS, MASKS, SPLIT_MASKS, plain
 from dqpipe_formats.listing import Listing
 from dqpipe_formats.roles import IMAGES
 from dqpipe_formats.walking import Walk
@@ -157,7 +156,7 @@ class MasksWriter(Writer):
 def paired(images: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     """The masks of each picture, and the masks of none."""
     every = list(images)
-    pictures: dict[tuple[str, ...], str] = {}
+    pictures: dict[tuple[str, ...], list[str]] = {}
     masks: list[tuple[tuple[str, ...], str]] = []
     suffixed = {posixpath.splitext(image)[0] for image in every}
     for image in every:
@@ -165,33 +164,24 @@ def paired(images: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
         if any(_of_masks(folder) for folder in folders) or (
             OF_MASK.search(stem) and posixpath.join(*folders, OF_MASK.sub("", stem)) in suffixed
         ):
-            masks.append(((*_plain(folders), OF_MASK.sub("", stem)), image))
+            masks.append(((*plain(folders), OF_MASK.sub("", stem)), image))
         else:
-            pictures[*_plain(folders), stem] = image
-    for key, image in list(pictures.items()):
-        pictures.setdefault((*key[:-1], OF_PICTURE.sub("", key[-1])), image)
-    found: dict[str, list[str]] = {image: [] for image in pictures.values()}
+            pictures.setdefault((*plain(folders), stem), []).append(image)
+    for key, some in list(pictures.items()):
+        pictures.setdefault((*key[:-1], OF_PICTURE.sub("", key[-1])), some)
+    found: dict[str, list[str]] = {image: [] for some in pictures.values() for image in some}
     orphans = list[str]()
     for key, mask in masks:
         exact = (*key[:-1], posixpath.splitext(posixpath.basename(mask))[0])
-        image = pictures.get(exact) or pictures.get(key) or ""
-        (found[image] if image else orphans).append(mask)
+        of = pictures.get(exact) or pictures.get(key) or []
+        for image in of:
+            found[image].append(mask)
+        orphans += [] if of else [mask]
     return {image: sorted(every, key=_rank) for image, every in found.items()}, sorted(orphans)
 
 
 def _of_masks(folder: str) -> bool:
     return folder.lower() in MASKS | LABELS or SPLIT_MASKS.fullmatch(folder) is not None
-
-
-def _plain(folders: Iterable[str]) -> tuple[str, ...]:
-    """Folders without those that only say whether pictures or masks are in them."""
-    found = []
-    for folder in folders:
-        if match := SPLIT_MASKS.fullmatch(folder):
-            found.append(match[1].lower())
-        elif folder.lower() not in PICTURES | MASKS | LABELS:
-            found.append(folder.lower() if split_names.kind_of(folder) else folder)
-    return tuple(found)
 
 
 def _rank(mask: str) -> tuple[int, int, str]:

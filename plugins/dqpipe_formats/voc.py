@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from xml.sax.saxutils import escape
@@ -38,6 +39,7 @@ from dqpipe_formats.annotated import (
     PROBLEMS,
     LabelError,
     cannot_add,
+    changes_of,
     digest_of,
     folder_of,
     label_bytes,
@@ -46,9 +48,10 @@ from dqpipe_formats.annotated import (
     told,
     write_bytes,
     write_folder,
+    write_lists,
 )
 from dqpipe_formats.curated import media_of
-from dqpipe_formats.layouts import ENOUGH
+from dqpipe_formats.layouts import ENOUGH, plain
 from dqpipe_formats.listing import Listing, stems
 from dqpipe_formats.records import values_of
 from dqpipe_formats.roles import IMAGES
@@ -105,7 +108,7 @@ class Voc(Reader):
         refuse_roles("Pascal VOC", roles)
         root = folder_of(source, "Pascal VOC is")
         files = [path_text(file) for file in Walk(root).run().files]
-        texts = _by_stem(file for file in files if file.lower().endswith(".xml"))
+        xmls = [file for file in files if file.lower().endswith(".xml")]
         masks = [
             file
             for file in files
@@ -122,12 +125,11 @@ class Voc(Reader):
             for file in files
             if LISTS in file.lower().split("/")[:-1] and file.endswith(".txt")
         ]
-        splits = _splits(root, lists)
-        rows, used = [], set()
+        splits = _splits(root, lists, {_stem(media) for media in images})
+        rows, texts = [], _matched(images, xmls)
         for media in images:
-            text = _matching(media, texts)
+            text = texts.get(media)
             objects, said, content = _read(root, text) if text else (None, [], None)
-            used |= {text}
             rows.append(
                 {"id": media, "media": media, "label": objects, "split": splits.get(_stem(media))}
             )
@@ -135,24 +137,25 @@ class Voc(Reader):
         refuse_empty(
             [row for row in rows if row["text"]], root, "picture with an XML file of annotations"
         )
-        orphans = sorted(file for every in texts.values() for file in every if file not in used)
-        doubts = (
-            [f"{many(len(orphans), 'XML file')} of no picture ({listed(orphans, 3)})"]
-            if orphans
-            else []
-        )
+        used, of_masks = set(texts.values()), _by_stem(images)
+        orphans = sorted(set(xmls) - used)
+        loose = [mask for mask in masks if _stem(mask) not in of_masks]
         bare = [row["media"] for row in rows if not row["text"]]
-        doubts += (
-            [f"{many(len(bare), 'picture')} without an XML file ({listed(bare, 3)}): without label"]
-            if bare
-            else []
-        )
+        doubts = [
+            f"{many(len(some), what)} ({listed(some, 3)}){end}"
+            for some, what, end in (
+                (orphans, "XML file of no picture", ""),
+                (loose, "mask of no picture", ""),
+                (bare, "picture without an XML file", ": without label"),
+            )
+            if some
+        ]
         layout = {
-            "texts": {row["media"]: row["text"] for row in rows if row["text"]},
+            "texts": {row["media"]: row["text"] for row in rows},
             "contents": {row["text"]: row["content"] for row in rows if row["content"]},
             "masks": masks,
             "lists": lists,
-            "carried": orphans,
+            "carried": [*orphans, *loose],
             "doubts": doubts,
         }
         return Dataset(Samples(_table(rows)), path_text(root), self.name, layout)
@@ -176,18 +179,15 @@ class VocWriter(Writer):
         """
         layout, media = dataset.layout, media_of(dataset)
         labels = values_of(dataset.samples, "label")
-        also, changed = list[str](), dict[str, bytes]()
+        made = dict[str, set[bytes | None]]()
         for path, label in zip(media, labels, strict=True):
             text = layout["texts"].get(path or "")
-            if text is None:
-                continue
-            new = (
-                _rewritten(dataset, text, label)
-                if label is not None and text in layout["contents"]
-                else None
-            )
-            changed |= {} if new is None else {text: new}
-            also += [text] if new is None else []
+            if text is not None:
+                readable = label is not None and text in layout["contents"]
+                made.setdefault(text, set()).add(
+                    _rewritten(dataset, text, label) if readable else None
+                )
+        changed, also = changes_of(made)
         masks = _by_stem(layout["masks"])
         write_folder(
             dataset,
@@ -201,18 +201,9 @@ class VocWriter(Writer):
             write_bytes(dataset, folder, text, data)
         kept = {_stem(path) for path in media if path}
         gone = {_stem(path) for path in layout["texts"]} - kept
-        for name in layout["lists"]:
-            lines = _bytes(dataset, name).splitlines(keepends=True)
-            write_bytes(
-                dataset,
-                folder,
-                name,
-                b"".join(
-                    line
-                    for line in lines
-                    if not line.strip() or os.fsdecode(line.split()[0]) not in gone
-                ),
-            )
+        write_lists(
+            dataset, folder, layout["lists"], lambda line, _: _listed_in(line, gone) in gone
+        )
 
 
 def _bytes(dataset: Dataset, name: str) -> bytes:
@@ -233,18 +224,24 @@ def _by_stem(files: Any) -> dict[str, list[str]]:  # noqa: ANN401 (any iterable 
     return found
 
 
-def _matching(media: str, texts: Mapping[str, Sequence[str]]) -> str | None:
-    """The XML file of a picture.
-
-    Of its name, the one whose path has most in common where there are several.
+def _matched(images: Sequence[str], xmls: Sequence[str]) -> dict[str, str]:
+    """The XML file of each picture: of its name and in its folder, but for `JPEGImages` and the
+    like; else the only one of its name, where no other picture has that name.
     """
-    found = texts.get(_stem(media), [])
-    return max(
-        found, key=lambda file: (len(posixpath.commonprefix([media, file])), file), default=None
-    )
+    by_place = {(*plain(file.split("/")[:-1]), _stem(file)): file for file in xmls}
+    found = {
+        image: by_place[key]
+        for image in images
+        if (key := (*plain(image.split("/")[:-1]), _stem(image))) in by_place
+    }
+    used, free = set(found.values()), _by_stem(image for image in images if image not in found)
+    for stem, files in _by_stem(file for file in xmls if file not in used).items():
+        if len(files) == len(free.get(stem, ())) == 1:
+            found[free[stem][0]] = files[0]
+    return found
 
 
-def _splits(root: str, lists: Sequence[str]) -> dict[str, str]:
+def _splits(root: str, lists: Sequence[str], stems: Container[str]) -> dict[str, str]:
     """The split of each name by the lists that are called like one (train.txt).
 
     `trainval` says nothing beside them.
@@ -259,23 +256,32 @@ def _splits(root: str, lists: Sequence[str]) -> dict[str, str]:
         except LabelError as error:
             raise DatasetError(f"{name} cannot be read: {error}") from None
         for line in lines:
-            if line.split():
-                found.setdefault(path_text(os.fsdecode(line.split()[0])), split)
+            found.setdefault(_listed_in(line, stems), split)
     return found
 
 
-def _read(root: str, text: str) -> tuple[list[dict[str, Any]], list[str], str | None]:
-    """The objects of an XML file, what is wrong in it, and the hash of its bytes."""
+def _listed_in(line: bytes, stems: Container[str]) -> str:
+    """The picture's name, which may hold spaces, in a line of a list; a number may follow it."""
+    text = path_text(os.fsdecode(line.removeprefix(b"\xef\xbb\xbf").strip()))
+    return text if text in stems else re.sub(r"\s+-?\d+$", "", text)
+
+
+def _read(root: str, text: str) -> tuple[list[dict[str, Any]] | None, list[str], str | None]:
+    """The objects of an XML file (None if it cannot be read), what is wrong in it, and the hash of
+    its bytes.
+    """
     try:
         data = label_bytes(media_path(root, text), (root,), LARGEST)
         objects, said = _objects(parsed(data), text)
     except LabelError as error:
-        return [], [f"{text}: {error}"], None
+        return None, [error.of(text)], None
     return objects, said, digest_of(data)
 
 
 def _objects(tree: Element, text: str) -> tuple[list[dict[str, Any]], list[str]]:
     objects, said = [], []
+    if tree.name != "annotation":
+        said.append(f"{text}, line {tree.line}: the root is <{tree.name[:80]}>, not <annotation>")
     for number, one in enumerate(tree.all("object"), 1):
         box = _box(one)
         if isinstance(box, str):
@@ -292,24 +298,26 @@ def _objects(tree: Element, text: str) -> tuple[list[dict[str, Any]], list[str]]
     return objects, said
 
 
-def _box(one: Element) -> list[float] | str | None:
-    """The box of an object as x, y, width, height.
-
-    What is wrong with it; None where it has none.
-    """
+def _box(one: Element) -> list[float] | str:
+    """The box of an object as x, y, width, height, or what is wrong with it."""
     if one.first("bndbox") is None:
-        return None
+        return "the object has no box"
     words = [one.value("bndbox", corner) for corner in CORNERS]
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        return f"the corners of the box are not four numbers: {listed(map(repr, words))}"
+    values = [_number(word) for word in words]
     if not all(map(math.isfinite, values)):
         return f"the corners of the box are not four numbers: {listed(map(repr, words))}"
     left, top, right, bottom = values
     if right < left or bottom < top:
         return f"the corners of the box are inverted: {listed(words)}"
     return [left, top, right - left, bottom - top]
+
+
+def _number(word: str) -> float:
+    """A number as XML has it, NaN for anything else."""
+    try:
+        return math.nan if "_" in word else float(word)
+    except ValueError:
+        return math.nan
 
 
 def _rewritten(dataset: Dataset, text: str, label: Sequence[Mapping[str, Any]]) -> bytes | None:
@@ -330,7 +338,11 @@ def _rewritten(dataset: Dataset, text: str, label: Sequence[Mapping[str, Any]]) 
         if number not in known:
             raise cannot_add([number], text)
         place = places[int(number) - 1]
-        changes += [_out(data, place)] if one is None else _changed(place, one, known[number], text)
+        changes += (
+            [_out(data, place)]
+            if one is None
+            else _changed(place, one, known[number], text, tree.encoding)
+        )
     for start, end, new in sorted(changes, reverse=True):
         data = data[:start] + new + data[end:]
     return data
@@ -345,14 +357,14 @@ def _out(data: bytes, place: Element) -> tuple[int, int, bytes]:
 
 
 def _changed(
-    place: Element, one: Mapping[str, Any], was: Mapping[str, Any], text: str
+    place: Element, one: Mapping[str, Any], was: Mapping[str, Any], text: str, encoding: str
 ) -> list[tuple[int, int, bytes]]:
     found = []
     if one["class"] != was["class"]:
         named = place.first("name")
         if named is None or one["class"] is None:
             raise OutputError(f"{text}, line {place.line}: the object has no name to change")
-        found.append((*named.inner, escape(one["class"]).encode()))
+        found.append((*named.inner, escape(one["class"]).encode(encoding, "xmlcharrefreplace")))
     if one["box"] != was["box"] and one["box"] is not None:
         x, y, width, height = one["box"]
         for corner, value in zip(CORNERS, (x, y, x + width, y + height), strict=True):

@@ -14,12 +14,11 @@ from dqpipe_formats.annotated import LabelError
 DEEPEST, MOST = 50, 2_000_000
 """Elements within each other, and elements of a file, at most."""
 TAG = re.compile(rb"<(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
-DECLARES = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
 @dataclass
 class Element:
-    """An element: its name, the text directly in it, and data[start:end] as where it stands."""
+    """An element: its name, the pieces of text in it, and data[start:end] as where it stands."""
 
     name: str
     attributes: dict[str, str]
@@ -28,8 +27,15 @@ class Element:
     end: int = 0
     inner: tuple[int, int] = (0, 0)
     """Where its content stands: data[inner[0]:inner[1]]."""
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
     children: list[Element] = field(default_factory=list)
+    encoding: str = "utf-8"
+    """In what the bytes are written; of the root."""
+
+    @property
+    def text(self) -> str:
+        """The text directly in it."""
+        return "".join(self.pieces)
 
     def all(self, name: str) -> Iterator[Element]:
         """The elements of this name directly in it."""
@@ -69,11 +75,6 @@ def parsed(data: bytes) -> Element:
     Raises LabelError with the line: broken, cut short, too deep, or with declarations of entities,
     which can unfold without end.
     """
-    if DECLARES.search(data):
-        raise LabelError(
-            "it declares a document type or entities, which annotations do not need and which can "
-            "unfold without end"
-        )
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:200]:
         raise LabelError("it is no XML in an encoding that keeps the places of its text (UTF-8 is)")
     return _Builder(data).run()
@@ -84,6 +85,10 @@ class _Builder:
         self.data, self.open, self.count = data, list[Element](), 0
         self.root: Element | None = None
         self.parser = expat.ParserCreate()
+        self.encoding = "utf-8"
+        self.parser.buffer_text = True
+        self.parser.XmlDeclHandler = self.declared
+        self.parser.EntityDeclHandler = self.entity
         self.parser.StartElementHandler = self.begin
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.characters
@@ -92,15 +97,30 @@ class _Builder:
         try:
             self.parser.Parse(self.data, True)
         except expat.ExpatError as error:
-            raise LabelError(f"line {error.lineno}: {expat.ErrorString(error.code)}") from None
+            raise LabelError(expat.ErrorString(error.code), error.lineno) from None
+        except (LookupError, ValueError):  # from the codec that is to read it
+            raise LabelError(f"an encoding that cannot be read: {self.encoding[:80]!r}") from None
         if self.root is None:
-            raise LabelError("it is empty")
+            raise LabelError("it is empty", 1)
+        self.root.encoding = self.encoding
         return self.root
+
+    def declared(self, _: str, encoding: str | None, __: int) -> None:
+        self.encoding = encoding or "utf-8"
+
+    def entity(self, *_: object) -> None:
+        raise LabelError(
+            "it declares entities, which annotations do not need and which can unfold without end",
+            self.parser.CurrentLineNumber,
+        )
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
         self.count += 1
         if len(self.open) >= DEEPEST or self.count > MOST:
-            raise LabelError("its elements are too many, or too deep within each other")
+            raise LabelError(
+                "its elements are too many, or too deep within each other",
+                self.parser.CurrentLineNumber,
+            )
         start = self.parser.CurrentByteIndex
         made = Element(
             name, attributes, self.parser.CurrentLineNumber, start, inner=(self._after(start), 0)
@@ -119,7 +139,7 @@ class _Builder:
             one.inner = (one.end, one.end)
 
     def characters(self, text: str) -> None:
-        self.open[-1].text += text
+        self.open[-1].pieces.append(text)
 
     def _after(self, start: int) -> int:
         """The place behind the tag that begins here; `>` may stand in the values of attributes."""

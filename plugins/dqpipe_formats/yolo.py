@@ -11,8 +11,10 @@ import math
 import os
 import posixpath
 import re
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +42,7 @@ from dqpipe_formats.annotated import (
     PROBLEMS,
     LabelError,
     cannot_add,
+    changes_of,
     digest_of,
     label_bytes,
     refuse_empty,
@@ -48,6 +51,7 @@ from dqpipe_formats.annotated import (
     told,
     unchanged_text,
     write_folder,
+    write_lists,
     write_text,
 )
 from dqpipe_formats.curated import media_of
@@ -62,6 +66,10 @@ LARGEST = 64 << 20
 NAMES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels")
 """Files with the name of a class in each line."""
 SPLITS = ("train", "val", "test")
+CONFIGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+MOST_CLASSES = 1_000_000
+FAR = 2.0
+"""Fractions of a picture beyond this are none, but pixels."""
 LINE = re.compile(rb"\d+(\s+[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?){4,}\s*")
 BOX = 5
 """Numbers of a line with a box: its class, and the box."""
@@ -81,6 +89,7 @@ class Config:
     keypoints: int = 0
     splits: Mapping[str, Sequence[str]] | None = None
     """Folders, text files of paths or pictures, below the root."""
+    doubts: tuple[str, ...] = ()
 
 
 @extension
@@ -118,10 +127,8 @@ class Yolo(Reader):
         listing = None if is_url(source) else Listing.of(source)
         if listing is None:
             return Recognition(0)
-        texts = {posixpath.splitext(file)[0]: file for file in listing.ending(".txt")}
-        found = [
-            texts[stem] for image in listing.images if (stem := _label_stem(image, texts)) in texts
-        ]
+        texts = Texts.of(listing.files)
+        found = [text for image in listing.images if (text := texts.of_picture(image))]
         shown = found[:: max(1, len(found) // PROBED)]
         numbers = [
             all(map(LINE.fullmatch, head.strip().splitlines()[:5]))
@@ -156,11 +163,11 @@ class Yolo(Reader):
         walk = Walk(root).run()
         images = _images(root, config, walk)
         refuse_empty(list(images), root, "picture that YOLO's data.yaml or folders name")
-        known = {path_text(file) for file in walk.files}
-        names = _names(root, config, walk.files)
+        files = [path_text(file) for file in walk.files]
+        texts, names = Texts.of(files), _names(root, config, walk.files)
         rows = []
         for media, split in sorted(images.items()):
-            text = _label_of(media, known)
+            text = texts.of_picture(media)
             objects, said, content = (
                 _read_labels(root, media, text, names, config) if text else ([], [], None)
             )
@@ -175,24 +182,17 @@ class Yolo(Reader):
                     "content": content,
                 }
             )
-        listing, used = _list_files(config), {row["text"] for row in rows}
+        listing, used = _list_files(config), Counter[str | None](map(texts.of_picture, images))
         own = [
-            path_text(file)
-            for file in walk.files
-            if file == config.file or posixpath.basename(file).lower() in NAMES
+            file
+            for file in files
+            if file == path_text(config.file)
+            or posixpath.basename(file).lower() in (*NAMES, *CONFIGS)
         ]
         lists = [path_text(file) for file in walk.files if file in listing]
-        orphans = sorted(
-            file
-            for file in known
-            if "labels" in file.split("/")[:-1] and file.endswith(".txt") and file not in used
-        )
+        orphans = texts.orphans(root, {*used, *own, *lists})
         carried = [*(file for file in own if file not in lists), *orphans]
-        doubts = (
-            [f"{many(len(orphans), 'label file')} of no picture ({listed(orphans, 3)})"]
-            if orphans
-            else []
-        )
+        doubts = [*config.doubts, *_doubts(files, images, used, orphans)]
         layout = {
             "texts": {row["media"]: row["text"] for row in rows if row["text"]},
             "contents": {row["text"]: row["content"] for row in rows if row["content"]},
@@ -227,46 +227,47 @@ class YoloWriter(Writer):
         labels = values_of(dataset.samples, "label")
         config = Config(points=layout["points"], keypoints=layout["keypoints"])
         names = {int(number): name for number, name in layout["names"].items()}
-        also, changed = list[str](), dict[str, str]()
+        made = dict[str, set[str | None]]()
         for path, label in zip(media, labels, strict=True):
             text = layout["texts"].get(path or "")
             if text and path:
-                new = _rewritten(dataset, path, text, label, names, config)
-                changed |= {} if new is None else {text: new}
-                also += [text] if new is None else []
+                made.setdefault(text, set()).add(
+                    _rewritten(dataset, path, text, label, names, config)
+                )
             elif label:
                 raise cannot_add([one["id"] for one in label], str(path))
+        changed, also = changes_of(made)
         write_folder(dataset, folder, files, [], layout["carried"], also)
         for text, new in changed.items():
             write_text(dataset, folder, text, new)
         kept = set(media)
-        for name in layout["lists"]:
-            try:
-                lines = (
-                    label_bytes(media_path(dataset.root, name), dataset.within, LARGEST)
-                    .decode("utf-8")
-                    .splitlines(keepends=True)
-                )
-            except (LabelError, UnicodeDecodeError) as error:
-                raise OutputError(f"{name} cannot be read again: {error}") from None
-            write_text(
-                dataset,
-                folder,
-                name,
-                "".join(
-                    line
-                    for line in lines
-                    if not line.strip() or _listed_in(line, name, dataset.root) in kept
-                ),
-            )
+        write_lists(
+            dataset,
+            folder,
+            layout["lists"],
+            lambda line, name: (
+                _listed_in(line.decode("utf-8", "replace"), name, dataset.root) not in kept
+            ),
+        )
 
 
 def _is_config(path: str) -> bool:
+    """Whether a YAML file says where the pictures of splits are, and what classes there are.
+
+    A broken one counts where its text speaks of these, so that it is not passed over.
+    """
     try:
         values = _yaml(path)
     except DatasetError:
+        with suppress(LabelError):
+            text = label_bytes(path, None, 1 << 20)
+            return all(
+                re.search(rb"^%s\s*:" % key, text, re.MULTILINE) for key in (b"train", b"names")
+            )
         return False
-    return "names" in values and any(split in values for split in SPLITS)
+    return any(key in values for key in ("names", "nc", "path")) and any(
+        split in values for split in SPLITS
+    )
 
 
 def _yaml(path: str) -> dict[str, Any]:
@@ -301,53 +302,98 @@ def _opened(source: Any) -> tuple[str, Config]:  # noqa: ANN401
     if not os.path.isdir(path):
         raise DatasetError(f"there is no folder {path_text(path)}")
     listing = Listing.of(path)
-    found = [
-        file
-        for file in (listing.ending(".yaml", ".yml") if listing else ())
-        if _is_config(os.path.join(path, file))
-    ]
-    return (
-        _config(path, found[0], _yaml(os.path.join(path, found[0]))) if found else (path, Config())
+    yamls = listing.ending(".yaml", ".yml") if listing else ()
+    found = sorted(
+        (file for file in yamls if _is_config(os.path.join(path, file))),
+        key=lambda file: (posixpath.basename(file).lower() not in CONFIGS, file.count("/"), file),
     )
+    if not found:
+        odd = [file for file in yamls if posixpath.basename(file).lower() in CONFIGS]
+        return path, Config(
+            doubts=tuple(f"{path_text(file)} does not say where pictures are" for file in odd)
+        )
+    root, config = _config(path, found[0], _yaml(os.path.join(path, found[0])))
+    more = (
+        f"{path_text(found[0])} is read, and not {listed(map(path_text, found[1:]), 3)}: give its "
+        f"path to read another one"
+    )
+    return root, replace(config, doubts=(*config.doubts, *([more] if len(found) > 1 else [])))
 
 
 def _config(root: str, file: str, values: Mapping[str, Any]) -> tuple[str, Config]:
-    names = values.get("names")
-    pairs = (
+    """What a data.yaml says. Raises DatasetError for what cannot be meant."""
+    shown = path_text(file) or "the data.yaml"
+    names, doubts = _class_names(shown, values)
+    shape = values.get("kpt_shape")
+    if shape is not None and not (
+        isinstance(shape, list)
+        and len(shape) == 2  # noqa: PLR2004
+        and all(type(n) is int for n in shape)
+        and shape[0] > 0
+        and shape[1] in (2, 3)
+    ):
+        raise DatasetError(f"{shown}: kpt_shape is {str(shape)[:80]}, and not such as [17, 3]")
+    keypoints, points = shape or (0, 0)
+    base, far = _base(root, file, values.get("path"))
+    doubts += [f"{shown}: path {str(values['path'])[:200]!r} {far}"] if far else []
+    splits = dict[str, list[str]]()
+    for split in SPLITS:
+        every = _places(values.get(split))
+        if wrong := [one for one in every if not isinstance(one, str)]:
+            raise DatasetError(f"{shown}: {split} is {str(wrong[0])[:80]}, which is no path")
+        splits |= {split: [_below(root, base, one) for one in every]} if every else {}
+        gone = [
+            one
+            for one in splits.get(split, ())
+            if not os.path.exists(os.path.join(root, one))  # noqa: PTH110
+        ]
+        doubts += [f"{shown}: {split} is {gone[0]!r}, which does not exist"] if gone else []
+    return root, Config(file, names, points, keypoints, splits or None, tuple(doubts))
+
+
+def _class_names(shown: str, values: Mapping[str, Any]) -> tuple[dict[int, str], list[str]]:
+    """The names of classes by number, and doubts."""
+    names, count = values.get("names"), values.get("nc")
+    if names is None:
+        return {}, [f"{shown} has no names of classes"]
+    pairs = list(
         names.items()
         if isinstance(names, dict)
         else enumerate(names)
         if isinstance(names, list)
-        else []
+        else [(None, None)]
     )
-    shape = values.get("kpt_shape")
-    keypoints, points = (
-        shape
-        if isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) for n in shape)  # noqa: PLR2004
-        else (0, 0)
+    if wrong := [k for k, _ in pairs if not re.fullmatch(r"[0-9]{1,9}", str(k))]:
+        what = str(names if wrong == [None] else wrong[0])[:80]
+        raise DatasetError(
+            f"{shown}: names is a list, or a mapping of numbers from 0 to names, not {what!r}"
+        )
+    differs = isinstance(count, int) and count != len(pairs)
+    return {int(k): str(v) for k, v in pairs}, (
+        [f"{shown}: nc is {count}, and there are {many(len(pairs), 'name')}"] if differs else []
     )
-    above = values.get("path") if isinstance(values.get("path"), str) else ""
-    base = (
-        posixpath.normpath(posixpath.join(posixpath.dirname(file), str(above)))
-        if above and os.path.isdir(os.path.join(root, above))
-        else ""
-    )
-    splits = dict[str, list[str]]()
-    for split in SPLITS:
-        given = values.get(split)
-        every = [
-            one
-            for one in (given if isinstance(given, list) else [given])
-            if isinstance(one, str) and one
-        ]
-        splits |= {split: [_below(root, base, one) for one in every]} if every else {}
-    return root, Config(
-        file,
-        {int(k): str(v) for k, v in pairs if str(k).isdigit()},
-        points,
-        keypoints,
-        splits or None,
-    )
+
+
+def _places(given: Any) -> list[Any]:  # noqa: ANN401
+    """What a split of a data.yaml names, one after the other, from lists within lists, too."""
+    if isinstance(given, list):
+        return [place for one in given for place in _places(one)]
+    return [] if given in (None, "") else [given]
+
+
+def _base(root: str, file: str, above: object) -> tuple[str, str]:
+    """The folder below the root that paths of a data.yaml start from, and what is to be said of an
+    absolute one: what is curated still names the source.
+    """
+    if not isinstance(above, str) or not above:
+        return "", ""
+    whole = posixpath.join(root, posixpath.dirname(file), above)
+    folder = whole if os.path.isdir(whole) else posixpath.join(root, above)
+    if not os.path.isdir(folder):
+        return "", "is absolute and not there" if posixpath.isabs(above) else ""
+    far = "is absolute: in the curated set it names the source" if posixpath.isabs(above) else ""
+    short = posixpath.relpath(os.path.realpath(folder), os.path.realpath(root))
+    return ("", far) if short == "." or short.startswith("..") else (short, far)
 
 
 def _below(root: str, base: str, name: str) -> str:
@@ -355,13 +401,11 @@ def _below(root: str, base: str, name: str) -> str:
 
     As it says, or without `../` before it, which exports of Roboflow have too many of.
     """
-    plain = re.sub(r"^(\.\./)+", "", name.replace("\\", "/"))
-    tried = [
-        posixpath.join(base, name),
-        posixpath.join(base, plain),
-        plain,
-        posixpath.relpath(name, root) if name.startswith("/") else name,
-    ]
+    name = name.replace("\\", "/")
+    plain = re.sub(r"^(\.\./)+", "", name)
+    if posixpath.isabs(name):
+        name = posixpath.relpath(os.path.realpath(name), os.path.realpath(root))
+    tried = [posixpath.join(base, name), posixpath.join(base, plain), plain, name]
     found = next((one for one in tried if os.path.exists(os.path.join(root, one))), tried[0])  # noqa: PTH110
     return posixpath.normpath(found)
 
@@ -390,7 +434,7 @@ def _images(root: str, config: Config, walk: Walk) -> dict[str, str | None]:
                 found |= {
                     image: split
                     for line in _lines(root, place)
-                    if (image := _listed_in(line, place, root))
+                    if line.strip() and (image := _listed_in(line, place, root))
                 }
             else:
                 found |= {
@@ -403,13 +447,9 @@ def _images(root: str, config: Config, walk: Walk) -> dict[str, str | None]:
 
 def _lines(root: str, name: str) -> list[str]:
     try:
-        return [
-            line
-            for line in label_bytes(os.path.join(root, name), (root,), LARGEST)
-            .decode("utf-8")
-            .splitlines()
-            if line.strip()
-        ]
+        return (
+            label_bytes(os.path.join(root, name), (root,), LARGEST).decode("utf-8-sig").split("\n")
+        )
     except (LabelError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path_text(name)} cannot be read: {error}") from None
 
@@ -419,9 +459,9 @@ def _listed_in(line: str, name: str, root: str) -> str:
 
     `./` starts from the list's own folder, a plain path from there or from the root.
     """
-    path = line.strip()
+    path = line.removeprefix("\ufeff").strip()
     if path.startswith("/"):
-        return path_text(posixpath.relpath(path, root))
+        return path_text(posixpath.relpath(os.path.realpath(path), os.path.realpath(root)))
     beside = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
     plain = posixpath.normpath(path)
     return path_text(
@@ -429,34 +469,73 @@ def _listed_in(line: str, name: str, root: str) -> str:
     )
 
 
-def _label_stem(image: str, texts: Container[str]) -> str:
-    """The path of a picture's label file without its extension.
+@dataclass(frozen=True)
+class Texts:
+    """The text files of a folder by their path without `.txt`, and how its `labels` are spelled."""
 
-    Below `labels` in the place of `images`, else beside the picture.
-    """
-    stem = posixpath.splitext(image)[0]
-    parts = stem.split("/")
-    for at in range(len(parts) - 2, -1, -1):
-        if parts[at].lower() in {"images", "jpegimages", "imgs"}:
-            swapped = "/".join([*parts[:at], "labels", *parts[at + 1 :]])
-            if swapped in texts:
-                return swapped
-    return stem
+    files: Mapping[str, str]
+    folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, files: Iterable[str]) -> Texts:
+        """Those among some files."""
+        texts = [file for file in files if file.lower().endswith(".txt")]
+        folders = {
+            part for file in texts for part in file.split("/")[:-1] if part.lower() == "labels"
+        }
+        return cls({file[: -len(".txt")]: file for file in texts}, tuple(sorted(folders)))
+
+    def of_picture(self, image: str) -> str | None:
+        """A picture's label file: below `labels` in the place of `images`, else beside it."""
+        stem = posixpath.splitext(image)[0]
+        parts = stem.split("/")
+        for at in range(len(parts) - 2, -1, -1):
+            if parts[at].lower() in {"images", "jpegimages", "imgs"}:
+                for folder in self.folders:
+                    if found := self.files.get("/".join([*parts[:at], folder, *parts[at + 1 :]])):
+                        return found
+        return self.files.get(stem)
+
+    def orphans(self, root: str, used: Container[str | None]) -> list[str]:
+        """Label files of no picture: below `labels`, or elsewhere with lines of numbers."""
+        return sorted(
+            file
+            for file in self.files.values()
+            if file not in used
+            and (set(self.folders) & set(file.split("/")[:-1]) or _has_labels(root, file))
+        )
 
 
-def _label_of(media: str, known: set[str]) -> str | None:
-    stem = _label_stem(media, _Texts(known))
-    return f"{stem}.txt" if f"{stem}.txt" in known else None
+def _has_labels(root: str, file: str) -> bool:
+    with suppress(LabelError):
+        lines = label_bytes(media_path(root, file), (root,), LARGEST).strip().splitlines()
+        return bool(lines) and all(map(LINE.fullmatch, lines[:5]))
+    return False
 
 
-class _Texts:
-    """The known files by their path without `.txt`."""
-
-    def __init__(self, known: set[str]) -> None:
-        self.known = known
-
-    def __contains__(self, stem: object) -> bool:
-        return f"{stem}.txt" in self.known
+def _doubts(
+    files: Iterable[str],
+    images: Mapping[str, Any],
+    used: Mapping[str | None, int],
+    orphans: Sequence[str],
+) -> list[str]:
+    """Pictures in no split, label files of no picture, and those of several."""
+    left = [
+        file
+        for file in files
+        if posixpath.splitext(file)[1].lower() in IMAGES and file not in images
+    ]
+    shared = [text for text, count in used.items() if text and count > 1]
+    found = [
+        (left, "picture", "in no split of the data.yaml", ": left out"),
+        (orphans, "label file", "of no picture", ""),
+        (shared, "label file", "of several pictures of its name", ""),
+    ]
+    return [
+        f"{many(len(some), what)} {how} ({listed(some, 3)}){end}"
+        for some, what, how, end in found
+        if some
+    ]
 
 
 def _names(root: str, config: Config, files: Sequence[str]) -> dict[int, str]:
@@ -466,7 +545,9 @@ def _names(root: str, config: Config, files: Sequence[str]) -> dict[int, str]:
     return (
         {}
         if file is None
-        else {number: line.strip() for number, line in enumerate(_lines(root, file))}
+        else {
+            number: line.strip() for number, line in enumerate(_lines(root, file)) if line.strip()
+        }
     )
 
 
@@ -489,13 +570,15 @@ def _size(root: str, media: str) -> tuple[int, int] | None:
 
 def _read_labels(
     root: str, media: str, text: str, names: Mapping[int, str], config: Config
-) -> tuple[list[dict[str, Any]], list[str], str | None]:
-    """The objects of a label file, what is wrong in it, and the hash of its bytes."""
+) -> tuple[list[dict[str, Any]] | None, list[str], str | None]:
+    """The objects of a label file (None if it cannot be read), what is wrong in it, and the hash
+    of its bytes.
+    """
     try:
         data = label_bytes(media_path(root, text), (root,), LARGEST)
         lines = data.decode("utf-8").splitlines()
     except (LabelError, UnicodeDecodeError) as error:
-        return [], [f"{text}: {error}"], None
+        return None, [f"{text}: {error}"], None
     return *_objects(
         lines, text, _size(root, media) if data.strip() else None, names, config
     ), digest_of(data)
@@ -520,17 +603,27 @@ def _objects(
     return objects, said
 
 
+def _numbers(first: str, rest: Sequence[str]) -> tuple[int, list[float]]:
+    """The class of a line and what follows it. Raises ValueError with what is wrong."""
+    try:
+        index, *values = [math.nan if "_" in word else float(word) for word in (first, *rest)]
+    except ValueError:
+        raise ValueError(f"no numbers: {' '.join([first, *rest])[:60]!r}") from None
+    if not all(map(math.isfinite, values)):
+        raise ValueError("a number that is none (NaN or infinite)")
+    if not index.is_integer() or abs(index) > MOST_CLASSES:
+        raise ValueError(f"the class {first[:60]!r} is no whole number")
+    return int(index), values
+
+
 def _object(
     line: str, number: int, size: tuple[int, int] | None, names: Mapping[int, str], config: Config
 ) -> dict[str, Any]:
     """The object of a line. Raises ValueError with what is wrong."""
     first, *rest = line.split()
-    try:
-        index, values = int(float(first)), [float(value) for value in rest]
-    except (ValueError, OverflowError):
-        raise ValueError(f"no numbers: {line.strip()[:60]!r}") from None
-    if not all(map(math.isfinite, values)):
-        raise ValueError("a number that is none (NaN or infinite)")
+    index, values = _numbers(first, rest)
+    if any(abs(value) > FAR for value in values[: None if len(values) > BOX else 4]):
+        raise ValueError(f"the coordinates are no fractions of the picture: {line.strip()[:60]!r}")
     if names and index not in names:
         raise ValueError(f"there is no class {index}: the names go from 0 to {max(names)}")
     name, wide, high = names.get(index, str(index)), *(size or (0, 0))

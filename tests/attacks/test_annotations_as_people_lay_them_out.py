@@ -1,0 +1,297 @@
+"""Names, folders and lists that annotated datasets have in the wild.
+
+Each picture has its own annotations, and what is left out or shared is said.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dqpipe.data.dataset import Dataset
+from dqpipe.errors import DatasetError, OutputError
+from dqpipe.plugin.registry import Registry
+from tests import annotated
+
+XML = (
+    "<annotation><object><name>{name}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax>"
+    "<ymax>4</ymax></bndbox></object></annotation>"
+)
+
+
+def put(root: Path, files: dict[str, str | bytes]) -> Path:
+    """Some files; a picture for each name that ends like one."""
+    annotated.pictures(root, *(name for name in files if name.endswith((".png", ".jpg"))))
+    for name, text in files.items():
+        if not name.endswith((".png", ".jpg")):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return root
+
+
+def classes(dataset: Dataset) -> dict[str, Any]:
+    """The classes of each sample's objects, None where it has no label."""
+    return {
+        sample: None if label is None else [one["class"] for one in label]
+        for sample, label in zip(dataset.samples.ids, dataset.samples["label"], strict=True)
+    }
+
+
+def said(dataset: Dataset) -> str:
+    """The doubts of its reader."""
+    return "\n".join(dataset.layout["doubts"])
+
+
+def one_label(dataset: Dataset, sample: str, **change: Any) -> Dataset:
+    """The dataset with another first object of a sample."""
+    label = dict(zip(dataset.samples.ids, dataset.samples["label"], strict=True))[sample]
+    return annotated.curated(dataset, labels={sample: [label[0] | change, *label[1:]]})
+
+
+YAML = "train: images/train\nval: images/val\nnames: [cat, dog]\n"
+
+
+def test_an_absolute_path_in_a_data_yaml_is_the_folder_itself(
+    registry: Registry, tmp_path: Path
+) -> None:
+    root = annotated.yolo(tmp_path / "set")
+    text = (root / "data.yaml").read_text()
+    for path in (str(root), f"{root}/../set"):
+        (root / "data.yaml").write_text(text.replace("path: .", f"path: {path}"))
+        dataset = annotated.read(registry, "yolo", root)
+        assert dataset.samples["split"].tolist() == ["train", "train", "val"]
+        assert "in the curated set it names the source" in said(dataset)
+    (root / "data.yaml").write_text(text.replace("images/", f"{root}/images/"))
+    assert annotated.read(registry, "yolo", root).samples["split"].tolist()[-1] == "val"
+
+
+def test_lists_within_lists_are_all_read(registry: Registry, tmp_path: Path) -> None:
+    root = annotated.yolo(tmp_path / "set")
+    (root / "data.yaml").write_text("train: [[images/train], [[images/val]]]\nnames: [cat, dog]\n")
+    assert len(annotated.read(registry, "yolo", root)) == 3
+
+
+def test_pictures_that_a_data_yaml_does_not_name_are_said(
+    registry: Registry, tmp_path: Path
+) -> None:
+    root = annotated.yolo(tmp_path / "set")
+    annotated.pictures(root, "images/extra/d.png")
+    assert "1 picture in no split of the data.yaml (images/extra/d.png): left out" in said(
+        annotated.read(registry, "yolo", root)
+    )
+
+
+def test_of_two_data_yaml_the_usual_one_is_read_and_the_other_named(
+    registry: Registry, tmp_path: Path
+) -> None:
+    root = annotated.yolo(tmp_path / "set")
+    (root / "a.yaml").write_text("train: images/train\nnames: [x, y]\n")
+    dataset = annotated.read(registry, "yolo", root)
+    assert classes(dataset)["images/train/a.png"] == ["cat", "dog"]
+    assert "data.yaml is read, and not a.yaml" in said(dataset)
+
+
+def test_folders_of_labels_in_capitals_are_found(registry: Registry, tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "set",
+        {"Images/a.png": "", "Labels/a.txt": "0 .5 .5 .1 .1\n", "classes.txt": "cat\n"},
+    )
+    assert classes(annotated.read(registry, "yolo", root)) == {"Images/a.png": ["cat"]}
+
+
+def test_an_empty_line_among_names_of_classes_is_a_number_without_name(
+    registry: Registry, tmp_path: Path
+) -> None:
+    root = put(
+        tmp_path / "set",
+        {"a.png": "", "a.txt": "2 .5 .5 .1 .1\n", "classes.txt": "\ufeffcat\r\n\r\ndog\x85e\n"},
+    )
+    assert classes(annotated.read(registry, "yolo", root)) == {"a.png": ["dog\x85e"]}
+
+
+def test_lists_keep_names_with_odd_ends_of_line(registry: Registry, tmp_path: Path) -> None:
+    names = ["images/a\x85b.png", "images/c\u2028d.png", "images/e.png"]
+    root = put(tmp_path / "set", dict.fromkeys(names, ""))
+    lines = "\ufeff" + "\r\n".join(names)
+    (root / "train.txt").write_bytes(lines.encode())
+    (root / "data.yaml").write_text("train: train.txt\nnames: [cat]\n")
+    dataset = annotated.read(registry, "yolo", root)
+    assert sorted(dataset.samples.ids) == sorted(names)
+    out = annotated.written(registry, annotated.curated(dataset), tmp_path / "out")
+    assert annotated.tree(out) == annotated.tree(root)
+    out = annotated.written(registry, annotated.curated(dataset, names[1]), tmp_path / "less")
+    assert (out / "train.txt").read_bytes() == lines.replace(names[1] + "\r\n", "").encode()
+
+
+def test_a_label_file_without_picture_beside_others_is_said_and_stays(
+    registry: Registry, tmp_path: Path
+) -> None:
+    line = "0 .5 .5 .1 .1\n"
+    root = put(
+        tmp_path / "set", {"a.png": "", "a.txt": line, "gone.txt": line, "README.txt": "Read me\n"}
+    )
+    dataset = annotated.read(registry, "yolo", root)
+    assert said(dataset) == "1 label file of no picture (gone.txt)"
+    out = annotated.written(registry, annotated.curated(dataset), tmp_path / "out")
+    assert (out / "gone.txt").read_text() == line
+
+
+@pytest.mark.parametrize("name", ["yolo", "voc"])
+def test_two_pictures_with_one_file_of_annotations(
+    registry: Registry, tmp_path: Path, name: str
+) -> None:
+    text = {"a.txt": "0 .5 .5 .1 .1\n"} if name == "yolo" else {"a.xml": XML.format(name="0")}
+    root = put(tmp_path / "set", {"a.png": "", "a.jpg": "", **text, "b.png": ""})
+    dataset = annotated.read(registry, name, root)
+    assert classes(dataset)["a.png"] == classes(dataset)["a.jpg"] == ["0"]
+    for number, gone in enumerate(["a.png", "a.jpg"]):
+        out = annotated.written(
+            registry, annotated.curated(dataset, gone), tmp_path / f"out{number}"
+        )
+        assert (
+            text.items()
+            <= {name: data.decode("latin-1") for name, data in annotated.tree(out).items()}.items()
+        )
+    with pytest.raises(OutputError, match="of several pictures"):
+        annotated.written(
+            registry, one_label(dataset, "a.png", **{"class": "1"}), tmp_path / "changed"
+        )
+
+
+def test_a_picture_has_no_annotations_of_another_folder(registry: Registry, tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "set",
+        {
+            "train/a.png": "",
+            "train/a.xml": XML.format(name="cat"),
+            "test/a.png": "",
+            "val/JPEGImages/a.png": "",
+            "val/Annotations/a.xml": XML.format(name="dog"),
+            "JPEGImages/more/b.png": "",
+            "Annotations/b.xml": XML.format(name="bird"),
+        },
+    )
+    assert classes(annotated.read(registry, "voc", root)) == {
+        "train/a.png": ["cat"],
+        "test/a.png": None,
+        "val/JPEGImages/a.png": ["dog"],
+        "JPEGImages/more/b.png": ["bird"],
+    }
+
+
+def test_lists_of_voc_know_names_with_spaces_and_of_other_encodings(
+    registry: Registry, tmp_path: Path
+) -> None:
+    root = annotated.pictures(tmp_path / "set", "my photo 2.png", "a.png", "bare.png")
+    odd = bytes(root) + b"/\xe9.png"
+    Path(root / "a.png").rename(odd.decode("utf-8", "surrogateescape"))
+    (root / "my photo 2.xml").write_text(XML.format(name="cat"))
+    Path((bytes(root) + b"/\xe9.xml").decode("utf-8", "surrogateescape")).write_text(
+        XML.format(name="cat")
+    )
+    (root / "ImageSets").mkdir()
+    lines = b"my photo 2\n\xe9\n"
+    (root / "ImageSets/train.txt").write_bytes(lines)
+    (root / "ImageSets/cat_train.txt").write_bytes(b"my photo 2  1\n\xe9 -1\nbare 0\n")
+    (root / "ImageSets/val.txt").write_bytes(b"bare")
+    dataset = annotated.read(registry, "voc", root)
+    splits = dict(zip(dataset.samples.ids, dataset.samples["split"], strict=True))
+    assert (splits["my photo 2.png"], splits["bare.png"]) == ("train", "val")
+    other = next(sample for sample in splits if sample not in ("my photo 2.png", "bare.png"))
+    assert splits[other] == "train"
+    out = annotated.written(registry, annotated.curated(dataset, other), tmp_path / "out")
+    assert (out / "ImageSets/train.txt").read_bytes() == b"my photo 2\n"
+    assert (out / "ImageSets/cat_train.txt").read_bytes() == b"my photo 2  1\nbare 0\n"
+    out = annotated.written(
+        registry, annotated.curated(dataset, "my photo 2.png", "bare.png"), tmp_path / "more"
+    )
+    assert (out / "ImageSets/train.txt").read_bytes() == b"\xe9\n"
+    assert (out / "ImageSets/cat_train.txt").read_bytes() == b"\xe9 -1\n"
+    assert (out / "ImageSets/val.txt").read_bytes() == b""
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "ascii", "utf-8"])
+def test_a_class_is_changed_in_the_encoding_of_its_file(
+    registry: Registry, tmp_path: Path, encoding: str
+) -> None:
+    head = f'<?xml version="1.0" encoding="{encoding}"?>\n<!DOCTYPE annotation>\n'
+    data = (head + XML.format(name="<![CDATA[Katze]]>")).encode(encoding)
+    root = put(tmp_path / "set", {"a.png": "", "a.xml": data})
+    dataset = annotated.read(registry, "voc", root)
+    assert classes(dataset) == {"a.png": ["Katze"]}
+    new = one_label(dataset, "a.png", **{"class": "Bär & Ω"})
+    out = annotated.written(registry, new, tmp_path / "out")
+    assert classes(annotated.read(registry, "voc", out)) == {"a.png": ["Bär & Ω"]}
+    assert (out / "a.xml").read_bytes().startswith(head.encode(encoding))
+
+
+def test_masks_of_no_picture_are_said_and_stay(registry: Registry, tmp_path: Path) -> None:
+    root = annotated.voc(tmp_path / "set")
+    annotated.pictures(root, "SegmentationClass/z.png")
+    dataset = annotated.read(registry, "voc", root)
+    assert "1 mask of no picture (SegmentationClass/z.png)" in said(dataset)
+    out = annotated.written(registry, annotated.curated(dataset), tmp_path / "out")
+    assert annotated.tree(out) == annotated.tree(root)
+
+
+def test_pictures_of_one_name_share_a_mask_and_none_is_lost(
+    registry: Registry, tmp_path: Path
+) -> None:
+    root = annotated.pictures(
+        tmp_path / "set", "images/a.png", "images/a.jpg", "masks/a.png", "images/b.png"
+    )
+    dataset = annotated.read(registry, "masks", root)
+    masks = dict(zip(dataset.samples.ids, dataset.samples["mask"], strict=True))
+    assert masks == {
+        "images/a.png": "masks/a.png",
+        "images/a.jpg": "masks/a.png",
+        "images/b.png": None,
+    }
+    out = annotated.written(registry, annotated.curated(dataset, "images/a.png"), tmp_path / "out")
+    assert sorted(annotated.tree(out)) == ["images/a.jpg", "images/b.png", "masks/a.png"]
+
+
+def test_objects_of_two_files_of_one_name_are_told_apart(
+    registry: Registry, tmp_path: Path
+) -> None:
+    root = annotated.pictures(tmp_path / "set", "a.png")
+    for folder, name in (("x", "cat"), ("y", "dog")):
+        (root / folder).mkdir()
+        (root / folder / "instances.json").write_text(
+            json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "a.png"}],
+                    "annotations": [
+                        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+                    ],
+                    "categories": [{"id": 1, "name": name}, {"id": 2, "name": "new"}],
+                }
+            )
+        )
+    dataset = annotated.read(registry, "coco", root)
+    assert classes(dataset) == {"a.png": ["cat", "dog"]}
+    out = annotated.written(registry, annotated.curated(dataset), tmp_path / "out")
+    assert annotated.tree(out) == annotated.tree(root)
+    new = one_label(dataset, "a.png", **{"class": "new"})
+    out = annotated.written(registry, new, tmp_path / "changed")
+    assert classes(annotated.read(registry, "coco", out)) == {"a.png": ["new", "dog"]}
+    changed = annotated.tree(out).items() ^ annotated.tree(root).items()
+    assert {name for name, _ in changed} == {"x/instances.json"}
+
+
+def test_a_broken_data_yaml_is_not_passed_over(registry: Registry, tmp_path: Path) -> None:
+    root = annotated.yolo(tmp_path / "set")
+    (root / "data.yaml").write_text(YAML + "x: [\n")
+    with pytest.raises(DatasetError, match=r"data\.yaml cannot be read"):
+        annotated.read(registry, "yolo", root)
+
+
+def test_many_lines_of_text_in_an_element_are_read_at_once(
+    registry: Registry, tmp_path: Path
+) -> None:
+    text = XML.format(name="cat").replace("<object>", "\n" * 4_000_000 + "<object>")
+    root = put(tmp_path / "set", {"a.png": "", "a.xml": text})
+    assert classes(annotated.read(registry, "voc", root)) == {"a.png": ["cat"]}
