@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dqpipe.config.plan import DOUBT
@@ -110,6 +111,7 @@ def run_record(run: Outcome) -> dict[str, Any]:
         "lineage": lineage(run),
         "since": since(run),
         "diff": changes(run, described),
+        "before": before(run),
         "unchanged": run.unchanged,
         "unseen": unseen.unseen(run),
         "news": list(run.beside.news),
@@ -243,6 +245,30 @@ def stage_use(run: Outcome) -> dict[str, dict[str, Any]]:
         if f"{name} detect" in run.usage.stage_seconds:
             told["detect_seconds"] = round(run.usage.stage_seconds[f"{name} detect"], 4)
     return {name: told for name, told in used.items() if told}
+
+
+def before(run: Outcome) -> dict[str, Any] | None:
+    """The main counts of the version published last; None where there is none to be read."""
+    last = run.beside.last
+    if last is None:
+        return None
+    try:
+        rows = pc.value_counts(last.decisions.table.column("decision")).to_pylist()
+        curated = last.curated
+    except DatasetError:
+        return None
+    decided = {row["values"]: row["counts"] for row in rows}
+    added = len(curated) - curated.table.column("parent").null_count if "parent" in curated else 0
+    return {
+        "version": last.id,
+        "samples": len(last.samples),
+        "dropped": decided.get("drop", 0),
+        "relabelled": decided.get("relabel", 0),
+        "review": decided.get("review", 0),
+        "kept": len(curated) - added,
+        "added": added,
+        "curated": len(curated),
+    }
 
 
 def lineage(run: Outcome) -> dict[str, Any]:

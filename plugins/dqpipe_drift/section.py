@@ -16,6 +16,7 @@ Each fact of the new samples is compared with the same fact of all that were the
 overlap, beyond what chance gives; p is corrected for the number of facts. The last column compares the whole set with the whole version.</p>
 {% if since.said %}<ul>{% for text in since.said %}<li>{{ text|sentence }}</li>{% endfor %}</ul>{% endif %}
 {% if rows %}
+<details><summary>The drift of {{ rows|length|n }} facts and columns, one by one</summary>
 <div class="scroll" role="region" aria-label="Drift of each fact" tabindex="0">
 <table class="balance figures">
 <thead><tr><th scope="col">Fact</th><th scope="col" class="num">Effect</th><th scope="col" class="wide"><span class="hide">Bars</span></th>
@@ -28,6 +29,7 @@ overlap, beyond what chance gives; p is corrected for the number of facts. The l
 {% endfor %}</tbody>
 </table>
 </div>
+</details>
 {% endif %}
 """  # noqa: E501
 
@@ -45,7 +47,7 @@ class Changed(Section):
         since = record["run"].get("since")
         return (
             environment().from_string(TEMPLATE).render(since=since, rows=rows(record))
-            if since and "new" in since
+            if since and (since.get("new") or since.get("replaced") or since.get("said"))
             else ""
         )
 

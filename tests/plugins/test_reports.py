@@ -270,11 +270,53 @@ def test_the_page_forbids_itself_every_request_and_every_other_script(page: Page
     ] == []
 
 
-def test_the_account_stands_on_top_and_failures_above_it(page: Page) -> None:
-    assert (
-        page.text.index("failed on 1 sample")
-        < page.text.index("18 samples in 3 classes were read")
-        < page.text.index("What was found", 1500)
+def test_the_verdict_stands_on_top_then_failures_numbers_issues_and_what_to_do(page: Page) -> None:
+    order = [
+        "Published with failures",
+        "failed on 1 sample",
+        "18read",
+        "From raw to curated",
+        "Top issues",
+        "What was not checked",
+        "What to do next",
+        "18 samples in 3 classes were read",
+        "Confidence by issue",
+    ]
+    text = page.text.replace("\n", "")
+    places = [text.index(words) for words in order if words != "18read"]
+    assert places == sorted(places)
+
+
+def test_numbers_say_what_changed_since_the_last_version(tmp_path: Path) -> None:
+    before = {"version": "v", "samples": 20, "kept": 17, "dropped": 0, "relabelled": 1}
+    page = written(tmp_path, told(planted="x", before={**before, "review": 1, "added": 1}))
+    numbers = re.search(r'<dl class="numbers">(.*?)</dl>', page.source, re.DOTALL)
+    assert numbers
+    text = re.sub(r"<[^>]+>", " ", numbers[1]).split()
+    assert " ".join(text) == (
+        "read 18 \N{MINUS SIGN}2 kept 17 unchanged dropped 1 +1 relabelled 1 unchanged "
+        "need review 1 unchanged added 1 unchanged"
+    )
+
+
+def test_a_failed_gate_and_an_open_question_are_the_verdict(tmp_path: Path) -> None:
+    def first(**run: Any) -> str:
+        page = written(tmp_path, {**told(planted="x"), **run})
+        return re.search(r'<div class="verdict[^>]*>(.*?)</div>', page.source)[1]
+
+    failed = [{"gate": "g", "passed": False, "value": 1.0, "said": "too many"}]
+    assert "<strong>Not published</strong><span>1 gate: 1 failed.</span>" in first(gates=failed)
+    waits = {**told(planted="x")["run"], "asks": ["samples is 18, which is >= 0"]}
+    assert "<strong>Waiting for approval</strong>" in first(run=waits)
+
+
+def test_the_way_from_raw_to_curated_adds_up(tmp_path: Path) -> None:
+    page = written(tmp_path, told(planted="x"))
+    drawn = re.search(r'<svg class="way"[^>]*aria-label="([^"]*)"', page.source)
+    assert drawn
+    assert drawn[1] == (
+        "From raw to curated: read 18, kept as they are 15, relabelled 1, need review 1, "
+        "dropped 1, added 1, curated set 18, Near 1"
     )
 
 

@@ -172,6 +172,9 @@ def _row(code: str, claim: Mapping[str, Any], found: Mapping[str, Any] | None) -
         **none,
         **(found or {}),
         "code": code,
+        "title": claim.get("title")
+        or code.partition(".")[2].replace("_", " ").capitalize()
+        or code,
         "help": claim.get("help", ""),
         "severity": severity,
     }

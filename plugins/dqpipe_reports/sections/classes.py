@@ -31,7 +31,7 @@ class Classes(Section):
 
     name = "classes"
     order = 300
-    title = "Before and after"
+    title = "Classes and balance"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A chart and a table for each of class, split and group that the dataset has."""

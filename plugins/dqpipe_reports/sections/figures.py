@@ -22,7 +22,7 @@ class Numbers(Section):
 
     name = "figures"
     order = 500
-    title = "Raw and curated figures"
+    title = "Metrics"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """The figures of the whole set in one table, those of classes, splits and groups below,

@@ -19,7 +19,7 @@ class Found(Section):
 
     name = "findings"
     order = 200
-    title = "What was found"
+    title = "Issues"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A table with bars on one scale; codes without findings are named below it."""

@@ -18,7 +18,7 @@ class Gallery(Section):
 
     name = "examples"
     order = 400
-    title = "Strongest examples"
+    title = "Examples"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """Pictures if the dataset has media, else rows; the most severe codes first."""

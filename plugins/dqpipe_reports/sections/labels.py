@@ -19,7 +19,7 @@ class Labels(Section):
 
     name = "labels"
     order = 450
-    title = "Doubted labels"
+    title = "Labels in doubt"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A matrix of given against suggested label, or the most frequent pairs."""

@@ -21,7 +21,7 @@ class Limits(Section):
 
     name = "limits"
     order = 600
-    title = "Limits"
+    title = "Thresholds"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A histogram for each fact, those with limits first, the others unfolding.

@@ -25,7 +25,7 @@ class Losses(Section):
 
     name = "losses"
     order = 320
-    title = "Who lost samples"
+    title = "Drop rates"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """A sentence and a chart for each of class, split and group that the dataset has."""

@@ -21,7 +21,7 @@ class Map(Section):
 
     name = "map"
     order = 470
-    title = "Map"
+    title = "Embedding map"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """The points as data, for page.js to draw.

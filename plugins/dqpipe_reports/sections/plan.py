@@ -17,7 +17,7 @@ class Plan(Section):
 
     name = "plan"
     order = 900
-    title = "Plan"
+    title = "Run"
 
     def render(self, record: Mapping[str, Any], thumbnail: Callable[..., str]) -> str:
         """Stages with options, timings with bars, versions; the whole configuration unfolds."""

@@ -19,6 +19,16 @@
   const sight = new IntersectionObserver((entries) => { for (const entry of entries) if (entry.isIntersecting) draw(entry.target); }, { rootMargin: "50% 0px" });
   const size = new ResizeObserver((entries) => { for (const { target } of entries) if (widths.has(target)) draw(target); });
   for (const figure of charts) { sight.observe(figure); size.observe(figure); }
+  // The others when there is time: a page that is captured whole has them too.
+  const idle = window.requestIdleCallback ?? ((run) => setTimeout(run, 50));
+  const rest = [...charts];
+  const next = () => {
+    const figure = rest.shift();
+    if (!figure) return;
+    if (figure.clientWidth && !widths.has(figure)) draw(figure);
+    idle(next);
+  };
+  window.addEventListener("load", () => idle(next));
 
   // The map: its points stand in columns; -1 is none.
   for (const place of all("[data-map]")) {

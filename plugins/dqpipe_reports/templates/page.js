@@ -38,10 +38,14 @@
         element.hidden = !fits;
         shown += fits ? 1 : 0;
       }
-      for (const kind of all("[data-kind]")) kind.hidden = !kind.querySelector("[data-example]:not([hidden])");
+      const filtered = fields.some((field) => field.value);
+      for (const kind of all("[data-kind]")) {
+        kind.hidden = !kind.querySelector("[data-example]:not([hidden])");
+        if (filtered && !kind.hidden) kind.open = true;
+      }
       output.textContent = shown === examples.length ? `${shown} examples` : `${shown} of ${examples.length} examples`;
       empty.hidden = shown > 0;
-      fold(fields.some((field) => field.value));
+      fold(filtered);
     };
 
     const remember = () => {
@@ -56,7 +60,11 @@
       if (!hash.includes("=")) {
         // A link to a claim that the filter hides shows it again.
         const target = hash && document.getElementById(hash);
-        if (target && target.closest("[hidden]")) { form.reset(); apply(); target.scrollIntoView(); }
+        if (!target) return;
+        if (target.closest("[hidden]")) { form.reset(); apply(); }
+        const folded = target.closest("details");
+        if (folded) folded.open = true;
+        target.scrollIntoView();
         return;
       }
       const state = new URLSearchParams(hash);
