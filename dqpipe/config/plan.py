@@ -9,7 +9,7 @@ import importlib.util
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from dqpipe.config import gate_grammar as gates
 from dqpipe.config.pipeline_file import Config, Entry, nested_kinds, options_record, settle
@@ -440,14 +440,22 @@ def missing_packages(extension: Extension) -> list[str]:
     return found
 
 
-def proposal(registry: Registry, dataset: Dataset) -> list[tuple[type[Stage], dict[str, Any]]]:
+class Proposed(NamedTuple):
+    """A stage of the default pipeline, its options, and the name that it is used under."""
+
+    stage: type[Stage]
+    options: dict[str, Any]
+    name: str
+
+
+def proposal(registry: Registry, dataset: Dataset) -> list[Proposed]:
     """The stages of the default pipeline for a dataset, with options, in an order that meets their
     needs.
     """
     waiting = [
         cls for cls in registry.all(Stage) if cls.default and cls.media in (None, dataset.has_media)
     ]
-    chosen: list[tuple[type[Stage], dict[str, Any]]] = []
+    chosen: list[Proposed] = []
     given = set(_given((), dataset))
     while True:
         ready = [
@@ -462,8 +470,10 @@ def proposal(registry: Registry, dataset: Dataset) -> list[tuple[type[Stage], di
         cls, options = min(sure, key=lambda pair: (pair[0].order, pair[0].name))
         waiting.remove(cls)
         options = {name: value for name, value in options.items() if name != "__fallback__"}
-        given |= {f"{cls.name}.{f.name}" for f in cls(**options).gives if isinstance(f, Fact)}
-        chosen.append((cls, options))
+        taken = {one.name for one in chosen} | {one.name for one, _ in ready}
+        name = cls.proposed_as if cls.proposed_as and cls.proposed_as not in taken else cls.name
+        given |= {f"{name}.{f.name}" for f in cls(**options).gives if isinstance(f, Fact)}
+        chosen.append(Proposed(cls, options, name))
     return chosen
 
 

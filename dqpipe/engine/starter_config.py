@@ -59,8 +59,8 @@ def pipeline_yaml(
         "stages:",
     ]
     stages = plan.proposal(registry, dataset)
-    for cls, options in stages:
-        lines += _stage(cls, options)
+    for cls, options, name in stages:
+        lines += _stage(cls, options if name == cls.name else {"as": name, **options})
     if dataset.has_media and "label" in dataset.samples:
         for augment in registry.all(Augment):
             if augment.default and augment().objection(dataset.samples) is None:
@@ -118,9 +118,9 @@ def _head(source: Any, dataset: Dataset, roles: Mapping[str, str], reader: str) 
     return lines
 
 
-def _gates(dataset: Dataset, stages: Sequence[tuple[type[Stage], Mapping[str, Any]]]) -> list[str]:
+def _gates(dataset: Dataset, stages: Sequence[plan.Proposed]) -> list[str]:
     """The default gates that can be asked of the dataset, each with what it is for."""
-    entries = tuple(Entry(cls.name, cls(**options)) for cls, options in stages)
+    entries = tuple(Entry(name, cls(**options)) for cls, options, name in stages)
     texts = [gate.text for gate in plan.default_gates(entries, dataset)]
     width = max(len(json.dumps(text)) for text in texts)
     why = dict(gate_grammar.DEFAULTS)

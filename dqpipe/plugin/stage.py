@@ -52,6 +52,7 @@ RESERVED = (
     "retries",
     "media",
     "fallback",
+    "proposed_as",
     "title",
 )
 """What a stage declares about itself; annotated in a subclass it would become an option."""
@@ -404,6 +405,10 @@ class Stage(Extension):
     """Where it stands among the proposed stages whose needs are met: the lowest comes first."""
     fallback: ClassVar[Mapping[str, Any]] = {}
     """Options with which it is proposed where its needs are not met as it is."""
+    proposed_as: ClassVar[str] = ""
+    """The `as:` name under which it is proposed where no other proposed stage has that name: what
+    it gives then stands where the stages that build on it look by default. "" for its own name.
+    """
 
     @classmethod
     def proposal(cls, samples: Samples) -> Mapping[str, Any] | None:  # noqa: ARG003 (for those who override it)

@@ -51,7 +51,8 @@ def _stages(plan: Plan, registry: Registry, dataset: Dataset) -> Iterator[tuple[
             cls.rendition is not None or any(str(need).startswith("media") for need in _needs(cls))
         ):
             continue
-        yield cls.name, f"not run, {_why(cls, given, dataset)}"
+        if why := _why(cls, given, dataset):
+            yield cls.name, f"not run, {why}"
 
 
 def _needs(cls: type[Stage]) -> tuple[str, ...]:
@@ -63,9 +64,10 @@ def _needs(cls: type[Stage]) -> tuple[str, ...]:
 
 
 def _why(cls: type[Stage], given: set[str], dataset: Dataset) -> str:
+    """Why a stage did not run; "" where there is nothing that it could work on."""
     options = cls.proposal(dataset.samples)
     if options is None:
-        return "there is nothing that it could work on"
+        return ""
     stage = cls(**options)
     if missing := missing_packages(stage):
         return missing[0]

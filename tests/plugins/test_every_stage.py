@@ -29,6 +29,7 @@ STAGES = [
     "outliers",
     "select",
     "split",
+    "text_quality",
 ]
 OPTIONS = {
     "annotators": {"columns": ("ann", "ben")},
@@ -51,7 +52,10 @@ def test_these_are_all(registry: Registry) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) -> None:
-    if name in {"annotators", "duplicate_rows"}:
+    if name.startswith("text_"):
+        source = str(tmp_path / "texts.csv")
+        texts(Path(source))
+    elif name in {"annotators", "duplicate_rows"}:
         rows = {
             "x": [1, 2, 1, 3] * 5,
             "label": ["a", "b"] * 10,
@@ -68,7 +72,7 @@ def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) ->
         registry,
         source,
     )
-    chosen = {cls.name: options for cls, options in plan.proposal(registry, dataset)} | {
+    chosen = {cls.name: options for cls, options, _ in plan.proposal(registry, dataset)} | {
         name: OPTIONS.get(name, {})
     }
     stages = {other: registry.get(Stage, other)(**options) for other, options in chosen.items()}
@@ -89,6 +93,24 @@ def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) ->
         source=source,
         registry=registry,
     )
+
+
+def texts(path: Path) -> None:
+    """Some short texts of two classes, in two splits, with copies among them."""
+    things, does = ("kettle", "lamp", "chair"), ("arrived", "broke", "was sold", "was returned")
+    rows = [
+        (f"The {thing} {verb} after {n} weeks, and we were glad of it.", thing, split)
+        for thing in things
+        for verb in does
+        for n, split in ((2, "train"), (3, "train"), (4, "test"))
+    ]
+    more = [
+        (None, "lamp", "train"),
+        (rows[0][0].upper(), "chair", "test"),
+        (rows[1][0], "lamp", ""),
+    ]
+    frame = pd.DataFrame([*rows, *more], columns=["text", "label", "split"])
+    frame.to_csv(path, index=False)
 
 
 def test_the_readme_lists_every_stage(registry: Registry) -> None:
