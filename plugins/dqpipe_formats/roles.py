@@ -45,7 +45,7 @@ IMAGES = frozenset(
 NINE_OF_TEN = 0.9
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 """What files of pictures begin with."""
-NO_VALUES = pa.array(["NA", "N/A", "NaN", "nan", "null", "NULL", "None"])
+NO_VALUES = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 """Words that stand for no value in a column of numbers; in a column of text they are words."""
 
 
@@ -332,7 +332,9 @@ def infer(text: pa.ChunkedArray) -> pa.ChunkedArray:
     no value among text.
     """
     trimmed = pc.utf8_trim_whitespace(text)
-    values = pc.if_else(pc.is_in(trimmed, NO_VALUES), pa.scalar(None, pa.string()), trimmed)
+    values = pc.if_else(
+        pc.is_in(trimmed, pa.array(NO_VALUES)), pa.scalar(None, pa.string()), trimmed
+    )
     if values.null_count == len(values):
         return text
     kind = _type_of(values)

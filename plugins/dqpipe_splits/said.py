@@ -5,10 +5,9 @@ and why; figures.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from dqpipe import Facts, Samples, claim, figure, many
@@ -17,6 +16,9 @@ from dqpipe_splits import timeline
 from dqpipe_splits.assignment import Wanted
 from dqpipe_splits.links import Link, chained, crossings
 from dqpipe_splits.strata import Strata
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHAIN = "a chain of such links"
 """The link of samples that only others link to a sample of another split."""
@@ -277,12 +279,16 @@ def _table(of: np.ndarray, strata: Strata) -> tuple[np.ndarray, list[str]]:
 
 def _groups_of(facts: Facts, strata: Strata) -> np.ndarray:
     """How many components have a sample of each stratum."""
+    import pandas as pd
+
     own = np.array([one or f"\0{row}" for row, one in enumerate(facts["component"])], dtype=object)
     pairs = pd.DataFrame({"stratum": strata.codes, "component": own[strata.rows]}).drop_duplicates()
     return np.bincount(pairs["stratum"].to_numpy(), minlength=len(strata.names))
 
 
 def _component_sizes(facts: Facts) -> np.ndarray:
+    import pandas as pd
+
     return pd.Series(facts["component"]).dropna().value_counts().to_numpy()
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from dqpipe import (
@@ -26,6 +25,9 @@ from dqpipe import splits as split_kinds
 from dqpipe_splits import assignment, links, said, strata, timeline
 from dqpipe_splits.links import Link
 from dqpipe_splits.said import UNUSED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @extension
