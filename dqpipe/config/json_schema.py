@@ -124,7 +124,9 @@ def options_schema(registry: Registry, cls: type[Extension]) -> dict[str, Any]:
                     {"type": "object", "maxProperties": 1, "minProperties": 1},
                 ]
             }
-            shape |= {"default": name} if (name := getattr(f.default_factory, "name", None)) else {}
+            made = f.default_factory
+            if isinstance(made, type) and issubclass(made, Extension):
+                shape["default"] = made.name
         else:
             shape = pydantic.TypeAdapter(hints[f.name]).json_schema()
         if f.default is not dataclasses.MISSING:

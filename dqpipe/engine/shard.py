@@ -635,7 +635,7 @@ def facts_table(returned: Any, gives: Iterable[Fact], count: int) -> pa.Table:  
     """
     columns = returned.table.to_pydict() if isinstance(returned, Facts) else returned
     facts = {f.name: f for f in gives}
-    got = list(columns.columns) if hasattr(columns, "columns") else list(columns)
+    got = list(columns)  # of a mapping or a DataFrame
     if set(got) != set(facts):
         raise SchemaError(f"facts {sorted(got)} were returned, {sorted(facts)} are declared")
     arrays = {name: fact_array(columns[name], f.type) for name, f in facts.items()}

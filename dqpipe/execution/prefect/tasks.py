@@ -143,11 +143,10 @@ class PrefectTasks:
         elif context is not None and not isinstance(context.task_runner, ThreadPoolTaskRunner):
             yield context.task_runner, None
         else:
-            count = (
-                1
-                if isinstance(self.over, local.Serial)
-                else min(getattr(self.over, "workers", 0) or local.cores(), items)
+            asked = (
+                self.over.workers if isinstance(self.over, (local.Threads, local.Processes)) else 0
             )
+            count = 1 if isinstance(self.over, local.Serial) else min(asked or local.cores(), items)
             apart = (
                 isinstance(self.over, local.Processes)
                 and (count > 1 or self.over.workers > 1)

@@ -8,6 +8,7 @@ from typing import Any
 from dqpipe import Section, extension
 from dqpipe_reports.charts import as_data
 from dqpipe_reports.page import render
+from dqpipe_reports.thumbnails import Thumbnails
 
 SIDE = 64
 """Longer side of the thumbnails in pixels."""
@@ -31,7 +32,8 @@ class Map(Section):
         told = record.get("map")
         if not told:
             return ""
-        most = getattr(thumbnail, "on_the_map", 0) if record["account"]["media"] else 0
+        ours = thumbnail if isinstance(thumbnail, Thumbnails) else None
+        most = ours.on_the_map if ours and record["account"]["media"] else 0
         pictures = {
             row: url for row in wanted(told, most) if (url := thumbnail(told["id"][row], SIDE))
         }
