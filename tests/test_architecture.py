@@ -32,6 +32,22 @@ def test_the_import_contracts_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Imports for types count."""
+    ours = [p.parent.name for p in (ROOT / "plugins").glob("*/__init__.py")]
+    code = (
+        f"import grimp; graph = grimp.build_graph('dqpipe', *{ours}, cache_dir=None); "
+        "left = {m: graph.find_modules_directly_imported_by(m) for m in graph.modules}\n"
+        "while done := [m for m in left if not left[m] & left.keys()]:\n"
+        "    for m in done: del left[m]\n"
+        "print(*sorted(left))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
 def test_prefect_is_imported_in_three_files_of_the_engine() -> None:
     using = [
         p.relative_to(ROOT).as_posix()

@@ -44,7 +44,7 @@ from dqpipe.results.versions import (
     versions,
     waiting,
 )
-from dqpipe.storage import ownership
+from dqpipe.storage import no_links, ownership
 from dqpipe.storage.fact_store import Store
 from dqpipe.storage.location import Place, is_url, named, place, shown, synced
 from dqpipe.storage.whole_files import spare_beside
@@ -172,7 +172,7 @@ def _record(out: Place, version: str) -> Mapping[str, Any] | None:
     name = f"versions/{version}/run.json"
     try:
         told = json.loads(
-            out.read(name) if out.local is None else ownership.read_below(out.local, name)
+            out.read(name) if out.local is None else no_links.read_below(out.local, name)
         )
     except (OSError, OutputError, ValueError, RecursionError):
         return None
@@ -291,15 +291,13 @@ def _sweep_spares(out: Place, owner: str) -> None:
         for path in spares.glob("dqpipe-*"):
             found = ownership.STAGED_ELSEWHERE.fullmatch(path.name)
             if found and found[1] == owner and not path.is_symlink():
-                (ownership.remove_tree if path.is_dir() else ownership.remove_file)(
-                    spares, path.name
-                )
+                (no_links.remove_tree if path.is_dir() else no_links.remove_file)(spares, path.name)
         return
     ownership.sweep_spares(out.local, POINTER, LINKS)
     for name in out.listed("versions"):
         found = ownership.STAGING.fullmatch(name)
         if found and found[1] == owner:
-            ownership.remove_tree(out.local, f"versions/{name}")
+            no_links.remove_tree(out.local, f"versions/{name}")
 
 
 def _settle_last(out: Place, owner: str) -> None:
@@ -345,7 +343,7 @@ def stage(out: Place, owner: str, run: str) -> Path:
 def unstage(staging: Path) -> None:
     """Remove a staging folder, if it is still there."""
     try:
-        ownership.remove_tree(staging.parent, staging.name)
+        no_links.remove_tree(staging.parent, staging.name)
     except OSError as error:
         log.warning("%s could not be removed: %s", staging, error)
 
@@ -426,7 +424,7 @@ def _links(out: Place, version: str) -> None:
         if _linked(out, version):
             _link(out.local, name, version)
         elif _ours(out.local / name):
-            ownership.remove_file(out.local, name)
+            no_links.remove_file(out.local, name)
 
 
 def _linked(out: Place, version: str) -> bool:
@@ -499,7 +497,7 @@ def _remove(out: Place, version: str, files: Collection[str]) -> None:
         out.remove(*first)  # what has none is no version
         out.remove(*(f"{name}/{file}" for file in files if file not in {"run.json", FILES}))
         out.remove(*(f"{name}/{file}" for file in files if file == FILES))
-    elif files and not ownership.remove_listed(out.local, name, files):
+    elif files and not no_links.remove_listed(out.local, name, files):
         log.warning("%s holds files that dqpipe did not write: they stay", out.local / name)
 
 

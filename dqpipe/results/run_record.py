@@ -36,7 +36,7 @@ from dqpipe.results.ledger import ledger
 from dqpipe.results.outcome import Outcome
 from dqpipe.results.report.embedding import Embedding
 from dqpipe.results.versions import Version
-from dqpipe.storage import ownership, spreadsheet
+from dqpipe.storage import no_links, spreadsheet
 from dqpipe.storage.fact_store import digest, digest_json
 from dqpipe.storage.location import place
 from dqpipe.version import __version__
@@ -371,7 +371,7 @@ def write(run: Outcome, folder: Path, row: Mapping[str, Any], owner: str) -> Non
             else NoPixels()
         )
         one.write(run.record, folder, sections, pixels)
-    ownership.remove_tree(folder, "added")
+    no_links.remove_tree(folder, "added")
     versions.write_files(folder, owner)
     _write_json(folder / "run.json", {**run.record["run"], "history": row, "holds": holds(folder)})
 

@@ -29,7 +29,7 @@ import pyarrow as pa
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, Table
 from dqpipe.errors import DatasetError, OutputError, nearest
-from dqpipe.storage import jsonl, ownership
+from dqpipe.storage import jsonl, no_links
 from dqpipe.storage.location import Place, place
 
 if TYPE_CHECKING:
@@ -335,7 +335,7 @@ def files_of(where: Place, version: str, owner: str) -> list[str]:
     """
     name = f"versions/{version}/{FILES}"
     try:
-        data = where.read(name) if where.local is None else ownership.read_below(where.local, name)
+        data = where.read(name) if where.local is None else no_links.read_below(where.local, name)
         table = pa.ipc.open_file(data).read_all()
     except (OSError, pa.ArrowException):
         return []

@@ -42,7 +42,7 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.errors import OutputError
-from dqpipe.storage import ownership
+from dqpipe.storage import no_links, ownership
 from dqpipe.storage.location import Entry, Place, is_url, mirror, named, place
 from dqpipe.storage.lock import Holder, Lock
 from dqpipe.storage.lock import said as told_of
@@ -279,7 +279,7 @@ class Store:
         if mine and ownership.owner(place(self.root), KIND):
             with named("remove files of", str(self.root)):
                 for name in mine:
-                    ownership.remove_file(self.root, name)
+                    no_links.remove_file(self.root, name)
 
     # facts ----------------------------------------------------------------------------------------
 
@@ -619,7 +619,7 @@ class Store:
         self.remove(*sorted(names, key=lambda name: name.endswith("/run.json")))
         for one in here:
             if ownership.RUN.fullmatch(one):
-                ownership.remove_folder(self.root, f"runs/{one}")
+                no_links.remove_folder(self.root, f"runs/{one}")
 
     def holder(self, run: str) -> Holder | None:
         """The process that holds the lock of a run using the store; None if the lock is free."""

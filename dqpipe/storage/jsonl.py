@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dqpipe.errors import DatasetError, OutputError
-from dqpipe.storage import ownership, strict_json
+from dqpipe.storage import no_links, strict_json
 from dqpipe.storage.location import Place, named, place, shown, synced
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def append(out: str | Path | Place, name: str, *rows: Mapping[str, Any]) -> None
     with named("write", str(path)):
         new = not path.exists()
         try:
-            handle = ownership.opened(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            handle = no_links.opened(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except FileNotFoundError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
         with open(handle, "ab+", buffering=0) as file:  # noqa: PTH123 (open already)

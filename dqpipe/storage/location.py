@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dqpipe.errors import OutputError
-from dqpipe.storage import ownership
+from dqpipe.storage import no_links
 from dqpipe.storage.whole_files import spare_beside
 
 URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
@@ -285,7 +285,7 @@ class Place:
         with named("remove", paths[0] if paths else self.url):
             if self.local:
                 for name in names:
-                    ownership.remove_file(self.local, name)
+                    no_links.remove_file(self.local, name)
                 return
             many = (
                 self.url.partition("://")[0] in S3

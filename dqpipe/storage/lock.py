@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dqpipe.errors import BusyError, OutputError
-from dqpipe.storage import ownership
+from dqpipe.storage import no_links, ownership
 from dqpipe.storage.location import Place, shown
 
 try:
@@ -105,7 +105,7 @@ class Lock:
         """Whether the kernel locks files here; if so, the lock is held. Raises OutputError."""
         for left in reversed(range(TRIES)):
             try:
-                handle = ownership.opened(path, os.O_RDWR | os.O_CREAT)
+                handle = no_links.opened(path, os.O_RDWR | os.O_CREAT)
             except FileNotFoundError as error:
                 raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
             try:
@@ -204,7 +204,7 @@ class Lock:
             holder = self._read()
             return holder if holder and not self._stale(holder) else None
         try:
-            handle = ownership.opened(self.place.local / NAME, os.O_RDONLY)
+            handle = no_links.opened(self.place.local / NAME, os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:

@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 
 from dqpipe.errors import OutputError, listed
-from dqpipe.storage import ownership
+from dqpipe.storage import no_links, ownership
 from dqpipe.storage.fact_store import KILLED_AFTER, Store, read_arrow, sound
 from dqpipe.storage.location import Entry
 from dqpipe.storage.lock import Lock, alive, said
@@ -278,7 +278,7 @@ def _drop(store: Store, names: Sequence[str]) -> None:
     store.remove(*sorted(names, key=lambda name: not name.endswith(".arrow")))
     for folder in {name.rpartition("/")[0] for name in names}:
         if folder.startswith("facts/"):
-            ownership.remove_folder(store.root, folder)
+            no_links.remove_folder(store.root, folder)
 
 
 def keep_only(store: Store, key: str, samples: frozenset[str], *, dry_run: bool) -> tuple[int, int]:

@@ -5,7 +5,7 @@ Which labels can be judged, groups of copies, seeds, the user's own predictions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -14,11 +14,52 @@ from dqpipe_labels.columns import equal_rows, unfit, vectors_of
 from dqpipe_labels.multilabel import tags_of
 from dqpipe_labels.probabilities import ADVICE, read_columns
 
-if TYPE_CHECKING:
-    from dqpipe_labels.label_noise import LabelNoise
+
+class Judging(Protocol):
+    """The options of `label_noise` that judging depends on, whatever the kind of label."""
+
+    name: ClassVar[str]
+
+    @property
+    def vectors(self) -> tuple[str, ...] | str | None:
+        """What labels are judged by: a fact, or columns."""
+
+    @property
+    def probabilities(self) -> tuple[str, ...] | str | None:
+        """The user's own out-of-fold probabilities or predictions."""
+
+    @property
+    def separator(self) -> str:
+        """What stands between tags in a text."""
+
+    @property
+    def folds(self) -> int:
+        """Parts that the samples are cut into."""
+
+    @property
+    def repeats(self) -> int | None:
+        """How often that is done."""
+
+    @property
+    def least(self) -> int:
+        """Different things that a class must have."""
+
+    @property
+    def deviates(self) -> float:
+        """The deviation from which a number is claimed."""
+
+    @property
+    def seed(self) -> int:
+        """What the folds are drawn from."""
+
+    def grouping(self) -> str | None:
+        """The fact that tells copies."""
+
+    def kind(self, samples: Samples) -> str:
+        """What the labels are."""
 
 
-def objection(stage: LabelNoise, samples: Samples) -> str | None:
+def objection(stage: Judging, samples: Samples) -> str | None:
     """Why labels of this kind cannot be judged, or None."""
     kind = stage.kind(samples)
     if stage.probabilities is None and (why := unfit(stage.vectors, samples)):
@@ -34,7 +75,7 @@ def objection(stage: LabelNoise, samples: Samples) -> str | None:
     return None
 
 
-def groups_of(stage: LabelNoise, samples: Samples, facts: Facts) -> np.ndarray:
+def groups_of(stage: Judging, samples: Samples, facts: Facts) -> np.ndarray:
     """What is equal for copies of one thing, [n] str: a fact.
 
     The same values in the `vectors` where these are columns; else the id.
@@ -50,13 +91,13 @@ def groups_of(stage: LabelNoise, samples: Samples, facts: Facts) -> np.ndarray:
     )
 
 
-def seeds(stage: LabelNoise) -> range:
+def seeds(stage: Judging) -> range:
     """One seed for each repeat."""
     repeats = stage.repeats or 2
     return range(stage.seed * repeats, (stage.seed + 1) * repeats)
 
 
-def finite(stage: LabelNoise, samples: Samples, names: tuple[str, ...]) -> np.ndarray:
+def finite(stage: Judging, samples: Samples, names: tuple[str, ...]) -> np.ndarray:
     """The user's own probabilities or predictions [n, k], none empty. Raises StageError."""
     own = read_columns(stage.name, stage.probabilities or (), samples, names)
     empty = ~np.isfinite(own).all(axis=1)

@@ -9,16 +9,14 @@ import numpy as np
 from dqpipe import Facts, Samples, claim, figure, label_text
 from dqpipe import labels as label_kinds
 from dqpipe_labels.columns import vectors_of
-from dqpipe_labels.label_sources import finite, groups_of
+from dqpipe_labels.label_sources import Judging, finite, groups_of
 from dqpipe_labels.regression import Learned, folds_of, judged_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dqpipe_labels.label_noise import LabelNoise
 
-
-def judge(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarray, dict[str, Any]]:
+def judge(stage: Judging, samples: Samples, facts: Facts) -> tuple[np.ndarray, dict[str, Any]]:
     """The judged rows and their facts."""
     labels = samples["label"]
     measured = label_kinds.numbers(samples)
@@ -33,7 +31,7 @@ def judge(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarray
     return rows, judged_numbers(measured[rows], groups[rows], source, whole=whole, seed=stage.seed)
 
 
-def claims(stage: LabelNoise, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
+def claims(stage: Judging, samples: Samples, facts: Facts) -> list[pd.DataFrame]:
     """Numbers whose deviation is at least the threshold; there is no confidence in them."""
     deviation = facts["deviation"]
     rows = np.flatnonzero(np.nan_to_num(deviation, nan=-1.0) >= stage.deviates)

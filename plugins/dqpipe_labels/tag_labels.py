@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,18 +11,15 @@ from dqpipe import Facts, Samples, figure, label_text
 from dqpipe import labels as label_kinds
 from dqpipe_labels.columns import vectors_of
 from dqpipe_labels.folds import grouped_folds
-from dqpipe_labels.label_sources import finite, groups_of, seeds
+from dqpipe_labels.label_sources import Judging, finite, groups_of, seeds
 from dqpipe_labels.multilabel import Tags, judged_tags, learn_tags, own_tags, said, tags_of
 from dqpipe_labels.ridge import kernel_features, out_of_fold
-
-if TYPE_CHECKING:
-    from dqpipe_labels.label_noise import LabelNoise
 
 NOTICEABLE = 0.5
 """Expected samples from which a tag is named among the confusions."""
 
 
-def judge(stage: LabelNoise, samples: Samples, facts: Facts) -> tuple[np.ndarray, dict[str, Any]]:
+def judge(stage: Judging, samples: Samples, facts: Facts) -> tuple[np.ndarray, dict[str, Any]]:
     """The judged rows and their facts.
 
     A tag is judged if enough different things have it, and enough do not.
@@ -67,9 +64,7 @@ def things_of(tags: Tags, groups: np.ndarray) -> np.ndarray:
     ).reshape(-1, 2)
 
 
-def left_out(
-    stage: LabelNoise, samples: Samples, facts: Facts
-) -> dict[str, tuple[np.ndarray, str]]:
+def left_out(stage: Judging, samples: Samples, facts: Facts) -> dict[str, tuple[np.ndarray, str]]:
     """The tags that are not judged: the rows of their samples, and why."""
     tags = tags_of(stage.name, samples["label"], stage.separator)
     things = things_of(tags, groups_of(stage, samples, facts))
@@ -88,13 +83,13 @@ def fold_scores(vectors: np.ndarray, given: np.ndarray, fold: np.ndarray, seed: 
     return out_of_fold(kernel_features(vectors, seed), np.where(given, 1.0, -1.0), fold)
 
 
-def details(stage: LabelNoise, labels: np.ndarray, suggested: np.ndarray) -> list[str]:
+def details(stage: Judging, labels: np.ndarray, suggested: np.ndarray) -> list[str]:
     """What is wrong with each set of tags, in words."""
     return [said(*pair) for pair in pairs(stage, labels, suggested)]
 
 
 def pairs(
-    stage: LabelNoise, labels: np.ndarray, suggested: np.ndarray
+    stage: Judging, labels: np.ndarray, suggested: np.ndarray
 ) -> list[tuple[list[Any], list[Any]]]:
     """The given and the suggested tags of each sample."""
     news = [
@@ -107,7 +102,7 @@ def pairs(
     ]
 
 
-def figures(stage: LabelNoise, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
+def figures(stage: Judging, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
     """The expected number of samples that lack a tag, and of those that have it wrongly."""
     confidence = facts["confidence"]
     rows = np.flatnonzero(~np.isnan(confidence))

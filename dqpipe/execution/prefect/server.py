@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dqpipe.errors import DqpipeError
-from dqpipe.storage import ownership
+from dqpipe.storage import no_links, ownership
 
 STARTS_WITHIN = 120
 """Seconds; a machine with a busy disk needs some for a new database."""
@@ -131,8 +131,8 @@ def serve(descriptor: int, mine: str) -> None:
 def remove_home(home: Path, mine: str) -> None:
     """Remove the folder of a server, if it is the one that was made for it."""
     with suppress(OSError):
-        if ownership.read_below(home, ownership.MARKER) == mine.encode():
-            ownership.remove_tree(home.parent, home.name)
+        if no_links.read_below(home, ownership.MARKER) == mine.encode():
+            no_links.remove_tree(home.parent, home.name)
 
 
 if __name__ == "__main__":
