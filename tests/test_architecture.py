@@ -124,7 +124,17 @@ def test_looking_around_loads_no_heavy_library(command: list[str]) -> None:
     assert done.stderr.strip() == "[]"
 
 
-HEAVY = "torch prefect great_expectations albumentations pandas scipy sklearn cleanlab cv2".split()
+HEAVY = [
+    "torch",
+    "prefect",
+    "great_expectations",
+    "albumentations",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "cleanlab",
+    "cv2",
+]
 
 
 def test_plugins_use_no_insides_of_each_other() -> None:
