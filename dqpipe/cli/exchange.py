@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from typer.core import TyperCommand
 from dqpipe.cli.terminal import say, say_json
 from dqpipe.data.wording import many
 from dqpipe.errors import ConfigError, OutputError
+from dqpipe.storage.whole_files import write_whole
 
 commands = typer.Typer()
 Output = Annotated[str, typer.Option("--out", "-o", help="The output of a run: a folder or a URL.")]
@@ -226,11 +226,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".handover-", dir=folder) as spare:
-            for name, data in files.items():
-                (Path(spare) / name).write_bytes(data)
-            for name in files:
-                (Path(spare) / name).replace(folder / name)
+        write_whole({folder / name: data for name, data in files.items()})
         where.write(ownership.MARKER, json.dumps(record).encode() + b"\n")
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None

@@ -21,7 +21,7 @@ from dqpipe.config import gate_grammar
 from dqpipe.data.wording import many
 from dqpipe.errors import DqpipeError, OutputError, printable, readable
 from dqpipe.storage import ownership
-from dqpipe.storage.whole_files import spare_beside
+from dqpipe.storage.whole_files import write_whole
 
 LONG = 60
 """Letters of a badge's message."""
@@ -169,9 +169,7 @@ class Files:
 
     def _put(self, path: Path, data: bytes) -> None:
         try:
-            with spare_beside(path) as spare:
-                spare.write_bytes(data)
-                spare.replace(path)
+            write_whole({path: data})
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
         self.written.append(path)

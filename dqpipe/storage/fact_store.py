@@ -42,12 +42,11 @@ import numpy as np
 import pyarrow as pa
 
 from dqpipe.errors import OutputError
-from dqpipe.storage import no_links, ownership
+from dqpipe.storage import no_links, ownership, whole_files
 from dqpipe.storage.location import Entry, Place, is_url, mirror, named, place
 from dqpipe.storage.lock import Holder, Lock
 from dqpipe.storage.lock import said as told_of
 from dqpipe.storage.paths import media_path, path_text
-from dqpipe.storage.whole_files import spare_beside
 
 log = logging.getLogger(__name__)
 INDEX, KIND = "index.arrow", "store"
@@ -122,9 +121,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with spare_beside(path) as spare:
-            spare.write_bytes(data)
-            spare.replace(path)
+        whole_files.write_whole({path: data})
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
@@ -21,3 +21,16 @@ def spare_beside(path: Path) -> Iterator[Path]:
         yield spare
     finally:
         spare.unlink(missing_ok=True)
+
+
+def write_whole(files: Mapping[Path, bytes]) -> None:
+    """Make or replace files, each whole or not at all, and none before all are written.
+
+    Raises OSError.
+    """
+    with ExitStack() as stack:
+        spares = [stack.enter_context(spare_beside(path)) for path in files]
+        for spare, data in zip(spares, files.values(), strict=True):
+            spare.write_bytes(data)
+        for spare, path in zip(spares, files, strict=True):
+            spare.replace(path)
