@@ -11,7 +11,8 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,19 +35,25 @@ from dqpipe import (
     extension,
     is_url,
     listed,
+    many,
     media_path,
     path_text,
     read_bytes,
 )
-from dqpipe import splits as split_names
-from dqpipe_formats.annotated import split_of_folder
+from dqpipe_formats.annotated import (
+    LabelError,
+    label_bytes,
+    plain_text,
+    split_of,
+    split_of_folder,
+)
 from dqpipe_formats.copying import File, below, copy, keep_mode, writing
 from dqpipe_formats.curated import MANIFEST, media_of, write_manifest
 from dqpipe_formats.listing import Listing
 from dqpipe_formats.placing import safe
-from dqpipe_formats.records import Records
+from dqpipe_formats.records import Records, values_of
 from dqpipe_formats.rewriting import write_table
-from dqpipe_formats.roles import Columns, pictures_in
+from dqpipe_formats.roles import Columns, is_images, pictures_in
 
 METADATA = re.compile(r"(.*/)?metadata\.(csv|jsonl|parquet)", re.IGNORECASE)
 SHARD = re.compile(r"(.*?)[-_.]?\d{3,}(-of-\d+)?", re.IGNORECASE)
@@ -64,6 +71,8 @@ class Part:
     root: str
     name: str
     split: str | None = None
+    own: str = ""
+    """What its samples' ids begin with, where another file has its stem."""
 
     @property
     def path(self) -> str:
@@ -73,7 +82,7 @@ class Part:
     @property
     def stem(self) -> str:
         """Its name without the extension: what its samples' ids begin with."""
-        return posixpath.splitext(self.name)[0]
+        return self.own or posixpath.splitext(self.name)[0]
 
     def schema(self) -> pa.Schema:
         """The schema. Raises DatasetError."""
@@ -246,7 +255,7 @@ class HuggingFace(Reader):
             table, layout = _samples(part, roles)
             found.append(table)
             told.append(layout)
-        whole = pa.concat_tables(found, promote_options="permissive")
+        whole = _joined([part.name for part in parts], found)
         splits = [part.split for part in parts]
         if len(set(splits)) > 1 and "split" not in whole.column_names:
             values = [
@@ -255,7 +264,7 @@ class HuggingFace(Reader):
                 for _ in range(len(table))
             ]
             whole = whole.append_column("split", pa.array(values, pa.string()))
-        layout = {"parts": told, "carried": _carried(source)}
+        layout = {"parts": told, "carried": _carried(source), "doubts": _absent_splits(root, parts)}
         return Dataset(Samples(whole.sort_by("id")), path_text(root), self.name, layout)
 
 
@@ -346,9 +355,47 @@ def _parts(source: str | os.PathLike[str]) -> tuple[str, list[Part], list[str]]:
     ]
     return (
         path,
-        [] if tables else [Part(path, path_text(name), _split_of(name)) for name in names],
+        _apart([] if tables else [Part(path, path_text(name), _split_of(name)) for name in names]),
         tables,
     )
+
+
+def _apart(parts: list[Part]) -> list[Part]:
+    """The same with ids of their own for files that differ only in what they end with."""
+    count = Counter(part.stem for part in parts)
+    return [part if count[part.stem] == 1 else replace(part, own=part.name) for part in parts]
+
+
+def _joined(names: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all files. Raises DatasetError that names the column whose types differ."""
+    first: dict[str, tuple[str, pa.Field]] = {}
+    for name, table in zip(names, tables, strict=True):
+        for field in table.schema:
+            before, known = first.setdefault(field.name, (name, field))
+            try:
+                pa.unify_schemas(
+                    [pa.schema([known]), pa.schema([field])], promote_options="permissive"
+                )
+            except (pa.ArrowInvalid, pa.ArrowTypeError):
+                raise DatasetError(
+                    f"column {field.name!r} is {known.type} in {before} and {field.type} in {name}"
+                ) from None
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _absent_splits(root: str, parts: Sequence[Part]) -> list[str]:
+    """Splits that `dataset_dict.json` names and that are not there, as doubts."""
+    name = "dataset_dict.json"
+    if not os.path.isfile(os.path.join(root, name)):
+        return []
+    try:
+        said = json.loads(label_bytes(os.path.join(root, name), (root,), 1 << 20))["splits"]
+        wanted = [str(split) for split in said]
+    except (LabelError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return [plain_text(f"{name} cannot be read: {str(error)[:200]}")]
+    there = {part.name.split("/")[0] for part in parts}
+    gone = [plain_text(split) for split in wanted if split not in there]
+    return [f"{name} names splits that are not there: {listed(map(repr, gone), 5)}"] if gone else []
 
 
 def _split_of(name: str) -> str | None:
@@ -356,9 +403,7 @@ def _split_of(name: str) -> str | None:
 
     A folder of `save_to_disk` is one whatever its name.
     """
-    stem = posixpath.splitext(name)[0]
-    words = [word for word in re.split(r"[-_./]+", stem) if word]
-    found = next((word for word in words if split_names.kind_of(word)), None)
+    stem, found = posixpath.splitext(name)[0], split_of(name)
     if found is None and name.lower().endswith(".arrow"):
         return name.split("/", maxsplit=1)[0] if "/" in name else None
     match = SHARD.fullmatch(posixpath.basename(stem))
@@ -419,6 +464,7 @@ def _samples(part: Part, roles: Mapping[str, str]) -> tuple[pa.Table, dict[str, 
         samples = samples.append_column("media", pa.array(addresses, pa.string()))
     told = {
         "name": part.name,
+        "stem": part.stem,
         "picture": picture,
         "label": label,
         "names": names,
@@ -434,15 +480,11 @@ def _write_part(
 
     `references` of its samples become those of the new rows.
     """
-    part, place = Part(dataset.root, told["name"]), safe(told["name"])
+    part = Part(dataset.root, told["name"], own=told["stem"])
+    place = safe(part.name)
     if place is None:
         raise OutputError(f"{told['name']!r} lies outside the dataset's folder")
-    labels = (
-        dataset.samples["label"].tolist() if "label" in dataset.samples else [None] * len(dataset)
-    )
-    parents = (
-        dataset.samples["parent"].tolist() if "parent" in dataset.samples else [None] * len(dataset)
-    )
+    labels, parents = (values_of(dataset.samples, name) for name in ("label", "parent"))
     ours = {
         _row(sample, part): row
         for row, sample in enumerate(dataset.samples.ids)
@@ -496,7 +538,7 @@ def _relabelled(group: pa.Table, told: Mapping[str, Any], labels: Mapping[int, A
     changes = {
         row: value
         for row, value in changes.items()
-        if _comparable(value) != _comparable(values[row])
+        if not _same(_comparable(value), _comparable(values[row]))
     }
     if not changes:
         return group
@@ -504,6 +546,10 @@ def _relabelled(group: pa.Table, told: Mapping[str, Any], labels: Mapping[int, A
         values[row] = value
     field = group.schema.field(column)
     return group.set_column(group.column_names.index(column), field, pa.array(values, field.type))
+
+
+def _same(one: Any, other: Any) -> bool:  # noqa: ANN401
+    return bool(one == other or (one != one and other != other))  # noqa: PLR0124 (NaN)
 
 
 def _comparable(value: Any) -> Any:  # noqa: ANN401
@@ -599,7 +645,11 @@ def _with_metadata(root: str, tables: Sequence[str], roles: Mapping[str, str]) -
         found.append((table, split_of_folder(folder)))
         told.append({"folder": folder, "layout": dict(dataset.layout)})
         doubts += dataset.layout.get("doubts", [])
-    whole = pa.concat_tables([table for table, _ in found], promote_options="permissive")
+    whole = _joined(tables, [table for table, _ in found])
+    count = Counter(whole.column("id").to_pylist())
+    if twice := [one for one, number in count.items() if number > 1]:
+        raise DatasetError(f"{listed(tables, 3)} list pictures twice: {listed(twice, 3)}")
+    doubts += _unlisted(root, tables, whole)
     if len({split for _, split in found}) > 1 and "split" not in whole.column_names:
         whole = whole.append_column(
             "split",
@@ -609,7 +659,54 @@ def _with_metadata(root: str, tables: Sequence[str], roles: Mapping[str, str]) -
         Samples(whole.sort_by("id")),
         path_text(root),
         HuggingFace.name,
-        {"tables": told, "doubts": doubts},
+        {"tables": told, "strays": _strays(told, found), "doubts": doubts},
+    )
+
+
+def _strays(
+    told: Sequence[Mapping[str, Any]], found: Sequence[tuple[pa.Table, Any]]
+) -> dict[str, str]:
+    """The folder of the table of each sample that lies in the folder of another table."""
+    owner = _owner([one["folder"] for one in told])
+    return {
+        sample: one["folder"]
+        for one, (table, _) in zip(told, found, strict=True)
+        for sample in table.column("id").to_pylist()
+        if owner(sample) != one["folder"]
+    }
+
+
+def _owner(folders: Sequence[str]) -> Callable[[str], str]:
+    """By the id of a sample the deepest of these folders that it lies in."""
+    deepest = sorted(folders, key=len, reverse=True)
+    return lambda sample: next(
+        folder for folder in deepest if not folder or sample.startswith(folder + "/")
+    )
+
+
+def _unlisted(root: str, tables: Sequence[str], samples: pa.Table) -> list[str]:
+    """Pictures below the folders of metadata files that no column of these names, as a doubt."""
+    listing = Listing.of(root)
+    if listing is None or not listing.whole:
+        return []
+    folders = [posixpath.dirname(name) for name in tables]
+    texts = [
+        name
+        for name in samples.column_names
+        if name == "media" or (name != "id" and is_images(samples.column(name)))
+    ]
+    known = {cell for name in texts for cell in samples.column(name).to_pylist() if cell}
+    known |= {posixpath.join(folder, cell) for folder in folders for cell in known}
+    left = [
+        image
+        for image in map(path_text, listing.images)
+        if image not in known
+        and any(not folder or image.startswith(folder + "/") for folder in folders)
+    ]
+    return (
+        [f"{many(len(left), 'picture')} that no metadata file lists ({listed(left, 3)}): left out"]
+        if left
+        else []
     )
 
 
@@ -627,11 +724,11 @@ def _write_tables(
         parent or sample
         for sample, parent in zip(samples.column("id").to_pylist(), parents, strict=True)
     ]
-    folders = sorted((told["folder"] for told in dataset.layout["tables"]), key=len, reverse=True)
-    owner = [
-        next(folder_ for folder_ in folders if not folder_ or one.startswith(folder_ + "/"))
-        for one in owners
-    ]
+    of, strays = (
+        _owner([told["folder"] for told in dataset.layout["tables"]]),
+        dataset.layout["strays"],
+    )
+    owner = [strays[one] if one in strays else of(one) for one in owners]
     for told in dataset.layout["tables"]:
         inner, start = told["folder"], len(told["folder"]) + 1 if told["folder"] else 0
         rows = [row for row, one in enumerate(owner) if one == inner]

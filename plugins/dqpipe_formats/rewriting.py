@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,9 @@ def write_table(dataset: Dataset, folder: Path, files: str) -> None:
         for column, paths in beside.items()
     }
     cells = [
-        _cell(media, reference, inner)
+        media
+        if files != "manifest" and _is_gone(dataset, media)
+        else _cell(media, reference, inner)
         for media, reference in zip(media_of(dataset), references, strict=True)
     ]
     target = below(folder, name)
@@ -49,6 +52,16 @@ def write_table(dataset: Dataset, folder: Path, files: str) -> None:
             records.rewrite(target, dataset.samples, cells, own)
             keep_mode(records.file.path, target)
     write_manifest(dataset, references, folder)
+
+
+def _is_gone(dataset: Dataset, media: str | None) -> bool:
+    """Whether a path below the dataset's folder leads to nothing, so that it stays as it is."""
+    return (
+        media is not None
+        and not is_url(dataset.root)
+        and safe(media) is not None
+        and not os.path.lexists(media_path(dataset.root, media))
+    )
 
 
 def _inner(dataset: Dataset, records: Records | None) -> str:

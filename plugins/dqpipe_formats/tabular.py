@@ -262,6 +262,7 @@ class JsonlFile:
 
     path: str
     encoding: str = "utf-8"
+    """What it is written in; it is read as `utf-8-sig` where this is UTF-8."""
     text: bool = False
 
     @classmethod
@@ -270,23 +271,28 @@ class JsonlFile:
         the user says otherwise.
         """
         with _reading(path), open_file(path, "rb") as file:
-            found = marked(file.read(4), encoding)
-        return cls(path, "utf-8-sig" if found == "utf-8" else found)
+            return cls(path, marked(file.read(4), encoding))
 
-    def _lines(self, rows: int | None) -> list[tuple[str, dict[str, Any]]]:
-        """Each line that is not blank, and what it says."""
+    def _lines(self, rows: int | None) -> tuple[list[tuple[str, dict[str, Any]]], str]:
+        """Each line that is not blank, with its end and the blank ones before it, and what it says;
+        and the blank lines at the end.
+        """
         lines: list[tuple[str, dict[str, Any]]] = []
-        with _reading(self.path, self.encoding), open_file(self.path, "r", self.encoding) as file:
+        encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+        blank = ""
+        with _reading(self.path, encoding), open_file(self.path, "r", encoding, "") as file:
             for number, line in enumerate(file, 1):
                 if rows is not None and len(lines) >= rows:
                     break
+                blank += line
                 if line.strip():
-                    lines.append((line.strip(), _record(line, path_text(self.path), number)))
-        return lines
+                    lines.append((blank, _record(line, path_text(self.path), number)))
+                    blank = ""
+        return lines, blank
 
     def read(self, rows: int | None = None) -> pa.Table:
         """All the rows, or the first ones; a key that a line does not have is null."""
-        records = [record for _, record in self._lines(rows)]
+        records = [record for _, record in self._lines(rows)[0]]
         names = list(dict.fromkeys(name for record in records for name in record))
         with _reading(self.path, self.encoding):
             return _named(
@@ -301,16 +307,27 @@ class JsonlFile:
         """Write these lines in the file's own order, as they are unless a value changed, then the
         extra rows.
         """
-        lines = self._lines(None)
+        lines, blank = self._lines(None)
         changed = {row for column in changes.values() for row in column}
+        end = next(
+            (end for end in ("\r\n", "\n", "\r") if lines and lines[0][0].endswith(end)), "\n"
+        )
         for name, column in changes.items():
             for row, value in column.items():
                 lines[row][1][name] = value
         more = [{name: value for name, value in row.items() if value is not None} for row in extra]
-        with open_file(target, "w", self.encoding.removesuffix("-sig"), "\n") as file:
+        with open_file(target, "w", self.encoding, "") as file:
+            text = end
             for row in rows:
-                file.write((_json(lines[row][1]) if row in changed else lines[row][0]) + "\n")
-            file.writelines(_json(row) + "\n" for row in more)
+                file.write("" if text.endswith(("\n", "\r")) else end)
+                text = lines[row][0]
+                if row in changed:
+                    lead, body = re.fullmatch(r"(\s*)(.*?)(?=\s*$)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+                    text = lead + _json(lines[row][1]) + text[len(lead + body) :]
+                file.write(text)
+            file.write(end if more and not text.endswith(("\n", "\r")) else "")
+            file.writelines(_json(row) + end for row in more)
+            file.write(blank)
 
 
 @dataclass(frozen=True)

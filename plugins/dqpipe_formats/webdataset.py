@@ -38,10 +38,9 @@ from dqpipe import (
     media_path,
     path_text,
     read_bytes,
-    splits,
 )
-from dqpipe_formats.annotated import refuse_roles
-from dqpipe_formats.copying import below, keep_mode, writing
+from dqpipe_formats.annotated import PROBLEMS, plain_text, refuse_roles, split_of, told
+from dqpipe_formats.copying import CHUNK, below, keep_mode, writing
 from dqpipe_formats.curated import media_of, write_manifest
 from dqpipe_formats.json_spans import Edit, edited
 from dqpipe_formats.json_spans import members as keys_of
@@ -61,31 +60,70 @@ BLOCK, RECORD = 512, 10_240
 
 @dataclass
 class Shard:
-    """One archive: for each key its members, by extension, in their order."""
+    """One archive: for each key its members, by extension, in their order; of two members of one
+    name the last, as in tar.
+    """
 
     name: str
     keys: dict[str, dict[str, tarfile.TarInfo]] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, root: str, name: str, most: int | None = None) -> Shard:
         """The members of an archive, or its first ones. Raises DatasetError."""
-        made = cls(name)
-        try:
-            with (
-                open(media_path(root, name), "rb") as file,
-                tarfile.open(fileobj=file, mode="r:") as archive,
-            ):
-                for number, one in enumerate(archive):
-                    if most is not None and number >= most:
-                        break
-                    key, ending = split_name(one.name)
-                    if one.isreg() and one.sparse is None and ending:
-                        made.keys.setdefault(key, {}).setdefault(ending, one)
-        except (OSError, tarfile.TarError) as error:
-            raise DatasetError(
-                f"{name} is no tar archive that can be read, or it is cut short: {error}"
-            ) from None
+        made, twice, odd = cls(name), list[str](), list[str]()
+        with open(media_path(root, name), "rb") as file:
+            for number, (one, _) in enumerate(headers(file, name)):
+                if number == most:
+                    return made
+                key, ending = split_name(one.name)
+                if not one.isreg() or one.sparse is not None:
+                    odd += [] if one.isdir() else [path_text(one.name)]
+                elif ending:
+                    members = made.keys.setdefault(key, {})
+                    twice += [path_text(one.name)] if ending in members else []
+                    members[ending] = one
+            made.doubts += _behind(file, name)
+        for some, what in ((twice, "twice: the last counts"), (odd, "no plain file: left alone")):
+            if some:
+                made.doubts.append(
+                    f"{name}: {many(len(some), 'member')} {what} ({listed(map(repr, some), 3)})"
+                )
         return made
+
+
+def headers(file: IO[bytes], name: str) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """Each member of an archive and the place of its end; the file stands at the archive's end
+    then. Raises DatasetError.
+    """
+    try:
+        file.seek(0)
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for one in archive:
+                if archive.offset <= one.offset:  # Python's reader would go round in circles
+                    raise tarfile.ReadError(f"{one.name[:80]!r} has a size below zero")
+                yield one, archive.offset
+            file.seek(archive.offset)
+    except (OSError, ValueError, OverflowError, tarfile.TarError) as error:
+        raise DatasetError(
+            f"{name} is no tar archive that can be read, or it is cut short: {error}"
+        ) from None
+
+
+def _behind(file: IO[bytes], name: str) -> list[str]:
+    """What is to be said of the end of an archive. Raises DatasetError where it is no end."""
+    at = file.tell()
+    block = file.read(BLOCK)
+    if block.strip(b"\0"):
+        raise DatasetError(
+            f"{name}: the header at byte {at:,} is broken, and what lies behind it cannot be read"
+        )
+    if len(block) < BLOCK:
+        return [f"{name} ends without the mark of an end: it may be cut short"]
+    while chunk := file.read(CHUNK):
+        if chunk.strip(b"\0"):
+            return [f"{name} holds more behind its end (byte {at:,}), which is left alone"]
+    return []
 
 
 @extension
@@ -133,32 +171,27 @@ class WebDataset(Reader):
         """The dataset. Raises DatasetError: no archive, one that is broken, no picture."""
         refuse_roles("WebDataset", roles)
         root, names = shards_of(source)
-        rows, bare, inside = [], 0, Inside((root,))
+        rows, bare, doubts, inside = [], 0, list[str](), Inside((root,))
         for name in names:
             if not inside.holds(media_path(root, name)):
                 raise DatasetError(f"{name} is a link to outside the dataset's folder")
-            shard = Shard.of(root, name)
-            split = next(
-                (
-                    word
-                    for word in re.split(r"[_.\- /]+", posixpath.splitext(name)[0])
-                    if splits.kind_of(word)
-                ),
-                None,
-            )
+            shard, split = Shard.of(root, name), split_of(name)
+            doubts += shard.doubts
             with open(media_path(root, name), "rb") as file:
                 for key, members in shard.keys.items():
                     image = image_of(members)
                     bare += image is None
                     if image is not None:
-                        found = {
-                            "key": path_text(key),
-                            "shard": name,
-                            "split": split,
-                            **_fields(file, members),
-                        }
+                        found, problems = _fields(file, members)
                         rows.append(
-                            {**found, "media": containers.member(name, path_text(image.name))}
+                            {
+                                **found,
+                                "key": path_text(key),
+                                "shard": name,
+                                "split": split,
+                                "media": containers.member(name, path_text(image.name)),
+                                PROBLEMS: told([f"{name}, {problem}" for problem in problems]),
+                            }
                         )
         if not rows:
             raise DatasetError(f"no picture is in {listed(names, 3)}")
@@ -166,7 +199,7 @@ class WebDataset(Reader):
         unique = len(set(keys)) == len(keys)
         for row in rows:
             row["id"] = row["key"] if unique else f"{row['shard']}/{row['key']}"
-        doubts = [f"{many(bare, 'key')} without a picture: left alone"] if bare else []
+        doubts += [f"{many(bare, 'key')} without a picture: left alone"] if bare else []
         layout = {
             "shards": {name: _stamp(root, name) for name in names},
             "keys": {row["id"]: [row["shard"], row["key"]] for row in rows},
@@ -174,7 +207,7 @@ class WebDataset(Reader):
         }
         columns = [
             name
-            for name in ("id", "media", "label", "split", "txt", "json")
+            for name in ("id", "media", "label", "split", "txt", "json", PROBLEMS)
             if any(row.get(name) is not None for row in rows)
         ]
         columns = [
@@ -280,11 +313,14 @@ def shards_of(source: object) -> tuple[str, list[str]]:
         root = path
     else:
         root = os.path.dirname(path)
-        names = [
-            path_text(os.path.basename(one))
-            for one in _expanded(path)
-            if one.lower().endswith(".tar") and os.path.isfile(one)
-        ]
+        every = [one for one in _expanded(path) if one.lower().endswith(".tar")]
+        names = [path_text(os.path.basename(one)) for one in every if os.path.isfile(one)]
+        if names and len(names) < len(every):
+            gone = [os.path.basename(one) for one in every if not os.path.isfile(one)]
+            raise DatasetError(
+                f"{many(len(gone), 'archive')} of {path_text(path)} cannot be found: "
+                f"{listed(map(path_text, gone), 5)}"
+            )
     if not names:
         raise DatasetError(f"there is no tar archive at {str(source)[:200]!r}")
     return root, names
@@ -308,30 +344,36 @@ def _expanded(path: str) -> Iterator[str]:
         )
 
 
-def _fields(file: IO[bytes], members: Mapping[str, tarfile.TarInfo]) -> dict[str, str | None]:
-    """The label and the texts of a sample."""
-    texts = {
-        ending: _text(file, members[ending])
-        for ending in ("cls", "txt", "json")
-        if ending in members
-    }
-    label = texts.get("cls")
-    if label is None and texts.get("json"):
+def _fields(
+    file: IO[bytes], members: Mapping[str, tarfile.TarInfo]
+) -> tuple[dict[str, str | None], list[str]]:
+    """The label and the texts of a sample, and what is wrong in them."""
+    texts, problems = dict[str, str | None](), list[str]()
+    for ending in ("cls", "txt", "json"):
+        if one := members.get(ending):
+            texts[ending] = _text(file, one)
+            if texts[ending] is None:
+                problems.append(
+                    f"{path_text(one.name)}: it has {one.size / 1e6:,.1f} MB, and "
+                    f"{LARGEST_TEXT / 1e6:,.0f} MB is the most that is read"
+                )
+    label, value = texts.get("cls"), None
+    if texts.get("json"):
         try:
             value = json.loads(str(texts["json"]))
-        except (ValueError, RecursionError):
-            value = None
-        found = (
-            next((value[name] for name in LABEL_KEYS if name in value), None)
-            if isinstance(value, dict)
-            else None
-        )
+        except (ValueError, RecursionError) as error:
+            line = getattr(error, "lineno", 1)
+            problems.append(
+                f"{path_text(members['json'].name)}, line {line}: not JSON: {str(error)[:200]}"
+            )
+    if "cls" not in members and isinstance(value, dict):
+        found = next((value[name] for name in LABEL_KEYS if name in value), None)
         label = str(found) if isinstance(found, (str, int)) else None
     return {
-        "label": label.strip() if label else None,
+        "label": plain_text(label.strip()) if label else None,
         "txt": texts.get("txt"),
         "json": texts.get("json"),
-    }
+    }, problems
 
 
 def _text(file: IO[bytes], one: tarfile.TarInfo) -> str | None:
@@ -383,50 +425,51 @@ def _write_shard(
             others = {
                 key: label
                 for key, label in kept.items()
-                if label is not None and label != _fields(file, shard.keys[key])["label"]
+                if label is not None and label != _fields(file, shard.keys[key])[0]["label"]
             }
             if not (gone or others or new):
                 _copy(file, out, 0, os.fstat(file.fileno()).st_size)
             else:
-                _rewritten(file, out, gone, others, new)
+                _rewritten(file, out, shard.name, (gone, others), new)
         keep_mode(source, target)
 
 
 def _rewritten(
     file: IO[bytes],
     out: IO[bytes],
-    gone: set[str],
-    others: Mapping[str, str | None],
+    name: str,
+    changes: tuple[set[str], Mapping[str, str | None]],
     new: Sequence[tuple[str, bytes]],
 ) -> None:
-    file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        members = archive.getmembers()
-    classed = {key for one in members for key, ending in [split_name(one.name)] if ending == "cls"}
-    told = set(classed)
-    for one in members:
+    """Copy an archive without the keys that are gone, with new labels of others, and with new
+    members at its end.
+    """
+    gone, others = changes
+    members, end = list(headers(file, name)), file.tell()
+    classed = {
+        key for one, _ in members for key, ending in [split_name(one.name)] if ending == "cls"
+    }
+    said, at = set(classed), 0
+    for one, behind in members:
         key, ending = split_name(one.name)
-        if ending and key in gone:
+        in_json = ending == "json" and key not in classed
+        if not ending or not (key in gone or (key in others and (ending == "cls" or in_json))):
             continue
-        if key in others and ending == "cls":
-            _add(out, one, str(others[key]).encode())
-        elif key in others and ending == "json" and key not in classed:
-            _add(out, one, _with_label(str(_text(file, one)), others[key], one.name).encode())
-            told.add(key)
-        else:
-            _copy(
-                file,
-                out,
-                one.offset,
-                one.offset_data + -(-(one.size if one.isreg() else 0) // BLOCK) * BLOCK,
-            )
-    if lost := [key for key in others if key not in told]:
+        _copy(file, out, at, one.offset)
+        at = behind
+        if key not in gone:
+            label = others[key]
+            text = _with_label(str(_text(file, one)), label, one.name) if in_json else str(label)
+            _add(out, one, text.encode())
+            said.add(key)
+    _copy(file, out, at, end)
+    if lost := [key for key in others if key not in said]:
         raise OutputError(
             f"a new label has no place, as there is neither .cls nor .json beside the picture: "
             f"{listed(lost, 3)}"
         )
-    for name, data in new:
-        _add(out, tarfile.TarInfo(name), data)
+    for name_, data in new:
+        _add(out, tarfile.TarInfo(name_), data)
     out.write(b"\0" * (2 * BLOCK))
     out.write(b"\0" * (-out.tell() % RECORD))
 
