@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dqpipe.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from dqpipe import stages as stages
     from dqpipe.api import Pipeline as Pipeline
     from dqpipe.api import Result as Result
     from dqpipe.api import check as check
@@ -161,6 +162,7 @@ _MODULES = {
     "objects": "data",
     "sentences": "results.report",
     "splits": "data",
+    "stages": "",
     "spreadsheet": "storage",
     "strict_json": "storage",
 }
@@ -173,7 +175,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (importing dqpipe must load n
     import importlib
 
     if name in _MODULES:
-        return importlib.import_module(f"dqpipe.{_MODULES[name]}.{name}")
+        return importlib.import_module(f"dqpipe.{_MODULES[name]}.{name}".replace("..", "."))
     if name not in _WHERE:
         raise AttributeError(f"module 'dqpipe' has no attribute {name!r}")
     return getattr(importlib.import_module(f"dqpipe.{_WHERE[name]}"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from dqpipe.execution.local import Processes
 from dqpipe.plugin import registry as plugins
 from dqpipe.plugin.kinds import Executor
 from dqpipe.plugin.registry import Registry
-from dqpipe.plugin.stage import Pixels, View
+from dqpipe.plugin.stage import Extension, Pixels, View
 from dqpipe.results.gallery import Gallery, ReportPage, strongest
 from dqpipe.results.outcome import Outcome
 from dqpipe.storage.location import is_url
@@ -129,6 +130,30 @@ class Result:
         return "dqpipe.Result\n  " + "\n  ".join(map(printable, self.account)) + where
 
 
+StageEntry = str | Mapping[str, Any] | Extension
+"""A stage by its name, as {name: options}, or made with its options."""
+
+
+def _entry(stage: StageEntry) -> str | dict[str, Any]:
+    """A stage as an entry of pipeline.yaml."""
+    if isinstance(stage, Extension):
+        return {stage.name: configs.options_record(stage)}
+    return stage if isinstance(stage, str) else dict(stage)
+
+
+def _with(text: str, given: Mapping[str, Any]) -> str:
+    """A pipeline.yaml with these sections instead of its own; None leaves one as it is."""
+    import yaml
+
+    sections = {name: value for name, value in given.items() if value is not None}
+    if not sections:
+        return text
+    values = yaml.safe_load(text)
+    if "stages" in sections:
+        del values["gates"]  # without any, the default ones that these stages allow
+    return yaml.safe_dump({**values, **sections}, allow_unicode=True, sort_keys=False)
+
+
 @dataclass(frozen=True, eq=False)
 class Pipeline:
     """A pipeline that can run: a checked config and the plugins it was built with."""
@@ -172,6 +197,10 @@ class Pipeline:
         outside: bool = False,
         format: str = "",  # noqa: A002
         labels: Kind | None = None,
+        stages: Iterable[StageEntry] | None = None,
+        policy: Mapping[str, Any] | None = None,
+        gates: Iterable[str] | str | None = None,
+        options: Mapping[str, Any] | None = None,
         **outputs: Any,  # noqa: ANN401
     ) -> Pipeline:
         """The pipeline that `dqpipe init` would write for a source (a path, a DataFrame).
@@ -179,7 +208,9 @@ class Pipeline:
         `outputs` as in its section. Raises DatasetError, ConfigError.
 
         `format` names the reader of the source where it shall not be found out, or can be read in
-        several ways.
+        several ways. `stages`, `policy` and `gates` take the place of those that would be proposed:
+        stages by name, as {name: options}, or made (`dqpipe.stages.LabelNoise(at_least=0.9)`).
+        `options` changes single ones, such as {"label_noise.at_least": 0.9}.
         """
         registry = registry or plugins.load()
         text = starter_config.pipeline_yaml(
@@ -192,8 +223,44 @@ class Pipeline:
             outputs=outputs,
             reader=format,
         )
-        config = configs.parse(text, registry, name="proposed pipeline")
+        given = {
+            "stages": None if stages is None else [_entry(stage) for stage in stages],
+            "policy": None if policy is None else dict(policy),
+            "gates": [gates] if isinstance(gates, str) else None if gates is None else [*gates],
+        }
+        changes = [
+            f"{name}={json.dumps(configs.plain(value))}" for name, value in (options or {}).items()
+        ]
+        config = configs.parse(
+            _with(text, given), registry, name="proposed pipeline", changes=changes
+        )
         return cls(replace(config, source=source), registry)
+
+    def to_yaml(self) -> str:
+        """The pipeline.yaml of this pipeline, every option filled in.
+
+        A dataset that is no path (a DataFrame) is left out, and given when the file is run.
+        """
+        import yaml
+
+        values = self.config.record()
+        if not isinstance(self.config.source, str | Path):
+            del values["dataset"]["path"]
+        entries = (*self.config.stages, *self.config.augments)
+        values["stages"] = [
+            {
+                entry.extension.name: configs.options_record(entry.extension)
+                | ({"as": entry.name} if entry.name != entry.extension.name else {})
+            }
+            for entry in entries
+        ]
+        policy = self.config.policy
+        use = {} if policy.name == "policy" else {"use": policy.name}
+        values["policy"] = use | configs.options_record(policy.extension)
+        for section in ("dataset", "outputs"):
+            told = values[section].items()
+            values[section] = {name: value for name, value in told if value not in (None, {})}
+        return yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=100)
 
     def run(
         self,
@@ -287,6 +354,10 @@ def curate(
     outside: bool = False,
     format: str = "",  # noqa: A002
     labels: Kind | None = None,
+    stages: Iterable[StageEntry] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    gates: Iterable[str] | str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Result:
     """Curate a dataset in any format that is known, or a DataFrame, with the proposed pipeline.
 
@@ -295,7 +366,16 @@ def curate(
     The format is recognised from what is there, and `format` names it where several are possible:
     `dqpipe plugins` lists the readers. Media outside the dataset's folder are left alone unless
     `outside` allows them; those of a DataFrame may lie anywhere. `labels` says what the labels are
-    (class, tags, number, objects, mask, none) where their column does not tell it right.
+    (class, tags, number, objects, mask, none) where their column does not tell it right. `stages`,
+    `policy`, `gates` and `options` are as those of `Pipeline.proposed`:
+
+    >>> dqpipe.curate(
+    ...     "photos/",
+    ...     out="curated/",
+    ...     stages=[dqpipe.stages.Duplicates(threshold=0.7), dqpipe.stages.ImageQuality()],
+    ...     policy={"relabel": {"at_least": 0.95}},
+    ...     gates=["curated samples < 1000"],
+    ... )  # doctest: +SKIP
     """
     place = str(out) if is_url(out) else str(Path(out).absolute())
     return Pipeline.proposed(
@@ -305,6 +385,10 @@ def curate(
         outside=outside,
         format=format,
         labels=labels,
+        stages=stages,
+        policy=policy,
+        gates=gates,
+        options=options,
         path=place,
         files=files,
     ).run(executor, force=force)
@@ -313,27 +397,40 @@ def curate(
 def check(
     source: Any,  # noqa: ANN401
     *,
-    gates: Iterable[str] | None = None,
+    gates: Iterable[str] | str | None = None,
     executor: Executor | str | None = None,
     roles: Mapping[str, str] | None = None,
     outside: bool = False,
     format: str = "",  # noqa: A002
     labels: Kind | None = None,
+    stages: Iterable[StageEntry] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    store: str | Path | None = None,
 ) -> Result:
-    """Look at a folder, a manifest, a table or a DataFrame with the proposed pipeline and its
-    gates, or these; nothing is written. Raises DqpipeError.
+    """Look at a dataset with the proposed pipeline and its gates, or these; nothing is curated.
+
+    `stages`, `policy`, `gates` and `options` are as those of `Pipeline.proposed`. Measured facts
+    are kept in the folder `store` where one is named, so that the next check of these data measures
+    only what is new. Raises DqpipeError; a failed gate does not raise.
     """
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
-        pipeline = Pipeline.proposed(
-            source, roles=roles, outside=outside, format=format, labels=labels, path=folder
-        )
-        config = pipeline.config
-        if gates is not None:
-            texts = [gates] if isinstance(gates, str) else gates
-            config = replace(config, gates=tuple((text, "gates") for text in texts))
-        return Pipeline(config, pipeline.registry).check(executor)
+        kept: dict[str, Any] = {} if store is None else {"store": str(Path(store).absolute())}
+        return Pipeline.proposed(
+            source,
+            roles=roles,
+            outside=outside,
+            format=format,
+            labels=labels,
+            stages=stages,
+            policy=policy,
+            gates=gates,
+            options=options,
+            path=folder,
+            **kept,
+        ).check(executor)
 
 
 def result_of(run: Outcome) -> Result:
