@@ -3,7 +3,7 @@
     components ──several samples each: the largest first, each to the split that lacks most of what
         it holds──▶
                ──one sample each: by what they hold, in proportion to what each split still lacks──▶
-                   improved by moves and swaps
+                   improved by moves and swaps, and moved on where a size is off all the same
 
 That is iterative stratification (Sechidis, Tsoumakas & Vlahavas 2011) for groups: what is rare goes
 first, to where it is wanted most. What a split lacks is weighed as in Pearson's chi square: the
@@ -26,6 +26,10 @@ SIZE = 2.0
 DENSE = 60_000
 """Components times strata up to which the result is improved by moves and swaps."""
 ROUNDS = 4
+LEEWAY = 0.005
+"""The share of all samples that a split may be off for the sake of strata, which are otherwise too
+rare to be shared out: single samples move on where it is more.
+"""
 LEAST_GAIN = 1e-9
 
 
@@ -102,6 +106,7 @@ def allot(
     _in_bulk(free[sizes[free] == 1], counts, order, totals, fill, split)
     if 0 < len(free) * len(totals) <= DENSE:
         _improve(free, counts, sizes, wanted, weight, split)
+    _settle(free[sizes[free] == 1], counts, sizes, wanted, weight, split, order)
     return split
 
 
@@ -171,6 +176,46 @@ def _in_bulk(
             where = fill.best(of, ones, 1.0)
             fill.add(where, of, ones, 1.0)
             split[row] = where
+
+
+def _settle(
+    ones: np.ndarray,
+    counts: csr_array,
+    sizes: np.ndarray,
+    wanted: np.ndarray,
+    weight: np.ndarray,
+    split: np.ndarray,
+    order: np.ndarray,
+) -> None:
+    """Move components of one sample from splits that are too large to those that are too small.
+
+    One of each stratum before a second one of any, those first that strata lose least by.
+    """
+    import pandas as pd
+
+    starts, strata, filled = counts.indptr, counts.indices, np.diff(counts.indptr) > 0
+    off = np.bincount(split, weights=sizes, minlength=wanted.shape[1]) - wanted[-1]
+    givers = np.ones(len(off), dtype=bool)
+    while givers.any():
+        here, there = int(np.where(givers, off, -np.inf).argmax()), int(off.argmin())
+        number = int(min(off[here], -off[there]) + LEAST_GAIN)
+        if number < 1 or max(off[here], -off[there]) <= LEEWAY * sizes.sum():
+            return
+        away = (
+            np.column_stack([counts[split == one].sum(axis=0) for one in (here, there)])
+            - wanted[:-1, [here, there]]
+        )
+        lost = ((1 + 2 * away * [-1, 1]) * weight[:-1, [here, there]]).sum(axis=1)
+        rows = ones[split[ones] == here]
+        costs = np.asarray(counts[rows] @ lost).ravel()
+        first = pd.Series(np.append(strata, -1)[np.where(filled, starts[:-1], -1)[rows]])
+        by = np.lexsort((order[rows], costs))
+        turn = first.iloc[by].groupby(first.iloc[by]).cumcount().sort_index().to_numpy()
+        moved = rows[np.lexsort((order[rows], costs, turn))[:number]]
+        split[moved] = there
+        off[here] -= len(moved)
+        off[there] += len(moved)
+        givers[here] = len(moved) == number
 
 
 def _improve(

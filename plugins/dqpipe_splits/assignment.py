@@ -89,27 +89,34 @@ def made(
     """
     component = components(len(ids), links)
     count = int(component.max(initial=-1)) + 1
-    fixed = _most(component, base, count, len(wanted.names))
+    fixed = _most(component, base, count, wanted.ranks)
     if time is not None:
         split = timeline.in_order(time, component, wanted.shares, fixed, gap)
     else:
         split = _shared(ids, component, strata, base, fixed, wanted.shares, seed)
-    crossing = _crossing(component, np.where(base >= 0, wanted.ranks[base], -1), count)
-    moves = repair & crossing[component]
+    ranks = np.where(base >= 0, wanted.ranks[base], -1)
+    moves = repair & _crossing(component, ranks, count)[component]
+    moves &= ranks != wanted.ranks[fixed[component]]
     return Made(component, np.where((base >= 0) & ~moves, base, split[component]))
 
 
-def _most(component: np.ndarray, base: np.ndarray, count: int, splits: int) -> np.ndarray:
+def _most(component: np.ndarray, base: np.ndarray, count: int, ranks: np.ndarray) -> np.ndarray:
     """The split [count] that most samples of each component have, of equal ones the latest.
 
-    -1 where none has one.
+    Splits of one rank, which may share a component, count together first. -1 where none has one.
     """
-    held = base >= 0
+    held, splits = base >= 0, len(ranks)
+    if not splits:
+        return np.full(count, -1, dtype=np.int64)
     votes = np.bincount(component[held] * splits + base[held], minlength=count * splits).reshape(
         count, splits
     )
-    latest = splits - 1 - votes[:, ::-1].argmax(axis=1) if splits else np.zeros(count, np.int64)
-    return np.where(votes.any(axis=1), latest, -1).astype(np.int64)
+    together = np.stack([votes[:, ranks == rank].sum(axis=1) for rank in ranks], axis=1)
+    votes = np.where(together == together.max(axis=1, keepdims=True), votes, -1)
+    latest_rank = np.where(votes >= 0, ranks, -1).max(axis=1, keepdims=True)
+    votes = np.where(ranks == latest_rank, votes, -1)
+    latest = splits - 1 - votes[:, ::-1].argmax(axis=1)
+    return np.where(votes.max(axis=1) > 0, latest, -1).astype(np.int64)
 
 
 def _crossing(component: np.ndarray, ranks: np.ndarray, count: int) -> np.ndarray:
@@ -248,7 +255,7 @@ def _folds(
     if before is not None:
         numbers = np.array([0 if one is None else one for one in before[rows]], dtype=float)
         old = np.where((numbers >= 1) & (numbers <= count), numbers, 0).astype(np.int64) - 1
-    fixed = _most(small, old, int(small.max()) + 1, count)
+    fixed = _most(small, old, int(small.max()) + 1, np.arange(count))
     base = np.where(old >= 0, fixed[small], -1)
     found[rows] = (
         _shared(ids[rows], small, some, base, fixed, np.full(count, 1 / count), seed)[small] + 1

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import label_text
+from dqpipe import filled, label_text
 
 FRAME = re.compile(r"(.*?)(\d+)\D*")
 """The name of a video's frame: what comes before its last number, and that number."""
@@ -29,10 +29,11 @@ class Link:
 
 
 def by_values(name: str, column: pa.ChunkedArray | pa.Array) -> Link:
-    """Samples with an equal value; what is empty belongs to nobody.
+    """Samples with an equal value; what is empty (null, NaN, blank text) belongs to nobody.
 
     Lists and structs are equal where their texts are.
     """
+    column = filled(column)
     if pa.types.is_nested(column.type):
         column = pa.array([label_text(value) for value in column.to_pylist()], pa.string())
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()

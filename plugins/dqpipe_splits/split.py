@@ -37,7 +37,7 @@ class Split(Stage):
     """
 
     name = "split"
-    version = 1
+    version = 2
     order = 800
 
     splits: dict[str, float] = option(

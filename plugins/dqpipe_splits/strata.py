@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dqpipe import Samples, classes_of, filled, labels
+from dqpipe import Samples, classes_of, filled, label_text, labels
 
 MOST_CLASSES = 1000
 """Texts of a column beside the label that have more different values than this are no strata."""
@@ -69,6 +69,9 @@ def of_column(name: str, column: pa.ChunkedArray, bins: int) -> Strata:
     others each; empty ones together.
     """
     column = filled(column)
+    if pa.types.is_nested(column.type):
+        texts = [label_text(value) for value in column.to_pylist()]
+        column = pa.chunked_array([pa.array(texts, pa.string())])
     kind = column.type
     number = (
         pa.types.is_integer(kind)
@@ -86,11 +89,14 @@ def of_column(name: str, column: pa.ChunkedArray, bins: int) -> Strata:
 
 
 def _is_time(kind: pa.DataType) -> bool:
-    return pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    return pa.types.is_temporal(kind)
 
 
 def _quantiles(name: str, column: pa.ChunkedArray, bins: int) -> Strata:
-    plain = column.cast(pa.timestamp("us")).cast(pa.int64()) if _is_time(column.type) else column
+    plain = column
+    if _is_time(column.type):
+        wide = pa.int32() if column.type.bit_width == 32 else pa.int64()  # noqa: PLR2004
+        plain = column.cast(wide)
     values = plain.cast(pa.float64(), safe=False).to_numpy()
     there = ~np.isnan(values)
     edges = np.unique(

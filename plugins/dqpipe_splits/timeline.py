@@ -21,7 +21,9 @@ def seconds(name: str, column: pa.ChunkedArray) -> np.ndarray:
     """
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return np.asarray(column.cast(pa.float64()).to_numpy())
+        found = np.array(column.cast(pa.float64(), safe=False).to_numpy())
+        found[np.isinf(found)] = np.nan
+        return found
     import pandas as pd
 
     values = pd.Series(column.to_pylist(), dtype=object)
@@ -34,13 +36,15 @@ def seconds(name: str, column: pa.ChunkedArray) -> np.ndarray:
             f"column {name!r} holds {str(wrong.iloc[0])[:60]!r}, which is no time: numbers, dates "
             f"or texts such as 2026-11-27T13:00 are wanted"
         )
-    since = (found - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-    return since.to_numpy(dtype=np.float64)
+    since = found.dt.as_unit("us").dt.tz_localize(None).astype("int64").where(found.notna())
+    return since.to_numpy(dtype=np.float64) / 1e6
 
 
 def duration(gap: float | str) -> float:
     """A gap as a number: seconds of "7d" or "90min", a number as it is. Raises PlanError."""
     if not isinstance(gap, str):
+        if not 0 <= gap < np.inf:
+            raise PlanError(f"gap is a time of at least 0, not {gap!r}")
         return float(gap)
     found = DURATION.fullmatch(gap)
     if found is None:
