@@ -65,6 +65,7 @@ class Wav(Decoder):
     """Reads WAV files of 16 bits."""
 
     name = "wav"
+    modality = "audio"
 
     def suits(self, head: bytes) -> bool:
         return head[:4] == b"RIFF" and head[8:12] == b"WAVE"

@@ -104,7 +104,7 @@ def test_the_task_follows_the_kind_of_label(labels: list[Any] | None, task: str)
         "content": ["a", "b"],
         **({} if labels is None else {"label": labels}),
     }
-    assert data_card._task(Dataset(Samples(pa.table(columns))))[0] == task
+    assert data_card._task(Dataset(Samples(pa.table(columns))), "tabular")[0] == task
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from dqpipe.api import Pipeline, Result
 from dqpipe.plugin import registry as plugins
@@ -105,3 +106,10 @@ def test_sounds_are_shown_in_the_report_in_notebooks_and_for_review(
     shown = sight.picture(sight.row["hum_00.wav"], 160)
     assert shown.type == "image/svg+xml"
     assert b"<polyline" in shown.data
+
+
+def test_the_card_names_the_modality(result: Result) -> None:
+    card = (Path(str(result.path)) / "card.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["task_categories"] == ["audio-classification"]
+    assert head["dataset_info"]["features"][0] == {"name": "file", "dtype": "audio"}

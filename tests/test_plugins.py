@@ -13,7 +13,16 @@ import dqpipe
 from dqpipe.api import Pipeline
 from dqpipe.errors import PlanError, PluginError
 from dqpipe.plugin import registry as plugins
-from dqpipe.plugin.stage import Extension, Fact, Shard, Stage, extension
+from dqpipe.plugin.stage import (
+    Decide,
+    Decoder,
+    Extension,
+    Fact,
+    Shard,
+    Stage,
+    extension,
+    option,
+)
 
 
 @extension
@@ -152,3 +161,23 @@ def test_a_plugin_left_out_is_gone_and_a_wrong_name_is_refused() -> None:
     assert "image_quality" not in plugins.load(without=["images"]).names(Stage)
     with pytest.raises(PluginError, match="did you mean 'images'"):
         plugins.load(without=["imags"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [(Stage, "order", 3), (Stage, "needs", ()), (Decoder, "modality", "x"), (Stage, "check", 1)],
+)
+def test_what_a_kind_declares_is_no_option(kind: type[Extension], name: str, value: Any) -> None:
+    body = {"__annotations__": {name: type(value)}, name: option(value, "help")}
+    with pytest.raises(TypeError, match=f"{name} is no option"):
+        extension(type("Mine", (kind,), body))
+
+
+def test_what_another_kind_declares_may_be_an_option_and_so_may_hold() -> None:
+    class Mine(Decide):
+        name = "mine"
+        hold: bool = option(default=True, help="keep them out")
+        order: int = option(3, "of no meaning to a policy")
+
+    made = extension(Mine)()
+    assert (made.hold, made.order) == (True, 3)

@@ -38,24 +38,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
-RESERVED = (
-    "gives",
-    "needs",
-    "remembers",
-    "rendition",
-    "rereads",
-    "default",
-    "summarise_curated",
-    "order",
-    "learns",
-    "timeout",
-    "retries",
-    "media",
-    "fallback",
-    "proposed_as",
-    "title",
-)
-"""What a stage declares about itself; annotated in a subclass it would become an option."""
 EVERY = "*?"
 """In `needs`: every column of the samples that is not named there, but for `id`, `content` and
 `media`.
@@ -152,7 +134,13 @@ def extension(cls: type[T]) -> type[T]:
     fields = {
         name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)
     }
-    taken = sorted(name for name in fields if hasattr(Extension, name) or name in RESERVED)
+    kinds = [base for base in cls.__mro__[1:] if base.__module__.startswith(f"{__package__}.")]
+    declared = {
+        name: value for kind in reversed(kinds) for name, value in vars(kind).items()
+    }  # what an extension declares about itself; annotated in a subclass it would become an option
+    taken = sorted(
+        name for name in fields & declared.keys() if not isinstance(declared[name], property)
+    )  # a property, such as `Decide.hold`, may be an option
     if taken:
         raise TypeError(
             f"{cls.__name__}: {taken[0]} is no option; assign it without an annotation ({taken[0]} "
@@ -650,6 +638,8 @@ class Decoder(Extension):
 
     __slots__ = ()
 
+    modality: ClassVar[str] = ""
+    """What such media are in the words of the Hugging Face Hub, for the data card: "image", say."""
     timeout: ClassVar[float | None] = 120.0
     """Seconds that one file may take, None for any.
 

@@ -30,17 +30,21 @@ from dqpipe.errors import printable
 
 MOST_CLASSES, MOST_COLUMNS, ROWS, CHANGES = 1000, 100, 50, 10
 """Names of classes and columns in the head, rows of a table, changes since the last version."""
+HUB_TYPES = {"image", "audio", "video"}
+"""Modalities that are types of a column, too."""
 OURS = {"id", "media", "label", "split", "content", "parent", "made_by"}
 _MARKS = re.compile(r"([\\`*_\[\]#|~$])")
 
 
-def card(record: Mapping[str, Any], dataset: Dataset) -> str:
-    """The card of a version: `dataset` is the curated one."""
+def card(record: Mapping[str, Any], dataset: Dataset, modality: str) -> str:
+    """The card of a version: `dataset` is the curated one, `modality` "tabular" where it has no
+    media, "image", "audio" and the like, or "" where that is not known.
+    """
     told, run = record["account"], record["run"]
     name = _name(run)
     lines = [
         "---",
-        _head(name, dataset).rstrip(),
+        _head(name, dataset, modality).rstrip(),
         "---",
         "",
         f"# Dataset card of {text(name)}",
@@ -99,10 +103,10 @@ def _name(run: Mapping[str, Any]) -> str:
     return (PurePosixPath(path).stem if "/" in path else "") or "dataset"
 
 
-def _head(name: str, dataset: Dataset) -> str:
+def _head(name: str, dataset: Dataset, modality: str) -> str:
     """The YAML head."""
     samples = dataset.samples
-    category, kinds = _task(dataset)
+    category, kinds = _task(dataset, modality)
     head: dict[str, Any] = {"pretty_name": printable(name)}
     head |= {
         "size_categories": [size(len(samples))],
@@ -111,7 +115,7 @@ def _head(name: str, dataset: Dataset) -> str:
         "tags": ["dqpipe"],
     }
     splits = [{"name": split, "num_examples": count} for split, count in _counted(samples).items()]
-    head["dataset_info"] = {"features": _features(dataset), "splits": splits}
+    head["dataset_info"] = {"features": _features(dataset, modality), "splits": splits}
     stated = "# license: state it before you share the set, such as cc-by-4.0\n"
     return stated + str(yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000))
 
@@ -127,29 +131,29 @@ def size(count: int) -> str:
     return "n<1K" if above == 1 else f"{names[above - 1]}<n<{names[above]}"
 
 
-def _task(dataset: Dataset) -> tuple[str, list[str]]:
+def _task(dataset: Dataset, modality: str) -> tuple[str, list[str]]:
     """The Hub's task category and ids that the kind of label speaks for."""
-    of = "image" if dataset.has_media else "tabular"
     kind = labels.kind_in(dataset.samples)
-    if kind in ("none", "objects", "mask"):
+    if kind in ("none", "objects", "mask") or not modality:
         return "other", []
     if kind == "number":
-        return ("tabular-regression", []) if of == "tabular" else ("other", [])
+        return ("tabular-regression", []) if modality == "tabular" else ("other", [])
     ids = {
         "image": "multi-label-image-classification"
         if kind == "tags"
         else "multi-class-image-classification"
     }
-    return f"{of}-classification", [ids[of]] if of in ids else []
+    return f"{modality}-classification", [ids[modality]] if modality in ids else []
 
 
-def _features(dataset: Dataset) -> list[dict[str, Any]]:
+def _features(dataset: Dataset, modality: str) -> list[dict[str, Any]]:
     """The columns as the Hub describes them, by the names that they have in the data."""
     samples, layout = dataset.samples, dataset.layout
     names = {**layout.get("own", {}), **layout.get("roles", {})}
     found: list[dict[str, Any]] = []
     if dataset.has_media:
-        found.append({"name": printable(names.get("media", "image")), "dtype": "image"})
+        medium = modality if modality in HUB_TYPES else "string"
+        found.append({"name": printable(names.get("media", modality or "file")), "dtype": medium})
     if "label" in samples:
         found.append({"name": printable(names.get("label", "label")), **_label(samples)})
     own = [

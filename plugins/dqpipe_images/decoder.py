@@ -82,6 +82,7 @@ class ImageDecoder(Decoder):
     """
 
     name = "image"
+    modality = "image"
     version = 3
     libraries = ("pillow", "simplejpeg")
 
