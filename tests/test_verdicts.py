@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dqpipe.api import Pipeline
 from dqpipe.data.tables import Samples
 from dqpipe.engine.run import Run
-from dqpipe.errors import DatasetError
+from dqpipe.errors import DatasetError, OutputError
 from dqpipe.execution.local import Serial
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import verdicts
@@ -29,6 +29,7 @@ from dqpipe.results.verdicts import Verdict, agreement, kappa
 from dqpipe.results.versions import Version
 from dqpipe.review.explain import explain
 from dqpipe.review.rulings import DISAGREED, REFUTED, match
+from dqpipe.review.verdict_log import VerdictLog
 
 
 def verdict(
@@ -339,3 +340,9 @@ def test_a_refuted_claim_is_hidden_from_the_policy_and_stays_in_the_ledger(
         "image_quality.low_information"
         in ran.findings.frame().set_index("id").loc[["flower/empty.png"], "code"].tolist()
     )
+
+
+def test_a_folder_in_the_place_of_the_verdicts_is_said(tmp_path: Path) -> None:
+    (tmp_path / "verdicts.jsonl").mkdir()
+    with pytest.raises(OutputError, match="verdicts.jsonl: Is a directory"):
+        VerdictLog(tmp_path)

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from dqpipe.errors import OutputError
 from dqpipe.results import verdicts
 from dqpipe.results.verdicts import Agreeing, Verdict
 from dqpipe.storage import jsonl
@@ -47,7 +48,7 @@ class VerdictLog:
         self._told.append(change)
 
     def refresh(self) -> bool:
-        """Read new lines; whether there were any."""
+        """Read new lines; whether there were any. Raises OutputError."""
         size = self.file.stat().st_size if self.file.exists() else 0
         if size < self.read:  # somebody put another file in its place
             self.read = 0
@@ -56,9 +57,12 @@ class VerdictLog:
             self.standing.clear()
         if size == self.read:
             return False
-        with self.file.open("rb") as file:
-            file.seek(self.read)
-            whole, newline, _ = file.read().rpartition(b"\n")
+        try:
+            with self.file.open("rb") as file:
+                file.seek(self.read)
+                whole, newline, _ = file.read().rpartition(b"\n")
+        except OSError as error:
+            raise OutputError(f"cannot read {self.file}: {error.strerror}") from None
         self.read += len(whole) + len(newline)
         for line in whole.split(b"\n") if newline else ():
             self._take(line)

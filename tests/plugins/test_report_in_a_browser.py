@@ -35,10 +35,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "report.html").as_uri()
 
 
+DRAWN = """[...document.querySelectorAll('[data-chart]')].every(
+    (one) => !one.clientWidth || one.querySelector('svg'))"""
+
+
 @pytest.fixture
 def opened(page: Watched, report: str) -> Iterator[Page]:
     """The page, opened; it complained of nothing and asked for nothing but itself."""
     page.page.goto(report)
+    page.page.wait_for_function(DRAWN)  # nothing moves from now on
     yield page.page
     assert page.errors == []
     assert {url.partition("#")[0] for url in page.requests} == {report}
