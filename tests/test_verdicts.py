@@ -344,5 +344,5 @@ def test_a_refuted_claim_is_hidden_from_the_policy_and_stays_in_the_ledger(
 
 def test_a_folder_in_the_place_of_the_verdicts_is_said(tmp_path: Path) -> None:
     (tmp_path / "verdicts.jsonl").mkdir()
-    with pytest.raises(OutputError, match="verdicts.jsonl: Is a directory"):
+    with pytest.raises(OutputError, match=r"verdicts\.jsonl: Is a directory"):
         VerdictLog(tmp_path)

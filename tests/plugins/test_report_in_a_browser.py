@@ -43,7 +43,10 @@ DRAWN = """[...document.querySelectorAll('[data-chart]')].every(
 def opened(page: Watched, report: str) -> Iterator[Page]:
     """The page, opened; it complained of nothing and asked for nothing but itself."""
     page.page.goto(report)
-    page.page.wait_for_function(DRAWN)  # nothing moves from now on
+    for _ in range(600):  # the page forbids itself the scripts that playwright waits with
+        if page.page.evaluate(DRAWN):
+            break  # nothing moves from now on
+        page.page.wait_for_timeout(100)
     yield page.page
     assert page.errors == []
     assert {url.partition("#")[0] for url in page.requests} == {report}
