@@ -80,7 +80,7 @@ Workers = Annotated[
         metavar="NAME",
         help="serial | threads:4 | processes:4 | dask | dask:tcp://HOST:PORT | ray | ray:ADDRESS. Without a number: one worker for each core; without an "  # noqa: E501
         "address: a cluster of this machine, for the run. Dask and Ray are reached through "
-        "Prefect, so that they imply --flow.",
+        "Prefect, so that they imply --flow. `dqpipe plugins` lists those of plugins (workers).",
     ),
 ]
 Changes = Annotated[
