@@ -15,6 +15,7 @@ import re
 from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -66,6 +67,9 @@ SURE = 90
 PROBES = 200
 """Pictures of a file that are looked for in each folder."""
 ARRAY = re.compile(rb'"(images|annotations)"\s*:\s*\[')
+OPENING = re.compile(rb'\{\s*"(info|licenses|categories|type|images|annotations)"')
+LARGE_PROBED, DEEP = 20, 16 << 20
+"""Files that begin with other lists, and bytes of each that are looked through for pictures."""
 SIGNS = (
     b'"file_name"',
     b'"image_id"',
@@ -207,7 +211,7 @@ class Coco(Reader):
             return Recognition(0)
         listing = Listing.of(source)
         if listing is not None:
-            found = [file for file in listing.ending(".json")[:200] if _is_coco(listing.head(file))]
+            found = _in(listing)
             why = (
                 f"{listed(map(repr, found), 3)} {'holds' if len(found) == 1 else 'hold'} lists of "
                 f"images and annotations"
@@ -220,13 +224,12 @@ class Coco(Reader):
         ):
             return Recognition(0)
         try:
-            with Path(source).open("rb") as file:
-                head = file.read(HEAD)
+            fits = _begins_so(Path(source))
         except OSError:
             return Recognition(0)
         return (
             Recognition(SURE, "a JSON file with lists of images and annotations")
-            if _is_coco(head)
+            if fits
             else Recognition(0)
         )
 
@@ -314,6 +317,34 @@ class CocoWriter(Writer):
             write_text(dataset, folder, path_text(row["name"]), edited(text, changes))
 
 
+def _in(listing: Listing) -> list[str]:
+    """The files of COCO among the JSON files of a folder."""
+    found, large = list[str](), 0
+    for file in listing.ending(".json"):
+        head = listing.head(file)
+        fits = _is_coco(head)
+        if not fits and len(head) == HEAD and large < LARGE_PROBED and _opens(head):
+            large += 1
+            with suppress(OSError):
+                fits = _begins_so(Path(listing.root, file))
+        found += [file] if fits else []
+    return found
+
+
+def _begins_so(path: Path) -> bool:
+    """Whether a file is of COCO by its beginning; categories may stand before its pictures."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        return _is_coco(head) or (
+            len(head) == HEAD and _opens(head) and _is_coco(head + file.read(DEEP))
+        )
+
+
+def _opens(head: bytes) -> bool:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return start.startswith(b"{") and OPENING.match(start) is not None
+
+
 def _is_coco(head: bytes) -> bool:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return (
@@ -355,7 +386,7 @@ def _files(source: Any) -> tuple[str, list[str], Listing | None]:  # noqa: ANN40
     listing = Listing.of(path)
     if listing is None:
         raise DatasetError(f"there is no folder or file {path_text(path)}")
-    return path, [file for file in listing.ending(".json") if _is_coco(listing.head(file))], listing
+    return path, _in(listing), listing
 
 
 def _folder_of(root: str, coco: CocoFile, listing: Listing | None) -> str:

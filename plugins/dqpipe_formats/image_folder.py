@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +171,11 @@ class ImageFolder(Reader):
             )
         table = _table(files, shape.wrapped, splits=shape.splits)
         doubts = [*shape.doubts, *([] if remote else _other_labels(root, walk.files, table))]
+        if "label" not in table.column_names and (unread := _may_label(walk.skipped)):
+            doubts.append(
+                f"the pictures have no labels, and {listed(map(repr, unread), 3)} beside them "
+                f"{'is' if len(unread) == 1 else 'are'} not read"
+            )
         layout = {
             "splits": shape.splits,
             "wrapped": shape.wrapped,
@@ -200,6 +205,11 @@ class ImageFolder(Reader):
             else:
                 samples.append(path_text(file))
         return sorted(samples)
+
+
+def _may_label(files: Iterable[str]) -> list[str]:
+    """The files that may hold labels, among those beside the pictures."""
+    return [file for file in files if file.lower().endswith((".json", ".xml")) or kind_of(file)]
 
 
 def _other_labels(root: str, files: list[str], table: pa.Table) -> list[str]:

@@ -37,6 +37,8 @@ __all__ = [
     "significant",
 ]
 NONE = "\N{EN DASH}"
+COMMANDS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of text."""
 sentence = sentences.sentence
 
 
@@ -45,6 +47,13 @@ def render(template: str, **values: Any) -> Markup:  # noqa: ANN401
     from markupsafe import Markup
 
     return Markup(environment().get_template(template).render(**values))  # noqa: S704 (made by a template with autoescape)
+
+
+def harmless(value: Any) -> Any:  # noqa: ANN401
+    """What a template shows, with signs written out that would turn text round or control it."""
+    if not isinstance(value, str) or COMMANDS.search(value) is None:
+        return value
+    return type(value)(COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value)))
 
 
 @lru_cache(maxsize=1)
@@ -56,6 +65,7 @@ def environment() -> Environment:
         loader=PackageLoader("dqpipe_reports"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=harmless,
         trim_blocks=True,
         lstrip_blocks=True,
     )

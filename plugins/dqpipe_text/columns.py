@@ -24,7 +24,9 @@ NAMES = frozenset(
 """Names of columns that are taken for texts as soon as they hold words."""
 OURS = frozenset(
     {"id", "content", "media", "label", "split", "group", "parent", "made_by", "objects"}
+    | {"label_problems", "json"}
 )
+"""Columns of dqpipe and of its readers, which are no texts of the user's."""
 PROBED = 1000
 """Cells of a column that are looked at, spread evenly."""
 WORDS, DIFFERENT = 4, 0.2

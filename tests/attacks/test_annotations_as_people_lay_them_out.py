@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dqpipe_reports.page import environment
 
+from dqpipe.config.dataset_source import recognise
 from dqpipe.data.dataset import Dataset
 from dqpipe.errors import DatasetError, OutputError
 from dqpipe.plugin.registry import Registry
+from dqpipe.results.report.sentences import sentence
 from tests import annotated
 
 XML = (
@@ -295,3 +298,39 @@ def test_many_lines_of_text_in_an_element_are_read_at_once(
     text = XML.format(name="cat").replace("<object>", "\n" * 4_000_000 + "<object>")
     root = put(tmp_path / "set", {"a.png": "", "a.xml": text})
     assert classes(annotated.read(registry, "voc", root)) == {"a.png": ["cat"]}
+
+
+@pytest.mark.parametrize("first", ["categories", "info", "licenses"])
+def test_coco_is_recognised_behind_a_long_beginning(
+    registry: Registry, tmp_path: Path, first: str
+) -> None:
+    long = [{"id": number, "name": "x" * 100} for number in range(2000)]
+    document = {
+        first: {"notes": long} if first == "info" else long,
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]}],
+    }
+    root = put(tmp_path / "set", {"a.png": "", "all.json": json.dumps(document)})
+    for source in (root, root / "all.json"):
+        assert recognise(registry, str(source)).reader.name == "coco"
+    assert len(annotated.read(registry, "coco", root)) == 1
+
+
+def test_files_beside_pictures_without_labels_are_named(registry: Registry, tmp_path: Path) -> None:
+    root = put(tmp_path / "set", {"a.png": "", "all.json": "{}", "README.md": "x"})
+    assert said(annotated.read(registry, "image_folder", root)) == (
+        "the pictures have no labels, and 'all.json' beside them is not read"
+    )
+
+
+def test_a_file_at_the_start_of_a_sentence_keeps_its_name() -> None:
+    assert sentence("data.yaml: nc is 7") == "data.yaml: nc is 7."
+    assert sentence("annotations/x has 2") == "annotations/x has 2."
+    assert sentence("near-copies, as usual.") == "Near-copies, as usual."
+
+
+def test_names_command_no_page() -> None:
+    page = environment().from_string("{{ name }}<i>{{ name | short }}</i>")
+    shown = page.render(name="\u202egnp.exe\x1b[31m<b>\n")
+    assert shown.startswith("\\u202egnp.exe\\u001b[31m&lt;b&gt;\n<i>")
+    assert not set(shown) & {"\u202e", "\x1b"}

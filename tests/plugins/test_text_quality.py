@@ -136,6 +136,7 @@ def test_columns_of_texts_are_told_by_what_they_hold() -> None:
     assert text_columns(samples(text=SOUND[:3], review=SOUND[:3])) == ("text",)
     assert text_columns(samples(comment=["ok", None, "fine"])) == ("comment",)
     assert text_columns(samples(text=[1, 2, 3])) == ()
+    assert text_columns(samples(label_problems=SOUND[:3], json=SOUND[:3])) == ()
 
 
 def test_cells_are_flattened_for_measuring() -> None:

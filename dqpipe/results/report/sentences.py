@@ -143,8 +143,10 @@ def not_looked_at(record: Mapping[str, Any], shown: int = FEW) -> str:
 
 
 def sentence(text: str) -> str:
-    """A text with a capital at the start and a full stop at the end."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+    """A text with a capital at the start, unless that is the name of a file, and a full stop."""
+    first = text.partition(" ")[0].rstrip(",;")
+    start = text[:1].upper() if first.replace("-", "").isalpha() else text[:1]
+    return f"{start}{text[1:].rstrip('.')}." if text else ""
 
 
 def _read(record: Mapping[str, Any]) -> str:
