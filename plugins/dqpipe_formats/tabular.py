@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dqpipe import DatasetError, is_url, label_text, listed, path_text, place, strict_json
+from dqpipe_formats.csv_rows import CsvRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,23 +223,62 @@ class CsvFile:
     ) -> None:
         """Write these rows in the file's own order and spelling, with the changed cells, then the
         extra rows.
-        """
-        import pandas as pd
 
+        What does not change is the same text again, quotes and line ends included, unless its rows
+        cannot be told apart without parsing them as pandas does.
+        """
         cells = self._cells(None)
         names = [name or f"column_{number}" for number, name in enumerate(cells.iloc[0], 1)]
-        for name in (new for new in changes if new not in names):
-            names.append(name)
+        width = len(names)
+        names += [new for new in changes if new not in names]
+        more = [[cell_text(row.get(name)) for name in names] for row in extra]
+        if self._as_written(target, cells, [0, *(row + 1 for row in rows)], names, changes, more):
+            return
+        for name in names[width:]:
             cells[cells.shape[1]] = [name, *[""] * (len(cells) - 1)]
         for name, column in changes.items():
             where = [row + 1 for row in column]
             cells.iloc[where, names.index(name)] = [cell_text(value) for value in column.values()]
-        more = pd.DataFrame(
-            [[cell_text(row.get(name)) for name in names] for row in extra],
-            columns=cells.columns,
-            dtype=str,
+        self._rendered(target, cells.iloc[[0, *(row + 1 for row in rows)]], more)
+
+    def _as_written(
+        self,
+        target: str,
+        cells: pd.DataFrame,
+        rows: Sequence[int],
+        names: Sequence[str],
+        changes: Cells,
+        more: Sequence[list[str]],
+    ) -> bool:
+        """Write the rows as they are written; False where that cannot be done."""
+        with open_file(self.path, "r", self.encoding, "") as file:
+            text = file.read()[len(self.preamble) :]
+        width = cells.shape[1]
+        known = CsvRows.of(
+            text, self.delimiter, self.newline, cells.itertuples(index=False, name=None), width
         )
-        kept = pd.concat([cells.iloc[[0, *(row + 1 for row in rows)]], more])
+        if known is None:
+            return False
+        new: dict[int, dict[int, str]] = {}
+        for name, column in changes.items():
+            for row, value in column.items():
+                new.setdefault(row + 1, {})[names.index(name)] = cell_text(value)
+        if len(names) > width:
+            for row in rows:
+                added = new.setdefault(row, {})
+                for at in range(width, len(names)):
+                    added.setdefault(at, names[at] if row == 0 else "")
+        with open_file(target, "w", self.encoding, "") as file:
+            file.write(self.preamble)
+            file.writelines(known.written(rows, new, more))
+        told = [self.find(path, self.encoding, "").delimiter for path in (self.path, target)]
+        return told[0] != self.delimiter or told[1] == self.delimiter
+
+    def _rendered(self, target: str, kept: pd.DataFrame, more: Sequence[list[str]]) -> None:
+        """Write cells with quotes where they need them, or with quotes around all."""
+        import pandas as pd
+
+        kept = pd.concat([kept, pd.DataFrame(more, columns=kept.columns, dtype=str)])
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
             with open_file(target, "w", self.encoding, "") as file:
                 file.write(self.preamble)
