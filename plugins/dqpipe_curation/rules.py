@@ -14,6 +14,7 @@ from its `severity` upwards, the others lead to nothing.
     duplicates.label_conflict        review     any               and the copies are not dropped as
                                                                   copies
     duplicates.exact                 drop       any
+    duplicates.normalised            drop       0.9               review
     duplicates.near                  drop       0.9               review
     duplicate_rows.…                 as duplicates.…, any
     image_quality.low_information    drop       0.9               review; and the label is not
@@ -47,9 +48,10 @@ RULES: Mapping[str, object] = {
     "duplicates.leak": {"decision": "drop", "at_least": 0.9},
     "duplicates.label_conflict": {
         "decision": "review",
-        "instead_of": ["duplicates.exact", "duplicates.near"],
+        "instead_of": ["duplicates.exact", "duplicates.normalised", "duplicates.near"],
     },
     "duplicates.exact": "drop",
+    "duplicates.normalised": {"decision": "drop", "at_least": 0.9},
     "duplicates.near": {"decision": "drop", "at_least": 0.9},
     "duplicate_rows.leak": "drop",
     "duplicate_rows.label_conflict": {"decision": "review", "instead_of": ["duplicate_rows.exact"]},

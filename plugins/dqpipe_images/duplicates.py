@@ -19,16 +19,14 @@ from dqpipe import (
     claim,
     extension,
     figure,
-    label_text,
-    labels,
     listed,
     many,
     option,
-    splits,
 )
 from dqpipe_images.alignment import compare
 from dqpipe_images.candidates import candidates
 from dqpipe_images.clusters import STRONG, Links, clustered
+from dqpipe_images.copies import equal, label_conflicts, leaks, of_others, split_rank
 from dqpipe_images.layouts import Detail, told_apart
 from dqpipe_images.pair_selection import spanned
 from dqpipe_images.sequences import sequences
@@ -452,13 +450,6 @@ def aligned(
     return distance, warps
 
 
-def split_rank(samples: Samples) -> np.ndarray:
-    """0 for a sample of the test split, 1 of another that is not trained on, 2 of the training
-    split: [n].
-    """
-    return np.asarray(splits.TEST - splits.turns(samples.table))
-
-
 def quality(samples: Samples, facts: Facts) -> np.ndarray:
     """Rows from the one to keep first.
 
@@ -487,14 +478,6 @@ def exact_keys(samples: Samples, facts: Facts, pixels: Pixels) -> np.ndarray:
     for row in reduced:
         keys[row] = full.get((keys[row], content[row]), keys[row])
     return keys
-
-
-def equal(keys: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """For each row the best one [n] of those with an equal key."""
-    best: dict[str, int] = {}
-    for row in rank.tolist():
-        best.setdefault(keys[row], row)
-    return np.array([best[key] for key in keys], dtype=np.int64)
 
 
 def related(
@@ -530,22 +513,6 @@ def related(
         "sequence": [None if v < 0 else ids[v] for v in video],
         "group": [c or own for c, own in zip(cluster, ids, strict=True)],
     }
-
-
-def of_others(ids: np.ndarray, made: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """[n] bool: copies of another picture at `root` [n].
-
-    A picture and what was `made` [n] from it (an id, or None) count as one in a cluster.
-    """
-    family = np.unique(
-        [parent or own for parent, own in zip(made, ids, strict=True)], return_inverse=True
-    )[1]
-    order = np.argsort(
-        made.astype(bool), kind="stable"
-    )  # the picture itself tells what kind of copy it is
-    first = np.zeros(len(root), dtype=bool)
-    first[order[np.unique(np.stack([root, family])[:, order], axis=1, return_index=True)[1]]] = True
-    return np.asarray(first & (family != family[root]))
 
 
 def parents(ids: np.ndarray, facts: Facts, threshold: float) -> np.ndarray:
@@ -621,71 +588,3 @@ def certainty(score: np.ndarray) -> np.ndarray:
     """The probability [n] that a pair with this score shows the same."""
     with np.errstate(divide="ignore"):
         return 1 / (1 + np.exp(STEEPNESS * (np.log(np.maximum(1 - score, 0)) - np.log(HALF_SURE))))
-
-
-def label_conflicts(samples: Samples, root: np.ndarray, chance: np.ndarray) -> pd.DataFrame:
-    """A claim on every member of a cluster whose labels disagree.
-
-    The match is its first member with another label.
-    """
-    members: dict[int, list[int]] = {}
-    if labels.kind_in(samples) not in (
-        "objects",
-        "mask",
-        "none",
-    ):  # copies may be annotated apart: that says nothing of a class
-        texts = [label_text(label) for label in samples["label"]]
-        for row in np.flatnonzero(np.bincount(root, minlength=len(root))[root] > 1).tolist():
-            if texts[row] is not None:
-                members.setdefault(int(root[row]), []).append(row)
-    rows, others = [], []
-    for group in members.values():
-        for row in group:
-            other = next((one for one in group if texts[one] != texts[row]), None)
-            if other is not None:
-                rows.append(row)
-                others.append(other)
-    confidence = [
-        float(np.nanmin([chance[row], chance[other], 1.0]))
-        for row, other in zip(rows, others, strict=True)
-    ]
-    detail = [
-        f"{texts[row]} here, {texts[other]} in {samples.ids[other]}"
-        for row, other in zip(rows, others, strict=True)
-    ]
-    return claim(
-        "label_conflict",
-        samples.ids[rows],
-        match=list(samples.ids[others]),
-        confidence=confidence,
-        detail=detail,
-    )
-
-
-def leaks(
-    samples: Samples, root: np.ndarray, score: np.ndarray, chance: np.ndarray, threshold: float
-) -> list[pd.DataFrame]:
-    """Claims on copies of a sample of an earlier split in the order test, other evaluation,
-    training: errors in training.
-
-    `score` [n] and `chance` [n] are those of the weakest step from each row to its root.
-    """
-    rank = split_rank(samples)
-    claims = []
-    for severity, own in (("error", 2), ("warning", 1)):
-        rows = np.flatnonzero((rank == own) & (rank[root] < own))
-        names = [samples["split"][row] for row in root[rows]] if len(rows) else []
-        detail = [
-            f"shows the same as {samples.ids[root[row]]} of the split {name}"
-            for row, name in zip(rows, names, strict=True)
-        ]
-        evidence = {
-            "value": score[rows],
-            "threshold": threshold,
-            "match": list(samples.ids[root[rows]]),
-            "detail": detail,
-        }
-        claims.append(
-            claim("leak", samples.ids[rows], severity=severity, confidence=chance[rows], **evidence)
-        )
-    return claims

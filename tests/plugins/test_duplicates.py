@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from dqpipe_images import candidates
-from dqpipe_images.duplicates import Duplicates, label_conflicts
+from dqpipe_images.copies import label_conflicts
+from dqpipe_images.duplicates import Duplicates
 from dqpipe_images.picture import Header, Picture
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_images

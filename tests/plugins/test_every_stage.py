@@ -29,6 +29,7 @@ STAGES = [
     "outliers",
     "select",
     "split",
+    "text_duplicates",
     "text_quality",
 ]
 OPTIONS = {
