@@ -74,7 +74,7 @@ def _settle(
     keeper: np.ndarray, score: np.ndarray, found: Shingles, rows: np.ndarray, limit: float
 ) -> np.ndarray:
     """Compare texts with the keeper of their keeper; those that are not near it are free again."""
-    free = []
+    free: list[np.ndarray] = []
     while True:
         led_on = rows[keeper[keeper[rows]] != keeper[rows]]
         if not len(led_on):
