@@ -1,0 +1,11 @@
+"""Columns and cells of tables: what each column is, and which values are wrong."""
+
+from collections.abc import Iterable
+
+from dqpipe import Extension, discover, hookimpl
+
+
+@hookimpl
+def dqpipe_register() -> Iterable[type[Extension]]:
+    """Every extension in this package's modules."""
+    return discover(__name__)
