@@ -44,7 +44,7 @@ from dqpipe.engine.unchanged import unchanged
 from dqpipe.errors import ChangedError, DatasetError, OutputError, StageError, stage_errors
 from dqpipe.execution import decoding, logs, timeouts
 from dqpipe.execution.decoding import RELATE_THREADS
-from dqpipe.plugin.cache_key import identity
+from dqpipe.plugin.cache_key import Decoding, identity
 from dqpipe.plugin.kinds import Executor
 from dqpipe.plugin.registry import Registry
 from dqpipe.results import publish, run_record, versions
@@ -468,6 +468,7 @@ class Run:
             asks=judged.asks,
             people=decided.people(raw.samples),
             beside=beside,
+            modality=Decoding(self._plan.decoders).modality(raw.seen),
             version=self.id,
         )
 

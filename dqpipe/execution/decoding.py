@@ -16,7 +16,7 @@ from typing import Any
 
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.media import Rendition
-from dqpipe.errors import DqpipeError, MediaError, SlowError
+from dqpipe.errors import MediaError, SlowError
 from dqpipe.execution.library_state import as_they_come
 from dqpipe.execution.timeouts import TimedOut, within
 from dqpipe.plugin.cache_key import chosen
@@ -29,8 +29,6 @@ from dqpipe.storage.paths import media_path
 
 LARGEST_FILE = 1 << 30
 """Bytes."""
-FEW = 5
-"""Media of which one is recognised, or the modality of a dataset is not known."""
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
 FOR_GOOD = {
@@ -118,21 +116,6 @@ def decode(decoders: Sequence[Decoder], data: bytes, rendition: Rendition) -> An
         raise MediaError(
             f"the decoder {decoder.name} failed with {type(error).__name__}: {error}"[:500]
         ) from None
-
-
-def modality_of(dataset: Dataset, decoders: Sequence[Decoder]) -> str:
-    """What the media of a dataset are (see `Decoder`), by the first of a few that is recognised.
-
-    "" where none is.
-    """
-    for reference in dataset.samples.table.column("media").drop_null()[:FEW].to_pylist():
-        try:
-            data = read_bytes(media_path(dataset.root, reference), dataset.within)
-        except (OSError, DqpipeError):
-            continue
-        if decoder := chosen(decoders, data):
-            return decoder.modality
-    return ""
 
 
 def view_of(views: Sequence[View], item: object) -> View | None:

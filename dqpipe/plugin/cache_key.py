@@ -11,7 +11,8 @@ decoder may be read by any that comes: its key holds all of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -54,6 +55,12 @@ class Decoding:
     def seen(self, content: str, head: bytes) -> str:
         """The key of what is seen of a content that begins like this."""
         return f"{content}:{self.mark(head)}"
+
+    def modality(self, seen: Iterable[str | None]) -> str:
+        """What most contents are (see `Decoder`), by the keys of what is seen of them."""
+        of = {self._marks[decoder.name]: decoder.modality for decoder in self.decoders}
+        marks = Counter(split(key)[1] for key in seen if key is not None)
+        return of.get(max(marks, key=marks.__getitem__), "") if marks else ""
 
 
 def split(seen: str) -> tuple[str, str]:

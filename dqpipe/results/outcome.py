@@ -115,6 +115,8 @@ class Outcome:
     people: People = People()
     beside: Beside = Beside()
     usage: Usage = Usage()
+    modality: str = ""
+    """What most media are, as their decoder says; "" where it does not, or there are none."""
     version: str = ""
     """The name of the version; the run's id until it has one."""
     parent: str | None = None

@@ -356,9 +356,7 @@ def write(run: Outcome, folder: Path, row: Mapping[str, Any], owner: str) -> Non
     versions.write_moved(folder, run.people.moved)
     queue = relabel_queue(run.samples, run.findings, run.decisions)
     spreadsheet.write(pa.Table.from_pandas(queue, preserve_index=False), folder / "relabel.csv")
-    modality = (
-        decoding.modality_of(run.dataset, run.plan.decoders) if run.curated.has_media else "tabular"
-    )
+    modality = run.modality if run.curated.has_media else "tabular"
     card = data_card.card(run.record, run.curated, modality)
     (folder / "card.md").write_text(card, encoding="utf-8")
     for entry in run.config.augments:
