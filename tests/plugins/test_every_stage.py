@@ -31,6 +31,7 @@ STAGES = [
     "select",
     "split",
     "text_duplicates",
+    "text_embeddings",
     "text_quality",
 ]
 OPTIONS = {
