@@ -31,12 +31,14 @@ class _Listing(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 (of typer's own click)
         """See click."""
+        from dqpipe.plugin import registry
         from dqpipe.review.exchange import formats
 
+        brought = registry.load()
         for parameter in self.params:
             text = getattr(parameter, "help", None) or ""
             if FORMATS in text:
-                names = " | ".join(formats(answers=parameter.name == "come"))
+                names = " | ".join(formats(brought, answers=parameter.name == "come"))
                 parameter.help = text.replace(FORMATS, names)  # type: ignore[attr-defined]
         super().format_help(ctx, formatter)
 

@@ -74,14 +74,17 @@ class Registry:
         PluginError with the nearest right name, and the plugins that failed.
         """
         if (kind, name) not in self.extensions:
-            failed = "".join(
-                f"\n  plugin {plugin} failed to load: {why}" for plugin, why in self.broken.items()
-            )
             raise PluginError(
                 f"no {kind.__name__.lower()} is called {name!r}: "
-                f"{nearest(name, self.names(kind))}{failed}"
+                f"{nearest(name, self.names(kind))}{self.failed()}"
             )
         return self.extensions[kind, name]  # type: ignore[return-value]
+
+    def failed(self) -> str:
+        """The plugins that failed to load and why, a line each, for the end of a message."""
+        return "".join(
+            f"\n  plugin {plugin} failed to load: {why}" for plugin, why in self.broken.items()
+        )
 
     def all(self, kind: type[E_]) -> list[type[E_]]:
         """The extensions of a kind, by name."""

@@ -1,6 +1,6 @@
 """Fixtures that pytest offers wherever dqpipe is installed.
 
-`dqpipe_images` and `dqpipe_run` (README, "Your own stage").
+`dqpipe_images` and `dqpipe_run` (docs/own-stage.md).
 """
 
 from __future__ import annotations

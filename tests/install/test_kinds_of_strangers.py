@@ -27,6 +27,7 @@ import typer
 
 from dqpipe import (
     Answer, Commands, Exchange, Executor, Extension, HandedOver, Media, Workers, Written, extension, hookimpl,
+    option,
 )
 
 
@@ -65,6 +66,14 @@ class Lines(Exchange):
 
 
 @extension
+class Wanting(Exchange):
+    """A format that cannot be made without an option."""
+
+    name = "wanting"
+    mode: str = option(help="it has no default")
+
+
+@extension
 class Zoo(Commands):
     """Commands about animals."""
 
@@ -87,7 +96,7 @@ class Zoo(Commands):
 
 @hookimpl
 def dqpipe_register() -> list[type[Extension]]:
-    return [BackwardsWorkers, Lines, Zoo]
+    return [BackwardsWorkers, Lines, Wanting, Zoo]
 '''  # noqa: E501
 
 
