@@ -17,6 +17,7 @@ from dqpipe.testing import check_stage, small_images
 ROOT = Path(__file__).parents[2]
 STAGES = [
     "annotators",
+    "cells",
     "columns",
     "diversity",
     "drift",
@@ -58,7 +59,7 @@ def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) ->
     if name.startswith("text_"):
         source = str(tmp_path / "texts.csv")
         texts(Path(source))
-    elif name in {"annotators", "columns", "duplicate_rows"}:
+    elif name in {"annotators", "cells", "columns", "duplicate_rows"}:
         rows = {
             "x": [1, 2, 1, 3] * 5,
             "label": ["a", "b"] * 10,
