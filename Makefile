@@ -17,11 +17,11 @@ demo: .venv/installed
 	@PREFECT_PROFILE=ephemeral $(BIN)/dqpipe run sample_data/pipeline.yaml --flow --force
 	@$(BIN)/python sample_data/score.py out
 
-# Servers, schedules, clusters and kills are left alone; all others share the cores.
-ALONE := tests/execution tests/flows tests/torture
+# Servers, schedules, clusters and kills come by themselves, two files at once; all others share the cores.
+ALONE := tests/torture tests/flows tests/execution
 test: .venv/installed
 	@$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --max-worker-restart 0 --dist loadfile $(addprefix --ignore=,$(ALONE))
-	@$(BIN)/python -m pytest -q $(ALONE)
+	@$(BIN)/python -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile $(ALONE)
 
 # A browser for the tests of the pages: Debian's, where there is none and it can be had; without it those tests are skipped.
 browser:
