@@ -25,6 +25,7 @@ from dqpipe import (
     OutsideError,
     Within,
     listed,
+    many,
     media_path,
     opened,
     path_text,
@@ -249,6 +250,12 @@ def split_of(path: str) -> str | None:
 def split_of_folder(folder: str) -> str | None:
     """The part of a folder's path that names a split, the first one; None where none does."""
     return next((part for part in folder.split("/") if splits.kind_of(part)), None)
+
+
+def left_out(skipped: Mapping[str, str]) -> list[str]:
+    """What a walk passed over, with why, as a doubt."""
+    shown = listed((f"{name}: {why}" for name, why in skipped.items()), 3)
+    return [f"{many(len(skipped), 'file')} left out ({shown})"] if skipped else []
 
 
 def refuse_empty(rows: Sequence[Any], root: str, what: str) -> None:

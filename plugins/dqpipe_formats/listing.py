@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dqpipe import DatasetError, OutputError, is_url, place
 from dqpipe_formats.roles import IMAGES
-from dqpipe_formats.walking import LITTER
+from dqpipe_formats.walking import LITTER, is_folder
 
 ENTRIES, FOLDERS, DEPTH = 200_000, 60, 5
 """So many entries of a folder, folders and levels are looked at: enough to know a layout.
@@ -92,6 +92,14 @@ def stems(files: Iterable[str]) -> set[str]:
     return {posixpath.splitext(posixpath.basename(file))[0] for file in files}
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file, or a link to one or to nowhere."""
+    try:
+        return entry.is_file() or not os.path.exists(entry.path)  # noqa: PTH110
+    except OSError:  # a chain of links that never ends
+        return True
+
+
 def _entries(root: str, folder: str) -> tuple[list[str], list[str], bool]:
     files, folders = list[str](), list[str]()
     try:
@@ -101,7 +109,10 @@ def _entries(root: str, folder: str) -> tuple[list[str], list[str], bool]:
                 if entry.name.startswith(".") or entry.name.lower() in LITTER:
                     continue
                 name = posixpath.join(folder, entry.name)
-                (folders if entry.is_dir() else files).append(name)
+                if is_folder(entry):
+                    folders.append(name)
+                elif _is_file(entry):
+                    files.append(name)  # a pipe or a device is none, and would be read without end
     except OSError:
         return [], [], False
     return files, folders, len(first) <= ENTRIES

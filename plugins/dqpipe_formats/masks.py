@@ -25,6 +25,7 @@ from dqpipe import (
 )
 from dqpipe_formats.annotated import (
     folder_of,
+    left_out,
     refuse_empty,
     refuse_roles,
     split_of_folder,
@@ -90,7 +91,8 @@ class MasksReader(Reader):
         """The dataset. Raises DatasetError: no folder, or no picture with a mask."""
         refuse_roles("a folder of masks", roles)
         root = folder_of(source, "masks beside images are")
-        files = [path_text(file) for file in Walk(root).run().files]
+        walk = Walk(root).run()
+        files = [path_text(file) for file in walk.files]
         pairs, orphans = paired(
             file for file in files if posixpath.splitext(file)[1].lower() in IMAGES
         )
@@ -116,6 +118,7 @@ class MasksReader(Reader):
             if orphans
             else []
         )
+        doubts += left_out(walk.skipped)
         about = [file for file in files if "/" not in file and ABOUT.fullmatch(file)]
         layout = {
             "masks": {image: masks for image, masks in pairs.items() if masks},

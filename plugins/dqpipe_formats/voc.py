@@ -43,6 +43,7 @@ from dqpipe_formats.annotated import (
     digest_of,
     folder_of,
     label_bytes,
+    left_out,
     refuse_empty,
     refuse_roles,
     told,
@@ -107,7 +108,8 @@ class Voc(Reader):
         """The dataset. Raises DatasetError: no folder, or no picture with an XML file."""
         refuse_roles("Pascal VOC", roles)
         root = folder_of(source, "Pascal VOC is")
-        files = [path_text(file) for file in Walk(root).run().files]
+        walk = Walk(root).run()
+        files = [path_text(file) for file in walk.files]
         xmls = [file for file in files if file.lower().endswith(".xml")]
         masks = [
             file
@@ -142,14 +144,14 @@ class Voc(Reader):
         loose = [mask for mask in masks if _stem(mask) not in of_masks]
         bare = [row["media"] for row in rows if not row["text"]]
         doubts = [
-            f"{many(len(some), what)} ({listed(some, 3)}){end}"
-            for some, what, end in (
-                (orphans, "XML file of no picture", ""),
-                (loose, "mask of no picture", ""),
-                (bare, "picture without an XML file", ": without label"),
+            f"{many(len(some), what)} {how} ({listed(some, 3)}){end}"
+            for some, what, how, end in (
+                (orphans, "XML file", "of no picture", ""),
+                (loose, "mask", "of no picture", ""),
+                (bare, "picture", "without an XML file", ": without label"),
             )
             if some
-        ]
+        ] + left_out(walk.skipped)
         layout = {
             "texts": {row["media"]: row["text"] for row in rows},
             "contents": {row["text"]: row["content"] for row in rows if row["content"]},

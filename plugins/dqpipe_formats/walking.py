@@ -115,7 +115,7 @@ class Walk:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 real.append(name)
-            elif _is_folder(entry):
+            elif is_folder(entry):
                 links.append(name)
             elif entry.is_symlink() and not os.path.exists(entry.path):
                 self.files.append(
@@ -146,7 +146,8 @@ class Walk:
         self.skipped[path_text(name)] = reason
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a chain of links that never ends

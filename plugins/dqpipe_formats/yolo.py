@@ -45,6 +45,7 @@ from dqpipe_formats.annotated import (
     changes_of,
     digest_of,
     label_bytes,
+    left_out,
     refuse_empty,
     refuse_roles,
     split_of_folder,
@@ -118,6 +119,7 @@ class Yolo(Reader):
             isinstance(source, (str, os.PathLike))
             and not is_url(source)
             and str(source).lower().endswith((".yaml", ".yml"))
+            and not os.path.isdir(source)
         ):
             return (
                 Recognition(90, "a file with names of classes and the pictures of splits")
@@ -192,7 +194,7 @@ class Yolo(Reader):
         lists = [path_text(file) for file in walk.files if file in listing]
         orphans = texts.orphans(root, {*used, *own, *lists})
         carried = [*(file for file in own if file not in lists), *orphans]
-        doubts = [*config.doubts, *_doubts(files, images, used, orphans)]
+        doubts = [*config.doubts, *_doubts(files, images, used, orphans), *left_out(walk.skipped)]
         layout = {
             "texts": {row["media"]: row["text"] for row in rows if row["text"]},
             "contents": {row["text"]: row["content"] for row in rows if row["content"]},

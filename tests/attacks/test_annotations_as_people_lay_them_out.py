@@ -6,6 +6,7 @@ Each picture has its own annotations, and what is left out or shared is said.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,46 @@ def test_names_command_no_page() -> None:
     shown = page.render(name="\u202egnp.exe\x1b[31m<b>\n")
     assert shown.startswith("\\u202egnp.exe\\u001b[31m&lt;b&gt;\n<i>")
     assert not set(shown) & {"\u202e", "\x1b"}
+
+
+PIPES = {
+    "coco": "annotations/more.json",
+    "yolo": "labels/train/a.txt",
+    "voc": "Annotations/a.xml",
+    "masks": "masks/b.png",
+}
+
+
+@pytest.mark.parametrize("name", PIPES)
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop"])
+def test_pipes_and_devices_are_never_opened(
+    registry: Registry, tmp_path: Path, name: str, kind: str
+) -> None:
+    root = tmp_path / "set.yaml"  # a folder all the same
+    if name == "masks":
+        annotated.pictures(root, "images/a.png", "masks/a.png")
+    else:
+        getattr(annotated, name)(root)
+    odd = root / PIPES[name]
+    odd.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero" if kind == "device" else odd)
+    for more in ("metadata.csv", "x.tar", "x.parquet", "x.yaml", "x.json", "x.xml"):
+        os.mkfifo(root / more)
+    assert recognise(registry, str(root)).reader.name == name
+    dataset = annotated.read(registry, name, root)
+    if name in ("yolo", "voc") and kind != "loop":
+        assert f"{PIPES[name]}: not a regular file" in said(dataset)
+    annotated.written(registry, annotated.curated(dataset), tmp_path / "out")
+
+
+def test_counts_of_several_are_words(registry: Registry, tmp_path: Path) -> None:
+    root = annotated.voc(tmp_path / "set")
+    annotated.pictures(
+        root, "JPEGImages/d.png", "SegmentationClass/y.png", "SegmentationClass/z.png"
+    )
+    text = said(annotated.read(registry, "voc", root))
+    assert "2 masks of no picture (SegmentationClass/y.png, SegmentationClass/z.png)" in text
+    assert "2 pictures without an XML file (JPEGImages/c.png, JPEGImages/d.png)" in text

@@ -452,7 +452,7 @@ def test_what_people_say_and_hand_over_and_every_cache_leave_a_users_files_alone
                 told.exception,
             )
             assert code(told) in {0, 1, 2}, (words, told.output)
-    assert answers.exists()
+    assert answers.exists() or (out / "verdicts.jsonl").is_dir()  # which is no log, and is said
     for folder, then in before.items():
         kept(then, top / folder)
 
