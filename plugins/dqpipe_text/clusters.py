@@ -34,6 +34,8 @@ def led(
         fresh[again] = True
         for band in signature:
             alive = rows[keeper[rows] == rows]
+            if len(again) < len(rows):
+                alive = alive[np.isin(band[alive], band[again])]
             _join(keeper, score, found, _agreeing(band[alive], alive, fresh), limit)
         again = _settle(keeper, score, found, rows, limit)
         if not len(again):
@@ -96,6 +98,9 @@ def held(
     Only those of `least` words and more. Each is looked for where its rarest words in a row stand:
     in the HOLDERS longest texts that have them, so that no template is looked for everywhere.
     """
+    rows = rows[found.words[rows] >= least]  # one that holds another is longer still
+    if not len(rows):
+        return rows, rows
     lengths = np.diff(found.starts)[rows]
     flat = np.repeat(np.arange(len(rows)), lengths)
     begin = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
@@ -109,12 +114,11 @@ def held(
     times = np.diff(np.append(starts, len(keys)))
     group = np.empty(len(keys), np.int64)
     group[order] = np.cumsum(new) - 1
-    long = np.flatnonzero((words >= least) & (lengths > 0))
-    rarest = _rarest(times[group], begin, lengths, long)
+    rarest = _rarest(times[group], begin, lengths)
     some = times[group[rarest]] > 1
     inner, outer = [], []
     cells = texts.take(pa.array(rows)).combine_chunks()
-    for own, cell in zip(long[some].tolist(), rarest[some].tolist(), strict=True):
+    for own, cell in zip(np.flatnonzero(some).tolist(), rarest[some].tolist(), strict=True):
         first = starts[group[cell]]
         others = flat[order[first : first + min(times[group[cell]], HOLDERS)]]
         text = f" {cells[own].as_py()} "
@@ -126,15 +130,8 @@ def held(
     return rows[np.array(inner, np.int64)], rows[np.array(outer, np.int64)]
 
 
-def _rarest(
-    times: np.ndarray, begin: np.ndarray, lengths: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
-    """The place of the rarest shingle of each of these rows, the first of several."""
-    if not len(rows):
-        return np.zeros(0, np.int64)
-    least = np.minimum.reduceat(times, begin[lengths > 0])
-    of = np.full(len(lengths), 0, np.int64)
-    of[lengths > 0] = least
-    hits = np.flatnonzero(times == np.repeat(of, lengths))
-    first = np.searchsorted(hits, begin[rows])
-    return hits[first]
+def _rarest(times: np.ndarray, begin: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The place of the rarest shingle of each text, the first of several."""
+    least = np.minimum.reduceat(times, begin)
+    hits = np.flatnonzero(times == np.repeat(least, lengths))
+    return hits[np.searchsorted(hits, begin)]

@@ -9,6 +9,7 @@ method is Broder's (1997), with bands as in Leskovec et al., Mining of Massive D
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +22,15 @@ LETTERED = r"[^\p{L}\p{N}\p{M}\p{Sc}\p{Sm}\p{So}]+"
 """What stands between words. Signs of money, of arithmetic, and emojis change what is said."""
 ALONE = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Sc}\p{Sm}\p{So}])"
 """Signs, and letters of scripts without spaces: each is a word of its own."""
+SIGNS = re.compile(r"[$+<=>|~]")
+"""Those of ASCII."""
+BETWEEN = bytes(code if chr(code).isalnum() and code < 128 else 32 for code in range(256))  # noqa: PLR2004
+"""The same as LETTERED, for ASCII without signs."""
 NUMBERS = r"\b\p{Nd}+\b"
 PIECE = 1 << 16
 """Texts that are brought into plain form at a time."""
+CACHED = 1 << 12
+"""Texts whose MinHash is made at a time."""
 PERMUTATIONS, ROWS = 64, 4
 """Of MinHash; 16 bands of 4 miss one pair in 10^7 at a Jaccard of 0.9, one in 10^3 at 0.77."""
 AT_A_TIME, LOW = 1 << 20, (1 << 40) - 1
@@ -43,17 +50,27 @@ def plain(texts: Sequence[str]) -> pa.ChunkedArray:
 
 
 def _plain(texts: Sequence[str]) -> pa.Array:
-    folded = pa.array(
-        [
-            text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-            for text in texts
-        ],
-        pa.large_string(),
-    )
-    words = pc.replace_substring_regex(folded, LETTERED, " ")
+    """ASCII without signs by a table of bytes, in a tenth of the time; the rest by its classes."""
+    out: list[str | None] = [None] * len(texts)
+    rest = []
+    for row, text in enumerate(texts):
+        if text.isascii() and not SIGNS.search(text):
+            lowered = text.lower()
+            words = lowered.encode().translate(BETWEEN).decode().split()
+            out[row] = " ".join(words or lowered.split())
+        else:
+            rest.append(row)
+    for row, words in zip(rest, _by_classes([texts[row] for row in rest]).to_pylist(), strict=True):
+        out[row] = words
+    return pa.array(out, pa.large_string())
+
+
+def _by_classes(texts: Sequence[str]) -> pa.Array:
+    folded = [unicodedata.normalize("NFKC", text).casefold() for text in texts]
+    words = pc.replace_substring_regex(pa.array(folded, pa.large_string()), LETTERED, " ")
     words = pc.replace_substring_regex(words, ALONE, r" \1 ")
     words = pc.utf8_trim_whitespace(pc.replace_substring_regex(words, " +", " "))
-    bare = pc.utf8_trim_whitespace(pc.replace_substring_regex(folded, r"\s+", " "))
+    bare = pa.array([" ".join(text.split()) for text in folded], pa.large_string())
     return pc.if_else(pc.equal(words, ""), bare, words)
 
 
@@ -134,19 +151,24 @@ def mixed(values: np.ndarray) -> np.ndarray:
 
 
 def bands(found: Shingles, rows: np.ndarray) -> np.ndarray:
-    """MinHash of these texts (each with shingles), folded into bands: uint64 [bands, n]."""
-    lengths = (found.starts[1:] - found.starts[:-1])[rows]
-    begin = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-    at = np.repeat(found.starts[:-1][rows] - begin, lengths) + np.arange(int(lengths.sum()))
-    hashes = found.hashes[at]
+    """MinHash of these texts (each with shingles), folded into bands: uint64 [bands, n].
+
+    Some thousand texts at a time, so that their hashes stay in the processor's cache.
+    """
     out = np.zeros((PERMUTATIONS // ROWS, len(rows)), np.uint64)
-    for number, seed in enumerate(mixed(STEPS) | np.uint64(1)):
-        values = hashes * seed
-        values ^= values >> np.uint64(32)
-        values *= MIX
-        least = np.minimum.reduceat(values, begin)
-        band = number // ROWS
-        out[band] = mixed(out[band] ^ (least + STEPS[number]))
+    for start in range(0, len(rows), CACHED):
+        some = rows[start : start + CACHED]
+        lengths = found.starts[some + 1] - found.starts[some]
+        begin = np.cumsum(lengths) - lengths
+        at = np.repeat(found.starts[some] - begin, lengths) + np.arange(int(lengths.sum()))
+        hashes, part = found.hashes[at], out[:, start : start + CACHED]
+        for number, seed in enumerate(mixed(STEPS) | np.uint64(1)):
+            values = hashes * seed
+            values ^= values >> np.uint64(32)
+            values *= MIX
+            least = np.minimum.reduceat(values, begin)
+            band = number // ROWS
+            part[band] = mixed(part[band] ^ (least + STEPS[number]))
     return out
 
 

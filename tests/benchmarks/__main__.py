@@ -33,6 +33,7 @@ TOPICS = (
     "selection",
     "augmentation",
     "splits",
+    "text",
     "whole_run",
     "scale",
     "executors",

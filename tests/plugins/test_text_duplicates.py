@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from dqpipe_text.shingles import jaccard, plain, shingles
+from dqpipe_text.shingles import _by_classes, jaccard, plain, shingles
 from dqpipe_text.text_duplicates import TextDuplicates
 
 from dqpipe.data.tables import Facts, Samples
@@ -74,6 +74,13 @@ def test_each_kind_of_copy_is_found_and_others_are_not() -> None:
 def test_plain_form(one: str, other: str, same: bool) -> None:
     left, right = plain([one, other]).to_pylist()
     assert (left == right) is same
+
+
+def test_both_ways_to_the_plain_form_agree() -> None:
+    rng = np.random.default_rng(0)
+    letters = [chr(code) for code in range(128) if chr(code) not in "$+<=>|~"]
+    texts = ["".join(rng.choice(letters, rng.integers(0, 30))) for _ in range(2000)]
+    assert plain(texts).to_pylist() == _by_classes(texts).to_pylist()
 
 
 def test_the_score_is_the_share_of_words_in_a_row() -> None:
