@@ -25,8 +25,6 @@ import posixpath
 from collections import defaultdict
 from typing import Any
 
-from dqpipe_images import shown_size
-
 from dqpipe import (
     Answer,
     ConfigError,
@@ -64,6 +62,8 @@ class Cvat(Exchange):
                 f"these labels are {queue.kind}, which CVAT's tags cannot say: hand them over as "
                 f"csv"
             )
+        from dqpipe_images import shown_size  # other formats work where that does not load
+
         left = {"have no media": sum(item.media is None for item in queue.items)}
         named = [
             (media.relative(queue, item), item) for item in queue.items if item.media is not None
