@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dqpipe import IN_BACKTICKS, many, plural, sentences
+from dqpipe_reports.texts import compared
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -79,6 +80,7 @@ def environment() -> Environment:
     made.filters |= {
         "anchor": anchor,
         "linked": linked,
+        "compared": lambda cell: compared(cell["value"], cell["match"]),
         "short": short,
         "sentence": sentence,
         "json": as_json,

@@ -36,6 +36,8 @@ CANDIDATES = 200
 """Sound samples of a class among which its most typical ones are looked for."""
 CELLS, LETTERS = 8, 120
 """Columns of two compared rows that are shown at most where they differ, and letters of a cell."""
+LONG, EXCERPT = 20, 600
+"""Mean letters of a column of which a page shows the beginning, and letters of that."""
 BINS = 40
 LEVELS = 3
 """A code with more different thresholds than this has none that could be drawn as a line."""
@@ -104,6 +106,7 @@ def _told(
         else [None] * len(at)
     )
     because, cells = _picked(joined.because, at), differing(joined, at, match)
+    excerpt = excerpts(joined, at, match)
     keys = (
         "id",
         "part",
@@ -128,6 +131,7 @@ def _told(
             "decision": DECISIONS[joined.decision[at[i]]] if at[i] >= 0 else None,
             "because": because[i] or [],
             "cells": cells[i],
+            "excerpt": excerpt[i],
         }
         | {"new_label": new[i] if at[i] >= 0 and joined.decision[at[i]] == RELABEL else None}
         for i, row in enumerate(table)
@@ -152,9 +156,38 @@ def differing(
     return told
 
 
-def _cut(value: Any) -> str | None:  # noqa: ANN401 (a cell)
+def excerpts(
+    joined: Joined, at: np.ndarray, match: np.ndarray
+) -> list[dict[str, str | None] | None]:
+    """Of rows without media the beginning of their longest text, and of their matches' texts.
+
+    None where no column of the user's own holds texts of some length.
+    """
+    none: list[dict[str, str | None] | None] = [None] * len(at)
+    if "media" in joined.samples or not (at >= 0).any():
+        return none
+    some = pa.array(at[at >= 0])
+    lengths = {
+        name: pc.mean(pc.utf8_length(joined.samples.table.column(name).take(some))).as_py() or 0.0
+        for name in joined.samples.names
+        if name not in ROLES and pa.types.is_string(joined.samples.table.schema.field(name).type)
+    }
+    column = max(lengths, key=lambda name: lengths[name], default="")
+    if lengths.get(column, 0) < LONG:
+        return none
+    values = joined.samples.table.column(column)
+    here, there = (
+        [_cut(value, EXCERPT) for value in _picked(values, where)] for where in (at, match)
+    )
+    return [
+        {"column": column, "value": one, "match": other} if row >= 0 else None
+        for row, one, other in zip(at, here, there, strict=True)
+    ]
+
+
+def _cut(value: Any, limit: int = LETTERS) -> str | None:  # noqa: ANN401 (a cell)
     text = label_text(value)
-    return text if text is None or len(text) <= LETTERS else text[:LETTERS] + "…"
+    return text if text is None or len(text) <= limit else text[:limit] + "…"
 
 
 def _picked(column: pa.Array | pa.ChunkedArray, at: np.ndarray) -> list[Any]:
