@@ -87,8 +87,9 @@ def test_the_engine_names_no_stage(registry: Registry) -> None:
     words = {
         "cells",
         "drift",
+        "objects",
         "split",
-    }  # of the gates' grammar and of the history; a column of samples; cells of compared rows
+    }  # of gates and history; a column of samples; cells of compared rows; a kind of label
     names = [f'"{name}"' for name in registry.names(Stage) if name not in words]
     guilty = [
         (p.name, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +29,7 @@ STAGES = [
     "files",
     "image_quality",
     "label_noise",
+    "objects",
     "outliers",
     "select",
     "split",
@@ -59,6 +61,9 @@ def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) ->
     if name.startswith("text_"):
         source = str(tmp_path / "texts.csv")
         texts(Path(source))
+    elif name == "objects":
+        annotated(tmp_path / "coco")
+        source = str(tmp_path / "coco")
     elif name in {"annotators", "cells", "columns", "duplicate_rows"}:
         rows = {
             "x": [1, 2, 1, 3] * 5,
@@ -97,6 +102,22 @@ def test_it_keeps_the_contract(name: str, registry: Registry, tmp_path: Path) ->
         source=source,
         registry=registry,
     )
+
+
+def annotated(folder: Path) -> None:
+    """Pictures with boxes, some of them at fault, as COCO."""
+    small_images(folder / "images")
+    names = sorted(p.relative_to(folder / "images").as_posix() for p in folder.rglob("*.png"))[:12]
+    boxes = [[2, 3, 10, 8], [3, 3, 10, 8], [30, 3, -4, 8], [0, 0, 900, 5], [4, 4, 0, 9]]
+    coco = {
+        "images": [{"id": k, "file_name": name} for k, name in enumerate(names)],
+        "annotations": [
+            {"id": k, "image_id": k % 12, "category_id": 1 + k % 2, "bbox": boxes[k % 5]}
+            for k in range(30)
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "Cat"}],
+    }
+    (folder / "instances.json").write_text(json.dumps(coco))
 
 
 def texts(path: Path) -> None:
