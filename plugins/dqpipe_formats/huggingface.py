@@ -412,11 +412,15 @@ def _split_of(name: str) -> str | None:
 
 def _carried(source: str | os.PathLike[str]) -> list[str]:
     listing = Listing.of(source)
-    return (
-        [path_text(file) for file in listing.files if posixpath.basename(file).lower() in CARRIED]
-        if listing
-        else []
-    )
+    if listing is None:
+        return []
+    inside = Inside((listing.root,))
+    return [
+        path_text(file)
+        for file in listing.files
+        if posixpath.basename(file).lower() in CARRIED
+        and inside.holds(os.path.join(listing.root, file))
+    ]
 
 
 def _stamp(root: str, name: str) -> list[int]:

@@ -233,6 +233,7 @@ class WebDatasetWriter(Writer):
     ) -> None:
         """Write the archives and manifest.parquet. Raises OutputError, ChangedError."""
         samples, media = dataset.samples, media_of(dataset)
+        folder.mkdir(parents=True, exist_ok=True)
         if files == "manifest":
             write_manifest(
                 dataset,
@@ -245,7 +246,6 @@ class WebDatasetWriter(Writer):
                 folder,
             )
             return
-        folder.mkdir(parents=True, exist_ok=True)
         changed = [
             name
             for name, stamp in dataset.layout["shards"].items()

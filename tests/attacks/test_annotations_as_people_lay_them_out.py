@@ -5,8 +5,10 @@ Each picture has its own annotations, and what is left out or shared is said.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from dqpipe.errors import DatasetError, OutputError
 from dqpipe.plugin.registry import Registry
 from dqpipe.results.report.sentences import sentence
 from tests import annotated
+from tests.plugins.test_huggingface import disk, parquet
+from tests.plugins.test_webdataset import shards
 
 XML = (
     "<annotation><object><name>{name}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax>"
@@ -378,3 +382,51 @@ def test_counts_of_several_are_words(registry: Registry, tmp_path: Path) -> None
     text = said(annotated.read(registry, "voc", root))
     assert "2 masks of no picture (SegmentationClass/y.png, SegmentationClass/z.png)" in text
     assert "2 pictures without an XML file (JPEGImages/c.png, JPEGImages/d.png)" in text
+
+
+def state(root: Path) -> dict[str, tuple[int, int, int, str]]:
+    """Of each file and folder its mode, size, time and what it holds or leads to."""
+    found = {}
+    for path in (root, *root.rglob("*")):
+        info = path.lstat()
+        holds = str(path.readlink()) if path.is_symlink() else ""
+        if path.is_file() and not path.is_symlink():
+            holds = hashlib.blake2b(path.read_bytes()).hexdigest()
+        found[str(path)] = (info.st_mode, info.st_size, info.st_mtime_ns, holds)
+    return found
+
+
+def masks(root: Path) -> Path:
+    """Two pictures with masks."""
+    return annotated.pictures(root, "images/a.png", "masks/a.png", "images/b.png", "masks/b.png")
+
+
+@pytest.mark.parametrize("files", ["copy", "hardlink", "manifest"])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("coco", annotated.coco),
+        ("yolo", annotated.yolo),
+        ("voc", annotated.voc),
+        ("masks", masks),
+        ("webdataset", shards),
+        ("huggingface", parquet),
+        ("huggingface", disk),
+    ],
+)
+def test_reading_and_writing_change_nothing_of_a_read_only_source(
+    registry: Registry, tmp_path: Path, name: str, make: Callable[[Path], Path], files: str
+) -> None:
+    root = make(tmp_path / "set")
+    (root / "out").symlink_to(tmp_path)
+    (root / "loop").symlink_to(root / "loop")
+    for path in (*root.rglob("*"), root):
+        if not path.is_symlink():
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    before = state(root)
+    dataset = annotated.read(registry, name, root)
+    for number, gone in enumerate([(), (dataset.samples.ids[0],)]):
+        annotated.written(
+            registry, annotated.curated(dataset, *gone), tmp_path / f"out{number}", files
+        )
+    assert state(root) == before
