@@ -365,7 +365,7 @@ def _numbers(value: object) -> bool:
 def _floats(value: Any) -> bool:  # noqa: ANN401
     """Whether this is a list of numbers, none of them NaN, infinite or too large for a float."""
     try:
-        return _numbers(value) and math.isfinite(math.fsum(map(abs, value)))
+        return _numbers(value) and math.isfinite(sum(value))
     except OverflowError:
         return False
 
