@@ -38,6 +38,8 @@ ENOUGH_FOR_LIMITS = 1000
 """Rows from which on the 99.9th percentile means something."""
 DECADES = 6
 """How much rarer than one in a thousand a value beyond a limit would be, in powers of ten."""
+LONGEST_TIME = 100
+"""Letters of a text that may be a time."""
 FORMATS = (
     "%Y-%m-%d",
     "%Y-%m-%d %H:%M:%S",
@@ -135,6 +137,8 @@ def _format(column: pa.ChunkedArray) -> str | None:
 
 
 def _written(text: str, form: str) -> bool:
+    if len(text) > LONGEST_TIME:  # what is said of it in an error would take seconds
+        return False
     try:
         dt.datetime.strptime(text, form)  # noqa: DTZ007 (whether it can be read)
     except ValueError:

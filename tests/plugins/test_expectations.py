@@ -740,3 +740,10 @@ def test_a_column_without_any_value_is_of_any_type(
     details = [detail for found in stage.detect(samples, NONE) for detail in found["detail"]]
     assert len(details) == len(claimed)
     assert all(part in detail for part, detail in zip(claimed, details, strict=True))
+
+
+def test_a_long_text_is_no_time_and_is_not_tried() -> None:
+    from dqpipe_validation.proposal import _written
+
+    assert _written("2024-01-01", "%Y-%m-%d")
+    assert not _written("2024-01-01" + " " * 200, "%Y-%m-%d ")
