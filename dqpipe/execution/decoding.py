@@ -8,12 +8,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from dqpipe.data import labels
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.media import Rendition
 from dqpipe.errors import MediaError, SlowError
@@ -163,11 +164,30 @@ class Rereader:
             for i in ids
         ]
 
-    def preview(self, sample: str, side: int, quality: int) -> Preview | None:
+    def preview(
+        self, sample: str, side: int, quality: int, *, parts: Collection[str] = ()
+    ) -> Preview | None:
         """What a page shows of a sample. Raises MediaError, OSError, KeyError."""
         item = self([sample], "picture")[0]
         view = view_of(self.views, item)
-        return None if view is None else view.preview(item, side, quality)
+        if view is None:
+            return None
+        if shapes := self._objects(sample):
+            item = view.marked(item, shapes, parts)
+        return view.preview(item, side, quality)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """Sample id → row, where labels are objects; else nothing."""
+        samples = self.dataset.samples
+        if "label" not in samples or labels.kind_in(samples) != "objects":
+            return {}
+        return {name: row for row, name in enumerate(samples.ids)}
+
+    def _objects(self, sample: str) -> list[dict[str, Any]]:
+        """The objects of a sample; none where labels are no objects."""
+        row = self._rows.get(sample)
+        return [] if row is None else self.dataset.samples.table["label"][row].as_py() or []
 
     def difference(self, sample: str, match: str, side: int, quality: int) -> Preview | None:
         """Where a sample differs from its match. Raises MediaError, OSError, KeyError."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
@@ -74,8 +74,10 @@ class Pixels(Protocol):
         """The renditions, one for each id."""
         ...
 
-    def preview(self, sample: str, side: int, quality: int) -> Preview | None:
-        """What a page shows of one sample (see `View`).
+    def preview(
+        self, sample: str, side: int, quality: int, *, parts: Collection[str] = ()
+    ) -> Preview | None:
+        """What a page shows of one sample (see `View`), with its objects, `parts` in question.
 
         None where no installed view shows such a rendition.
         """
@@ -707,6 +709,18 @@ class View(Extension):
         of the sample's file but what is seen may be in it.
         """
         raise NotImplementedError
+
+    def marked(
+        self,
+        item: Any,  # noqa: ANN401
+        objects: Sequence[Mapping[str, Any]],
+        parts: Collection[str],
+    ) -> Any:  # noqa: ANN401
+        """The sample with its objects drawn (see `dqpipe.objects`), those of the ids `parts` in
+        question; the sample as it is where a view draws none.
+        """
+        del objects, parts
+        return item
 
     def difference(self, item: Any, match: Any, side: int, quality: int) -> Preview | None:  # noqa: ANN401
         """An image of where a sample differs from its match; None where that cannot be told."""

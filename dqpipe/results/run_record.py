@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -486,7 +486,7 @@ class NoPixels:
         """Raises DatasetError."""
         raise DatasetError("this dataset has no media")
 
-    def preview(self, sample: str, side: int, quality: int) -> None:
+    def preview(self, sample: str, side: int, quality: int, *, parts: Collection[str] = ()) -> None:
         """Nothing."""
 
     def difference(self, sample: str, match: str, side: int, quality: int) -> None:

@@ -127,7 +127,27 @@ class SampleView:
         item = decode(self.decoders, data, "picture" if side <= SIDES[0] else "full")
         if (view := view_of(self.views, item)) is None:
             raise MediaError(f"no installed view shows a {type(item).__name__}")
+        if self._objects and self.labels[row]:
+            item = view.marked(item, self.labels[row], self._parts.get(self.ids[row], ()))
         return view.preview(item, side, QUALITY, enlarge=False)
+
+    @cached_property
+    def _objects(self) -> bool:
+        """Whether labels are objects."""
+        return "label" in self.samples and labels.kind_in(self.samples) == "objects"
+
+    @cached_property
+    def _parts(self) -> dict[str, set[str]]:
+        """Sample id → its objects that findings are about."""
+        found: dict[str, set[str]] = {}
+        table = self.version.findings.table
+        if "part" in table.column_names:
+            for name, part in zip(
+                table.column("id").to_pylist(), table.column("part").to_pylist(), strict=True
+            ):
+                if name is not None and part is not None:
+                    found.setdefault(name, set()).add(part)
+        return found
 
     # neighbours -----------------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ Small WebP files for pages and notebooks, PNG for new samples.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dqpipe import Encoder, Preview, View, extension
 from dqpipe_images.differences import difference
+from dqpipe_images.marks import marked
 from dqpipe_images.picture import Picture
 
 TINY = 64
@@ -32,6 +33,12 @@ class PictureView(View):
     def preview(self, item: Picture, side: int, quality: int, *, enlarge: bool = True) -> Preview:
         """The picture, its longer side at most `side` pixels."""
         return webp(shrunk(item.pixels, side) if enlarge else reduced(item.pixels, side), quality)
+
+    def marked(
+        self, item: Picture, objects: Sequence[Mapping[str, Any]], parts: Collection[str]
+    ) -> Picture:
+        """The picture with boxes, polygons and keypoints drawn, zoomed to those in question."""
+        return marked(item, objects, parts)
 
     def difference(self, item: Picture, match: Picture, side: int, quality: int) -> Preview | None:
         """The picture with what differs from its match in red.

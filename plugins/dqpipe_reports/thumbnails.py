@@ -33,14 +33,17 @@ class Thumbnails:
         self.made: dict[tuple[str, ...], str] = {}
         self.left_out: set[tuple[str, ...]] = set()
 
-    def __call__(self, sample: str, side: int | None = None) -> str:
-        """What is shown of a sample.
+    def __call__(self, sample: str, side: int | None = None, part: str | None = None) -> str:
+        """What is shown of a sample, and of it an object in question.
 
         "" if it cannot be decoded or shown, or if the page would become too large.
         """
         longer = side or self.side
         return self._once(
-            (sample, str(longer)), lambda: self.pixels.preview(sample, longer, self.quality)
+            (sample, str(longer), part or ""),
+            lambda: self.pixels.preview(
+                sample, longer, self.quality, **({"parts": (part,)} if part else {})
+            ),
         )
 
     def difference(self, sample: str, match: str) -> str:

@@ -202,7 +202,7 @@ class Photographs:
     def __call__(self, ids: list[str], rendition: str = "full") -> list[Picture]:
         return tiles(ids)
 
-    def preview(self, sample: str, side: int, quality: int) -> Preview:
+    def preview(self, sample: str, side: int, quality: int, *, parts: object = ()) -> Preview:
         return PictureView().preview(tiles([sample])[0], side, quality)
 
     def difference(self, sample: str, match: str, side: int, quality: int) -> Preview | None:

@@ -114,6 +114,11 @@ def cards(record: Mapping[str, Any], thumbnail: Callable[..., str]) -> list[dict
     return [card(record, row, thumbnail) for row in rows[:CARDS]]
 
 
+def _shown(thumbnail: Callable[..., str], example: Mapping[str, Any]) -> str:
+    part = example.get("part")
+    return thumbnail(example["id"], part=part) if part else thumbnail(example["id"])
+
+
 def says(example: Mapping[str, Any]) -> str:
     """What stands below a thumbnail: its label, and the one that is likely right."""
     given, better = example["label"], example["suggestion"]
@@ -138,7 +143,7 @@ def card(
         "shots": [
             {"id": example["id"], "url": url, "says": says(example)}
             for example in (examples[:PICTURES] if record["account"]["media"] else ())
-            if (url := thumbnail(example["id"]))
+            if (url := _shown(thumbnail, example))
         ],
         "words": [str(example["detail"] or "") for example in examples[:2]],
         "command": command if out else "",
