@@ -13,9 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from dqpipe.data.objects import LABELS, an_object
 from dqpipe.data.tables import Decisions, Facts, Figures, Findings, Samples, claim, figure, table_of
 from dqpipe.data.wording import many
 from dqpipe.results.report import account, plain, record
+from dqpipe.results.report.counts import Joined
+from dqpipe.results.report.examples import texts
 from dqpipe.results.report.sentences import expected, some
 
 RUN = {
@@ -570,4 +573,22 @@ def test_a_share_that_is_expected_is_not_called_certain() -> None:
         "50 %",
         "99 %",
         "100 %",
+    ]
+
+
+def test_objects_are_told_by_their_classes() -> None:
+    cat, dog = an_object("1", "cat", box=(0, 0, 1, 1)), an_object("2", "dog", box=(0, 0, 1, 1))
+    labels = pa.array([[cat, dog, cat], [], None], LABELS)
+    samples = Samples(pa.table({"id": ["a", "b", "c"], "label": labels}))
+    joined = Joined.of(
+        samples,
+        Findings(table_of(Findings.columns, [])),
+        Decisions(pa.Table.from_pylist([], pa.schema(list(Decisions.columns.items())))),
+        None,
+    )
+    assert texts(joined, "label", np.array([0, 1, 2, -1])) == [
+        "cat 2, dog 1",
+        "no object",
+        None,
+        None,
     ]

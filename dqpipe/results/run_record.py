@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dqpipe.config.plan import DOUBT
+from dqpipe.data import labels
 from dqpipe.data.dataset import Dataset
 from dqpipe.data.labels import label_text
 from dqpipe.data.tables import Decisions, Findings, Samples
@@ -450,8 +451,15 @@ def _media(run: Outcome) -> Dataset | None:
     """The samples a report may show, raw and new ones."""
     if not run.dataset.has_media:
         return None
+    names = ["id", "media"]
+    if "label" in run.samples and labels.kind_in(run.samples) == "objects":
+        names.append("label")  # they are drawn
     both = pa.concat_tables(
-        [samples.table.select(["id", "media"]) for samples in (run.samples, run.added)]
+        [
+            samples.table.select([name for name in names if name in samples])
+            for samples in (run.samples, run.added)
+        ],
+        promote_options="default",
     )
     return replace(run.curated, samples=Samples(both))
 

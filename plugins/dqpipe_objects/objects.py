@@ -47,7 +47,7 @@ class Objects(Stage):
     cross themselves or leave their box, keypoints outside, classes spelled in two ways.
 
     Each finding names its object (the part). Nothing is changed: where a repair is certain, the box
-    cut to the picture or with its corners in order, it is the suggestion.
+    cut to the picture or with its corners in order, it is told.
     """
 
     name = "objects"
@@ -214,11 +214,10 @@ class Objects(Stage):
             "inverted",
             inverted,
             [
-                f"width {a:.6g}, height {b:.6g}"
-                for a, b in zip(w[inverted], h[inverted], strict=True)
+                f"width {a:.6g}, height {b:.6g}; in order it is {_text(box)}"
+                for a, b, box in zip(w[inverted], h[inverted], right[inverted], strict=True)
             ],
             confidence=1.0,
-            suggestion=[_text(box) for box in right[inverted]],
         )
         empty = finite & ~inverted & ((w == 0) | (h == 0))
         told.add("empty", empty, "its width or height is 0", confidence=1.0)
@@ -263,12 +262,12 @@ class Objects(Stage):
             out,
             [
                 f"{s:.1%} of it, {b:.0f} pixels beyond"
-                for s, b in zip(share[out], beyond[out], strict=True)
+                + (f"; cut to the picture it is {_text(part)}" if part[2:].all() else "")
+                for s, b, part in zip(share[out], beyond[out], cut[out], strict=True)
             ],
             value=share[out],
             threshold=self.outside,
             confidence=1.0,
-            suggestion=[_text(part) if part[2:].all() else None for part in cut[out]],
         )
         points = flat.keypoints
         place = np.arange(len(points.numbers)) - points.starts[points.list_of]
@@ -335,10 +334,12 @@ class Objects(Stage):
         told.add(
             "polygon_off",
             off,
-            [f"box and polygon overlap by {s:.1%}" for s in share[off]],
+            [
+                f"they overlap by {s:.1%}; around the polygon it is {_text(box)}"
+                for s, box in zip(share[off], around[off], strict=True)
+            ],
             value=share[off],
             threshold=self.polygon,
-            suggestion=[_text(box) for box in around[off]],
         )
         crosses = np.zeros(len(flat), dtype=bool)
         crosses[flat.polygons.of[crossing(flat.polygons)]] = True
@@ -361,7 +362,6 @@ class Objects(Stage):
                 "class_spelling",
                 [None] * len(rows),
                 part=[name for name, _ in rows],
-                suggestion=[usual for _, usual in rows],
                 detail=[
                     f"{name!r} ({counts[name]:,}) beside {usual!r} ({counts[usual]:,})"
                     for name, usual in rows

@@ -38,6 +38,8 @@ FILLED = 0.9
 """Share of a column's cells that hold a value from which an empty one is the exception."""
 EXCEPTION = 0.98
 """The share from which an empty cell is a warning, and not only told."""
+LONGEST = 80
+"""Letters of a cell in a sentence."""
 KINDS = (
     "missing",
     "misspelt",
@@ -59,7 +61,7 @@ class Cells(Stage):
     Rules are not given, they are found: frequent values, the few forms of a column, and
     groups of rows that agree say what fits. A cell is claimed once, for the strongest reason.
     Labels, ids, splits and groups are left to other stages. Nothing is changed: what fits
-    better is a suggestion.
+    better is told.
     """
 
     name = "cells"
@@ -160,24 +162,25 @@ class Cells(Stage):
         """One finding for each suspected cell, with the column as its part."""
         rows: dict[str, list[tuple[Any, ...]]] = {kind: [] for kind in KINDS}
         usual = {gift.code: gift.severity for gift in self.gives if isinstance(gift, Claim)}
-        for row, text in zip(samples.ids, facts["suspects"], strict=True):
+        for at, text in enumerate(facts["suspects"]):
             for column, kind, strength, suggestion, why in json.loads(text) if text else ():
                 severity = usual[kind]
                 if kind == "missing" and strength < EXCEPTION:
                     severity = "info"
                 if kind != "missing" or strength >= self.filled:
-                    rows[kind].append(
-                        (row, column, strength, suggestion, f"{column}: {why}", severity)
+                    cell = samples.table.column(column)[at].as_py()
+                    told = f"{column} is {_short(cell)}: {why}" + (
+                        "" if suggestion is None else f"; {_short(suggestion)} fits better"
                     )
+                    rows[kind].append((samples.ids[at], column, strength, told, severity))
         return [
             claim(
                 kind,
                 [row[0] for row in found],
                 part=[row[1] for row in found],
                 value=[row[2] for row in found],
-                suggestion=[row[3] for row in found],
-                detail=[row[4] for row in found],
-                severity=[row[5] for row in found],
+                detail=[row[3] for row in found],
+                severity=[row[4] for row in found],
             )
             for kind, found in rows.items()
         ]
@@ -189,6 +192,12 @@ class Cells(Stage):
             return []
         found = sum(len(json.loads(text)) for text in facts["suspects"] if text)
         return [figure("suspected", found / (len(own) * len(samples)))]
+
+
+def _short(value: object) -> str:
+    """A cell for a sentence."""
+    text = "empty" if value is None else repr(str(value))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def suspects(samples: Samples, seed: int) -> Iterator[Suspect]:

@@ -184,7 +184,9 @@ def test_a_run_over_a_table_sends_such_rows_to_review_and_changes_nothing(tmp_pa
     result = dqpipe.curate(tmp_path / "rows.csv", tmp_path / "out", stages=["cells"], gates=[])
     told = result.findings[result.findings["code"] == "cells.misspelt"]
     assert told["part"].tolist() == ["city"]
-    assert told["suggestion"].tolist() == ["Boston"]
+    assert told["detail"].iloc[0].startswith("city is 'Bostxn': 'Boston' occurs ")
+    assert told["detail"].iloc[0].endswith("; 'Boston' fits better")
+    assert "suggestion" not in told or told["suggestion"].isna().all()  # that is for labels
     assert set(result.decisions["decision"]) == {"keep", "review"}
     written = next((tmp_path / "out" / "curated").glob("*.csv"))
     assert "Bostxn" in written.read_text()

@@ -11,6 +11,7 @@ samples.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -201,7 +202,19 @@ def texts(joined: Joined, column: str, at: np.ndarray) -> list[str | None]:
     """
     if column not in joined.samples:
         return [None] * len(at)
-    return [label_text(value) for value in _picked(joined.samples.table.column(column), at)]
+    every = _picked(joined.samples.table.column(column), at)
+    if column == "label" and labels.kind_in(joined.samples) == "objects":
+        return [_classes(value) for value in every]
+    return [label_text(value) for value in every]
+
+
+def _classes(objects: list[dict[str, Any]] | None) -> str | None:
+    """The classes of the objects of a picture, with their numbers, the most frequent first."""
+    if objects is None:
+        return None
+    counts = Counter(str(one.get("class")) for one in objects)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {count}" for name, count in ranked) or "no object"
 
 
 def peers(
