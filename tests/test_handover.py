@@ -888,7 +888,7 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 def test_the_commands_write_a_folder_and_take_a_file_back(one: Version, tmp_path: Path) -> None:
     out, folder = out_of(one), tmp_path / "to"
     done = command(
-        "handover",
+        "export",
         "csv",
         folder,
         "-o",
@@ -902,14 +902,14 @@ def test_the_commands_write_a_folder_and_take_a_file_back(one: Version, tmp_path
     rows = list(csv.DictReader(io.StringIO((folder / "samples.csv").read_text(), newline="")))
     assert rows[0]["media"] == "https://example.org/data/dogs/c.png"
     with pytest.raises(ConfigError, match="--force"):
-        exchange.handover("csv", folder, str(out))
+        exchange.export("csv", folder, str(out))
     (folder / "filled.csv").write_bytes(
         as_csv([rows[0] | {"verdict": "drop"}, rows[1] | {"new_label": "cow"}])
     )
-    refused = command("takeover", folder / "filled.csv", "-o", out, "--reviewer", "ann")
+    refused = command("import", folder / "filled.csv", "-o", out, "--reviewer", "ann")
     assert refused.returncode == 2
     assert "1 of 2 answers cannot be taken over, so none was" in refused.stderr
-    done = command("takeover", folder / "filled.csv", "-o", out, "--reviewer", "ann", "--partly")
+    done = command("import", folder / "filled.csv", "-o", out, "--reviewer", "ann", "--partly")
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         "1 verdict added (1 drop)",
@@ -958,6 +958,6 @@ def test_formats_are_found_by_the_ending_of_a_file() -> None:
 
 
 def test_help_lists_the_formats_of_plugins() -> None:
-    shown = command("handover", "--help").stdout + command("takeover", "--help").stdout
+    shown = command("export", "--help").stdout + command("import", "--help").stdout
     assert "csv | cvat | fiftyone | label-studio | lightly" in shown
     assert "FORMAT  csv | cvat | label-studio" in shown

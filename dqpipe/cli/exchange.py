@@ -1,4 +1,4 @@
-"""The commands that exchange samples with labelling tools: handover and takeover."""
+"""The commands that exchange samples with labelling tools: export and import."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ commands = typer.Typer()
 Output = Annotated[str, typer.Option("--out", "-o", help="The output of a run: a folder or a URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 KIND = "handover"
+"""The kind in the marker of a folder; as it was before the command was called `export`."""
 FORMATS = "[formats]"
 """Stands in a help text for the names of the formats."""
 
@@ -43,8 +44,9 @@ class _Listing(TyperCommand):
         super().format_help(ctx, formatter)
 
 
-@commands.command(cls=_Listing)
-def handover(
+@commands.command("handover", cls=_Listing, hidden=True)
+@commands.command("export", cls=_Listing)
+def export(
     to: Annotated[
         str,
         typer.Argument(
@@ -89,7 +91,7 @@ def handover(
     version: Annotated[
         str,
         typer.Option(
-            help="The version to hand over; the published one by default.",
+            help="The version to export; the published one by default.",
             show_default="the published one",
         ),
     ] = "published",
@@ -101,7 +103,7 @@ def handover(
 
     By default those with a doubtful label and no verdict yet.
 
-    Afterwards `dqpipe takeover` reads the answers back as verdicts.
+    Afterwards `dqpipe import` reads the answers back as verdicts.
     """
     from dqpipe.plugin.exchange import Media
     from dqpipe.results.versions import Version
@@ -138,8 +140,9 @@ def handover(
         say(line)
 
 
-@commands.command(cls=_Listing)
-def takeover(
+@commands.command("takeover", cls=_Listing, hidden=True)
+@commands.command("import", cls=_Listing)
+def import_answers(
     file: Annotated[
         Path, typer.Argument(help="The file that the labelling tool exported.", show_default=False)
     ],
@@ -165,15 +168,14 @@ def takeover(
     ] = False,
     version: Annotated[
         str,
-        typer.Option(help="The version that was handed over.", show_default="the published one"),
+        typer.Option(help="The version that was exported.", show_default="the published one"),
     ] = "published",
     as_json: AsJson = False,
 ) -> None:
-    """Add the answers from a labelling tool as verdicts, which override every stage from the next
-    run on.
+    """Add the answers from a labelling tool as verdicts.
 
-    Either all answers are added or, if one cannot be matched, none; adding the same file again
-    changes nothing.
+    Verdicts override every stage from the next run on. Either all answers are added or, if one
+    cannot be matched, none; adding the same file again changes nothing.
     """
     from dqpipe.results.versions import Version
     from dqpipe.review.exchange import by_ending, named

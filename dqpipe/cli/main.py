@@ -104,7 +104,7 @@ Badge = Annotated[
 Junit = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE.xml", help="Write the gates as JUnit XML.")
 ]
-Summary = Annotated[bool, typer.Option("--summary", help="Print one line instead of the account.")]
+Summary = Annotated[bool, typer.Option("--summary", help="Print the summary as one line.")]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Use only this many samples, for a first look.")
 ]
@@ -339,7 +339,7 @@ def run(
         typer.Option(
             "--dry-run",
             help=(
-                "Stop after the decisions and the account: publish nothing, and print what would "
+                "Stop after the decisions and the summary: publish nothing, and print what would "
                 "change."
             ),
         ),

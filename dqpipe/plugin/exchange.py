@@ -213,7 +213,7 @@ class Answer:
 class Exchange(Extension):
     """A format in which samples go to another tool.
 
-    `dqpipe handover NAME`, and back by `takeover`.
+    `dqpipe export NAME`, and back by `import`.
     """
 
     __slots__ = ()
@@ -223,7 +223,7 @@ class Exchange(Extension):
     Then doubtful samples are handed over unless others are asked for, else all of them.
     """
     endings: ClassVar[tuple[str, ...]] = ()
-    """What the names of files that `takeover` reads in this format end with, such as ".csv"."""
+    """What the names of files that `import` reads in this format end with, such as ".csv"."""
 
     def write(self, queue: HandedOver, media: Media) -> Written:
         """The files that the other tool reads. Raises ConfigError."""

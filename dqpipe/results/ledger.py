@@ -54,24 +54,21 @@ COLUMNS: Sequence[tuple[str, pa.DataType, str]] = (
     (
         "code",
         pa.string(),
-        "What is claimed, as stage.claim; null: nothing is claimed of this sample.",
+        "The issue, as stage.issue; null: the sample has no issue.",
     ),
-    ("part", pa.string(), "The part of the sample that the claim is about; null: all of it."),
+    ("part", pa.string(), "The part of the sample that has the issue; null: all of it."),
     ("severity", pa.string(), "info, warning or error."),
     (
         "confidence",
         pa.float64(),
         "The probability that a careful person would agree, 0 to 1; null: the stage cannot tell.",
     ),
-    ("value", pa.float64(), "The number that the claim rests on."),
+    ("value", pa.float64(), "The number that the issue rests on."),
     ("threshold", pa.float64(), "What the value was held against."),
     (
         "match",
         pa.string(),
-        (
-            "The other sample that the claim speaks of: the keeper of a duplicate, the nearest "
-            "neighbour."
-        ),
+        ("The other sample of the issue: the keeper of a duplicate, the nearest neighbour."),
     ),
     ("suggestion", pa.string(), "The label that is likely right, as text."),
     (
@@ -79,14 +76,14 @@ COLUMNS: Sequence[tuple[str, pa.DataType, str]] = (
         pa.float64(),
         "The probability that the suggestion is right, 0 to 1; null: the stage cannot tell.",
     ),
-    ("detail", pa.string(), "The claim in words, with what else is known."),
-    ("stage", pa.string(), "The stage that claims it."),
+    ("detail", pa.string(), "The issue in words, with what else is known."),
+    ("stage", pa.string(), "The stage that found it."),
     ("stage_version", pa.int64(), "The version of that stage."),
     ("plugin", pa.string(), "The plugin that brings that stage."),
     (
         "reviewer",
         pa.string(),
-        "Who ruled on the sample (several with commas between); null: nobody.",
+        "Who ruled on the sample (several with commas between); null: no reviewer.",
     ),
     ("reviewed", pa.string(), "When, in ISO 8601, UTC: the last time."),
 )

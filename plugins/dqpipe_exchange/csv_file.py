@@ -74,7 +74,7 @@ class CsvFile(Exchange):
                 )
         steps = [
             (
-                "fill in verdict (keep, drop, relabel, skip) or new_label; then dqpipe takeover "
+                "fill in verdict (keep, drop, relabel, skip) or new_label; then dqpipe import "
                 "FILE --reviewer NAME"
             )
         ]

@@ -104,7 +104,7 @@ class Cvat(Exchange):
             ),
             (
                 "afterwards: Export annotations, CVAT for images 1.1, unpack it, then dqpipe "
-                "takeover annotations.xml --reviewer NAME"
+                "import annotations.xml --reviewer NAME"
             ),
         ]
         return Written(files, steps, {why: n for why, n in left.items() if n})

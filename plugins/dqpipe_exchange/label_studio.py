@@ -87,7 +87,7 @@ class LabelStudio(Exchange):
             if pictures
             else []
         )
-        return Written(files, [*steps, "afterwards: Export > JSON, then dqpipe takeover FILE"])
+        return Written(files, [*steps, "afterwards: Export > JSON, then dqpipe import FILE"])
 
     def read(self, data: bytes) -> list[Answer]:
         """The answers of a JSON export. Raises DatasetError."""

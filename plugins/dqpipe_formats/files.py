@@ -31,7 +31,7 @@ Key = str | None
 
 @extension
 class Files(Stage):
-    """Claims every file that cannot be read, or lacks its end, with the reason, and counts samples
+    """Flag every file that cannot be read, or lacks its end, with the reason, and count samples
     per class and split.
     """
 

@@ -222,7 +222,7 @@ FIGURES = tuple(
 
 @extension
 class ImageQuality(Stage):
-    """Measure size, light, contrast, sharpness and colour of each picture, and claim what is faulty
+    """Measure size, light, contrast, sharpness and colour of each picture, and flag what is faulty
     or unusual for its class.
     """
 

@@ -72,7 +72,7 @@ class Hits:
 
 @extension
 class TextQuality(Stage):
-    """Measure size, characters, repetition, encoding and language of each text, and claim what is
+    """Measure size, characters, repetition, encoding and language of each text, and flag what is
     faulty or unusual for the set.
     """
 
