@@ -49,8 +49,21 @@ KINDS = (
     "zero",
     "negative",
     "far",
+    "sum",
     "order",
 )
+
+PRECISION = {
+    "misspelt": ((0.0, 0.93), (100.0, 0.97)),
+    "dependency": ((0.0, 0.65), (2.0, 0.84), (3.0, 0.95)),
+    "form": ((0.0, 0.5),),
+}
+"""The share of claims that are right, from each strength on.
+
+Measured on five tables with typos and exchanged values planted in 0, 0.1, 0.4 and 2 % of the cells
+of several columns. What of the other kinds is wrong depends on what the column means: of them there
+is no confidence.
+"""
 
 
 @extension
@@ -65,7 +78,7 @@ class Cells(Stage):
     """
 
     name = "cells"
-    version = 1
+    version = 2
     default = True
     media: ClassVar[bool | None] = False
     """Whether it is proposed for datasets with media only, without only, or (None) for both."""
@@ -131,6 +144,12 @@ class Cells(Stage):
             title="Impossible numbers",
         ),
         Claim(
+            "sum",
+            "warning",
+            "A total that is not the sum of its parts, as nearly all others are.",
+            title="Totals unlike their parts",
+        ),
+        Claim(
             "order",
             "warning",
             "A time before another one that comes first elsewhere.",
@@ -179,6 +198,7 @@ class Cells(Stage):
                 [row[0] for row in found],
                 part=[row[1] for row in found],
                 value=[row[2] for row in found],
+                confidence=[_confidence(kind, row[2]) for row in found],
                 detail=[row[3] for row in found],
                 severity=[row[4] for row in found],
             )
@@ -200,6 +220,12 @@ def _short(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
+def _confidence(kind: str, strength: float) -> float | None:
+    """The probability that a claim is right; None where it was not measured."""
+    known = [share for least, share in PRECISION.get(kind, ()) if strength >= least]
+    return known[-1] if known else None
+
+
 def suspects(samples: Samples, seed: int) -> Iterator[Suspect]:
     """Suspected cells, the kinds that are most certain first."""
     names = [name for name in samples.names if name not in APART]
@@ -213,6 +239,7 @@ def suspects(samples: Samples, seed: int) -> Iterator[Suspect]:
     yield from quantities.zeros(columns, seed)
     yield from quantities.negatives(columns)
     yield from quantities.far(columns)
+    yield from quantities.sums(columns)
     yield from quantities.ends(columns, _times(samples, names))
     for column in columns:
         yield from _missing(column)

@@ -1,5 +1,5 @@
 """Numbers and times that do not fit: rare zeros, negative values, values far beyond all others,
-times that end before they start.
+totals unlike their parts, times that end before they start.
 
 Whether a zero continues the small values is asked of the rows that are like it otherwise.
 """
@@ -143,6 +143,44 @@ def _even(x: np.ndarray) -> np.ndarray:
         return abs(high + low - 2 * middle) / max(high - low, 1e-300)
 
     return np.log(x) if skew(np.log(x)) < skew(x) else x
+
+
+def sums(columns: Sequence[Column]) -> Iterator[Suspect]:
+    """Totals that are not the sum of their parts, where nearly all rows of the column are."""
+    numbers = [column for column in columns if column.numbers is not None][:MOST]
+    if len(numbers) < 3:  # noqa: PLR2004 (a total and two parts)
+        return
+    rows = np.stack([np.asarray(column.numbers, float) for column in numbers], 1)
+    sound = np.isfinite(rows).all(1)
+    if sound.sum() < FEW * len(numbers):
+        return
+    some = rows[sound][:: max(1, int(sound.sum()) // LEARNED)]
+    for n, column in enumerate(numbers):
+        parts = _parts(some, n)
+        if len(parts) < 2:  # noqa: PLR2004
+            continue
+        total = rows[:, parts].sum(1)
+        there = np.isfinite(total) & np.isfinite(rows[:, n])
+        wrong = there & (np.abs(rows[:, n] - total) > 1e-6 + 1e-9 * np.abs(total))
+        if not 0 < wrong.sum() <= RARE * there.sum():
+            continue
+        names = " + ".join(numbers[part].name for part in parts)
+        for row in np.flatnonzero(wrong):
+            meant = f"{total[row]:.12g}"
+            why = f"{rows[row, n]:.12g}, where {names} is {meant}, as in nearly all rows"
+            strength = there.sum() / wrong.sum()
+            yield Suspect(int(row), column.name, "sum", strength, meant, why)
+
+
+def _parts(rows: np.ndarray, n: int) -> list[int]:
+    """The columns whose sum column n is, by least squares on the half of the rows that fit best."""
+    others = [k for k in range(rows.shape[1]) if k != n and np.ptp(rows[:, k]) > 0]
+    kept, weights = np.arange(len(rows)), np.zeros(len(others))
+    for _ in range(4):
+        weights = np.linalg.lstsq(rows[kept][:, others], rows[kept, n], rcond=None)[0]
+        off = np.abs(rows[:, others] @ weights - rows[:, n])
+        kept = np.flatnonzero(off <= np.median(off) + 1e-12)
+    return [k for k, weight in zip(others, weights, strict=True) if abs(weight - 1) < 0.01]  # noqa: PLR2004
 
 
 def ends(columns: Sequence[Column], times: dict[str, np.ndarray]) -> Iterator[Suspect]:

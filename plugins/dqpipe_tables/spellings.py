@@ -46,8 +46,7 @@ def misspelt(column: Column) -> Iterator[Suspect]:
         return
     frequent = frequent[np.lexsort((frequent, -column.counts[frequent]))]
     near = Neighbours([column.texts[i] for i in frequent])
-    crowded = sum(bool(near.of(column.texts[i])) for i in frequent) / len(frequent)
-    if len(frequent) > OFTEN and crowded > DENSE:
+    if len(frequent) > OFTEN and _crowded(column, frequent, near) > DENSE:
         return
     most, words = column.counts[frequent[0]], Words(column.texts[text])
     rare = np.flatnonzero(text & (column.counts * RATIO <= most))[: 20 * MOST]
@@ -64,6 +63,20 @@ def misspelt(column: Column) -> Iterator[Suspect]:
         why = f"{column.texts[best]!r} occurs {column.counts[best]:,} times, this {count:,}"
         for row in column.rows_of(i):
             yield Suspect(int(row), column.name, "misspelt", ratio, column.texts[best], why)
+
+
+def _crowded(column: Column, frequent: np.ndarray, near: Neighbours) -> float:
+    """The share of frequent values beside one that is about as frequent.
+
+    A much rarer one is a misspelling that recurs, as it does in many rows, and is not counted.
+    """
+    own = beside = 0
+    for i in frequent:
+        counts = column.counts[frequent[near.of(column.texts[i])]]
+        if not (counts >= RATIO * column.counts[i]).any():
+            own += 1
+            beside += bool((counts * RATIO > column.counts[i]).any())
+    return beside / max(own, 1)
 
 
 class Words:

@@ -92,6 +92,45 @@ def test_what_fits_better_is_suggested_with_why() -> None:
     assert "'Salem' occurs" in told[0].why
 
 
+def test_misspellings_that_recur_do_not_silence_their_column() -> None:
+    """Of many rows a misspelling stands several times, and is no value of its own for that."""
+    chance = np.random.default_rng(3)
+    cut = chance.choice(["Ideal", "Premium", "Very Good"], 4000, p=[0.4, 0.35, 0.25]).astype(object)
+    for k, wrong in enumerate(["Idel", "dIeal", "Premum", "Very God", "Idela"]):
+        cut[10 * k : 10 * k + 6] = wrong
+    told = list(suspects(samples(pd.DataFrame({"cut": cut})), 0))
+    assert {s.row for s in told} == {10 * k + j for k in range(5) for j in range(6)}
+    assert {s.suggestion for s in told} == {"Ideal", "Premium", "Very Good"}
+
+
+def test_a_total_that_is_not_the_sum_of_its_parts_is_found() -> None:
+    chance = np.random.default_rng(5)
+    net, tax, tip = (chance.integers(100, 5_000, 300) / 100 for _ in range(3))
+    total = (net + tax + tip).round(2)
+    frame = pd.DataFrame({"net": net, "tax": tax, "tip": tip, "total": total})
+    assert found(frame) == set()
+    frame.loc[33, "total"] += 10
+    told = list(suspects(samples(frame), 0))
+    assert [(s.row, s.column, s.kind) for s in told] == [(33, "total", "sum")]
+    assert told[0].suggestion == f"{total[33]:.12g}"
+    frame["total"] += chance.normal(0, 1, 300)  # of the same size, and no sum
+    assert found(frame) == set()
+
+
+def test_a_confidence_grows_with_the_evidence_and_is_null_where_none_was_measured() -> None:
+    frame = table(4000)
+    first, *_, last = np.flatnonzero(frame["city"] == "Salem")
+    frame.loc[first, "city"] = "Salxm"
+    frame.loc[last, "weight"] = 0.0
+    given = samples(frame)
+    stage = Cells()
+    relation = stage.relate(given, Facts(pa.table({})), None)["suspects"]
+    told = pd.concat(stage.detect(given, Facts(pa.table({"suspects": pa.array(relation)}))))
+    sure = dict(told[["code", "confidence"]].itertuples(index=False))
+    assert sure["misspelt"] >= 0.9
+    assert pd.isna(sure["zero"])
+
+
 def test_codes_that_differ_by_a_digit_and_words_of_a_language_are_no_misspellings() -> None:
     chance = np.random.default_rng(2)
     grades = chance.choice(["grade 1", "grade 2", "grade 3"], 500, p=[0.95, 0.04, 0.01])
