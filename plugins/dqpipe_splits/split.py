@@ -22,9 +22,9 @@ from dqpipe import (
     option,
 )
 from dqpipe import splits as split_kinds
-from dqpipe_splits import assignment, links, said, strata, timeline
+from dqpipe_splits import assignment, links, split_findings, strata, timeline
 from dqpipe_splits.links import Link
-from dqpipe_splits.said import UNUSED
+from dqpipe_splits.split_findings import UNUSED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,7 +339,7 @@ class Split(Stage):
         names = np.array([*wanted.names, UNUSED], dtype=object)
         assigned = names[made.split]  # -1 is the last
         moved = (base >= 0) & (made.split != base)
-        link, match = said.linked(
+        link, match = split_findings.linked(
             samples.ids,
             every,
             made.component,
@@ -347,10 +347,13 @@ class Split(Stage):
         )
         if moved.any():
             whole = np.isin(made.component, made.component[moved])
-            by, other = said.linked(
+            by, other = split_findings.linked(
                 samples.ids, every, made.component, np.where(whole, np.where(moved, 0, 1), -1)
             )
-            link, match = said.chosen(moved, by, link), said.chosen(moved, other, match)
+            link, match = (
+                split_findings.chosen(moved, by, link),
+                split_findings.chosen(moved, other, match),
+            )
         before = (
             {name: facts[f"last.{name}"] for name in self.remembers if name != "assigned"}
             if self.remember
@@ -370,9 +373,9 @@ class Split(Stage):
         first = samples.ids[np.unique(made.component, return_index=True)[1]]
         return {
             "assigned": assigned,
-            "component": said.chosen(several, first[made.component]),
+            "component": split_findings.chosen(several, first[made.component]),
             "given": base >= 0,
-            "moved": said.chosen(moved, names[base]),
+            "moved": split_findings.chosen(moved, names[base]),
             "link": link,
             "match": match,
             **folds,
@@ -405,11 +408,13 @@ class Split(Stage):
         """
         nobody = np.full(len(samples), None, dtype=object)
         last = facts["last.assigned"] if self.remember else nobody
-        last = said.chosen(last != UNUSED, last)
+        last = split_findings.chosen(last != UNUSED, last)
         own = samples["split"] if "split" in samples and self.existing != "replace" else nobody
         if not own.astype(bool).any():
             return last, False
-        return (own if self.existing == "keep" else said.chosen(last.astype(bool), last, own)), True
+        return (
+            own if self.existing == "keep" else split_findings.chosen(last.astype(bool), last, own)
+        ), True
 
     def wanted(self, samples: Samples, given: np.ndarray, *, own: bool) -> assignment.Wanted:
         """The splits there shall be, with their shares.
@@ -449,17 +454,17 @@ class Split(Stage):
             else timeline.seconds(self.time, samples.table.column(self.time))
         )
         found = [
-            *said.leaks(samples, facts, copies),
-            *said.moved(samples, facts),
-            *said.sizes(facts, wanted, self.tolerance, timed=time is not None),
+            *split_findings.leaks(samples, facts, copies),
+            *split_findings.moved(samples, facts),
+            *split_findings.sizes(facts, wanted, self.tolerance, timed=time is not None),
         ]
         if time is not None:
-            found += said.order(samples, facts, time, timeline.duration(self.gap), wanted)
-        return [*found, *said.absent(facts, self.strata(samples))]
+            found += split_findings.order(samples, facts, time, timeline.duration(self.gap), wanted)
+        return [*found, *split_findings.absent(facts, self.strata(samples))]
 
     def summarise(self, samples: Samples, facts: Facts) -> list[dict[str, Any]]:
         """Sizes, balance, and whether anything crosses."""
         columns = [
             name for name in assignment.fold_columns(self.folds, self.repeats, 0) if name in facts
         ]
-        return said.figures(samples, facts, self.strata(samples), columns)
+        return split_findings.figures(samples, facts, self.strata(samples), columns)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dqpipe import Pixels, Report, Section, extension, option
-from dqpipe_validation.asked import Asked
 from dqpipe_validation.expectations import Expectations
+from dqpipe_validation.suite import Asked
 from dqpipe_validation.validate import configuration, context, quiet
 
 FOLDER = "data_docs"

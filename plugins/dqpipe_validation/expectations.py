@@ -25,9 +25,9 @@ from dqpipe import (
     option,
     plural,
 )
-from dqpipe_validation.asked import Asked, read, short, split_unknown
 from dqpipe_validation.matching import matched, objection
 from dqpipe_validation.proposal import propose
+from dqpipe_validation.suite import Asked, read, short, split_unknown
 from dqpipe_validation.validate import Outcome, configuration, validate
 
 if TYPE_CHECKING:

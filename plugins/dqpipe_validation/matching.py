@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from dqpipe import ConfigError, listed
-from dqpipe_validation.asked import Asked, short
 from dqpipe_validation.conditions import Combined, Comparison, Condition
+from dqpipe_validation.suite import Asked, short
 
 LIMITS = ("min_value", "max_value")
 SETS = ("value_set",)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dqpipe import ConfigError, StageError, listed, nearest
-from dqpipe_validation.asked import Asked, short
+from dqpipe_validation.suite import Asked, short
 
 if TYPE_CHECKING:
     import pandas as pd

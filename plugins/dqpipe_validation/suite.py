@@ -1,5 +1,6 @@
-"""Expectations as they are asked for, in a suite's JSON or in the config, before Great Expectations
-sees them.
+"""Read the expectations of a suite, from its JSON or from the config.
+
+Great Expectations gets them afterwards.
 
 {type: expect_column_values_to_be_between, kwargs: {column: fare, min_value: 0}, severity: warning,
 meta: {…}}   its own form {expectation: column_values_to_be_between, column: fare, min_value: 0,

@@ -1,5 +1,7 @@
-"""What is said of splits: what links samples of two of them, what was moved, what could not be had,
-and why; figures.
+"""Findings and metrics of splits.
+
+Findings say what links samples of two splits, what was moved, and which requested split could not
+be made, and why.
 """
 
 from __future__ import annotations
@@ -118,18 +120,18 @@ def sizes(
     for name, share in wanted.items():
         has = float((assigned == name).mean()) if len(facts) else 0.0
         if abs(has - share) > tolerance:
-            said = (
+            detail = (
                 f"{name} has a share of {has:.3g} of the samples where {share:g} is wanted, "
                 f"{abs(has - share):.2g} off: {why}"
             )
-            yield claim("off_target", [None], part=name, value=has, threshold=share, detail=said)
+            yield claim("off_target", [None], part=name, value=has, threshold=share, detail=detail)
     left = int((assigned == UNUSED).sum())
     if left:
-        said = (
+        detail = (
             f"{many(left, 'sample')} in no split: they lie in a gap, have no time, or belong to "
             f"what spans a cut"
         )
-        yield claim("unused", [None], value=left / count, detail=said)
+        yield claim("unused", [None], value=left / count, detail=detail)
 
 
 def order(
@@ -147,10 +149,11 @@ def order(
     early = timeline.out_of_order(time, split, len(known.names), gap)
     for number, name in enumerate(known.names):
         if count := int((early & (split == number)).sum()):
-            said = f"{many(count, 'sample')} of {name} not later than all of the splits before" + (
-                " and the gap" if gap else ""
+            detail = (
+                f"{many(count, 'sample')} of {name} not later than all of the splits before"
+                + (" and the gap" if gap else "")
             )
-            yield claim("order", [None], part=name, value=float(count), detail=said)
+            yield claim("order", [None], part=name, value=float(count), detail=detail)
 
 
 def absent(facts: Facts, strata: Strata) -> Iterator[pd.DataFrame]:
@@ -169,11 +172,11 @@ def absent(facts: Facts, strata: Strata) -> Iterator[pd.DataFrame]:
                 " …" if len(lacks) > SHOWN else ""
             )
             why = f"; {few} of them in fewer groups than there are splits" if few else ""
-            said = (
+            detail = (
                 f"{name} has no sample of {len(lacks)} of {len(strata.names)} classes or ranges: "
                 f"{shown}{why}"
             )
-            yield claim("absent", [None], part=name, value=float(len(lacks)), detail=said)
+            yield claim("absent", [None], part=name, value=float(len(lacks)), detail=detail)
 
 
 def figures(
