@@ -18,7 +18,7 @@ from dqpipe.data.tables import DECISIONS
 from dqpipe.engine import starter_config
 from dqpipe.engine.run import Run, read
 from dqpipe.engine.what_if import what_if
-from dqpipe.errors import GateError, printable
+from dqpipe.errors import ConfigError, DatasetError, GateError, OutputError, printable
 from dqpipe.execution import decoding
 from dqpipe.execution.by_name import Cluster, executor_named
 from dqpipe.execution.local import Processes
@@ -80,6 +80,21 @@ class Result:
         )
         return ReportPage(where)
 
+    def to_hf(self) -> Any:  # noqa: ANN401 (a Dataset or DatasetDict, where that library is installed)
+        """The curated set as Hugging Face's library loads it, with its features and splits.
+
+        Raises DatasetError where the data did not come from it, or nothing was published.
+        """
+        folder = self.path / "curated" if isinstance(self.path, Path) else None
+        if folder is None or not any((folder / name).is_file() for name in HUGGING_FACE):
+            raise DatasetError(
+                "no curated set of Hugging Face's was published: to_hf() gives back what came as "
+                "a Dataset, a DatasetDict, or a folder of save_to_disk"
+            )
+        from datasets import load_from_disk
+
+        return load_from_disk(str(folder))
+
     def show(self, code: str, n: int = 12) -> Gallery:
         """The n strongest findings of a claim, as a gallery in a notebook.
 
@@ -130,6 +145,10 @@ class Result:
         return "dqpipe.Result\n  " + "\n  ".join(map(printable, self.account)) + where
 
 
+HUGGING_FACE = ("dataset_dict.json", "dataset_info.json")
+"""What one of lies in a folder that Hugging Face's library saved."""
+SAVED = ".saved-by-dqpipe"
+"""Marks a folder that a Dataset in memory was saved to."""
 StageEntry = str | Mapping[str, Any] | Extension
 """A stage by its name, as {name: options}, or made with its options."""
 
@@ -342,6 +361,30 @@ class Pipeline:
         return plans.make(self.config, self.registry, self.dataset())
 
 
+def _saved(source: Any, folder: Path) -> Any:  # noqa: ANN401
+    """The folder that a Dataset or DatasetDict of Hugging Face was saved to; else the source.
+
+
+    Raises OutputError where something else lies there.
+    """
+    if not callable(getattr(source, "save_to_disk", None)):
+        return source
+    import shutil
+
+    if folder.exists() and not (folder / SAVED).is_file():
+        raise OutputError(f"{folder} is where the dataset is saved, and holds something else")
+    spare = folder.with_name(f".{folder.name}-saving")
+    if (spare / SAVED).is_file():
+        shutil.rmtree(spare)
+    spare.mkdir(parents=True)
+    (spare / SAVED).touch()
+    source.save_to_disk(str(spare / "data"))
+    if folder.exists():
+        shutil.rmtree(folder)
+    spare.rename(folder)
+    return folder / "data"
+
+
 def curate(
     source: Any,  # noqa: ANN401
     out: str | Path,
@@ -361,7 +404,8 @@ def curate(
 ) -> Result:
     """Curate a dataset in any format that is known, or a DataFrame, with the proposed pipeline.
 
-    Raises DqpipeError.
+    A Dataset or DatasetDict of Hugging Face is saved beside the output first, as OUT-source, where
+    report and review find it later; `Result.to_hf` gives the curated one back. Raises DqpipeError.
 
     The format is recognised from what is there, and `format` names it where several are possible:
     `dqpipe plugins` lists the readers. Media outside the dataset's folder are left alone unless
@@ -378,6 +422,9 @@ def curate(
     ... )  # doctest: +SKIP
     """
     place = str(out) if is_url(out) else str(Path(out).absolute())
+    if is_url(out) and hasattr(source, "save_to_disk"):
+        raise ConfigError("a Dataset in memory is saved beside the output, which is a URL here")
+    source = source if is_url(out) else _saved(source, Path(f"{place}-source"))
     return Pipeline.proposed(
         source,
         roles=roles,
@@ -417,6 +464,7 @@ def check(
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="dqpipe-") as folder:
+        source = _saved(source, Path(folder, "source"))
         kept: dict[str, Any] = {} if store is None else {"store": str(Path(store).absolute())}
         return Pipeline.proposed(
             source,
@@ -428,7 +476,7 @@ def check(
             policy=policy,
             gates=gates,
             options=options,
-            path=folder,
+            path=str(Path(folder, "out")),
             **kept,
         ).check(executor)
 

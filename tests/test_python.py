@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import dqpipe
-from dqpipe.errors import ConfigError
+from dqpipe.errors import ConfigError, DatasetError, OutputError
 from dqpipe.testing import small_images
 
 
@@ -98,3 +101,48 @@ def test_a_frame_is_no_path_of_the_yaml(photos: Path) -> None:
     frame = pd.DataFrame({"image": [str(p) for p in sorted(photos.rglob("*.png"))], "label": "a"})
     text = dqpipe.Pipeline.proposed(frame, path="out", stages=["files"]).to_yaml()
     assert "DataFrame" not in text
+
+
+def hugging_face() -> Any:
+    """Pictures of two classes in two splits, two of them copies, as their library holds them."""
+    datasets = pytest.importorskip("datasets")
+    chance = np.random.default_rng(0)
+    pictures = [Image.fromarray(chance.integers(0, 255, (40, 40, 3), np.uint8)) for _ in range(12)]
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "note": datasets.Value("string"),
+        }
+    )
+
+    def part(images: list[Image.Image]) -> Any:
+        rows = {"image": images, "label": [0, 1] * (len(images) // 2), "note": ["x"] * len(images)}
+        return datasets.Dataset.from_dict(rows, features=features)
+
+    return datasets.DatasetDict(train=part([*pictures[:8], *pictures[:2]]), test=part(pictures[8:]))
+
+
+def test_a_dataset_of_hugging_face_goes_in_and_comes_back(tmp_path: Path) -> None:
+    given = hugging_face()
+    out = tmp_path / "out"
+    result = dqpipe.curate(given, out, stages=["files", "duplicates"], gates=[])
+    back = result.to_hf()
+    assert {name: len(part) for name, part in back.items()} == {"train": 8, "test": 4}
+    assert back["train"].features == given["train"].features
+    assert (np.asarray(back["test"][0]["image"]) == np.asarray(given["test"][0]["image"])).all()
+    again = dqpipe.curate(given, out, stages=["files"], gates=[], force=True)
+    assert {name: len(part) for name, part in again.to_hf().items()} == {"train": 10, "test": 4}
+    assert len(dqpipe.check(given["train"], stages=["files"], gates=[]).samples) == 10
+
+
+def test_what_lies_where_a_dataset_is_saved_stays(tmp_path: Path, photos: Path) -> None:
+    mine = tmp_path / "out-source"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds something else"):
+        dqpipe.curate(hugging_face(), tmp_path / "out")
+    assert (mine / "thesis.txt").read_text() == "mine"
+    other = dqpipe.check(photos, stages=["files"], gates=[])
+    with pytest.raises(DatasetError, match="to_hf"):
+        other.to_hf()
