@@ -118,15 +118,18 @@ def small() -> dict[str, Any]:
 def test_the_account_says_what_was_found_done_and_why_and_what_to_do_next() -> None:
     expected = [
         "6 samples in 2 classes were read; 3 carry a warning or an error.",
-        "Found most often: duplicates.near on 2 and label_noise.likely_wrong on 2.",
-        "1 sample was dropped for duplicates.near.",
-        "1 sample was relabelled for label_noise.likely_wrong.",
-        "1 sample was put up for review for label_noise.likely_wrong.",
+        (
+            "Found most often: near (duplicates.near) on 2 and likely wrong "
+            "(label_noise.likely_wrong) on 2."
+        ),
+        "1 sample was dropped for near.",
+        "1 sample was relabelled for likely wrong.",
+        "1 sample needs review for likely wrong.",
         "1 new sample was made by augmentation for dog (1).",
         "The curated set holds 6 samples in 2 classes: 5 of the originals and 1 new.",
         "The class that lost the largest share is cat: 1 of 4 (25 %).",
         (
-            "Look at the sample put up for review: report.html shows the strongest findings, "
+            "Look at the sample that needs review: report.html shows the strongest findings, "
             "ledger.parquet has all."
         ),
         "Check the new label before you train: a suggestion can be wrong.",
@@ -423,11 +426,11 @@ def test_what_the_policy_took_back_is_said() -> None:
         run={**RUN, "policy_reasons": {"policy.ceiling": "it was enough"}},
     )
     assert (
-        "The policy did less than the claims asked for: on 1 sample since it was enough "
+        "The policy did less than the issues asked for: on 1 sample since it was enough "
         "(policy.ceiling)."
     ) in account(told)
     assert (
-        "The policy did less than the claims asked for: on 1 sample (policy.ceiling)."
+        "The policy did less than the issues asked for: on 1 sample (policy.ceiling)."
         in account(made({"id": ["a", "b"]}, found, decided))
     )
 

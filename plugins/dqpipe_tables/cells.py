@@ -53,18 +53,6 @@ KINDS = (
     "order",
 )
 
-PRECISION = {
-    "misspelt": ((0.0, 0.93), (100.0, 0.97)),
-    "dependency": ((0.0, 0.65), (2.0, 0.84), (3.0, 0.95)),
-    "form": ((0.0, 0.5),),
-}
-"""The share of claims that are right, from each strength on.
-
-Measured on five tables with typos and exchanged values planted in 0, 0.1, 0.4 and 2 % of the cells
-of several columns. What of the other kinds is wrong depends on what the column means: of them there
-is no confidence.
-"""
-
 
 @extension
 class Cells(Stage):
@@ -74,7 +62,8 @@ class Cells(Stage):
     Rules are not given, they are found: frequent values, the few forms of a column, and
     groups of rows that agree say what fits. A cell is claimed once, for the strongest reason.
     Labels, ids, splits and groups are left to other stages. Nothing is changed: what fits
-    better is told.
+    better is told. No confidence is stated: how many cells of a kind are wrong depends on
+    the table, and `dqpipe review --audit` measures it.
     """
 
     name = "cells"
@@ -198,7 +187,6 @@ class Cells(Stage):
                 [row[0] for row in found],
                 part=[row[1] for row in found],
                 value=[row[2] for row in found],
-                confidence=[_confidence(kind, row[2]) for row in found],
                 detail=[row[3] for row in found],
                 severity=[row[4] for row in found],
             )
@@ -218,12 +206,6 @@ def _short(value: object) -> str:
     """A cell for a sentence."""
     text = "empty" if value is None else repr(str(value))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-
-
-def _confidence(kind: str, strength: float) -> float | None:
-    """The probability that a claim is right; None where it was not measured."""
-    known = [share for least, share in PRECISION.get(kind, ()) if strength >= least]
-    return known[-1] if known else None
 
 
 def suspects(samples: Samples, seed: int) -> Iterator[Suspect]:

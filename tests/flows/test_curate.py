@@ -31,7 +31,7 @@ def test_run_by_hand_it_prints_its_account_and_fails_with_its_gate(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
-    assert "Found: files.unreadable on 2." in done.stdout
+    assert "Found: unreadable files (files.unreadable) on 2." in done.stdout
     assert (
         done.stderr.splitlines()[-1]
         == "error: files.unreadable is 3.125% (2 of 64); it must not be > 0%"

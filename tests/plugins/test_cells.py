@@ -117,20 +117,6 @@ def test_a_total_that_is_not_the_sum_of_its_parts_is_found() -> None:
     assert found(frame) == set()
 
 
-def test_a_confidence_grows_with_the_evidence_and_is_null_where_none_was_measured() -> None:
-    frame = table(4000)
-    first, *_, last = np.flatnonzero(frame["city"] == "Salem")
-    frame.loc[first, "city"] = "Salxm"
-    frame.loc[last, "weight"] = 0.0
-    given = samples(frame)
-    stage = Cells()
-    relation = stage.relate(given, Facts(pa.table({})), None)["suspects"]
-    told = pd.concat(stage.detect(given, Facts(pa.table({"suspects": pa.array(relation)}))))
-    sure = dict(told[["code", "confidence"]].itertuples(index=False))
-    assert sure["misspelt"] >= 0.9
-    assert pd.isna(sure["zero"])
-
-
 def test_codes_that_differ_by_a_digit_and_words_of_a_language_are_no_misspellings() -> None:
     chance = np.random.default_rng(2)
     grades = chance.choice(["grade 1", "grade 2", "grade 3"], 500, p=[0.95, 0.04, 0.01])

@@ -280,8 +280,24 @@ def _found(record: Mapping[str, Any]) -> str:
     if not ranked:
         return dataset.strip()
     lead = "Found most often" if len(ranked) > 1 else "Found"
-    kinds = [f"{row['code']} on {row['samples']:,}" for row in ranked]
+    kinds = [
+        f"{_title(record, row['code'])} ({row['code']}) on {row['samples']:,}" for row in ranked
+    ]
     return f"{lead}: {some(kinds, 'kind')}.{dataset}"
+
+
+def _title(record: Mapping[str, Any], code: str) -> str:
+    """What samples under a code are, within a sentence; without a title the code."""
+    title = next(
+        (
+            row["title"]
+            for stage in record["counts"]["stages"]
+            for row in stage["codes"]
+            if row["code"] == code and row.get("title")
+        ),
+        "",
+    )
+    return f"{title[:1].lower()}{title[1:]}" if title else code
 
 
 def _because(record: Mapping[str, Any], decision: str) -> str:
@@ -290,10 +306,13 @@ def _because(record: Mapping[str, Any], decision: str) -> str:
         return ""
     total = sum(reasons.values())
     if len(reasons) == 1:
-        return f" for {next(iter(reasons))}"
+        return f" for {_title(record, next(iter(reasons)))}"
     top = list(reasons.items())[:FEW]
     rest = total - sum(n for _, n in top)
-    told = [f"{n:,} for {code}" if code else f"{n:,} without a stated reason" for code, n in top]
+    told = [
+        f"{n:,} for {_title(record, code)}" if code else f"{n:,} without a stated reason"
+        for code, n in top
+    ]
     return ": " + joined([*told, *([f"{rest:,} for other reasons"] if rest else [])])
 
 
@@ -355,8 +374,8 @@ def _review(record: Mapping[str, Any]) -> str:
         return ""
     out = f"; {held:,} of them {plural(held, 'is')} held back until then" if held else ""
     return (
-        f"{many(n, 'sample')} {plural(n, 'was')} put up for "
-        f"review{_because(record, 'review')}{out}."
+        f"{many(n, 'sample')} {'needs' if n == 1 else 'need'} review"
+        f"{_because(record, 'review')}{out}."
     )
 
 
@@ -428,7 +447,7 @@ def _marks(record: Mapping[str, Any]) -> str:
         f"on {many(n, 'sample')}{f' since {reasons[code]}' if code in reasons else ''} ({code})"
         for code, n in marks.items()
     )
-    return f"The policy did less than the claims asked for: {told}." if marks else ""
+    return f"The policy did less than the issues asked for: {told}." if marks else ""
 
 
 def _idle(record: Mapping[str, Any]) -> str:
@@ -538,7 +557,9 @@ def steps(record: Mapping[str, Any]) -> list[str]:
         )
         if out := record["run"].get("out"):
             where = f"dqpipe review {shlex.quote(str(out))}"
-        told.append(f"Look at {_these(n, 'sample')} put up for review: {where}")
+        told.append(
+            f"Look at {_these(n, 'sample')} that {'needs' if n == 1 else 'need'} review: {where}"
+        )
     if n := numbers["relabelled"]:
         checked = "the new label" if n == 1 else f"some of {_these(n, 'new label')}"
         told.append(f"Check {checked} before you train: a suggestion can be wrong.")

@@ -87,11 +87,11 @@ def sureness(record: Mapping[str, Any]) -> Markup | str:
         ["tickX", middles, {"y": "code", "x": "middle", "stroke": "var(--ink)", "strokeWidth": 2}],
     ]
     alt = "; ".join(
-        f"{code}: half of {many(row['stated'], 'finding')} above {share(row['middle'])}"
+        f"{code}: {many(row['stated'], 'finding')}, the middle one {share(row['middle'])}"
         for code, row in told.items()
     )
     return chart(
-        f"Confidence by claim: {alt}",
+        f"Confidence by issue: {alt}",
         marks,
         height=44 + 22 * len(told),
         marginLeft=margin(list(told)),
