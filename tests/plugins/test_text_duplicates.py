@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from dqpipe_text.shingles import _by_classes, jaccard, plain, shingles
 from dqpipe_text.text_duplicates import TextDuplicates
 
+import dqpipe
 from dqpipe.data.tables import Facts, Samples
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ado", "emi", "ilu", "oro", "upa", "yne")]
@@ -149,3 +151,28 @@ def test_the_order_of_rows_changes_nothing_but_names() -> None:
 
     assert by_text(claims, texts) == by_text(mixed, [texts[n] for n in order])
     assert len(set(facts["cluster"]) - {None}) == 30
+
+
+def test_only_of_equal_texts_a_confidence_is_stated(tmp_path: Path) -> None:
+    long = (
+        "The kettle arrived after two weeks and we were very glad of it because the old one broke"
+    )
+    texts = [
+        long,
+        long,
+        long.upper() + "!",
+        f"{long} on a Monday",
+        "Something else altogether, yes",
+    ]
+    pd.DataFrame({"text": texts, "label": "a"}).to_csv(tmp_path / "texts.csv", index=False)
+    result = dqpipe.check(
+        tmp_path / "texts.csv",
+        stages=[{"text_duplicates": {"as": "duplicates", "columns": ["text"]}}],
+        gates=[],
+    )
+    told = result.findings.set_index("code")["confidence"]
+    assert told["duplicates.exact"] == 1
+    others = told.drop("duplicates.exact")
+    assert len(others)
+    assert others.isna().all()
+    assert set(result.decisions["decision"]) == {"keep", "drop", "review"}
