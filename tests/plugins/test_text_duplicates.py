@@ -157,22 +157,19 @@ def test_only_of_equal_texts_a_confidence_is_stated(tmp_path: Path) -> None:
     long = (
         "The kettle arrived after two weeks and we were very glad of it because the old one broke"
     )
-    texts = [
-        long,
-        long,
-        long.upper() + "!",
-        f"{long} on a Monday",
-        "Something else altogether, yes",
-    ]
+    other = "Something else altogether was said of the lamp that they had sent back unopened"
+    texts = [long, long.upper() + "!", f"{long} on a Monday", other, other, "All is well, yes"]
     pd.DataFrame({"text": texts, "label": "a"}).to_csv(tmp_path / "texts.csv", index=False)
     result = dqpipe.check(
         tmp_path / "texts.csv",
         stages=[{"text_duplicates": {"as": "duplicates", "columns": ["text"]}}],
         gates=[],
     )
-    told = result.findings.set_index("code")["confidence"]
-    assert told["duplicates.exact"] == 1
-    others = told.drop("duplicates.exact")
-    assert len(others)
-    assert others.isna().all()
+    told = {code: rows["confidence"] for code, rows in result.findings.groupby("code")}
+    assert set(told) == {
+        f"duplicates.{name}" for name in ("contained", "exact", "near", "normalised")
+    }
+    assert (told["duplicates.exact"] == 1).all()
+    assert told["duplicates.normalised"].isna().all()
+    assert told["duplicates.near"].isna().all()
     assert set(result.decisions["decision"]) == {"keep", "drop", "review"}
