@@ -36,13 +36,15 @@ class Ragged:
 @dataclass(frozen=True, eq=False)
 class Flat:
     """m objects: the row of the picture [m], id [m], class [m] (None for none), box [m, 4] (x, y,
-    width, height in pixels; NaN where there is none), crowd [m], polygons and keypoints.
+    width, height in pixels; NaN where there is none), whether there is one [m], crowd [m], polygons
+    and keypoints.
     """
 
     row: np.ndarray
     id: np.ndarray
     name: np.ndarray
     box: np.ndarray
+    boxed: np.ndarray
     crowd: np.ndarray
     polygons: Ragged
     keypoints: Ragged
@@ -65,17 +67,25 @@ class Flat:
             return pc.struct_field(flat, [name]) if name in fields else None
 
         crowd = column_of("crowd")
+        box, boxed = _boxes(column_of("box"), len(row))
         return cls(
             row,
             _texts(column_of("id"), len(row)),
             _texts(column_of("class"), len(row)),
-            _boxes(column_of("box"), len(row)),
+            box,
+            boxed,
             np.zeros(len(row), dtype=bool)
             if crowd is None
             else pc.fill_null(crowd, False).to_numpy(zero_copy_only=False).astype(bool),
             _nested(column_of("polygons")),
             _ragged(column_of("keypoints")),
         )
+
+    @cached_property
+    def kind(self) -> np.ndarray:
+        """The number of each object's class [m], -1 for none."""
+        codes = pa.array(self.name, pa.string()).dictionary_encode().indices
+        return pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _texts(column: pa.Array | None, n: int) -> np.ndarray:
@@ -84,15 +94,16 @@ def _texts(column: pa.Array | None, n: int) -> np.ndarray:
     return column.cast(pa.string()).to_numpy(zero_copy_only=False)
 
 
-def _boxes(column: pa.Array | None, n: int) -> np.ndarray:
+def _boxes(column: pa.Array | None, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes [n, 4], NaN but for lists of four, and which objects have a list at all [n]."""
     boxes = np.full((n, 4), np.nan)
     if column is None:
-        return boxes
+        return boxes, np.zeros(n, dtype=bool)
     four = pc.fill_null(pc.equal(pc.list_value_length(column), 4), False)
     there = four.to_numpy(zero_copy_only=False).astype(bool)
     values = pc.list_flatten(column.filter(four)).to_numpy(zero_copy_only=False)
     boxes[there] = np.asarray(values, np.float64).reshape(-1, 4)
-    return boxes
+    return boxes, column.is_valid().to_numpy(zero_copy_only=False).astype(bool)
 
 
 def _ragged(column: pa.Array | None, of: np.ndarray | None = None) -> Ragged:

@@ -9,41 +9,43 @@ from dqpipe_objects.flat import Ragged
 CORNERS = 200
 """Corners up to which a polygon is looked at; one with more is a traced outline."""
 PAIRS = 4_000_000
-"""Pairs of objects that are compared at once."""
+"""Corners of polygons that are looked at once."""
+REACH = 2_000
+"""Boxes that one is compared with at most, in the order of their left edges."""
 
 
-def overlapping(
-    row: np.ndarray, box: np.ndarray, least: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of boxes of one picture with an intersection over union of at least this.
+def partners(
+    row: np.ndarray, kind: np.ndarray, box: np.ndarray, least: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each box [m] the first earlier one of its picture and class that it overlaps by at least
+    this (intersection over union), and the first of another class; -1 for none.
 
-    `row` [m] in ascending order, `box` [m, 4] as x, y, width, height; the pairs [k] as first,
-    second and their overlap. Boxes without area take no part.
+    `row` and `kind` [m] are numbers of pictures and classes, `box` [m, 4] is x, y, width, height.
+    Boxes without area take no part. Of objects that overlap in one spot each is compared with the
+    `REACH` next ones.
     """
+    m = len(row)
+    copy_of, other_class = np.full(m, m), np.full(m, m)
     sound = np.flatnonzero(np.isfinite(box).all(1) & (box[:, 2] > 0) & (box[:, 3] > 0))
     order = sound[np.lexsort((box[sound, 0], row[sound]))]
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     left, own = box[order, 0], row[order]
-    # In the order of the left edges only boxes that begin before this one ends can overlap it.
-    reach = left + box[order, 2]
-    step = 1
-    live = np.arange(len(order) - 1) if len(order) > 1 else np.zeros(0, np.int64)
-    while len(live):
+    # Two boxes that share at least this part of the wider one begin at most so far apart.
+    reach = left + (1 - least) * box[order, 2] + 1e-9 * (np.abs(left) + box[order, 2])
+    live = np.arange(len(order))
+    for step in range(1, REACH + 1):
+        live = live[live + step < len(order)]
         other = live + step
-        live, other = live[other < len(order)], other[other < len(order)]
-        near = (own[live] == own[other]) & (left[other] < reach[live])
-        live, other = live[near], other[near]
-        if len(live):
-            share = iou(box[order[live]], box[order[other]])
-            hit = share >= least
-            found.append((order[live[hit]], order[other[hit]], share[hit]))
-        step += 1
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    first, second, share = (np.concatenate(part) for part in zip(*found, strict=True))
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    sort = np.lexsort((high, low))
-    return low[sort], high[sort], share[sort]
+        live = live[(own[live] == own[other]) & (left[other] <= reach[live])]
+        if not len(live):
+            break
+        a, b = order[live], order[live + step]
+        hit = iou(box[a], box[b]) >= least
+        low, high = np.minimum(a[hit], b[hit]), np.maximum(a[hit], b[hit])
+        same = kind[low] == kind[high]
+        np.minimum.at(copy_of, high[same], low[same])
+        np.minimum.at(other_class, high[~same], low[~same])
+        np.minimum.at(other_class, low[~same], high[~same])
+    return np.where(copy_of < m, copy_of, -1), np.where(other_class < m, other_class, -1)
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -58,13 +60,17 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def bounds(lists: Ragged, m: int) -> np.ndarray:
     """The box [m, 4] around all points of each object's lists; NaN where it has none."""
     low, high = np.full((m, 2), np.inf), np.full((m, 2), -np.inf)
-    even = np.arange(len(lists.numbers)) - lists.starts[lists.list_of]
-    owner = lists.of[lists.list_of]
-    for axis in (0, 1):
-        here = (even % 2 == axis) & np.isfinite(lists.numbers)
-        np.minimum.at(low[:, axis], owner[here], lists.numbers[here])
-        np.maximum.at(high[:, axis], owner[here], lists.numbers[here])
-    box = np.concatenate([low, high - low], 1)
+    full = np.flatnonzero(lists.lengths > 0)
+    starts, owner = lists.starts[full], lists.of[full]
+    odd = (np.arange(len(lists.numbers)) - lists.starts[lists.list_of]) % 2
+    for axis in (0, 1) if len(full) else ():
+        here = (odd == axis) & np.isfinite(lists.numbers)
+        least = np.minimum.reduceat(np.where(here, lists.numbers, np.inf), starts)
+        most = np.maximum.reduceat(np.where(here, lists.numbers, -np.inf), starts)
+        np.minimum.at(low[:, axis], owner, least)
+        np.maximum.at(high[:, axis], owner, most)
+    with np.errstate(invalid="ignore"):  # infinite less infinite: no points
+        box = np.concatenate([low, high - low], 1)
     box[~np.isfinite(box).all(1)] = np.nan
     return box
 
@@ -86,15 +92,17 @@ def _crosses(points: np.ndarray) -> np.ndarray:
     """[k] bool of polygons [k, n, 2]."""
     n = points.shape[1]
     a, b = points, np.roll(points, -1, axis=1)
+    low, high = np.minimum(a, b), np.maximum(a, b)
     found = np.zeros(len(points), dtype=bool)
     for i in range(n - 2):
-        last = n - 1 if i == 0 else n
-        if i + 2 >= last:
-            continue
-        c, d = a[:, i + 2 : last], b[:, i + 2 : last]
-        p, q = a[:, i : i + 1], b[:, i : i + 1]
-        apart = _side(p, q, c) * _side(p, q, d) < 0
-        found |= (apart & (_side(c, d, p) * _side(c, d, q) < 0)).any(1)
+        rest = slice(i + 2, n - 1 if i == 0 else n)
+        near = (low[:, rest] <= high[:, i : i + 1]) & (low[:, i : i + 1] <= high[:, rest])
+        at, side = np.nonzero(near.all(2) & ~found[:, None])
+        if len(at):
+            p, q = a[at, i], b[at, i]
+            c, d = a[at, side + i + 2], b[at, side + i + 2]
+            apart = _side(p, q, c) * _side(p, q, d) < 0
+            found[at[apart & (_side(c, d, p) * _side(c, d, q) < 0)]] = True
     return found
 
 

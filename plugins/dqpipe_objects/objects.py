@@ -24,7 +24,7 @@ from dqpipe import (
     option,
 )
 from dqpipe_objects.flat import Flat
-from dqpipe_objects.geometry import bounds, crossing, iou, overlapping
+from dqpipe_objects.geometry import bounds, crossing, iou, partners
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,7 +193,6 @@ class Objects(Stage):
 
     def _boxes(self, told: Told, flat: Flat, size: np.ndarray) -> np.ndarray:
         """Claims on boxes that are none; [m] bool of those that are sound."""
-        given = ~np.isnan(flat.box).all(1)
         finite = (np.abs(flat.box) < LIMIT).all(1)  # NaN is not below it, either
         x, y, w, h = np.where(finite[:, None], flat.box, np.nan).T
         lists = flat.polygons
@@ -204,7 +203,7 @@ class Objects(Stage):
         points = flat.keypoints
         short[points.of[points.lengths % 3 != 0]] = True
         short[points.of[points.list_of[~np.isfinite(points.numbers)]]] = True
-        broken = (given & ~finite) | short
+        broken = (flat.boxed & ~finite) | short
         told.add("broken", broken, "its coordinates are no numbers, or too few", confidence=1.0)
         inverted = finite & ((w < 0) | (h < 0))
         right = np.stack(
@@ -251,7 +250,8 @@ class Objects(Stage):
         fits &= (other >= box[:, :2] + box[:, 2:]).all(1)
         rows = np.unique(flat.row[out & turned[flat.row]])
         count = np.bincount(flat.row[known], minlength=len(size))
-        wrong = np.array([r for r in rows if fits[(flat.row == r) & known].all()], np.int64)
+        fitting = np.bincount(flat.row[fits], minlength=len(size))
+        wrong = rows[fitting[rows] == count[rows]]
         told.whole(
             "turned", wrong, [f"{many(int(count[r]), 'box')} fit the turned picture" for r in wrong]
         )
@@ -288,39 +288,31 @@ class Objects(Stage):
     def _twice(self, told: Told, flat: Flat, sound: np.ndarray) -> None:
         """Objects of one place: of one class the later one is claimed, of two classes both."""
         use = np.flatnonzero(sound & ~flat.crowd)
-        first, second, share = overlapping(flat.row[use], flat.box[use], self.duplicate)
-        first, second = use[first], use[second]
-        same = np.array(
-            [a == b for a, b in zip(flat.name[first], flat.name[second], strict=True)], bool
-        )
-        twice: dict[int, tuple[int, float]] = {}
-        for a, b, s in zip(first[same], second[same], share[same], strict=True):
-            twice.setdefault(int(b), (int(a), float(s)))
-        mark = np.zeros(len(flat), dtype=bool)
-        mark[list(twice)] = True
-        at = np.flatnonzero(mark).tolist()
+        box, found = flat.box[use], np.full((2, len(flat)), -1)
+        for kind, near in enumerate(partners(flat.row[use], flat.kind[use], box, self.duplicate)):
+            found[kind, use[near >= 0]] = use[near[near >= 0]]
+        copy_of, beside = found
+        at = np.flatnonzero(copy_of >= 0)
+        share = iou(flat.box[at], flat.box[copy_of[at]])
         told.add(
             "duplicate",
-            mark,
-            [f"covers object {flat.id[twice[k][0]]} to {twice[k][1]:.1%}" for k in at],
-            value=[twice[k][1] for k in at],
+            copy_of >= 0,
+            [
+                f"covers object {name} to {s:.1%}"
+                for name, s in zip(flat.id[copy_of[at]], share, strict=True)
+            ],
+            value=share,
             threshold=self.duplicate,
         )
-        two: dict[int, tuple[int, float]] = {}
-        for a, b, s in zip(first[~same], second[~same], share[~same], strict=True):
-            two.setdefault(int(a), (int(b), float(s)))
-            two.setdefault(int(b), (int(a), float(s)))
-        mark = np.zeros(len(flat), dtype=bool)
-        mark[list(two)] = True
-        at = np.flatnonzero(mark).tolist()
+        at = np.flatnonzero(beside >= 0)
         told.add(
             "two_classes",
-            mark,
+            beside >= 0,
             [
-                f"object {flat.id[two[k][0]]} is {flat.name[two[k][0]]} in the same place"
-                for k in at
+                f"object {flat.id[other]} is {flat.name[other]} in the same place"
+                for other in beside[at]
             ],
-            value=[two[k][1] for k in at],
+            value=iou(flat.box[at], flat.box[beside[at]]),
             threshold=self.duplicate,
         )
 
@@ -375,15 +367,13 @@ class Objects(Stage):
             box = np.where(sound[:, None], flat.box, np.nan)
             part = np.log(box[:, 2] * box[:, 3] / size[flat.row].prod(1))
         known = sound & np.isfinite(part)
-        names = np.array([name or "" for name in flat.name], dtype=object)
-        _, code = np.unique(names.astype(str), return_inverse=True)
         score = np.zeros(len(flat))
-        for number in np.unique(code[known]):
-            own = known & (code == number)
-            if own.sum() >= FEW:
-                middle = np.median(part[own])
-                spread = 1.4826 * np.median(np.abs(part[own] - middle))
-                score[own] = np.abs(part[own] - middle) / max(spread, 0.1)
+        order = np.flatnonzero(known)[np.argsort(flat.kind[known], kind="stable")]
+        groups = np.split(order, np.flatnonzero(np.diff(flat.kind[order])) + 1)
+        for own in (group for group in groups if len(group) >= FEW):
+            middle = np.median(part[own])
+            spread = 1.4826 * np.median(np.abs(part[own] - middle))
+            score[own] = np.abs(part[own] - middle) / max(spread, 0.1)
         odd = score > self.odd_size
         told.add(
             "odd_size",

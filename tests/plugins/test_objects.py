@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from dqpipe_objects.flat import Flat
-from dqpipe_objects.geometry import crossing, iou, overlapping
+from dqpipe_objects.geometry import crossing, iou, partners
 from dqpipe_objects.objects import Objects
 from PIL import Image
 
@@ -126,20 +126,34 @@ def test_boxes_drawn_on_the_turned_picture_are_one_claim_on_the_picture() -> Non
     assert set(claims([tall], turned=False)["code"]) == {"outside"}
 
 
-def test_overlaps_are_those_of_comparing_all_pairs() -> None:
+def test_partners_are_those_of_comparing_all_pairs() -> None:
     chance = np.random.default_rng(3)
-    row = np.sort(chance.integers(0, 12, 300))
+    row, kind = np.sort(chance.integers(0, 12, 300)), chance.integers(0, 3, 300)
     box = np.concatenate([chance.uniform(0, 50, (300, 2)), chance.uniform(-2, 60, (300, 2))], 1)
-    first, second, share = overlapping(row, box, 0.3)
+    box[50:60] = box[40:50]  # equal ones, too
     sound = (box[:, 2] > 0) & (box[:, 3] > 0)
-    expected = {
-        (i, j)
-        for i in range(300)
-        for j in range(i + 1, 300)
-        if row[i] == row[j] and sound[i] and sound[j] and iou(box[[i]], box[[j]])[0] >= 0.3
-    }
-    assert set(zip(first.tolist(), second.tolist(), strict=True)) == expected
-    assert (share >= 0.3).all()
+    for least in (0.3, 0.9, 1.0):
+        near = [
+            [
+                j
+                for j in range(300)
+                if j != i and row[i] == row[j] and sound[i] and sound[j]
+                if iou(box[[i]], box[[j]])[0] >= least
+            ]
+            for i in range(300)
+        ]
+        first = [[j for j in js if kind[j] == kind[i] and j < i] for i, js in enumerate(near)]
+        other = [[j for j in js if kind[j] != kind[i]] for i, js in enumerate(near)]
+        found = partners(row, kind, box, least)
+        assert [min(js, default=-1) for js in first] == found[0].tolist()
+        assert [min(js, default=-1) for js in other] == found[1].tolist()
+
+
+def test_many_objects_in_one_spot_cost_no_memory() -> None:
+    m = 20_000
+    copy_of, _ = partners(np.zeros(m, int), np.zeros(m, int), np.tile([5.0, 5, 9, 9], (m, 1)), 0.9)
+    assert copy_of[0] == -1
+    assert (copy_of[1:] >= 0).all()
 
 
 def test_polygons_that_only_touch_themselves_do_not_cross() -> None:
@@ -156,6 +170,8 @@ def test_polygons_that_only_touch_themselves_do_not_cross() -> None:
 
 HOSTILE = [
     {"box": (1e308, 1e308, 1e308, 1e308)},
+    {"box": (float("nan"),) * 4},
+    {"box": (1, 2, 3)},
     {"box": (float("inf"), 0, 1, 1)},
     {"box": (-1e9, -1e9, 2e9, 2e9)},
     {"polygons": [[], [1.0], [1.0, 2.0, 3.0]]},
