@@ -150,7 +150,7 @@ def test_a_failed_gate_fails_the_flow_run_after_the_report_was_written(
     ) in recorded.state.message
     assert {"dqpipe", "gate-failed", f"{tmp_path.name}/images"} <= set(recorded.tags)
     assert (tmp_path / "out" / "report.html").exists()
-    assert "2 samples were dropped for files.unreadable." in told["account"]
+    assert "2 samples were dropped for unreadable files." in told["account"]
     assert "| files.unreadable &gt; 0% | failed |" in told["account"]
     assert "report.html" in told["account"]
     assert "file&#58;" not in told["account"]
@@ -452,5 +452,5 @@ def test_dqpipe_run_flow_prints_its_account_and_nothing_else(images: Path, tmp_p
         command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=180, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 samples were dropped for files.unreadable." in done.stdout
+    assert "2 samples were dropped for unreadable files." in done.stdout
     assert list(tmp_path.glob("dqpipe-*")) == []
