@@ -60,7 +60,7 @@ def test_a_check_keeps_its_facts_where_it_is_told_to(photos: Path, tmp_path: Pat
     first = dqpipe.check(photos, stages=stages, store=tmp_path / "store")
     again = dqpipe.check(photos, stages=stages, store=tmp_path / "store")
     assert first.record["run"]["measured"]["image_quality"] > 0
-    assert again.record["run"]["measured"] == {"image_quality": 0}
+    assert not any(again.record["run"]["measured"].values())
     pd.testing.assert_frame_equal(first.findings, again.findings)
 
 

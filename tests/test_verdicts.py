@@ -25,7 +25,7 @@ from dqpipe.plugin.registry import Registry
 from dqpipe.results import verdicts
 from dqpipe.results.outcome import Outcome
 from dqpipe.results.report import account
-from dqpipe.results.verdicts import Verdict, agreement, kappa
+from dqpipe.results.verdicts import Agreeing, Verdict, agreement, kappa
 from dqpipe.results.versions import Version
 from dqpipe.review.explain import explain
 from dqpipe.review.rulings import DISAGREED, REFUTED, match
@@ -215,6 +215,33 @@ def test_agreement_is_told_for_each_two_reviewers_who_saw_the_same() -> None:
     assert agreement(said) == [
         {"reviewers": ["ann", "bob"], "on": "decisions", "samples": 2, "same": 1, "kappa": 0.0}
     ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ann", "bob"]),
+            st.sampled_from("abc"),
+            st.sampled_from(["keep", "drop", "review"]),
+        ),
+        max_size=20,
+    ),
+    st.data(),
+)
+def test_agreement_after_an_undo_is_that_of_what_stands(
+    given_by: list[tuple[str, str, str]], data: st.DataObject
+) -> None:
+    each = list(
+        {(who, sample): verdict(sample, said, by=who) for who, sample, said in given_by}.values()
+    )
+    undone = data.draw(st.sets(st.sampled_from(range(len(each))))) if each else set()
+    agreeing = Agreeing()
+    for one in each:
+        agreeing.change(None, one)
+    for n in sorted(undone):
+        agreeing.change(each[n], None)
+    assert agreeing.told() == agreement([v for n, v in enumerate(each) if n not in undone])
 
 
 # in a run -----------------------------------------------------------------------------------------

@@ -72,6 +72,15 @@ def test_equal_rows_with_different_labels_point_at_each_other() -> None:
     }
 
 
+def test_a_conflict_of_labels_of_equal_rows_is_certain() -> None:
+    table = {"id": ["a", "b"], "content": ["x", "x"], "label": ["cat", "dog"]}
+    claims = pd.concat(
+        DuplicateRows().detect(Samples(pa.table(table)), Facts(pa.table({"group": ["a"] * 2})))
+    )
+    conflict = claims[claims.code == "label_conflict"]
+    assert conflict[["id", "confidence"]].to_numpy().tolist() == [["a", 1.0], ["b", 1.0]]
+
+
 def test_labels_that_are_lists_are_compared_as_a_whole() -> None:
     claims, _ = found("aa", label=[["x", "y"], ["x", "y"]])
     assert claims == {("exact", "r1"): "r0"}
